@@ -1,0 +1,1 @@
+"""What every room may use: sources and errors, scalar types, layouts, target facts."""

@@ -1,0 +1,148 @@
+"""How the elements of a tensor lie in memory.
+
+A layout is written as oneDNN writes memory format tags: one letter per axis, outermost first, a
+capital where the axis is also blocked, then the blocks. `abcd` is plain NCHW; `aBcd16b` keeps
+sixteen channels together; `ABcd16b32a` is how convolution weights are packed. A halo is a border
+of zeros kept around the tensor in memory, so that padded convolutions need no bounds tests; it is
+written after the tag as `+c1:1`, the elements before and after each axis that has one.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+_LETTERS = "abcdefghijklmnop"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Order of axes, blocks (axis, size) outermost first, and a zero halo per axis."""
+
+    order: tuple[int, ...]
+    blocks: tuple[tuple[int, int], ...] = ()
+    halo: tuple[tuple[int, int], ...] = ()
+
+    @staticmethod
+    def plain(rank: int) -> "Layout":
+        """Row-major, no blocks, no halo."""
+        return Layout(tuple(range(rank)))
+
+    @staticmethod
+    def blocked(rank: int, axis: int, size: int) -> "Layout":
+        """Row-major with `size` neighbours along `axis` kept together; plain if size is 1."""
+        return Layout(tuple(range(rank)), ((axis, size),) if size > 1 else ())
+
+    def with_halo(self, halo: tuple[tuple[int, int], ...]) -> "Layout":
+        """The same layout with this halo; an all-zero halo is the same as none."""
+        return Layout(self.order, self.blocks, halo if any(map(any, halo)) else ())
+
+    @property
+    def rank(self) -> int:
+        """Number of logical axes."""
+        return len(self.order)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether memory is simply the row-major array."""
+        return self == Layout.plain(self.rank)
+
+    def block(self, axis: int) -> int:
+        """How many neighbours along the axis are kept together (1: not blocked)."""
+        return prod(size for blocked, size in self.blocks if blocked == axis)
+
+    def halo_of(self, axis: int) -> tuple[int, int]:
+        """Zeros kept before and after the axis."""
+        return self.halo[axis] if self.halo else (0, 0)
+
+    def extent(self, shape: Shape, axis: int) -> int:
+        """Elements along the axis in memory, with halo and rounded up to whole blocks."""
+        low, high = self.halo_of(axis)
+        block = self.block(axis)
+        return -(-(shape[axis] + low + high) // block) * block
+
+    def physical_shape(self, shape: Shape) -> Shape:
+        """Shape of the array in memory, blocks last."""
+        outer = tuple(self.extent(shape, axis) // self.block(axis) for axis in self.order)
+        return outer + tuple(size for _, size in self.blocks)
+
+    def size(self, shape: Shape) -> int:
+        """Elements in memory, halo and padding included."""
+        return prod(self.physical_shape(shape))
+
+    def pack(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The array as it lies in memory; halo and padding are zero."""
+        widths = []
+        for axis in range(self.rank):
+            low, _ = self.halo_of(axis)
+            widths.append((low, self.extent(array.shape, axis) - low - array.shape[axis]))
+        padded = np.pad(array, widths)
+        split, places = self._split(padded.shape)
+        return np.ascontiguousarray(padded.reshape(split).transpose(places))
+
+    def unpack(self, memory: NDArray[np.generic], shape: Shape) -> NDArray[np.generic]:
+        """The logical array of this shape, from memory as `pack` made it."""
+        padded_shape = tuple(self.extent(shape, axis) for axis in range(self.rank))
+        _, places = self._split(padded_shape)
+        physical = memory.reshape(self.physical_shape(shape))
+        padded = physical.transpose(np.argsort(places)).reshape(padded_shape)
+        window = tuple(
+            slice(self.halo_of(axis)[0], self.halo_of(axis)[0] + shape[axis])
+            for axis in range(self.rank)
+        )
+        return np.ascontiguousarray(padded[window])
+
+    def _split(self, padded: Shape) -> tuple[Shape, tuple[int, ...]]:
+        """Shape with every axis split into its blocks, and where memory order finds each part."""
+        split: list[int] = []
+        outer_place: dict[int, int] = {}
+        block_places: dict[int, list[int]] = {}
+        for axis in range(self.rank):
+            sizes = [size for blocked, size in self.blocks if blocked == axis]
+            outer_place[axis] = len(split)
+            split.append(padded[axis] // prod(sizes))
+            block_places[axis] = list(range(len(split), len(split) + len(sizes)))
+            split.extend(sizes)
+        places = [outer_place[axis] for axis in self.order]
+        places += [block_places[axis].pop(0) for axis, _ in self.blocks]
+        return tuple(split), tuple(places)
+
+    @cached_property
+    def tag(self) -> str:
+        """The layout as text; `parse` reads it back."""
+        blocked = {axis for axis, _ in self.blocks}
+        text = "".join(
+            _LETTERS[axis].upper() if axis in blocked else _LETTERS[axis] for axis in self.order
+        )
+        text += "".join(f"{size}{_LETTERS[axis]}" for axis, size in self.blocks)
+        for axis, (low, high) in enumerate(self.halo):
+            if low or high:
+                text += f"+{_LETTERS[axis]}{low}:{high}"
+        return text
+
+    @staticmethod
+    def parse(tag: str) -> "Layout":
+        """The layout a tag names; raises ValueError on text that is no tag."""
+        match = re.fullmatch(r"([a-pA-P]+)((?:\d+[a-p])*)((?:\+[a-p]\d+:\d+)*)", tag)
+        if match is None:
+            raise ValueError(f"invalid layout {tag!r}")
+        order = tuple(_LETTERS.index(letter.lower()) for letter in match[1])
+        if sorted(order) != list(range(len(order))):
+            raise ValueError(f"invalid layout {tag!r}: every axis must stand once")
+        blocks = tuple(
+            (_LETTERS.index(axis), int(size)) for size, axis in re.findall(r"(\d+)([a-p])", match[2])
+        )
+        halo = [(0, 0)] * len(order)
+        for axis, low, high in re.findall(r"\+([a-p])(\d+):(\d+)", match[3]):
+            halo[_LETTERS.index(axis)] = (int(low), int(high))
+        layout = Layout(order, blocks).with_halo(tuple(halo))
+        if layout.tag != tag:
+            raise ValueError(f"invalid layout {tag!r}: the canonical form is {layout.tag!r}")
+        return layout
+
+    def __str__(self) -> str:
+        return self.tag

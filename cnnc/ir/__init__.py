@@ -1,0 +1,1 @@
+"""The graph: typed, frozen nodes; what passes read and write."""
