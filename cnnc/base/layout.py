@@ -134,7 +134,8 @@ class Layout:
         if sorted(order) != list(range(len(order))):
             raise ValueError(f"invalid layout {tag!r}: every axis must stand once")
         blocks = tuple(
-            (_LETTERS.index(axis), int(size)) for size, axis in re.findall(r"(\d+)([a-p])", match[2])
+            (_LETTERS.index(axis), int(size))
+            for size, axis in re.findall(r"(\d+)([a-p])", match[2])
         )
         halo = [(0, 0)] * len(order)
         for axis, low, high in re.findall(r"\+([a-p])(\d+):(\d+)", match[3]):

@@ -1,0 +1,1 @@
+"""What turns loops into something that runs."""

@@ -1,0 +1,1 @@
+"""Loops run in Python: slow, plain, and a third opinion."""

@@ -1,0 +1,1 @@
+"""Loops to machine code through LLVM."""

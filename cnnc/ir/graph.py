@@ -1,0 +1,221 @@
+"""The graph: a node is an operator applied to nodes; a graph is its outputs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.base.source import Span
+from cnnc.ir.types import TensorType
+
+Array = NDArray[np.generic]
+Real = NDArray[np.float64]
+
+
+class Op(Protocol):
+    """What the graph asks of an operator; `cnnc.ops.spec.Operator` is the base of real ones."""
+
+    @property
+    def label(self) -> str:
+        """The operator with its attributes, as text that parses back."""
+        ...
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """Type of the result, or OpError naming the attribute or operand to blame."""
+        ...
+
+    def reference(self, *inputs: Real) -> Real:
+        """The truth, in NumPy, on operands widened to float64."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpError(Exception):
+    """An operator refuses its attributes or operands; the frontend turns `at` into a span.
+
+    `at` is an attribute's name, or the index of an operand. `why` completes "… because"; `note`
+    shows the arithmetic; `help` says how to fix it.
+    """
+
+    why: str
+    at: str | int | None = None
+    note: str | None = None
+    help: str | None = None
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A network input; its type is the node's."""
+
+    name: str
+
+    @property
+    def label(self) -> str:
+        """See Op."""
+        return "input"
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """An input's type is declared, never inferred."""
+        raise TypeError("an input has no rule to infer its type")
+
+    def reference(self, *inputs: Real) -> Real:
+        """An input's value is given, never computed."""
+        raise TypeError("an input has no value of its own")
+
+
+@dataclass(frozen=True, slots=True)
+class Initial:
+    """How a parameter without stored weights is initialised.
+
+    `kind` is "weight" (random, scaled by fan_in and fan_out), "zeros" or "ones".
+    """
+
+    kind: str
+    fan_in: int = 1
+    fan_out: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A trained tensor not bound to values yet; `path` is its instance path and weight name."""
+
+    path: str
+    initial: Initial
+
+    @property
+    def label(self) -> str:
+        """See Op."""
+        return "parameter"
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """A parameter's type is declared, never inferred."""
+        raise TypeError("a parameter has no rule to infer its type")
+
+    def reference(self, *inputs: Real) -> Real:
+        """A parameter has no value until weights are bound."""
+        raise TypeError("a parameter has no value before weights are bound")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """A tensor known at compile time. `value` is the logical array whatever the node's layout."""
+
+    value: Array = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """See Op."""
+        return "constant"
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """A constant's type is declared, never inferred."""
+        raise TypeError("a constant has no rule to infer its type")
+
+    def reference(self, *inputs: Real) -> Real:
+        """The value itself."""
+        return np.asarray(self.value, np.float64)
+
+
+LEAVES = (Input, Parameter, Constant)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """An operator applied to nodes. Nodes compare by identity.
+
+    `name` is the instance path (`body.0.conv`); `span` is where the source asked for it.
+    """
+
+    op: Op
+    inputs: tuple["Node", ...]
+    type: TensorType
+    name: str
+    span: Span | None = None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the node is an input, parameter or constant."""
+        return isinstance(self.op, LEAVES)
+
+    @property
+    def constant(self) -> Array | None:
+        """The value of a constant node, otherwise None."""
+        return self.op.value if isinstance(self.op, Constant) else None
+
+    def with_inputs(self, inputs: Sequence["Node"]) -> "Node":
+        """The same node reading other values of the same types; itself if nothing changes."""
+        if len(inputs) == len(self.inputs) and all(
+            new is old for new, old in zip(inputs, self.inputs, strict=True)
+        ):
+            return self
+        return replace(self, inputs=tuple(inputs))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network: `inputs` in declared order, `outputs` by name in declared order.
+
+    `batch` is how many samples the leading axis of the inputs carries. An input that no output
+    needs stays in `inputs`.
+    """
+
+    name: str
+    inputs: tuple[Node, ...]
+    outputs: Mapping[str, Node]
+    batch: int = 1
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node the outputs need, and all inputs, operands before users."""
+        done: dict[Node, None] = dict.fromkeys(self.inputs)
+        stack: list[tuple[Node, Iterator[Node]]] = []
+        for output in self.outputs.values():
+            stack.append((output, iter(output.inputs)))
+            while stack:
+                node, rest = stack[-1]
+                following = next((n for n in rest if n not in done), None)
+                if following is not None:
+                    stack.append((following, iter(following.inputs)))
+                    continue
+                stack.pop()
+                done.setdefault(node)
+        return tuple(done)
+
+    @cached_property
+    def users(self) -> Mapping[Node, tuple[Node, ...]]:
+        """Who reads each node, once per operand position; outputs are not users."""
+        users: dict[Node, list[Node]] = {node: [] for node in self.nodes}
+        for node in self.nodes:
+            for operand in node.inputs:
+                users[operand].append(node)
+        return {node: tuple(readers) for node, readers in users.items()}
+
+    @cached_property
+    def output_nodes(self) -> frozenset[Node]:
+        """The nodes that are outputs."""
+        return frozenset(self.outputs.values())
+
+    def is_private(self, node: Node) -> bool:
+        """Whether exactly one node reads the value and it is no output: safe to absorb."""
+        return len(self.users[node]) == 1 and node not in self.output_nodes
+
+    def rebuild(self, change: Callable[[Node], Node]) -> "Graph":
+        """Apply `change` to every node, operands first; the same graph if nothing changes.
+
+        `change` sees a node whose operands are already rebuilt, and returns it or a replacement.
+        """
+        new: dict[Node, Node] = {}
+        for node in self.nodes:
+            new[node] = change(node.with_inputs([new[operand] for operand in node.inputs]))
+        if all(new[node] is node for node in self.nodes):
+            return self
+        inputs = tuple(new[node] for node in self.inputs)
+        return replace(
+            self, inputs=inputs, outputs={name: new[node] for name, node in self.outputs.items()}
+        )

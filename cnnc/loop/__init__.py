@@ -1,0 +1,1 @@
+"""The loops: what operators end in and backends start from."""

@@ -1,0 +1,178 @@
+"""How operators write loops."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from cnnc.base.dtype import DType
+from cnnc.base.layout import Layout, Shape
+from cnnc.loop.expr import (
+    Buffer,
+    Cast,
+    Const,
+    Expr,
+    Index,
+    Load,
+    Local,
+    Space,
+    Var,
+    as_index,
+    both,
+    maximum,
+    minimum,
+    select,
+)
+from cnnc.loop.interval import Range, bounds
+from cnnc.loop.kernel import Alloc, Body, For, Let, Stmt, Store, register
+
+Epilogue = Callable[["KernelBuilder", tuple[Expr, ...], Expr], Expr]
+
+SPATIAL = {0: (), 1: ("l",), 2: ("h", "w"), 3: ("d", "h", "w")}
+"""Letters of the spatial axes by their number."""
+
+
+def spatial_letters(rank: int) -> tuple[str, ...]:
+    """Letters of `rank` spatial axes: l; h, w; d, h, w; then p0, p1, …"""
+    return SPATIAL.get(rank) or tuple(f"p{axis}" for axis in range(rank))
+
+
+class KernelBuilder:
+    """Collects the statements of one kernel.
+
+    `out` is the result's buffer. `result` stores into it through the epilogue, which is how fused
+    pointwise operators see the value before it reaches memory.
+    """
+
+    def __init__(self, out: Buffer) -> None:
+        self.out = out
+        self._epilogues: list[Epilogue] = []
+        self._bodies: list[list[Stmt]] = [[]]
+        self._ranges: dict[str, Range] = {}
+        self._names: set[str] = {out.name}
+
+    @property
+    def body(self) -> Body:
+        """What has been written."""
+        return tuple(self._bodies[0])
+
+    @contextmanager
+    def loop(self, name: str, extent: int, *, reduces: bool = False) -> Iterator[Var]:
+        """A loop around what is written inside the `with`."""
+        name = self._fresh(name)
+        self._ranges[name] = (0, extent - 1)
+        self._bodies.append([])
+        yield Var(name)
+        body = tuple(self._bodies.pop())
+        self._bodies[-1].append(For(name, extent, body, reduces=reduces))
+
+    @contextmanager
+    def loops(
+        self, names: Sequence[str], extents: Shape, *, reduces: bool = False
+    ) -> Iterator[tuple[Var, ...]]:
+        """A nest of loops, the first name outermost."""
+        if not names:
+            yield ()
+            return
+        with (
+            self.loop(names[0], extents[0], reduces=reduces) as first,
+            self.loops(names[1:], extents[1:], reduces=reduces) as rest,
+        ):
+            yield (first, *rest)
+
+    @contextmanager
+    def grid(self) -> Iterator[tuple[Var, ...]]:
+        """One loop per axis of the result: n, oc, then ol, or oh and ow."""
+        letters = spatial_letters(max(0, len(self.out.shape) - 2))
+        names = ("n", "oc", *(f"o{letter}" for letter in letters))[: len(self.out.shape)]
+        with self.loops(names, self.out.shape) as index:
+            yield index
+
+    def register(self, name: str, dtype: DType, value: Expr) -> Buffer:
+        """A scalar accumulator that starts at `value`."""
+        buffer = register(self._fresh(name), (), dtype)
+        self._emit(Alloc(buffer))
+        self.store(buffer, (), value)
+        return buffer
+
+    def let(self, name: str, value: Expr) -> Local:
+        """A name for a value, so that it is computed once."""
+        name = self._fresh(name)
+        self._emit(Let(name, value))
+        return Local(name, value.dtype, value.lanes)
+
+    def scratch(self, name: str, shape: Shape, dtype: DType) -> Buffer:
+        """A register array of several elements."""
+        buffer = Buffer(self._fresh(name), shape, dtype, Layout.plain(len(shape)), Space.REGISTER)
+        self._emit(Alloc(buffer))
+        return buffer
+
+    def store(self, buffer: Buffer, index: Sequence[Index], value: Expr) -> None:
+        """Write one element."""
+        self._emit(Store(buffer, tuple(as_index(part) for part in index), value))
+
+    def result(self, index: Sequence[Expr], value: Expr) -> None:
+        """Write one element of the result, after the epilogue."""
+        where = tuple(index)
+        for epilogue in reversed(self._epilogues):
+            value = epilogue(self, where, value)
+        self.store(self.out, where, value)
+
+    @contextmanager
+    def epilogue(self, epilogue: Epilogue) -> Iterator[None]:
+        """Results written inside the `with` pass through `epilogue(build, index, value)` first."""
+        self._epilogues.append(epilogue)
+        yield
+        self._epilogues.pop()
+
+    def padded(self, x: Buffer, index: Sequence[Expr], fill: float) -> Expr:
+        """The element at `index`, or `fill` outside the tensor.
+
+        Indices that stay inside the tensor, or inside its halo when `fill` is zero, are not tested.
+        """
+        inside: Expr = Const(1, DType.BOOL)
+        clamped: list[Expr] = []
+        for axis, (part, extent) in enumerate(zip(index, x.shape, strict=True)):
+            low, high = self.range(part)
+            halo = x.layout.halo_of(axis) if fill == 0 else (0, 0)
+            lowest, highest = -halo[0], extent - 1 + halo[1]
+            safe = part
+            if low < lowest:
+                inside = both(inside, part >= 0)
+                safe = maximum(safe, 0)
+            if high > highest:
+                inside = both(inside, part < extent)
+                safe = minimum(safe, extent - 1)
+            clamped.append(safe)
+        return select(inside, Load(x, tuple(clamped)), Const(fill, x.dtype))
+
+    def inside(self, index: Sequence[Expr], shape: Shape) -> Expr:
+        """Whether an index lies inside a shape; constant where it always does."""
+        holds: Expr = Const(1, DType.BOOL)
+        for part, extent in zip(index, shape, strict=True):
+            low, high = self.range(part)
+            if low < 0:
+                holds = both(holds, part >= 0)
+            if high >= extent:
+                holds = both(holds, part < extent)
+        return holds
+
+    def range(self, index: Expr) -> Range:
+        """Smallest and largest value of an index here."""
+        return bounds(index, self._ranges)
+
+    def _emit(self, stmt: Stmt) -> None:
+        self._bodies[-1].append(stmt)
+
+    def _fresh(self, name: str) -> str:
+        fresh, count = name, 0
+        while fresh in self._names:
+            count += 1
+            fresh = f"{name}_{count}"
+        self._names.add(fresh)
+        return fresh
+
+
+def number(index: Expr, dtype: DType) -> Expr:
+    """An index as a number."""
+    if isinstance(index, Const):
+        return Const(float(index.value), dtype)
+    return Cast(index, dtype)

@@ -1,0 +1,452 @@
+"""Expressions of the loop language. Constructors fold constants; nodes are frozen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from cnnc.base.dtype import DType
+from cnnc.base.layout import Layout, Shape
+
+
+class Space(Enum):
+    """Where a buffer lives."""
+
+    MEMORY = "memory"  # a parameter of the kernel
+    REGISTER = "register"  # a small array that must end up in machine registers
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A named array with logical shape, element type and layout."""
+
+    name: str
+    shape: Shape
+    dtype: DType
+    layout: Layout
+    space: Space = Space.MEMORY
+
+    def __getitem__(self, index: "Index | tuple[Index, ...]") -> "Load":
+        parts = index if isinstance(index, tuple) else (index,)
+        return Load(self, tuple(as_index(part) for part in parts))
+
+    @property
+    def size(self) -> int:
+        """Elements in memory, halo and padding included."""
+        return self.layout.size(self.shape)
+
+
+class Expr:
+    """Base of all expressions; `dtype` None marks an integer index."""
+
+    __slots__ = ()
+
+    @property
+    def dtype(self) -> DType | None:
+        """Element type of the value, None for an index."""
+        raise NotImplementedError
+
+    @property
+    def lanes(self) -> int:
+        """Elements in the value: 1 for a scalar."""
+        return max((part.lanes for part in children(self)), default=1)
+
+    def __add__(self, other: "Index") -> "Expr":
+        return binary("add", self, as_like(other, self))
+
+    def __radd__(self, other: "Index") -> "Expr":
+        return binary("add", as_like(other, self), self)
+
+    def __sub__(self, other: "Index") -> "Expr":
+        return binary("sub", self, as_like(other, self))
+
+    def __rsub__(self, other: "Index") -> "Expr":
+        return binary("sub", as_like(other, self), self)
+
+    def __mul__(self, other: "Index") -> "Expr":
+        return binary("mul", self, as_like(other, self))
+
+    def __rmul__(self, other: "Index") -> "Expr":
+        return binary("mul", as_like(other, self), self)
+
+    def __truediv__(self, other: "Index") -> "Expr":
+        return binary("div", self, as_like(other, self))
+
+    def __rtruediv__(self, other: "Index") -> "Expr":
+        return binary("div", as_like(other, self), self)
+
+    def __floordiv__(self, other: "Index") -> "Expr":
+        return binary("floordiv", self, as_like(other, self))
+
+    def __mod__(self, other: "Index") -> "Expr":
+        return binary("mod", self, as_like(other, self))
+
+    def __neg__(self) -> "Expr":
+        return binary("mul", self, as_like(-1, self))
+
+    def __lt__(self, other: "Index") -> "Expr":
+        return compare("lt", self, as_like(other, self))
+
+    def __le__(self, other: "Index") -> "Expr":
+        return compare("le", self, as_like(other, self))
+
+    def __gt__(self, other: "Index") -> "Expr":
+        return compare("lt", as_like(other, self), self)
+
+    def __ge__(self, other: "Index") -> "Expr":
+        return compare("le", as_like(other, self), self)
+
+
+Index = Expr | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Expr):
+    """A number: an index when `type` is None."""
+
+    value: int | float
+    type: DType | None = None
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.type
+
+    @property
+    def lanes(self) -> int:
+        """See Expr."""
+        return 1
+
+
+@dataclass(frozen=True, slots=True)
+class Var(Expr):
+    """A loop variable."""
+
+    name: str
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return None
+
+    @property
+    def lanes(self) -> int:
+        """See Expr."""
+        return 1
+
+
+@dataclass(frozen=True, slots=True)
+class Local(Expr):
+    """A value named by a Let."""
+
+    name: str
+    type: DType | None
+    width: int = 1
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.type
+
+    @property
+    def lanes(self) -> int:
+        """See Expr."""
+        return self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp(Expr):
+    """The indices base, base + stride, …: one for each lane."""
+
+    base: Expr
+    width: int
+    stride: int = 1
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return None
+
+    @property
+    def lanes(self) -> int:
+        """See Expr."""
+        return self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast(Expr):
+    """One scalar in every lane."""
+
+    value: Expr
+    width: int
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.value.dtype
+
+    @property
+    def lanes(self) -> int:
+        """See Expr."""
+        return self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Load(Expr):
+    """The element of a buffer at a logical index, or at one offset once the kernel is flat."""
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Expr):
+    """add sub mul div min max, and floordiv mod on indices; and or on truth values.
+
+    `min` and `max` keep NaN, as NumPy's minimum and maximum do. `floordiv` and `mod` round down;
+    their divisor is positive.
+    """
+
+    op: str
+    left: Expr
+    right: Expr
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.left.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Compare(Expr):
+    """lt le eq ne; false where an operand is NaN, but for ne."""
+
+    op: str
+    left: Expr
+    right: Expr
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return DType.BOOL
+
+
+@dataclass(frozen=True, slots=True)
+class Select(Expr):
+    """`then` where the condition holds, otherwise the other; both are evaluated."""
+
+    condition: Expr
+    then: Expr
+    otherwise: Expr
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.then.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Fma(Expr):
+    """a * b + c, rounded once where the target has the instruction, otherwise twice."""
+
+    a: Expr
+    b: Expr
+    c: Expr
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.c.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Expr):
+    """A mathematical function of the value's type; FUNCTIONS lists them."""
+
+    function: str
+    args: tuple[Expr, ...]
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.args[0].dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Cast(Expr):
+    """The value converted to another element type; an index becomes a number."""
+
+    value: Expr
+    type: DType
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.type
+
+
+PRIMITIVES = frozenset({"sqrt", "abs", "round", "ldexp", "exponent", "mantissa", "copysign"})
+"""Functions every backend implements; `ldexp(x, n)` takes an integral float n.
+
+`exponent(x)` and `mantissa(x)` split a positive normal x = mantissa * 2**exponent with mantissa in
+[1, 2); `round` goes to the nearest integer, ties to even.
+"""
+ELEMENTARY = frozenset({"exp", "log", "tanh", "erf", "pow", "expm1", "sigmoid"})
+"""Functions that lowering replaces by primitives."""
+FUNCTIONS = PRIMITIVES | ELEMENTARY
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The direct subexpressions."""
+    match expr:
+        case Binary(_, a, b) | Compare(_, a, b):
+            return (a, b)
+        case Load(_, index):
+            return index
+        case Fma(a, b, c) | Select(a, b, c):
+            return (a, b, c)
+        case Call(_, args):
+            return args
+        case Ramp(base, _, _):
+            return (base,)
+        case Broadcast(value, _) | Cast(value, _):
+            return (value,)
+    return ()
+
+
+def transform(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """Rebuild bottom-up; `change` returns a replacement, or None to keep the rebuilt node."""
+    rebuilt = with_children(expr, tuple(transform(part, change) for part in children(expr)))
+    replacement = change(rebuilt)
+    return rebuilt if replacement is None else replacement
+
+
+def with_children(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
+    """The same expression over other parts, simplified again."""
+    if all(new is old for new, old in zip(parts, children(expr), strict=True)):
+        return expr
+    match expr:
+        case Binary(op, _, _):
+            return binary(op, *parts)
+        case Compare(op, _, _):
+            return compare(op, *parts)
+        case Load(buffer, _):
+            return Load(buffer, parts)
+        case Fma():
+            return Fma(*parts)
+        case Select():
+            return select(*parts)
+        case Call(function, _):
+            return Call(function, parts)
+        case Ramp(_, width, stride):
+            return Ramp(parts[0], width, stride)
+        case Broadcast(_, width):
+            return Broadcast(parts[0], width)
+        case Cast(_, dtype):
+            return Cast(parts[0], dtype)
+    raise TypeError(f"{type(expr).__name__} has no parts")
+
+
+def as_index(value: Index) -> Expr:
+    """An integer as an expression."""
+    if isinstance(value, Expr):
+        return value
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no index")
+    return Const(value)
+
+
+def as_like(value: Index, model: Expr) -> Expr:
+    """A number as an expression of the same element type as `model`."""
+    if isinstance(value, Expr):
+        return value
+    return as_index(value) if model.dtype is None else Const(float(value), model.dtype)
+
+
+def maximum(left: Expr, right: Index) -> Expr:
+    """The larger; NaN if either is."""
+    return binary("max", left, as_like(right, left))
+
+
+def minimum(left: Expr, right: Index) -> Expr:
+    """The smaller; NaN if either is."""
+    return binary("min", left, as_like(right, left))
+
+
+def both(left: Expr, right: Expr) -> Expr:
+    """Logical and."""
+    match left, right:
+        case Const(value), other:
+            return other if value else left
+        case other, Const(value):
+            return other if value else right
+    return Binary("and", left, right)
+
+
+def select(condition: Expr, then: Expr, otherwise: Expr) -> Expr:
+    """Select, decided where the condition is known."""
+    if isinstance(condition, Const):
+        return then if condition.value else otherwise
+    return Select(condition, then, otherwise)
+
+
+def call(function: str, *args: Expr) -> Expr:
+    """A function of FUNCTIONS."""
+    if function not in FUNCTIONS:
+        raise ValueError(f"unknown function {function}")
+    return Call(function, args)
+
+
+def compare(op: str, left: Expr, right: Expr) -> Expr:
+    """A comparison, decided where both sides are known indices."""
+    if isinstance(left, Const) and isinstance(right, Const) and left.dtype is None:
+        a, b = left.value, right.value
+        return Const(int({"lt": a < b, "le": a <= b, "eq": a == b, "ne": a != b}[op]), DType.BOOL)
+    return Compare(op, left, right)
+
+
+def binary(op: str, left: Expr, right: Expr) -> Expr:
+    """A binary operation; indices are folded, floating point is left exactly as written."""
+    if left.dtype is not None or op in ("and", "or"):
+        return Binary(op, left, right)
+    return _index_binary(op, left, right)
+
+
+def _index_binary(op: str, left: Expr, right: Expr) -> Expr:
+    match op, left, right:
+        case _, Const(a), Const(b):
+            return Const(_FOLD[op](int(a), int(b)))
+        case "add", Const(0), other:
+            return other
+        case "add" | "sub", other, Const(0):
+            return other
+        case "mul", Const(0), _:
+            return left
+        case "mul", _, Const(0):
+            return right
+        case ("mul", Const(1), other) | ("mul" | "floordiv", other, Const(1)):
+            return other
+        case "mod", _, Const(1):
+            return Const(0)
+        case "add", Const(), other:
+            return _index_binary("add", other, left)
+        case "add" | "sub", Binary("add", inner, Const(a)), Const(b):
+            return _index_binary("add", inner, Const(a + b if op == "add" else a - b))
+        case "sub", other, Const(b):
+            return _index_binary("add", other, Const(-b))
+    return Binary(op, left, right)
+
+
+_FOLD: dict[str, Callable[[int, int], int]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "floordiv": lambda a, b: a // b,
+    "mod": lambda a, b: a % b,
+    "min": min,
+    "max": max,
+}

@@ -1,0 +1,202 @@
+"""Statements, kernels and programs: everything a backend sees."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from cnnc.base.dtype import DType
+from cnnc.base.layout import Layout, Shape
+from cnnc.loop.expr import Buffer, Expr, Space
+
+
+class Kind(Enum):
+    """How a loop runs."""
+
+    SERIAL = "serial"
+    PARALLEL = "parallel"
+    UNROLLED = "unrolled"
+    VECTOR = "vector"
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """Run the body for var = 0 … extent - 1.
+
+    `reduces` marks a loop that accumulates: its iterations depend on each other. All other loops
+    may run in any order.
+    """
+
+    var: str
+    extent: int
+    body: tuple["Stmt", ...]
+    kind: Kind = Kind.SERIAL
+    reduces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alloc:
+    """A register array, alive to the end of the enclosing body."""
+
+    buffer: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """A name for a value, alive to the end of the enclosing body."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Write one element, or a vector of neighbours once the kernel is flat."""
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+    value: Expr
+
+
+Stmt = For | Alloc | Let | Store
+Body = tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a kernel comes from, as plain data.
+
+    `op` is the operator's text, `layer` the instance path, `place` file:line:column, `macs` the
+    multiply-accumulates of one run, `algorithm` the schedule's name.
+    """
+
+    op: str
+    layer: str
+    place: str = ""
+    macs: int = 0
+    algorithm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Loops over buffers. `params` are in calling order; `outputs` names those that are written."""
+
+    name: str
+    params: tuple[Buffer, ...]
+    outputs: tuple[str, ...]
+    body: Body
+    origin: Origin = field(default_factory=lambda: Origin("", ""))
+
+    def with_body(self, body: Body) -> "Kernel":
+        """The same kernel running other statements."""
+        return replace(self, body=body)
+
+
+class Region(Enum):
+    """Which memory a kernel's argument points into."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    WEIGHTS = "weights"
+    ARENA = "arena"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A byte offset in a region; `index` says which input or output."""
+
+    region: Region
+    offset: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One kernel call. `barrier` asks all threads to wait before it for what came earlier."""
+
+    kernel: int
+    places: tuple[Place, ...]
+    barrier: bool
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A network input or output as the caller sees it: row-major."""
+
+    name: str
+    shape: Shape
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A constant in the weights region: packed bytes at an offset."""
+
+    name: str
+    offset: int
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A whole network: distinct kernels, and the steps that call them.
+
+    Sizes are in bytes. `weights` are sorted by offset; every offset is a multiple of ALIGNMENT.
+    """
+
+    name: str
+    kernels: tuple[Kernel, ...]
+    steps: tuple[Step, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    weights: tuple[Blob, ...]
+    weights_bytes: int
+    arena_bytes: int
+
+
+ALIGNMENT = 64
+
+
+def align(offset: int) -> int:
+    """The offset rounded up to ALIGNMENT."""
+    return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+def register(name: str, shape: Shape, dtype: DType) -> Buffer:
+    """A register array."""
+    return Buffer(name, shape, dtype, Layout.plain(len(shape)), Space.REGISTER)
+
+
+def walk(body: Body) -> Iterator[Stmt]:
+    """Every statement, outer ones first."""
+    for stmt in body:
+        yield stmt
+        if isinstance(stmt, For):
+            yield from walk(stmt.body)
+
+
+def map_expressions(body: Body, change: Callable[[Expr], Expr]) -> Body:
+    """The same statements over changed expressions."""
+    return tuple(_map_statement(stmt, change) for stmt in body)
+
+
+def _map_statement(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
+    match stmt:
+        case For():
+            return replace(stmt, body=map_expressions(stmt.body, change))
+        case Let(name, value):
+            return Let(name, change(value))
+        case Store(buffer, index, value):
+            return Store(buffer, tuple(change(part) for part in index), change(value))
+    return stmt
+
+
+def expressions(body: Body) -> Iterator[Expr]:
+    """The root of every expression in the statements."""
+    for stmt in walk(body):
+        match stmt:
+            case Let(_, value):
+                yield value
+            case Store(_, index, value):
+                yield from index
+                yield value

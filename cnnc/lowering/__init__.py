@@ -1,0 +1,1 @@
+"""From graph to loops, and from loops to faster loops."""

@@ -1,0 +1,180 @@
+"""Convolution over any number of spatial axes."""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from cnnc.base.layout import Layout
+from cnnc.ir.graph import Initial, OpError
+from cnnc.ir.types import TensorType
+from cnnc.loop.build import KernelBuilder, spatial_letters
+from cnnc.loop.expr import Buffer, Const, Expr, Fma
+from cnnc.ops.attributes import Extents, Flag, Integer, Padding, PaddingKind, spread
+from cnnc.ops.spec import (
+    PLAIN,
+    Blocking,
+    Operator,
+    ParameterSpec,
+    Real,
+    Sample,
+    attr,
+    gamma,
+    operator,
+)
+from cnnc.ops.window import Window, resolve_window
+
+
+@operator("conv")
+class Conv(Operator):
+    """Convolution (cross-correlation): y[o] = bias[o] + sum over i, k of w[o, i, k] * x[i, p + k].
+
+    Reads [N, C, *spatial], writes [N, channels, *out]. Weights are [channels, C / groups, *kernel].
+    """
+
+    channels: int = attr(Integer(), doc="channels of the result")
+    kernel: tuple[int, ...] = attr(Extents(), doc="extent of the window")
+    stride: tuple[int, ...] = attr(Extents(), doc="step of the window", default=(1,))
+    pad: Padding = attr(PaddingKind(), doc="zeros around the input", default=Padding())
+    dilation: tuple[int, ...] = attr(Extents(), doc="distance between taps", default=(1,))
+    groups: int = attr(Integer(), doc="channels are split into this many groups", default=1)
+    bias: bool = attr(Flag(), doc="whether a bias is added", default=True)
+
+    def window(self, x: TensorType) -> Window:
+        """The window on an input."""
+        return resolve_window(x, self.kernel, self.stride, self.pad, self.dilation)
+
+    def parameters(self, *inputs: TensorType) -> tuple[ParameterSpec, ...]:
+        """See Operator."""
+        x = inputs[0]
+        self._check_groups(x)
+        kernel = spread(self.kernel, len(x.spatial), "kernel")
+        shape = (self.channels, x.channels // self.groups, *kernel)
+        fan_in, fan_out = prod(shape[1:]), self.channels // self.groups * prod(kernel)
+        weight = TensorType.plain(shape, x.dtype)
+        specs = [ParameterSpec("weight", weight, Initial("weight", fan_in, fan_out))]
+        if self.bias:
+            bias = TensorType.plain((self.channels,), x.dtype)
+            specs.append(ParameterSpec("bias", bias, Initial("zeros")))
+        return tuple(specs)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """See Operator."""
+        x = inputs[0]
+        window = self.window(x)
+        expected = tuple(spec.type.shape for spec in self.parameters(x))
+        if tuple(operand.shape for operand in inputs[1:]) != expected:
+            raise OpError(f"parameters must have shapes {list(map(list, expected))}", at=1)
+        return x.with_shape((x.shape[0], self.channels, *window.out))
+
+    def _check_groups(self, x: TensorType) -> None:
+        if x.rank < 3:
+            raise OpError(
+                "the operand has no spatial axes",
+                at=0,
+                note=f"its shape is {list(x.shape)}; conv needs [N, C, length] or more",
+            )
+        for what, count in (("input", x.channels), ("output", self.channels)):
+            if count % self.groups:
+                raise OpError(
+                    f"{self.groups} groups do not divide {count} {what} channels",
+                    at="groups",
+                    note=f"{count} = {count // self.groups} × {self.groups} "
+                    f"+ {count % self.groups}",
+                )
+
+    def reference(self, *inputs: Real) -> Real:
+        """See Operator."""
+        x, w = inputs[0], inputs[1]
+        window = self.window(TensorType.plain(x.shape))
+        taps = window.taps(x, 0.0)
+        n, c = x.shape[:2]
+        groups, k = self.groups, len(window.kernel)
+        letters = "uvwxyz"[:k]
+        out = "hijklm"[:k]
+        taps = taps.reshape(*window.kernel, n, groups, c // groups, *window.out)
+        weights = w.reshape(groups, self.channels // groups, c // groups, *window.kernel)
+        equation = f"{letters}ngc{out},goc{letters}->ngo{out}"
+        y: Real = np.einsum(equation, taps, weights, optimize=True)
+        y = y.reshape(n, self.channels, *window.out)
+        return y + inputs[2].reshape(-1, *[1] * k) if self.bias else y
+
+    def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
+        """See Operator: gamma(terms) (|w| * |x| + |b|), and |w| * error of x."""
+        terms = prod(inputs[1].shape[1:]) + 1
+        size = self.reference(*(np.abs(value) for value in inputs))
+        weights = [np.abs(inputs[1]), *(np.zeros_like(value) for value in inputs[2:])]
+        carried = self.reference(errors[0], *weights)
+        return gamma(terms, unit) * size + carried * (1 + gamma(terms, unit))
+
+    def macs(self, out: TensorType, *inputs: TensorType) -> int:
+        """See Operator."""
+        return out.elements * prod(inputs[1].shape[1:])
+
+    def halo(self, *inputs: TensorType) -> tuple[tuple[int, int], ...]:
+        """See Operator."""
+        return ((0, 0), (0, 0), *self.window(inputs[0]).halo(inputs[0].spatial))
+
+    def is_depthwise(self, x: TensorType) -> bool:
+        """Whether every channel is filtered on its own, so that vectors run along channels."""
+        return self.groups == x.channels == self.channels and self.groups > 1
+
+    def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
+        """See Operator."""
+        x = inputs[0]
+        if self.is_depthwise(x):
+            return Blocking((lanes,), lanes)
+        if self.groups == 1:
+            return Blocking((lanes, 1), lanes)
+        if self.channels // self.groups % lanes:
+            return PLAIN
+        whole = x.channels // self.groups % lanes == 0
+        return Blocking((lanes, 1) if whole else (1,), lanes)
+
+    def packing(self, read: int, write: int, *inputs: TensorType) -> tuple[Layout, ...]:
+        """See Operator: [O/write][I/read][*kernel][read][write]."""
+        rank = inputs[0].rank
+        blocks: tuple[tuple[int, int], ...] = ((1, read), (0, write))
+        if self.is_depthwise(inputs[0]):
+            blocks = ((0, write),)
+        weight = Layout(tuple(range(rank)), tuple(block for block in blocks if block[1] > 1))
+        return (weight, Layout.blocked(1, 0, write))[: 1 + self.bias]
+
+    def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
+        """See Operator."""
+        x, w = inputs[0], inputs[1]
+        window = self.window(TensorType(x.shape, x.dtype, x.layout))
+        per_group, outputs = x.shape[1] // self.groups, self.channels // self.groups
+        letters = spatial_letters(len(window.kernel))
+        with build.grid() as (n, o, *position):
+            start: Expr = inputs[2][o] if self.bias else Const(0.0, x.dtype)
+            total = build.register("acc", x.dtype, start)
+            names = ("ic", *(f"k{letter}" for letter in letters))
+            with build.loops(names, (per_group, *window.kernel), reduces=True) as (i, *tap):
+                if self.groups == 1:
+                    channel: Expr = i
+                elif outputs == 1 and per_group == 1:
+                    channel = o
+                else:
+                    channel = o // outputs * per_group + i
+                value = build.padded(x, (n, channel, *window.position(position, tap)), 0.0)
+                build.store(total, (), Fma(w[(o, i, *tap)], value, total[()]))
+            build.result((n, o, *position), total[()])
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        """See Operator."""
+        same, causal = Padding("same"), Padding("causal")
+        return (
+            Sample(cls(1, (1,)), ((1, 1, 1, 1),)),
+            Sample(cls(5, (3,), pad=same), ((2, 3, 7, 6),)),
+            Sample(cls(4, (3,), stride=(2,), pad=same), ((1, 3, 8, 9),)),
+            Sample(cls(4, (4,), pad=Padding("same_lower")), ((1, 2, 5, 5),)),
+            Sample(cls(6, (3, 2), stride=(1, 3), dilation=(2, 1), groups=2), ((1, 4, 9, 8),)),
+            Sample(cls(6, (3,), pad=Padding(explicit=((1, 2), (0, 3))), groups=6), ((2, 6, 5, 7),)),
+            Sample(cls(8, (1,), stride=(3,), bias=False), ((1, 20, 7, 5),)),
+            Sample(cls(3, (2,), dilation=(4,), pad=causal), ((2, 5, 13),)),
+            Sample(cls(7, (5,), stride=(2,), pad=Padding(explicit=((6, 6),))), ((1, 3, 4),)),
+            Sample(cls(34, (3,), pad=same), ((1, 19, 6, 17),)),
+            Sample(cls(2, (2, 3, 2), pad=same), ((1, 3, 3, 4, 5),)),
+        )

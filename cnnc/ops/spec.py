@@ -1,0 +1,211 @@
+"""The base of all operators, and their registry."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar, dataclass_transform
+
+import numpy as np
+
+from cnnc.base.layout import Layout, Shape
+from cnnc.ir.graph import Initial, OpError, Real
+from cnnc.ir.types import TensorType
+from cnnc.loop.build import KernelBuilder
+from cnnc.loop.expr import Buffer
+from cnnc.ops.attributes import Kind, Value, format_value
+
+__all__ = ["Real"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """A trained tensor an operator instance owns: the last part of its name, type, first values."""
+
+    name: str
+    type: TensorType
+    initial: Initial
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A case every backend must pass: an operator and the shapes of its data operands."""
+
+    op: "Operator"
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """Which channel blocks an operator works on.
+
+    `reads` are blocks its data operands may have, preferred first; `writes` is its result's. An
+    operator that `follows` works element by element in whatever block its operands share.
+    """
+
+    reads: tuple[int, ...] = (1,)
+    writes: int = 1
+    follows: bool = False
+
+
+PLAIN = Blocking()
+
+
+class Operator(ABC):
+    """An operator: its attributes are the fields of its class.
+
+    Data operands come first, then parameters in the order of `parameters`. Shapes are
+    (batch, channels, *spatial). A class is made one by @operator.
+    """
+
+    name: ClassVar[str]
+    arity: ClassVar[tuple[int, int | None]] = (1, 1)
+    """Least and most data operands (None: any number)."""
+
+    @abstractmethod
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """Type of the result from data operands and parameters; OpError blames one of them."""
+
+    @abstractmethod
+    def reference(self, *inputs: Real) -> Real:
+        """The truth in NumPy; operands of float type arrive as float64."""
+
+    @abstractmethod
+    def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
+        """The same as loops: every element of `build.out` through `build.result` once."""
+
+    @abstractmethod
+    def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
+        """Bound on |computed - exact| per element of `out`.
+
+        `unit` is the unit roundoff of the working precision; `errors` bounds each operand's own
+        error. See docs/numerics.md for the formulas.
+        """
+
+    @classmethod
+    @abstractmethod
+    def samples(cls) -> Sequence[Sample]:
+        """Cases for the tests of all backends: odd sizes, size 1, every attribute."""
+
+    def parameters(self, *inputs: TensorType) -> tuple[ParameterSpec, ...]:
+        """Parameters an instance on these data operands owns."""
+        return ()
+
+    def macs(self, out: TensorType, *inputs: TensorType) -> int:
+        """Multiply-accumulates of one evaluation."""
+        return 0
+
+    def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
+        """Channel blocks the operator's loops work well on, for vectors of `lanes` elements."""
+        return PLAIN
+
+    def packing(self, read: int, write: int, *inputs: TensorType) -> tuple[Layout, ...]:
+        """Layouts for the parameters when operand 0 and the result have these channel blocks."""
+        return tuple(Layout.plain(spec.type.rank) for spec in self.parameters(*inputs[:1]))
+
+    def halo(self, *inputs: TensorType) -> tuple[tuple[int, int], ...]:
+        """Zeros the loops read before and after each axis of operand 0."""
+        return ()
+
+    def mixes_batch(self, *inputs: TensorType) -> bool:
+        """Whether one sample's result depends on another sample."""
+        return False
+
+    @property
+    def label(self) -> str:
+        """The operator with all attributes that differ from their defaults."""
+        shown = []
+        for field in self.attributes():
+            value = getattr(self, field.name)
+            if field.required or value != field.default:
+                shown.append(f"{field.name}={format_value(field.kind.unparse(value))}")
+        return f"{self.name}({', '.join(shown)})" if shown else self.name
+
+    @classmethod
+    def attributes(cls) -> Sequence["Attribute"]:
+        """The attributes in the order positional arguments fill them."""
+        return [
+            Attribute(field.name, field.metadata["kind"], field.default, field.metadata["doc"])
+            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+        ]
+
+    @classmethod
+    def make(cls, values: Mapping[str, Value]) -> "Operator":
+        """An instance from language values; OpError `at` the attribute whose value does not fit.
+
+        Unknown or missing names are the caller's to report.
+        """
+        fields: dict[str, object] = {}
+        for attribute in cls.attributes():
+            if attribute.name in values:
+                try:
+                    fields[attribute.name] = attribute.kind.parse(values[attribute.name])
+                except OpError as error:
+                    raise dataclasses.replace(error, at=attribute.name) from None
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A field of an operator class as the language sees it."""
+
+    name: str
+    kind: Kind[object]
+    default: object
+    doc: str
+
+    @property
+    def required(self) -> bool:
+        """Whether the language must give it."""
+        return self.default is dataclasses.MISSING
+
+
+def attr(kind: Kind[T], *, doc: str, default: T | None = None) -> T:
+    """A field that is an attribute of the language; without a default it is required."""
+    metadata = {"kind": kind, "doc": doc}
+    if default is None:
+        made: T = dataclasses.field(metadata=metadata)
+    else:
+        made = dataclasses.field(default=default, metadata=metadata)
+    return made
+
+
+_REGISTRY: dict[str, type[Operator]] = {}
+C = TypeVar("C", bound=Operator)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(attr,))
+def operator(name: str, *, arity: tuple[int, int | None] = (1, 1)) -> Callable[[type[C]], type[C]]:
+    """Make the class an operator of the language under this name."""
+
+    def register(cls: type[C]) -> type[C]:
+        if name in _REGISTRY:
+            raise ValueError(f"two operators named {name}")
+        made = dataclass(frozen=True)(cls)
+        made.name = name
+        made.arity = arity
+        _REGISTRY[name] = made
+        return made
+
+    return register
+
+
+def find(name: str) -> type[Operator] | None:
+    """The operator of this name."""
+    return _REGISTRY.get(name)
+
+
+def operators() -> Iterator[type[Operator]]:
+    """All operators by name."""
+    return iter(_REGISTRY[name] for name in sorted(_REGISTRY))
+
+
+def gamma(terms: int, unit: float) -> float:
+    """Bound on the relative error of `terms` roundings in sequence, in practice certain.
+
+    Higham and Mary, "A new approach to probabilistic rounding error analysis" (SIAM J. Sci.
+    Comput. 41, 2019), theorem 2.4, with lambda = 8: it fails with probability below 2 n exp(-32).
+    """
+    return float(np.expm1(8 * np.sqrt(terms) * unit + terms * unit**2 / (1 - unit)))

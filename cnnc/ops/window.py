@@ -1,0 +1,144 @@
+"""Sliding windows: what convolution and pooling share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from cnnc.base.layout import Shape
+from cnnc.ir.graph import OpError
+from cnnc.ir.types import TensorType
+from cnnc.loop.expr import Expr
+from cnnc.ops.attributes import Padding, spread
+from cnnc.ops.spec import Real
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window over the spatial axes with everything resolved: one entry per axis in each field.
+
+    `pads` is (before, after); `out` the number of positions. The window at position o reads
+    x[o * stride - before + k * dilation] for k < kernel.
+    """
+
+    kernel: Shape
+    stride: Shape
+    dilation: Shape
+    pads: tuple[tuple[int, int], ...]
+    out: Shape
+
+    def position(self, out: Sequence[Expr], tap: Sequence[Expr]) -> tuple[Expr, ...]:
+        """The input position under window tap `tap` at output position `out`."""
+        return tuple(
+            o * s + k * d - before
+            for o, s, k, d, (before, _) in zip(
+                out, self.stride, tap, self.dilation, self.pads, strict=True
+            )
+        )
+
+    def taps(self, x: Real, fill: float) -> Real:
+        """All windows of x[n, c, *spatial]: [*kernel, n, c, *out]; `fill` stands outside."""
+        reach = []
+        for axis, extent in enumerate(x.shape[2:]):
+            before, _ = self.pads[axis]
+            last = (self.out[axis] - 1) * self.stride[axis] + self.span(axis)
+            reach.append((before, max(0, last - before - extent)))
+        padded = np.pad(x, [(0, 0), (0, 0), *reach], constant_values=fill)
+        taps = np.empty((*self.kernel, *x.shape[:2], *self.out))
+        for tap in product(*map(range, self.kernel)):
+            window = tuple(
+                slice(k * d, k * d + (o - 1) * s + 1, s)
+                for k, d, s, o in zip(tap, self.dilation, self.stride, self.out, strict=True)
+            )
+            taps[tap] = padded[(slice(None), slice(None), *window)]
+        return taps
+
+    def span(self, axis: int) -> int:
+        """Input positions one window covers along the axis, gaps included."""
+        return (self.kernel[axis] - 1) * self.dilation[axis] + 1
+
+    def halo(self, spatial: Shape) -> tuple[tuple[int, int], ...]:
+        """Positions read before and after each axis of an input with these spatial extents."""
+        reach = []
+        for axis, extent in enumerate(spatial):
+            before, _ = self.pads[axis]
+            last = (self.out[axis] - 1) * self.stride[axis] - before + self.span(axis)
+            reach.append((before, max(0, last - extent)))
+        return tuple(reach)
+
+
+def resolve_window(
+    x: TensorType,
+    kernel: Sequence[int],
+    stride: tuple[int, ...],
+    pad: Padding,
+    dilation: tuple[int, ...],
+    *,
+    ceil: bool = False,
+) -> Window:
+    """The window of an operator on `x`; OpError where it does not fit."""
+    rank = len(x.spatial)
+    if rank < 1:
+        raise OpError(
+            "the operand has no spatial axes",
+            at=0,
+            note=f"its shape is {list(x.shape)}; windows slide over the axes after batch, channels",
+        )
+    kernels = spread(tuple(kernel), rank, "kernel" if len(kernel) > 1 else "size")
+    strides, dilations = spread(stride, rank, "stride"), spread(dilation, rank, "dilation")
+    spans = tuple((k - 1) * d + 1 for k, d in zip(kernels, dilations, strict=True))
+    pads = resolve_padding(pad, x.spatial, spans, strides)
+    out = tuple(
+        _positions(axis, extent, span, s, ends, ceil)
+        for axis, (extent, span, s, ends) in enumerate(
+            zip(x.spatial, spans, strides, pads, strict=True)
+        )
+    )
+    return Window(kernels, strides, dilations, pads, out)
+
+
+def resolve_padding(
+    pad: Padding, spatial: Shape, spans: Shape, stride: Shape
+) -> tuple[tuple[int, int], ...]:
+    """(before, after) per axis.
+
+    `same` gives ceil(extent / stride) positions, the odd pixel after (`same_lower`: before), as
+    ONNX's SAME_UPPER and SAME_LOWER; `causal` pads only before.
+    """
+    if pad.rule == "explicit":
+        if len(pad.explicit) not in (1, len(spatial)):
+            raise OpError(
+                f"{len(pad.explicit)} paddings for {len(spatial)} spatial axes",
+                at="pad",
+                help=f"give one for all axes, or {len(spatial)}",
+            )
+        return pad.explicit * (len(spatial) if len(pad.explicit) == 1 else 1)
+    if pad.rule == "valid":
+        return ((0, 0),) * len(spatial)
+    if pad.rule == "causal":
+        return tuple((span - 1, 0) for span in spans)
+    pads = []
+    for extent, span, s in zip(spatial, spans, stride, strict=True):
+        total = max(0, (-(-extent // s) - 1) * s + span - extent)
+        small, large = total // 2, total - total // 2
+        pads.append((small, large) if pad.rule == "same" else (large, small))
+    return tuple(pads)
+
+
+def _positions(
+    axis: int, extent: int, span: int, stride: int, ends: tuple[int, int], ceil: bool
+) -> int:
+    padded = extent + sum(ends)
+    if padded < span:
+        raise OpError(
+            "the window does not fit its input",
+            at="kernel",
+            note=f"spatial axis {axis}: {extent} + {ends[0]} + {ends[1]} of padding = {padded}, "
+            f"the window covers {span}",
+            help="pad more, or use a smaller window or dilation",
+        )
+    count = (padded - span) // stride + 1
+    if ceil and (padded - span) % stride and count * stride < extent + ends[0]:
+        count += 1
+    return count

@@ -1,0 +1,1 @@
+"""The optimisations: one function, one file each."""
