@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
+from torch.nn import functional
 
 SEED = 0
 WIDTH = 16
@@ -39,7 +39,7 @@ def same_pad(x: Tensor, kernel: int, stride: int) -> Tensor:
     for n in (x.shape[3], x.shape[2]):
         total = max((math.ceil(n / stride) - 1) * stride + kernel - n, 0)
         pads += [total // 2, total - total // 2]
-    return F.pad(x, pads)
+    return functional.pad(x, pads)
 
 
 class ConvBn(nn.Module):
@@ -67,11 +67,11 @@ class Residual(nn.Module):
         self.shortcut = ConvBn(inputs, channels, 1, stride) if changes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.second(F.relu(self.first(x))) + self.shortcut(x))
+        return functional.relu(self.second(functional.relu(self.first(x))) + self.shortcut(x))
 
 
 class Digits(nn.Module):
-    """Net digits, attribute for attribute, so that the names in its state are the instance paths."""
+    """Net digits, attribute for attribute, so that its state has cnnc's names."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -81,8 +81,8 @@ class Digits(nn.Module):
         self.head = nn.Linear(2 * width, 10)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.down(self.body(F.relu(self.stem(image))))
-        x = F.lp_pool2d(x, 2, kernel_size=2)
+        x = self.down(self.body(functional.relu(self.stem(image))))
+        x = functional.lp_pool2d(x, 2, kernel_size=2)
         logits: Tensor = self.head(x.mean(dim=(2, 3)))
         return logits
 
@@ -99,7 +99,7 @@ def load() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def shifted(images: Tensor, random: torch.Generator) -> Tensor:
     """Every image moved by up to one pixel in each direction; zeros move in."""
     count = len(images)
-    padded = F.pad(images[:, 0], (1, 1, 1, 1))
+    padded = functional.pad(images[:, 0], (1, 1, 1, 1))
     corner = torch.randint(0, 3, (2, count, 1), generator=random)
     rows, columns = corner + torch.arange(8)
     picked = padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
@@ -119,7 +119,7 @@ def train(images: Tensor, labels: Tensor, epochs: int) -> Digits:
         batches = torch.randperm(len(images), generator=random).split(BATCH)[: len(images) // BATCH]
         for batch in batches:
             logits = model(shifted(images[batch], random))
-            loss = F.cross_entropy(logits, labels[batch], label_smoothing=0.05)
+            loss = functional.cross_entropy(logits, labels[batch], label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
