@@ -32,6 +32,12 @@ Step: TypeAlias = Callable[[Floats], Floats]
 """From windows of sunspot numbers (n, WINDOW) to the year that follows each (n)."""
 
 
+def number(root: Floats) -> Floats:
+    """Sunspot numbers from square roots; a negative root counts as none."""
+    positive: Floats = np.maximum(root, 0)
+    return positive**2
+
+
 def network() -> Step:
     """One year ahead by the compiled network; it works on scaled square roots."""
     net = cnnc.load(HERE / "sunspots.cnn").compile(threads=1)
@@ -39,7 +45,7 @@ def network() -> Step:
     def step(windows: Floats) -> Floats:
         series = ((np.sqrt(windows) - 6) / 3).astype(np.float32)[:, None, :]
         last = net(series)["forecast"][:, 0, -1].astype(np.float64)
-        return np.square(np.maximum(last * 3 + 6, 0))
+        return number(last * 3 + 6)
 
     return step
 
@@ -51,7 +57,7 @@ def autoregression(train: Floats) -> Step:
 
     def step(windows: Floats) -> Floats:
         root = np.sqrt(windows[:, -LAGS:]) @ weights[:-1] + weights[-1]
-        return np.square(np.maximum(root, 0))
+        return number(root)
 
     return step
 
