@@ -1,0 +1,362 @@
+"""The AST: what the grammar says, frozen, each node with its span."""
+
+from dataclasses import dataclass
+
+from cnnc.base.source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A word and where it stands."""
+
+    text: str
+    span: Span
+
+
+# ── expressions and pipelines ───────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A literal: an integer if written without point and exponent."""
+
+    value: int | float
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string literal, without its quotes."""
+
+    value: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """`true` or `false`."""
+
+    value: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """`in`: what flows into the surrounding block, branch or stage."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A bare name: a value, a choice such as `same`, or an operator or block without arguments."""
+
+    name: Name
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """`[a, b, c]`."""
+
+    items: tuple["Expression", ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """`not a`."""
+
+    operand: "Expression"
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """`-a` or `+a`."""
+
+    sign: Name
+    operand: "Expression"
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Logic:
+    """`a and b and c`, or the same with `or`."""
+
+    word: str
+    terms: tuple["Expression", ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """A chain of `+ -`, or of `* / // %`, or one `^`: first, then (operator, operand) in order."""
+
+    first: "Expression"
+    rest: tuple[tuple[Name, "Expression"], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`a <= b < c`: every neighbouring pair must hold."""
+
+    first: "Expression"
+    rest: tuple[tuple[Name, "Expression"], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`a.name`."""
+
+    owner: "Expression"
+    name: Name
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`a[i]`."""
+
+    owner: "Expression"
+    position: "Expression"
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """`value` or `name = value` in a call."""
+
+    name: Name | None
+    value: "Expression"
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`name(arguments)`, `name { branch | branch }`, or both."""
+
+    name: Name
+    arguments: tuple[Argument, ...]
+    branches: tuple["Expression", ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Statements, then the pipeline that is the value."""
+
+    statements: tuple["Binding | Assertion", ...]
+    result: "Expression"
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """`repeat(count) { body }`; `index` is the counter's name if the text gives one."""
+
+    index: Name | None
+    count: "Expression"
+    body: Body
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`if (test) { then } else { otherwise }`."""
+
+    test: "Expression"
+    then: Body
+    otherwise: "Body | Condition | None"
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """`label: stage`."""
+
+    label: Name
+    stage: "Stage"
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """`start -> stage -> stage`, with at least one stage after the start."""
+
+    start: "Expression"
+    stages: tuple["Stage", ...]
+    span: Span
+
+
+Stage = Reference | Call | Repeat | Condition | Labelled
+Expression = (
+    Number
+    | Text
+    | Truth
+    | Here
+    | Sequence
+    | Not
+    | Sign
+    | Logic
+    | Arithmetic
+    | Comparison
+    | Member
+    | Index
+    | Pipe
+    | Stage
+)
+
+# ── statements ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """`name = pipe`, or `a, b = pipe` to take a list apart."""
+
+    names: tuple[Name, ...]
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """`assert condition` with an optional message."""
+
+    condition: Expression
+    message: Text | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """`input name: f32[N, 3, 32, 32]`."""
+
+    name: Name
+    dtype: Name
+    shape: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class OutputItem:
+    """One name of an `output` statement, with its pipeline if it is not bound before."""
+
+    name: Name
+    value: Expression | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`output a, b = pipe`."""
+
+    items: tuple[OutputItem, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """`"in the file" => "in the net"`; a target of `drop` ignores what matches."""
+
+    pattern: Text
+    target: Text | Name
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """`weights "file" { renames }`."""
+
+    path: Text
+    renames: tuple[Rename, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsInitial:
+    """`weights he(seed = 0)`."""
+
+    name: Name
+    arguments: tuple[Argument, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`check "file.npz" (atol = 1e-5)`."""
+
+    path: Text
+    arguments: tuple[Argument, ...]
+    span: Span
+
+
+NetItem = Input | Binding | Assertion | Output | WeightsFile | WeightsInitial | Check
+
+# ── declarations ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """`param name = value`."""
+
+    name: Name
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Formal:
+    """A parameter of a block, with its default if it has one."""
+
+    name: Name
+    default: Expression | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`block name(formals) { body }`."""
+
+    name: Name
+    formals: tuple[Formal, ...]
+    body: Body
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """`net name { items }`."""
+
+    name: Name
+    items: tuple[NetItem, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A whole file: language version, then declarations by kind, each in the order written."""
+
+    version: int
+    params: tuple[Param, ...]
+    blocks: tuple[Block, ...]
+    nets: tuple[Net, ...]
+    span: Span
+
+
+Node = (
+    Expression
+    | Argument
+    | Body
+    | NetItem
+    | OutputItem
+    | Rename
+    | Param
+    | Formal
+    | Block
+    | Net
+    | Program
+)
+"""Everything that has parts and a span."""
