@@ -1,4 +1,7 @@
-"""Expressions of the loop language. Constructors fold constants; nodes are frozen."""
+"""Expressions of the loop language. Constructors fold constants; nodes are frozen.
+
+A value has one or more lanes; where scalars meet vectors, the scalar stands in every lane.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -173,24 +176,6 @@ class Ramp(Expr):
 
 
 @dataclass(frozen=True, slots=True)
-class Broadcast(Expr):
-    """One scalar in every lane."""
-
-    value: Expr
-    width: int
-
-    @property
-    def dtype(self) -> DType | None:
-        """See Expr."""
-        return self.value.dtype
-
-    @property
-    def lanes(self) -> int:
-        """See Expr."""
-        return self.width
-
-
-@dataclass(frozen=True, slots=True)
 class Load(Expr):
     """The element of a buffer at a logical index, or at one offset once the kernel is flat."""
 
@@ -289,11 +274,11 @@ class Cast(Expr):
         return self.type
 
 
-PRIMITIVES = frozenset({"sqrt", "abs", "round", "ldexp", "exponent", "mantissa", "copysign"})
+PRIMITIVES = frozenset({"sqrt", "abs", "ldexp", "exponent", "mantissa", "copysign"})
 """Functions every backend implements; `ldexp(x, n)` takes an integral float n.
 
 `exponent(x)` and `mantissa(x)` split a positive normal x = mantissa * 2**exponent with mantissa in
-[1, 2); `round` goes to the nearest integer, ties to even.
+[1, 2).
 """
 ELEMENTARY = frozenset({"exp", "log", "tanh", "erf", "pow", "expm1", "sigmoid"})
 """Functions that lowering replaces by primitives."""
@@ -313,7 +298,7 @@ def children(expr: Expr) -> tuple[Expr, ...]:
             return args
         case Ramp(base, _, _):
             return (base,)
-        case Broadcast(value, _) | Cast(value, _):
+        case Cast(value, _):
             return (value,)
     return ()
 
@@ -344,8 +329,6 @@ def with_children(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Call(function, parts)
         case Ramp(_, width, stride):
             return Ramp(parts[0], width, stride)
-        case Broadcast(_, width):
-            return Broadcast(parts[0], width)
         case Cast(_, dtype):
             return Cast(parts[0], dtype)
     raise TypeError(f"{type(expr).__name__} has no parts")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from cnnc.loop.expr import Binary, Broadcast, Const, Expr, Ramp, Select, Var
+from cnnc.loop.expr import Binary, Const, Expr, Ramp, Select, Var
 
 Range = tuple[int, int]
 """Smallest and largest value, both included."""
@@ -22,8 +22,6 @@ def bounds(expr: Expr, ranges: Mapping[str, Range]) -> Range:
             low, high = bounds(base, ranges)
             last = (width - 1) * stride
             return low + min(0, last), high + max(0, last)
-        case Broadcast(value, _):
-            return bounds(value, ranges)
         case Select(_, then, otherwise):
             a, b = bounds(then, ranges), bounds(otherwise, ranges)
             return min(a[0], b[0]), max(a[1], b[1])

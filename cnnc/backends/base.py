@@ -1,0 +1,43 @@
+"""What the driver asks of a backend."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.base.target import Target
+from cnnc.loop.kernel import Program
+
+Array = NDArray[np.generic]
+
+
+class Executable(Protocol):
+    """A program that runs. Calls from several threads at once are allowed."""
+
+    program: Program
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Run the whole program once.
+
+        Arrays are in the order of the program's ports, C-contiguous, of exactly their shapes and
+        dtypes; `outputs` are written.
+        """
+        ...
+
+    def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
+        """Run one distinct kernel on buffers as they lie in memory, one-dimensional, aligned.
+
+        Those the kernel names as outputs are written.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Turns programs into executables."""
+
+    name: str
+
+    def compile(self, program: Program, target: Target, threads: int) -> Executable:
+        """An executable for this machine running on so many threads."""
+        ...

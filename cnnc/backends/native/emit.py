@@ -1,0 +1,327 @@
+"""Flat kernels to LLVM IR."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
+
+from llvmlite import ir
+
+from cnnc.backends.native import values
+from cnnc.loop.affine import affine
+from cnnc.loop.expr import (
+    Binary,
+    Buffer,
+    Call,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    Fma,
+    Load,
+    Local,
+    Ramp,
+    Select,
+    Space,
+    Var,
+    children,
+)
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Store, expressions, walk
+
+I64 = ir.IntType(64)
+POINTER = ir.PointerType()
+Number = int | ir.Value
+
+
+def emit_kernel(module: ir.Module, kernel: Kernel, *, has_fma: bool, width: int) -> ir.Function:
+    """Add `void kernel(params…, i64 thread, i64 threads)` to the module.
+
+    Each parallel nest runs thread's share of its iterations; what is not parallel runs on thread 0.
+    `width` is the widest vector in bits, `has_fma` whether Fma is one instruction.
+    """
+    arguments = [POINTER] * len(kernel.params) + [I64, I64]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), kernel.name)
+    function.attributes.add("nounwind")
+    for argument, param in zip(function.args, kernel.params, strict=False):
+        argument.name = param.name
+        argument.add_attribute("nocapture") if False else None
+    _Emitter(function, kernel, values.Arithmetic(has_fma)).run()
+    del width
+    return function
+
+
+class _Emitter:
+    """State while one function is written."""
+
+    def __init__(self, function: ir.Function, kernel: Kernel, arithmetic: values.Arithmetic):
+        self.kernel = kernel
+        self.function = function
+        self.entry = function.append_basic_block("entry")
+        self.builder = ir.IRBuilder(function.append_basic_block("body"))
+        self.arithmetic = arithmetic
+        self.thread, self.threads = function.args[-2:]
+        self.pointers = {
+            param.name: argument
+            for param, argument in zip(kernel.params, function.args, strict=False)
+        }
+        self.widths = _register_widths(kernel)
+        self.numbers: dict[str, Number] = {}
+        self.locals: dict[str, ir.Value] = {}
+        self.memo: list[dict[object, ir.Value]] = [{}]
+
+    def run(self) -> None:
+        """Write the whole function."""
+        for stmt in self.kernel.body:
+            if isinstance(stmt, For) and stmt.kind is Kind.PARALLEL:
+                self._parallel(stmt)
+            else:
+                with self._only_first_thread():
+                    self._body((stmt,))
+        self.builder.ret_void()
+        ir.IRBuilder(self.entry).branch(self.function.blocks[1])
+
+    @contextmanager
+    def _only_first_thread(self) -> Iterator[None]:
+        first = self.builder.icmp_signed("==", self.thread, I64(0))
+        with self.builder.if_then(first), self._scope():
+            yield
+
+    def _parallel(self, nest: For) -> None:
+        loops, body = [nest], nest.body
+        while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
+            loops.append(body[0])
+            body = body[0].body
+        total = I64(prod(loop.extent for loop in loops))
+        b = self.builder
+        start = b.udiv(b.mul(total, self.thread), self.threads)
+        stop = b.udiv(b.mul(total, b.add(self.thread, I64(1))), self.threads)
+
+        def iteration(task: ir.Value) -> None:
+            rest: ir.Value = task
+            for loop in reversed(loops):
+                extent = I64(loop.extent)
+                last = loop is loops[0]
+                self.numbers[loop.var] = rest if last else b.urem(rest, extent)
+                rest = b.udiv(rest, extent)
+                if loop.extent == 1:
+                    self.numbers[loop.var] = 0
+            self._body(body)
+
+        self._loop(start, stop, iteration)
+
+    def _loop(self, start: ir.Value, stop: ir.Value, iteration: Callable[[ir.Value], None]) -> None:
+        b = self.builder
+        before = b.block
+        head, inside, after = (b.append_basic_block(name) for name in ("head", "loop", "after"))
+        b.branch(head)
+        b.position_at_end(head)
+        index = b.phi(I64)
+        index.add_incoming(start, before)
+        b.cbranch(b.icmp_signed("<", index, stop), inside, after)
+        b.position_at_end(inside)
+        with self._scope():
+            iteration(index)
+        following = b.add(index, I64(1), flags=("nsw", "nuw"))
+        index.add_incoming(following, b.block)
+        b.branch(head)
+        b.position_at_end(after)
+
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        self.memo.append({})
+        kept = dict(self.locals)
+        yield
+        self.locals = kept
+        self.memo.pop()
+
+    def _body(self, body: Body) -> None:
+        for stmt in body:
+            match stmt:
+                case For(var, extent, inner, kind):
+                    self._for(var, extent, inner, kind)
+                case Alloc(buffer):
+                    self._alloc(buffer)
+                case Let(name, value):
+                    self.locals[name] = self.value(value)
+                case Store(buffer, (index,), value):
+                    self._store(buffer, index, self.value(value))
+
+    def _for(self, var: str, extent: int, body: Body, kind: Kind) -> None:
+        if kind is Kind.UNROLLED or extent == 1:
+            for step in range(extent):
+                self.numbers[var] = step
+                self._body(body)
+            return
+
+        def iteration(index: ir.Value) -> None:
+            self.numbers[var] = index
+            self._body(body)
+
+        self._loop(I64(0), I64(extent), iteration)
+
+    def _alloc(self, buffer: Buffer) -> None:
+        width = self.widths[buffer.name]
+        element = values.llvm_type(buffer.dtype, width)
+        at_entry = ir.IRBuilder(self.entry)
+        array = ir.ArrayType(element, buffer.size // width)
+        slots = at_entry.alloca(array)
+        slots.type = POINTER  # llvmlite still types allocas; LLVM does not
+        self.pointers[buffer.name] = slots
+
+    def _address(self, buffer: Buffer, index: Expr) -> ir.Value:
+        """Pointer to an element; the part that varies is shared between constant offsets."""
+        base = self.pointers[buffer.name]
+        varying, constant = self._split(index)
+        scale = buffer.dtype.bytes if buffer.dtype else 1
+        element: ir.Type = values.llvm_type(buffer.dtype, 1)
+        if buffer.space is Space.REGISTER:
+            width = self.widths[buffer.name]
+            element = values.llvm_type(buffer.dtype, width)
+            varying = {term: k // width for term, k in varying.items()}
+            constant //= width
+        del scale
+        pointer = base
+        if varying:
+            key = (buffer.name, tuple(varying.items()))
+            pointer = self._remember(
+                key,
+                lambda: self.builder.gep(base, [self._sum(varying)], source_etype=element),
+            )
+        if constant:
+            pointer = self.builder.gep(pointer, [I64(constant)], source_etype=element)
+        return pointer
+
+    def _split(self, index: Expr) -> tuple[dict[ir.Value, int], int]:
+        """An index as values known at run time with coefficients, and a constant."""
+        form = affine(index)
+        constant, varying = form.constant, dict[ir.Value, int]()
+        for term, coefficient in form.terms:
+            number = self.index(term)
+            if isinstance(number, int):
+                constant += number * coefficient
+            else:
+                varying[number] = varying.get(number, 0) + coefficient
+        return varying, constant
+
+    def _sum(self, varying: Mapping[ir.Value, int]) -> ir.Value:
+        b, total = self.builder, None
+        for number, coefficient in varying.items():
+            part = number if coefficient == 1 else b.mul(number, I64(coefficient), flags=("nsw",))
+            total = part if total is None else b.add(total, part, flags=("nsw",))
+        return total
+
+    def _remember(self, key: object, make: Callable[[], ir.Value]) -> ir.Value:
+        for memo in reversed(self.memo):
+            if key in memo:
+                return memo[key]
+        self.memo[-1][key] = make()
+        return self.memo[-1][key]
+
+    def index(self, expr: Expr) -> Number:
+        """An index: a Python int where unrolling made it known."""
+        match expr:
+            case Const(value, None):
+                return int(value)
+            case Var(name):
+                return self.numbers[name]
+            case Binary("add" | "sub" | "mul", _, _):
+                varying, constant = self._split(expr)
+                if not varying:
+                    return constant
+                total = self._sum(varying)
+                return self.builder.add(total, I64(constant)) if constant else total
+            case Binary(op, left, right):
+                return values.index_binary(self.builder, op, self.index(left), self.index(right))
+        raise TypeError(f"{expr!r} is no index")
+
+    def _store(self, buffer: Buffer, index: Expr, value: ir.Value) -> None:
+        align = values.alignment(buffer.dtype)
+        match index:
+            case Ramp(base, width, 1):
+                value = values.splat(self.builder, value, width)
+                pointer = self._address(buffer, base)
+                if buffer.space is Space.REGISTER:
+                    align = None
+                self.builder.store(value, pointer, align=align)
+            case Ramp(base, width, stride):
+                for lane in range(width):
+                    part = self.builder.extract_element(value, ir.IntType(32)(lane))
+                    self.builder.store(part, self._address(buffer, base + lane * stride), align)
+            case _:
+                self.builder.store(value, self._address(buffer, index), align=align)
+
+    def _load(self, buffer: Buffer, index: Expr) -> ir.Value:
+        align = values.alignment(buffer.dtype)
+        match index:
+            case Ramp(base, width, 1):
+                kind = values.llvm_type(buffer.dtype, width)
+                if buffer.space is Space.REGISTER:
+                    align = None
+                return self.builder.load(self._address(buffer, base), align=align, typ=kind)
+            case Ramp(base, width, stride):
+                kind = values.llvm_type(buffer.dtype, 1)
+                vector = ir.Constant(values.llvm_type(buffer.dtype, width), ir.Undefined)
+                for lane in range(width):
+                    pointer = self._address(buffer, base + lane * stride)
+                    part = self.builder.load(pointer, align=align, typ=kind)
+                    vector = self.builder.insert_element(vector, part, ir.IntType(32)(lane))
+                return vector
+        kind = values.llvm_type(buffer.dtype, 1)
+        return self.builder.load(self._address(buffer, index), align=align, typ=kind)
+
+    def value(self, expr: Expr) -> ir.Value:
+        """The value of an expression that is no index."""
+        match expr:
+            case Const(value, dtype) if dtype is not None:
+                return ir.Constant(values.llvm_type(dtype, 1), values.literal(value, dtype))
+            case Local(name, _, _):
+                return self.locals[name]
+            case Load(buffer, (index,)):
+                return self._load(buffer, index)
+            case Compare(op, left, right) if left.dtype is None:
+                a, b = (values.as_value(self.index(side)) for side in (left, right))
+                return self.builder.icmp_signed(values.COMPARISONS[op], a, b)
+            case Cast(Ramp(base, width, stride), dtype):
+                first = values.as_value(self.index(base))
+                return values.ramp(self.builder, first, width, stride, dtype)
+            case Cast(index, dtype) if index.dtype is None:
+                number = values.as_value(self.index(index))
+                return self.builder.sitofp(number, values.llvm_type(dtype, 1))
+        args = [self.value(part) for part in children(expr)]
+        args = values.same_lanes(self.builder, args, keep_first=isinstance(expr, Select))
+        match expr:
+            case Cast(inner, dtype) if inner.dtype is not None:
+                return values.cast(self.builder, args[0], inner.dtype, dtype)
+            case Fma():
+                return self.arithmetic.fma(self.builder, *args)
+            case Binary(op, _, _) | Compare(op, _, _):
+                return self.arithmetic.operation(self.builder, op, *args)
+            case Select():
+                return self.builder.select(*args)
+            case Call(function, _):
+                return self.arithmetic.call(self.builder, function, args)
+        raise TypeError(f"{expr!r} cannot be emitted")
+
+
+def _register_widths(kernel: Kernel) -> dict[str, int]:
+    """How many lanes each register array is read and written with; they must agree."""
+    widths: dict[str, set[int]] = {}
+
+    def note(buffer: Buffer, index: Expr) -> None:
+        if buffer.space is Space.REGISTER:
+            widths.setdefault(buffer.name, set()).add(index.lanes)
+
+    def look(expr: Expr) -> None:
+        if isinstance(expr, Load):
+            note(expr.buffer, expr.index[0])
+        for part in children(expr):
+            look(part)
+
+    for expr in expressions(kernel.body):
+        look(expr)
+    for stmt in walk(kernel.body):
+        if isinstance(stmt, Store):
+            note(stmt.buffer, stmt.index[0])
+    for name, found in widths.items():
+        if len(found) != 1:
+            raise ValueError(f"register array {name} is accessed with widths {sorted(found)}")
+    return {name: found.pop() for name, found in widths.items()}

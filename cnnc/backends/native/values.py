@@ -1,0 +1,223 @@
+"""Values in LLVM IR: types, literals, lanes and arithmetic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from cnnc.base.dtype import DType
+
+I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+COMPARISONS = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+_SCALARS: dict[DType, ir.Type] = {
+    DType.F32: ir.FloatType(),
+    DType.F64: ir.DoubleType(),
+    DType.I32: I32,
+    DType.I64: I64,
+    DType.U8: ir.IntType(8),
+    DType.BOOL: I1,
+}
+
+
+def llvm_type(dtype: DType | None, lanes: int) -> ir.Type:
+    """The LLVM type of a value; None is an index."""
+    scalar = I64 if dtype is None else _SCALARS[dtype]
+    return scalar if lanes == 1 else ir.VectorType(scalar, lanes)
+
+
+def alignment(dtype: DType) -> int:
+    """Bytes every element is aligned to."""
+    return dtype.bytes
+
+
+def literal(value: int | float, dtype: DType) -> int | float:
+    """A number as llvmlite wants it for the type."""
+    return float(value) if dtype.is_float else int(value)
+
+
+def as_value(number: "int | ir.Value") -> ir.Value:
+    """An index as an LLVM value."""
+    return I64(number) if isinstance(number, int) else number
+
+
+def lanes_of(value: ir.Value) -> int:
+    """Lanes of a value."""
+    return value.type.count if isinstance(value.type, ir.VectorType) else 1
+
+
+def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """The scalar in every lane; a vector stays as it is."""
+    if lanes == 1 or lanes_of(value) == lanes:
+        return value
+    kind = ir.VectorType(value.type, lanes)
+    if isinstance(value, ir.Constant):
+        return ir.Constant(kind, [value.constant] * lanes)
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, value, I32(0))
+    zeros = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+def same_lanes(
+    builder: ir.IRBuilder, args: Sequence[ir.Value], *, keep_first: bool
+) -> list[ir.Value]:
+    """All operands with as many lanes as the widest; a select's scalar condition may stay."""
+    lanes = max(map(lanes_of, args))
+    head = list(args[:1]) if keep_first else []
+    return head + [splat(builder, value, lanes) for value in args[len(head) :]]
+
+
+def ramp(builder: ir.IRBuilder, first: ir.Value, lanes: int, stride: int, dtype: DType) -> ir.Value:
+    """first, first + stride, … as numbers."""
+    steps = ir.Constant(ir.VectorType(I64, lanes), [lane * stride for lane in range(lanes)])
+    return builder.sitofp(builder.add(splat(builder, first, lanes), steps), llvm_type(dtype, lanes))
+
+
+def cast(builder: ir.IRBuilder, value: ir.Value, source: DType, target: DType) -> ir.Value:
+    """Between floating-point types; other conversions do not occur."""
+    if source is target:
+        return value
+    if not (source.is_float and target.is_float):
+        raise TypeError(f"no conversion from {source} to {target}")
+    kind = llvm_type(target, lanes_of(value))
+    widen = source.bytes < target.bytes
+    return builder.fpext(value, kind) if widen else builder.fptrunc(value, kind)
+
+
+def index_binary(
+    builder: ir.IRBuilder, op: str, left: "int | ir.Value", right: "int | ir.Value"
+) -> "int | ir.Value":
+    """floordiv, mod, min and max of indices; floordiv and mod by a positive constant."""
+    if isinstance(left, int) and isinstance(right, int):
+        folded = {"floordiv": left // right if right else 0, "mod": left % right if right else 0}
+        return folded.get(op, min(left, right) if op == "min" else max(left, right))
+    a, b = as_value(left), as_value(right)
+    match op:
+        case "min" | "max":
+            condition = builder.icmp_signed("<" if op == "min" else ">", a, b)
+            return builder.select(condition, a, b)
+        case "floordiv" | "mod":
+            # srem has the dividend's sign: one correction makes both round down.
+            rest = builder.srem(a, b)
+            negative = builder.icmp_signed("<", rest, I64(0))
+            rest = builder.select(negative, builder.add(rest, b), rest)
+            return rest if op == "mod" else builder.sdiv(builder.sub(a, rest), b)
+    raise TypeError(f"no index operation {op}")
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Operations on values. `has_fma`: whether the target multiplies and adds in one instruction."""
+
+    has_fma: bool
+
+    def fma(self, builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a * b + c."""
+        if self.has_fma:
+            return _intrinsic(builder, "llvm.fma", (a, b, c))
+        return builder.fadd(builder.fmul(a, b), c)
+
+    def operation(self, builder: ir.IRBuilder, op: str, a: ir.Value, b: ir.Value) -> ir.Value:
+        """A Binary or Compare on values."""
+        match op:
+            case "add":
+                return builder.fadd(a, b)
+            case "sub":
+                return builder.fsub(a, b)
+            case "mul":
+                return builder.fmul(a, b)
+            case "div":
+                return builder.fdiv(a, b)
+            case "and":
+                return builder.and_(a, b)
+            case "or":
+                return builder.or_(a, b)
+            case "ne":
+                return builder.fcmp_unordered("!=", a, b)
+            case "lt" | "le" | "eq":
+                return builder.fcmp_ordered(COMPARISONS[op], a, b)
+            case "min" | "max":
+                # The machine's own minimum forgets a NaN in one of its operands.
+                order = builder.fcmp_ordered("<" if op == "min" else ">", a, b)
+                chosen = builder.select(order, a, b)
+                return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
+        raise TypeError(f"no operation {op}")
+
+    def call(self, builder: ir.IRBuilder, function: str, args: Sequence[ir.Value]) -> ir.Value:
+        """A primitive function."""
+        value = args[0]
+        match function:
+            case "sqrt" | "abs":
+                name = "llvm.sqrt" if function == "sqrt" else "llvm.fabs"
+                return _intrinsic(builder, name, args)
+            case "copysign":
+                return _intrinsic(builder, "llvm.copysign", args)
+            case "ldexp":
+                return _ldexp(builder, value, args[1])
+            case "exponent" | "mantissa":
+                return _split_float(builder, function, value)
+        raise TypeError(f"no function {function}")
+
+
+def _intrinsic(builder: ir.IRBuilder, name: str, args: Sequence[ir.Value]) -> ir.Value:
+    kind, lanes = args[0].type, lanes_of(args[0])
+    scalar = kind.element if lanes > 1 else kind
+    full_name = f"{name}.{f'v{lanes}' if lanes > 1 else ''}{scalar.intrinsic_name}"
+    function = builder.module.globals.get(full_name)
+    if function is None:
+        signature = ir.FunctionType(kind, [kind] * len(args))
+        function = ir.Function(builder.module, signature, full_name)
+    return builder.call(function, args)
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """Fields of an IEEE 754 format."""
+
+    integer: ir.Type
+    mantissa_bits: int
+    bias: int
+
+
+def _format(value: ir.Value) -> _Format:
+    scalar = value.type.element if isinstance(value.type, ir.VectorType) else value.type
+    if isinstance(scalar, ir.DoubleType):
+        return _Format(I64, 52, 1023)
+    return _Format(I32, 23, 127)
+
+
+def _constant(model: ir.Type, number: int) -> ir.Constant:
+    if isinstance(model, ir.VectorType):
+        return ir.Constant(model, [number] * model.count)
+    return ir.Constant(model, number)
+
+
+def _integer_type(form: _Format, value: ir.Value) -> ir.Type:
+    lanes = lanes_of(value)
+    return form.integer if lanes == 1 else ir.VectorType(form.integer, lanes)
+
+
+def _ldexp(builder: ir.IRBuilder, value: ir.Value, power: ir.Value) -> ir.Value:
+    """value * 2**power in two steps, so that subnormal results and overflow come out right."""
+    form = _format(value)
+    integer = _integer_type(form, value)
+    n = builder.fptosi(power, integer)
+    half = builder.ashr(n, _constant(integer, 1))
+    for part in (half, builder.sub(n, half)):
+        biased = builder.add(part, _constant(integer, form.bias))
+        bits = builder.shl(biased, _constant(integer, form.mantissa_bits))
+        value = builder.fmul(value, builder.bitcast(bits, value.type))
+    return value
+
+
+def _split_float(builder: ir.IRBuilder, part: str, value: ir.Value) -> ir.Value:
+    form = _format(value)
+    integer = _integer_type(form, value)
+    bits = builder.bitcast(value, integer)
+    if part == "exponent":
+        biased = builder.lshr(bits, _constant(integer, form.mantissa_bits))
+        unbiased = builder.sub(biased, _constant(integer, form.bias))
+        return builder.sitofp(unbiased, value.type)
+    kept = builder.and_(bits, _constant(integer, (1 << form.mantissa_bits) - 1))
+    one = _constant(integer, form.bias << form.mantissa_bits)
+    return builder.bitcast(builder.or_(kept, one), value.type)

@@ -1,0 +1,29 @@
+"""The machine code is made for, as plain facts, so that lowering never asks a backend."""
+
+from dataclasses import dataclass
+
+from cnnc.base.dtype import DType
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A machine. Sizes in bytes; caches are those one core sees.
+
+    `vector_bits` is the widest vector worth using and `vector_registers` how many there are;
+    `has_fma` says whether a multiply-add is one instruction. `features` are LLVM's.
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bits: int
+    vector_registers: int
+    has_fma: bool
+    l1_bytes: int = 32 * 1024
+    l2_bytes: int = 256 * 1024
+    l3_bytes: int = 0
+    cores: int = 1
+
+    def lanes(self, dtype: DType) -> int:
+        """Elements of the type in one vector register."""
+        return self.vector_bits // (8 * dtype.bytes)

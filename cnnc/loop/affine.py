@@ -1,0 +1,87 @@
+"""Index expressions as sums: a constant plus coefficient times term."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cnnc.loop.expr import Binary, Const, Expr, binary, children, with_children
+from cnnc.loop.interval import Range, bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """constant + sum of coefficient * term; a term is a variable or what cannot be taken apart."""
+
+    terms: tuple[tuple[Expr, int], ...]
+    constant: int
+
+    def coefficient(self, term: Expr) -> int:
+        """The coefficient of a term, 0 if absent."""
+        return dict(self.terms).get(term, 0)
+
+    def expr(self) -> Expr:
+        """The sum as an expression, terms first."""
+        total: Expr = Const(0)
+        for term, coefficient in self.terms:
+            total = total + term * coefficient
+        return total + self.constant
+
+
+def affine(expr: Expr) -> Affine:
+    """Collect an index into a sum."""
+    terms: dict[Expr, int] = {}
+    constant = _collect(expr, 1, terms)
+    return Affine(tuple((term, k) for term, k in terms.items() if k), constant)
+
+
+def _collect(expr: Expr, scale: int, terms: dict[Expr, int]) -> int:
+    match expr:
+        case Const(value, None):
+            return scale * int(value)
+        case Binary("add", left, right):
+            return _collect(left, scale, terms) + _collect(right, scale, terms)
+        case Binary("sub", left, right):
+            return _collect(left, scale, terms) + _collect(right, -scale, terms)
+        case Binary("mul", other, Const(factor)) | Binary("mul", Const(factor), other):
+            return _collect(other, scale * int(factor), terms)
+    terms[expr] = terms.get(expr, 0) + scale
+    return 0
+
+
+def simplify(expr: Expr, ranges: Mapping[str, Range]) -> Expr:
+    """An equal index where like terms are collected and divisions are done as far as ranges allow.
+
+    `ranges` bounds every variable. (oc.0 * 16 + oc.1) // 16 becomes oc.0 when 0 <= oc.1 < 16.
+    """
+    expr = with_children(expr, tuple(simplify(part, ranges) for part in children(expr)))
+    match expr:
+        case Binary("floordiv" | "mod" as op, left, Const(divisor)):
+            return _divide(op, left, int(divisor), ranges)
+        case Binary("min" | "max" as op, left, right):
+            return _extreme(op, left, right, ranges)
+        case Binary("add" | "sub" | "mul", _, _):
+            return affine(expr).expr()
+    return expr
+
+
+def _divide(op: str, dividend: Expr, divisor: int, ranges: Mapping[str, Range]) -> Expr:
+    whole = affine(dividend)
+    multiples = tuple((t, k // divisor) for t, k in whole.terms if k % divisor == 0)
+    remaining = tuple((t, k) for t, k in whole.terms if k % divisor)
+    rest = Affine(remaining, whole.constant % divisor)
+    low, high = bounds(rest.expr(), ranges)
+    if low // divisor == high // divisor:
+        shift = low // divisor
+        if op == "mod":
+            return (rest.expr() - shift * divisor) if shift else rest.expr()
+        return Affine(multiples, whole.constant // divisor + shift).expr()
+    if op == "mod":
+        return binary("mod", rest.expr(), Const(divisor))
+    quotient = binary("floordiv", rest.expr(), Const(divisor))
+    return affine(Affine(multiples, whole.constant // divisor).expr() + quotient).expr()
+
+
+def _extreme(op: str, left: Expr, right: Expr, ranges: Mapping[str, Range]) -> Expr:
+    (a, b), (c, d) = bounds(left, ranges), bounds(right, ranges)
+    if op == "min":
+        return left if b <= c else right if d <= a else binary(op, left, right)
+    return left if a >= d else right if c >= b else binary(op, left, right)

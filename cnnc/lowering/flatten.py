@@ -1,0 +1,62 @@
+"""From logical indices to offsets in memory."""
+
+from dataclasses import replace
+
+from cnnc.base.layout import Layout
+from cnnc.loop.affine import simplify
+from cnnc.loop.expr import Buffer, Const, Expr, Load, transform
+from cnnc.loop.interval import Range
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Let, Stmt, Store
+
+
+def flatten(kernel: Kernel) -> Kernel:
+    """x[n, c, h, w]  →  x[offset]: every buffer becomes one-dimensional, offsets are simplified."""
+    return replace(
+        kernel,
+        params=tuple(flat_buffer(param) for param in kernel.params),
+        body=_flatten_body(kernel.body, {}),
+    )
+
+
+def flat_buffer(buffer: Buffer) -> Buffer:
+    """The buffer as one axis of all its elements in memory."""
+    return replace(buffer, shape=(buffer.size,), layout=Layout.plain(1))
+
+
+def offset(buffer: Buffer, index: tuple[Expr, ...]) -> Expr:
+    """Where the element at a logical index lies, in elements from the start of the buffer."""
+    layout, total = buffer.layout, Const(0)
+    physical = layout.physical_shape(buffer.shape)
+    shifted = [part + layout.halo_of(axis)[0] for axis, part in enumerate(index)]
+    parts: list[Expr] = [shifted[axis] // layout.block(axis) for axis in layout.order]
+    inner = {axis: layout.block(axis) for axis, _ in layout.blocks}
+    for axis, size in layout.blocks:
+        inner[axis] //= size
+        parts.append(shifted[axis] // inner[axis] % size)
+    result: Expr = total
+    for part, extent in zip(parts, physical, strict=True):
+        result = result * extent + part
+    return result
+
+
+def _flatten_body(body: Body, ranges: dict[str, Range]) -> Body:
+    def change(expr: Expr) -> Expr | None:
+        if isinstance(expr, Load):
+            where = simplify(offset(expr.buffer, expr.index), ranges)
+            return Load(flat_buffer(expr.buffer), (where,))
+        return None
+
+    result: list[Stmt] = []
+    for stmt in body:
+        match stmt:
+            case For(var, extent, inner):
+                inside = _flatten_body(inner, {**ranges, var: (0, extent - 1)})
+                result.append(replace(stmt, body=inside))
+            case Alloc(buffer):
+                result.append(Alloc(flat_buffer(buffer)))
+            case Let(name, value):
+                result.append(Let(name, transform(value, change)))
+            case Store(buffer, index, value):
+                where = simplify(offset(buffer, index), ranges)
+                result.append(Store(flat_buffer(buffer), (where,), transform(value, change)))
+    return tuple(result)

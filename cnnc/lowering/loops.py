@@ -1,0 +1,192 @@
+"""Loop transformations: kernel → kernel. Loops are found by the name of their variable.
+
+A name may stand for several loops (the main nest and what `split` peels off); each is changed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from cnnc.base.layout import Layout
+from cnnc.loop.expr import Buffer, Expr, Load, Space, Var, transform
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store, map_expressions, walk
+
+
+class ScheduleError(Exception):
+    """A transformation does not apply: the schedule is wrong, not the user."""
+
+
+def split(kernel: Kernel, var: str, size: int, outer: str = "", inner: str = "") -> Kernel:
+    """for v < n  →  for v.0 < n/size: for v.1 < size, and a peeled loop v.1 for the remainder.
+
+    `outer` and `inner` name the new loops if v.0 and v.1 will not do.
+    """
+    outer, inner = outer or f"{var}.0", inner or f"{var}.1"
+
+    def change(loop: For) -> Body:
+        count, rest = divmod(loop.extent, size)
+        nests: list[Stmt] = []
+        if count:
+            body = substitute(loop.body, {var: Var(outer) * size + Var(inner)})
+            main = replace(loop, var=inner, extent=size, body=body)
+            nests.append(replace(loop, var=outer, extent=count, body=(main,)))
+        if rest:
+            body = substitute(loop.body, {var: Var(inner) + count * size})
+            nests.append(replace(loop, var=inner, extent=rest, body=body))
+        return tuple(nests)
+
+    return _each(kernel, var, change)
+
+
+def widen(kernel: Kernel, var: str, multiple: int) -> Kernel:
+    """for v < n  →  for v < n rounded up, over the padding that blocked layouts have in memory."""
+
+    def change(loop: For) -> Body:
+        return (replace(loop, extent=-(-loop.extent // multiple) * multiple),)
+
+    return _each(kernel, var, change)
+
+
+def sink(kernel: Kernel, var: str) -> Kernel:
+    """for v: for a: for b: S  →  for a: for b: for v: S, as deep as loops are perfectly nested.
+
+    A loop that does not reduce moves below reducing ones only through `jam`.
+    """
+
+    def change(loop: For) -> Body:
+        match loop.body:
+            case (For() as inner,) if inner.reduces == loop.reduces:
+                return (replace(inner, body=change(replace(loop, body=inner.body))),)
+        return (loop,)
+
+    return _each(kernel, var, change)
+
+
+def jam(kernel: Kernel, var: str) -> Kernel:
+    """Move a loop around an accumulation inside it; accumulators become arrays over the loop.
+
+    for v: acc; acc = 0; for r: acc += …; y[v] = acc
+      →  acc[n]; for v: acc[v] = 0;  for r: for v: acc[v] += …;  for v: y[v] = acc[v]
+    """
+
+    def change(loop: For) -> Body:
+        if loop.reduces:
+            raise ScheduleError(f"{var} reduces and cannot be jammed")
+        body, allocs = _expand_accumulators(loop)
+        return (*allocs, *(_push(replace(loop, body=()), stmt) for stmt in _grouped(body)))
+
+    return _each(kernel, var, change)
+
+
+def mark(kernel: Kernel, var: str, kind: Kind) -> Kernel:
+    """Run the loop unrolled, as vectors or in parallel."""
+
+    def change(loop: For) -> Body:
+        if loop.reduces and kind in (Kind.VECTOR, Kind.PARALLEL):
+            raise ScheduleError(f"{var} reduces and cannot be {kind.value}")
+        return (replace(loop, kind=kind),)
+
+    return _each(kernel, var, change)
+
+
+def unroll(kernel: Kernel, var: str) -> Kernel:
+    """Write the body out once per iteration."""
+    return mark(kernel, var, Kind.UNROLLED)
+
+
+def vectorise(kernel: Kernel, var: str) -> Kernel:
+    """Run all iterations at once, one in each lane."""
+    return mark(kernel, var, Kind.VECTOR)
+
+
+def parallelise(kernel: Kernel, *variables: str) -> Kernel:
+    """Share the iterations of a nest of outermost loops between threads."""
+    for var in variables:
+        kernel = mark(kernel, var, Kind.PARALLEL)
+    return kernel
+
+
+def substitute(body: Body, values: Mapping[str, Expr]) -> Body:
+    """Replace variables by expressions."""
+
+    def change(expr: Expr) -> Expr | None:
+        return values.get(expr.name) if isinstance(expr, Var) else None
+
+    return map_expressions(body, lambda expr: transform(expr, change))
+
+
+def has_loop(kernel: Kernel, var: str) -> bool:
+    """Whether there is a loop of this name."""
+    return any(isinstance(stmt, For) and stmt.var == var for stmt in walk(kernel.body))
+
+
+def _each(kernel: Kernel, var: str, change: Callable[[For], Body]) -> Kernel:
+    found = False
+
+    def visit(body: Body) -> Body:
+        nonlocal found
+        result: list[Stmt] = []
+        for stmt in body:
+            if isinstance(stmt, For) and stmt.var == var:
+                found = True
+                result.extend(change(stmt))
+            elif isinstance(stmt, For):
+                result.append(replace(stmt, body=visit(stmt.body)))
+            else:
+                result.append(stmt)
+        return tuple(result)
+
+    body = visit(kernel.body)
+    if not found:
+        raise ScheduleError(f"no loop {var} in {kernel.name}")
+    return kernel.with_body(body)
+
+
+def _expand_accumulators(loop: For) -> tuple[Body, tuple[Alloc, ...]]:
+    """Register arrays allocated in the loop gain it as their first axis and move out of it."""
+    wider: dict[str, Buffer] = {}
+    for stmt in loop.body:
+        if isinstance(stmt, Alloc):
+            old = stmt.buffer
+            shape = (loop.extent, *old.shape)
+            wider[old.name] = replace(old, shape=shape, layout=Layout.plain(len(shape)))
+
+    def widen_load(expr: Expr) -> Expr | None:
+        if isinstance(expr, Load) and expr.buffer.name in wider:
+            return Load(wider[expr.buffer.name], (Var(loop.var), *expr.index))
+        return None
+
+    def widen_stores(body: Body) -> Body:
+        result: list[Stmt] = []
+        for stmt in body:
+            match stmt:
+                case For():
+                    result.append(replace(stmt, body=widen_stores(stmt.body)))
+                case Store(Buffer(name=name, space=Space.REGISTER), index, value) if name in wider:
+                    result.append(Store(wider[name], (Var(loop.var), *index), value))
+                case _:
+                    result.append(stmt)
+        return tuple(result)
+
+    kept = tuple(stmt for stmt in loop.body if not isinstance(stmt, Alloc))
+    body = map_expressions(kept, lambda expr: transform(expr, widen_load))
+    return widen_stores(body), tuple(Alloc(buffer) for buffer in wider.values())
+
+
+def _grouped(body: Body) -> list[Body]:
+    """Statements to distribute the loop over: reductions alone, a Let with all that may read it."""
+    groups: list[list[Stmt]] = [[]]
+    for position, stmt in enumerate(body):
+        if isinstance(stmt, Let):
+            groups.append(list(body[position:]))
+            break
+        groups.append([stmt])
+    return [tuple(group) for group in groups if group]
+
+
+def _push(loop: For, group: Body) -> Stmt:
+    """The loop around a group of statements, below all reducing loops of a single nest."""
+    match group:
+        case (For(reduces=True) as reduction,):
+            inner = tuple(_push(loop, part) for part in _grouped(reduction.body))
+            return replace(reduction, body=inner)
+    return replace(loop, body=group)
