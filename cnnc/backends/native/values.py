@@ -107,7 +107,7 @@ def index_binary(
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Operations on values. `has_fma`: whether the target multiplies and adds in one instruction."""
+    """Operations on values; `has_fma`: the target multiplies and adds in one instruction."""
 
     has_fma: bool
 

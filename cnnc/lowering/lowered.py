@@ -1,0 +1,31 @@
+"""What lowering makes of a graph."""
+
+from dataclasses import dataclass
+
+from cnnc.ir.graph import Graph, Node
+from cnnc.loop.kernel import Kernel, Program
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One step of the program and where it comes from.
+
+    `operands` are the nodes behind the kernel's parameters, in their order; the last one is `node`
+    itself, the result. `kernel` is scheduled and indexes logically, its parameters' layouts say
+    how each operand lies in memory; `step` is the position in the program's steps, whose kernel
+    is the flat form of `kernel`.
+    """
+
+    node: Node
+    operands: tuple[Node, ...]
+    kernel: Kernel
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A program, the graph it computes, and its layers in the order they run."""
+
+    graph: Graph
+    program: Program
+    layers: tuple[Layer, ...]
