@@ -32,7 +32,7 @@ class Op(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)  # not frozen: Python sets an exception's traceback
 class OpError(Exception):
     """An operator refuses its attributes or operands; the frontend turns `at` into a span.
 
