@@ -1,0 +1,223 @@
+"""AST → graph with unbound parameters: the last place where a mistake in the text can show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cnnc.base.dtype import DType
+from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
+from cnnc.base.source import Span
+from cnnc.frontend import ast
+from cnnc.frontend.context import Context
+from cnnc.frontend.evaluate import Evaluator
+from cnnc.frontend.expression import find_name, unknown_name
+from cnnc.frontend.scope import Path, Scope
+from cnnc.frontend.settings import batch_of, bind_params
+from cnnc.frontend.state import BuildState, Limits, StopBuildError
+from cnnc.frontend.statements import bind_name, flow_named, run_statement
+from cnnc.frontend.unused import find_unused
+from cnnc.frontend.values import UNKNOWN, Unknown, Value, Word, holds_unknown, kind, show
+from cnnc.ir.graph import Graph, Input, Node
+from cnnc.ir.types import TensorType
+
+INPUT_DTYPES = (DType.F32,)
+MAX_EXTENT = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltNet:
+    """A net as a graph; `weights` and `checks` are still clauses of the text."""
+
+    graph: Graph
+    params: Mapping[str, str]
+    weights: ast.WeightsFile | ast.WeightsInitial | None
+    checks: tuple[ast.Check, ...]
+    warnings: tuple[Diagnostic, ...]
+
+
+def choose_net(program: ast.Program, name: str | None) -> ast.Net:
+    """The net called `name`, or the only one."""
+    names = [net.name.text for net in program.nets]
+    if not names:
+        raise fail(
+            "E0211",
+            "the file has no net",
+            program.span.source.span(0, 0),
+            help="add `net name { input …  output … }`",
+        )
+    if name is None and len(names) > 1:
+        raise fail(
+            "E0211",
+            f"the file has {len(names)} nets: {', '.join(names)}",
+            program.nets[1].name.span,
+            help="choose one with --net",
+        )
+    if name is not None and name not in names:
+        help = did_you_mean(name, names) or f"it has {', '.join(names)}"
+        raise fail("E0211", f"the file has no net `{name}`", help=help)
+    return next(net for net in program.nets if name in (None, net.name.text))
+
+
+def build_net(
+    program: ast.Program,
+    net: ast.Net,
+    settings: Mapping[str, ast.Expression],
+    limits: Limits,
+) -> BuiltNet:
+    """The graph of one net; UserError with everything that is wrong in it."""
+    state = BuildState({block.name.text: block for block in program.blocks}, limits)
+    scope = Scope()
+    try:
+        _check_declarations(state, program)
+        builder = _NetBuilder(Evaluator(state, scope), program, net, scope)
+        built = builder.build(settings)
+    except StopBuildError:
+        built = None
+    except RecursionError:
+        message = f"`{net.name.text}` nests too deeply"
+        state.error("E0502", message, net.name.span, help="bind parts of it to names")
+        built = None
+    if state.diagnostics or built is None:
+        raise UserError(state.diagnostics)
+    return built
+
+
+def _check_declarations(state: BuildState, program: ast.Program) -> None:
+    for declarations in (program.blocks, program.nets):
+        first: dict[str, ast.Name] = {}
+        for each in declarations:
+            before = first.setdefault(each.name.text, each.name)
+            if before is not each.name:
+                message = f"`{each.name.text}` is defined twice"
+                note = f"the first time at line {before.span.line}"
+                state.error("E0207", message, each.name.span, notes=[note])
+
+
+class _NetBuilder:
+    """Runs the items of one net from top to bottom."""
+
+    def __init__(self, ev: Evaluator, program: ast.Program, net: ast.Net, scope: Scope) -> None:
+        self._ev = ev
+        self._state = ev.state
+        self._program = program
+        self._net = net
+        self._globals = scope
+        self._inputs: list[Node] = []
+        self._outputs: dict[str, Node] = {}
+        self._output_places: dict[str, ast.Name] = {}
+
+    def build(self, settings: Mapping[str, ast.Expression]) -> BuiltNet | None:
+        """The net, or None where nothing but diagnostics came out."""
+        bind_params(self._ev, self._program, settings, self._globals)
+        batch = batch_of(self._ev, self._globals, self._program)
+        context = Context(Scope(self._globals, self._later()), Path())
+        for item in self._net.items:
+            match item:
+                case ast.Input():
+                    self._input(item, context, batch)
+                case ast.Binding() | ast.Assertion():
+                    run_statement(self._ev, item, context)
+                case ast.Output():
+                    for each in item.items:
+                        self._output(each, context)
+        self._check_ends()
+        weights, checks = self._clauses()
+        if self._state.diagnostics or isinstance(batch, Unknown):
+            return None
+        return BuiltNet(
+            Graph(self._net.name.text, tuple(self._inputs), self._outputs, batch),
+            {p.name.text: show(self._globals.find(p.name.text) or 0) for p in self._program.params},
+            weights,
+            checks,
+            tuple(find_unused(self._program, self._net)),
+        )
+
+    def _later(self) -> Mapping[str, Span]:
+        names: list[ast.Name] = []
+        for item in self._net.items:
+            match item:
+                case ast.Input():
+                    names.append(item.name)
+                case ast.Binding():
+                    names += item.names
+                case ast.Output():
+                    names += [each.name for each in item.items if each.value is not None]
+        return {name.text: name.span for name in reversed(names)}
+
+    def _input(self, it: ast.Input, context: Context, batch: int | Unknown) -> None:
+        extents = [self._extent(each, context) for each in it.shape]
+        known = [each for each in extents if not isinstance(each, Unknown)]
+        value: Value = UNKNOWN
+        if it.dtype.text not in [dtype.value for dtype in INPUT_DTYPES]:
+            accepted = ", ".join(dtype.value for dtype in INPUT_DTYPES)
+            message = f"inputs cannot have element type `{it.dtype.text}`"
+            self._state.error("E0303", message, it.dtype.span, f"expected {accepted}")
+        elif len(extents) < 2:
+            message = f"`{it.name.text}` needs a batch and a channel axis"
+            help = "write f32[N, C], f32[N, C, length] or f32[N, C, height, width]"
+            self._state.error("E0206", message, it.span, help=help)
+        elif len(known) == len(extents) and not isinstance(batch, Unknown):
+            if known[0] != batch:
+                message = (
+                    f"the batch is {batch}, but `{it.name.text}` has a first extent of {known[0]}"
+                )
+                help = "write `N` as its first extent"
+                self._state.error("E0301", message, it.shape[0].span, help=help)
+            else:
+                type = TensorType.plain(tuple(known), DType(it.dtype.text))
+                node = self._state.node(Input(it.name.text), (), type, it.name.text, it.span)
+                self._state.paths.claim(it.name.text)
+                self._inputs.append(node)
+                value = node
+        bind_name(self._ev, it.name, value, context)
+
+    def _extent(self, it: ast.Expression, context: Context) -> int | Unknown:
+        value = self._ev.value(it, context)
+        if isinstance(value, Word):
+            return unknown_name(self._ev, value, context)
+        if holds_unknown(value):
+            return UNKNOWN
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_EXTENT:
+            return value
+        message = f"an extent is an integer ≥ 1, not {show(value)}"
+        return self._state.error("E0206", message, it.span)
+
+    def _output(self, it: ast.OutputItem, context: Context) -> None:
+        if it.value is not None:
+            value = flow_named(self._ev, it.name, it.value, context)
+            bind_name(self._ev, it.name, value, context)
+        else:
+            value = find_name(self._ev, it.name, context)
+        if it.name.text in self._output_places:
+            message = f"`{it.name.text}` is an output twice"
+            self._state.error("E0207", message, it.name.span)
+        self._output_places[it.name.text] = it.name
+        if isinstance(value, Word):
+            unknown_name(self._ev, value, context)
+        elif isinstance(value, Node):
+            self._outputs[it.name.text] = value
+        elif not holds_unknown(value):
+            message = f"`{it.name.text}` is {kind(value)}, but outputs are tensors"
+            self._state.error("E0206", message, it.span)
+
+    def _check_ends(self) -> None:
+        kinds = {type(item) for item in self._net.items}
+        for needed, word in ((ast.Input, "input"), (ast.Output, "output")):
+            if needed not in kinds:
+                message = f"net `{self._net.name.text}` has no {word}"
+                example = "input x: f32[N, 3, 32, 32]" if word == "input" else "output y"
+                self._state.error("E0212", message, self._net.name.span, help=f"add `{example}`")
+
+    def _clauses(
+        self,
+    ) -> tuple[ast.WeightsFile | ast.WeightsInitial | None, tuple[ast.Check, ...]]:
+        clauses = [
+            item
+            for item in self._net.items
+            if isinstance(item, ast.WeightsFile | ast.WeightsInitial)
+        ]
+        for extra in clauses[1:]:
+            message = "a net has one `weights` clause"
+            note = f"the first one is at line {clauses[0].span.line}"
+            self._state.error("E0207", message, extra.span, notes=[note])
+        checks = tuple(item for item in self._net.items if isinstance(item, ast.Check))
+        return (clauses[0] if clauses else None), checks

@@ -1,0 +1,260 @@
+"""A call of an operator → its node: operands, attributes, parameters, and whom to blame."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cnnc.base.errors import InternalError, did_you_mean
+from cnnc.base.source import Span
+from cnnc.frontend import ast
+from cnnc.frontend.scope import Path, Scope
+from cnnc.frontend.state import BuildState
+from cnnc.frontend.values import UNKNOWN, Given, Unknown, Value, Word, kind, show, to_attribute
+from cnnc.ir.graph import Node, OpError, Parameter
+from cnnc.ops.attributes import Value as AttributeValue
+from cnnc.ops.spec import Attribute, Operator
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A data operand and where it comes from."""
+
+    value: Value
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An operator applied: `word` is its name in the text, `span` the whole call."""
+
+    operator: type[Operator]
+    word: Span
+    span: Span
+    operands: tuple[Operand, ...]
+    given: tuple[Given, ...]
+    scope: Scope
+    path: Path
+
+
+def apply_operator(state: BuildState, it: Application) -> Node | Unknown:
+    """The node, with its parameters; UNKNOWN after reporting what does not fit."""
+    before = len(state.diagnostics)
+    operands = list(it.operands)
+    attributes = _read_given(state, it, operands)
+    _check_arity(state, it, operands)
+    lost = any(isinstance(each.value, Unknown) for each in it.given)
+    inputs = [_to_node(state, it, each) for each in operands]
+    nodes = [node for node in inputs if isinstance(node, Node)]
+    if attributes is None or len(nodes) < len(inputs) or lost or len(state.diagnostics) > before:
+        return UNKNOWN
+    values = {name: value for name, (value, _) in attributes.items()}
+    places = {name: span for name, (_, span) in attributes.items()}
+    try:
+        op = it.operator.make(values)
+        types = [node.type for node in nodes]
+        specs = op.parameters(*types)
+        result = op.infer(*types, *(spec.type for spec in specs))
+    except OpError as error:
+        return _blame(state, it, error, operands, places)
+    path = it.path.exact or state.paths.claim_free(it.path.prefix, it.operator.name)
+    for spec in specs:
+        name = f"{path}.{spec.name}"
+        nodes.append(state.node(Parameter(name, spec.initial), (), spec.type, name, it.span))
+    return state.node(op, nodes, result, path, it.span)
+
+
+def _read_given(
+    state: BuildState, it: Application, operands: list[Operand]
+) -> Mapping[str, tuple[AttributeValue, Span]] | None:
+    """Attributes by name; tensors among the arguments are moved to `operands`."""
+    known = {each.name: each for each in it.operator.attributes()}
+    free = iter(known.values())
+    found: dict[str, tuple[AttributeValue, Span]] = {}
+    seen: set[str] = set()
+    is_good = True
+    for given in it.given:
+        if given.name is None and isinstance(given.value, Node):
+            operands.append(Operand(given.value, given.span))
+            continue
+        attribute = _attribute_of(state, it, given, known, free)
+        if attribute is None:
+            is_good = False
+            continue
+        if attribute.name in seen:
+            state.error("E0205", f"`{attribute.name}` is given twice", given.span)
+            is_good = False
+        seen.add(attribute.name)
+        value = _fitting_value(state, it, given, attribute)
+        if value is None:
+            is_good = False
+        else:
+            found[attribute.name] = (value, given.span)
+    for attribute in known.values():
+        if attribute.required and attribute.name not in seen and is_good:
+            message = f"`{it.operator.name}` needs `{attribute.name}`"
+            help = f"`{attribute.name}` is the {attribute.doc}: {attribute.kind.describe()}"
+            state.error("E0204", message, it.word, help=help)
+            return None
+    return found if is_good else None
+
+
+def _attribute_of(
+    state: BuildState,
+    it: Application,
+    given: Given,
+    known: Mapping[str, Attribute],
+    free: Iterable[Attribute],
+) -> Attribute | None:
+    operator = it.operator.name
+    if given.name is None:
+        for attribute in free:
+            return attribute
+        message = f"`{operator}` takes {_count(len(known), 'attribute')}, this is one too many"
+        state.error("E0205", message, given.span, notes=[_list_attributes(known)])
+        return None
+    if given.name.text not in known:
+        state.error(
+            "E0203",
+            f"`{operator}` has no attribute `{given.name.text}`",
+            given.name.span,
+            notes=[_list_attributes(known)],
+            help=did_you_mean(given.name.text, known),
+        )
+        return None
+    return known[given.name.text]
+
+
+def _fitting_value(
+    state: BuildState, it: Application, given: Given, attribute: Attribute
+) -> AttributeValue | None:
+    """The attribute's value; None, after reporting, if it does not fit or is lost."""
+    value, accepted = given.value, attribute.kind.describe()
+    if isinstance(value, Unknown):
+        return None
+    place = given.expression.span if given.expression is not None else given.span
+    what = f"`{attribute.name}` of `{it.operator.name}`"
+    if _is_ambiguous(given, attribute):
+        state.error(
+            "E0206",
+            f"`{place.excerpt}` is both a choice of {what} and a name bound here",
+            place,
+            notes=[f"the bound name is {show(value)}"],
+            help="give the binding another name",
+        )
+        return None
+    plain = to_attribute(value)
+    if plain is None:
+        state.error("E0206", f"{what} cannot be {kind(value)}", place, f"expected {accepted}")
+        return None
+    try:
+        attribute.kind.parse(plain)
+    except OpError as error:
+        _refuse(state, given, attribute, error, place, what, it.scope)
+        return None
+    return plain
+
+
+def _refuse(
+    state: BuildState,
+    given: Given,
+    attribute: Attribute,
+    error: OpError,
+    place: Span,
+    what: str,
+    scope: Scope,
+) -> None:
+    value, keywords = given.value, attribute.kind.keywords
+    accepted = attribute.kind.describe()
+    if isinstance(value, Word) and value.name not in keywords:
+        state.error(
+            "E0201",
+            f"no `{value.name}` is known here",
+            place,
+            notes=[f"{what} takes {accepted}"],
+            help=did_you_mean(value.name, [*keywords, *scope.names()]),
+        )
+        return
+    help = error.help
+    if isinstance(value, str) and value in keywords:
+        help = f"choices are written without quotes: `{value}`"
+    message = f"{what} cannot be {show(value)}"
+    state.error("E0206", message, place, f"expected {accepted}", notes=[error.note], help=help)
+
+
+def _is_ambiguous(given: Given, attribute: Attribute) -> bool:
+    match given.expression:
+        case ast.Reference(name=ast.Name(text=text)):
+            is_word = isinstance(given.value, Word)
+            return text in attribute.kind.keywords and not is_word
+    return False
+
+
+def _check_arity(state: BuildState, it: Application, operands: Sequence[Operand]) -> None:
+    least, most = it.operator.arity
+    count = len(operands)
+    if least <= count and (most is None or count <= most):
+        return
+    if most is None:
+        wanted = f"at least {_count(least, 'tensor')}"
+    else:
+        wanted = _count(most, "tensor") if least == most else f"{least} to {most} tensors"
+    code = "E0204" if count < least else "E0205"
+    message = f"`{it.operator.name}` takes {wanted}, not {count}"
+    example = f"join branches: `{it.operator.name} {{ … | … }}`" if least > 1 else None
+    place = it.word if count < least else operands[-1].span
+    state.error(code, message, place, help=example)
+
+
+def _to_node(state: BuildState, it: Application, operand: Operand) -> Node | Unknown:
+    match operand.value:
+        case Node() | Unknown():
+            return operand.value
+        case int() | float() if not isinstance(operand.value, bool):
+            return state.scalar(operand.value, it.path.prefix, operand.span)
+        case Word(name=name):
+            return state.error(
+                "E0206",
+                f"`{name}` is not a tensor",
+                operand.span,
+                help=f"if it is a stage, feed it: `in -> {name}`",
+            )
+    message = f"`{it.operator.name}` takes tensors, not {kind(operand.value)}"
+    return state.error("E0206", message, operand.span, notes=[f"it is {show(operand.value)}"])
+
+
+def _blame(
+    state: BuildState,
+    it: Application,
+    error: OpError,
+    operands: Sequence[Operand],
+    places: Mapping[str, Span],
+) -> Unknown:
+    shapes = [str(each.value.type) for each in operands if isinstance(each.value, Node)]
+    name = it.operator.name
+    shown = f"`{name}` reads {' and '.join(shapes)}" if shapes else None
+    if isinstance(error.at, str):
+        place = places.get(error.at, it.word)
+        message = f"`{error.at}` of `{name}` does not fit its input"
+        if error.at not in {each.name for each in it.operator.attributes()}:
+            message = f"`{name}` does not fit its input"
+        return state.error(
+            "E0302", message, place, error.why, notes=[error.note, shown], help=error.help
+        )
+    if error.at is not None and error.at >= len(operands):
+        # Parameters have the shapes the operator itself asked for.
+        raise InternalError(f"{name} refuses its own parameters: {error.why}", stage="build")
+    place = it.span
+    if error.at is not None and operands[error.at].span != it.span:
+        place = operands[error.at].span
+    message = f"`{name}` cannot take {'these tensors' if len(operands) > 1 else 'this tensor'}"
+    return state.error(
+        "E0301", message, place, error.why, notes=[error.note, shown], help=error.help
+    )
+
+
+def _list_attributes(known: Iterable[str]) -> str:
+    names = ", ".join(known)
+    return f"its attributes are {names}" if names else "it has no attributes"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count or 'no'} {noun}s"

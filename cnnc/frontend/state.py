@@ -1,0 +1,126 @@
+"""What one build shares: diagnostics, limits, instance paths, and the making of nodes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cnnc.base.dtype import DType
+from cnnc.base.errors import Diagnostic
+from cnnc.base.source import Span
+from cnnc.frontend import ast
+from cnnc.frontend.scope import Paths
+from cnnc.frontend.values import UNKNOWN, Unknown
+from cnnc.ir.graph import Constant, Node, Op
+from cnnc.ir.types import TensorType
+
+_SHOWN_CALLERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far a net may expand: operators and repetitions, blocks in blocks, bytes, messages.
+
+    `memory` bounds the sum of all tensors, parameters and results alike, before any is reused.
+    """
+
+    steps: int = 100_000
+    block_depth: int = 40
+    memory: int = 16 << 30
+    diagnostics: int = 100
+
+
+class StopBuildError(Exception):
+    """A limit is passed and reported: nothing more can be learned from this build."""
+
+
+class BuildState:
+    """Mutable state of one build; every node of the graph is made here."""
+
+    def __init__(self, blocks: Mapping[str, ast.Block], limits: Limits) -> None:
+        self.blocks = blocks
+        self.limits = limits
+        self.paths = Paths()
+        self.diagnostics: list[Diagnostic] = []
+        self.callers: list[tuple[ast.Block, Span]] = []
+        self._steps = 0
+        self._bytes = 0
+
+    def report(self, diagnostic: Diagnostic) -> Unknown:
+        """Keep the diagnostic, unless the same place has one already; always gives UNKNOWN.
+
+        A block's mistake shows up in each of its instances; it is reported for the first.
+        """
+        place = (diagnostic.code, diagnostic.span)
+        if any((each.code, each.span) == place for each in self.diagnostics):
+            return UNKNOWN
+        callers = tuple(
+            f"in `{block.name.text}`, used at line {span.line}, column {span.column}"
+            for block, span in reversed(self.callers[-_SHOWN_CALLERS:])
+        )
+        self.diagnostics.append(replace(diagnostic, notes=(*diagnostic.notes, *callers)))
+        if len(self.diagnostics) >= self.limits.diagnostics:
+            raise StopBuildError
+        return UNKNOWN
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str = "",
+        *,
+        notes: Sequence[str | None] = (),
+        help: str | None = None,
+    ) -> Unknown:
+        """Report an error; notes that are None are left out."""
+        kept = tuple(note for note in notes if note)
+        return self.report(Diagnostic(code, message, span, label, kept, help))
+
+    def spend(self, span: Span) -> None:
+        """Count one operator, block instance or repetition."""
+        self._steps += 1
+        if self._steps > self.limits.steps:
+            self.error(
+                "E0503",
+                f"the net expands to more than {self.limits.steps} operators and repetitions",
+                span,
+                "reached here",
+                help="lower the counts of `repeat`",
+            )
+            raise StopBuildError
+
+    def node(self, op: Op, inputs: Sequence[Node], type: TensorType, name: str, span: Span) -> Node:
+        """A node of the graph, once its memory is accounted for."""
+        self.spend(span)
+        self._bytes += type.bytes
+        if self._bytes > self.limits.memory:
+            self.error(
+                "E0504",
+                f"the net's tensors need more than {format_bytes(self.limits.memory)}",
+                span,
+                f"`{name}` is {type}: {format_bytes(type.bytes)}",
+                notes=[f"with this one they come to {format_bytes(self._bytes)}"],
+                help="check the extents, or raise the memory limit",
+            )
+            raise StopBuildError
+        return Node(op, tuple(inputs), type, name, span)
+
+    def scalar(self, value: int | float, prefix: str, span: Span) -> Node | Unknown:
+        """A number as a tensor that broadcasts."""
+        if abs(value) > float(np.finfo(np.float32).max) or math.isnan(value):
+            return self.error("E0505", "this number is too large for f32", span)
+        array = np.full((1,), value, np.float32)
+        type = TensorType.plain((1,), DType.F32)
+        return self.node(Constant(array), (), type, self.paths.claim_free(prefix, "number"), span)
+
+
+def format_bytes(count: int) -> str:
+    """A number of bytes for people: 1.5 GiB."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} PiB"

@@ -1,0 +1,105 @@
+"""What expressions of the language evaluate to."""
+
+from dataclasses import dataclass
+
+from cnnc.base.source import Span
+from cnnc.frontend import ast
+from cnnc.ir.graph import Node
+from cnnc.ops.attributes import Symbol
+from cnnc.ops.attributes import Value as AttributeValue
+
+
+class Unknown:
+    """Stands for a value lost to an error reported before; using it reports nothing more."""
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An evaluated argument and where it stands; `expression` is None where none was written."""
+
+    name: ast.Name | None
+    value: "Value"
+    span: Span
+    expression: ast.Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A name that is bound to nothing, perhaps with arguments: a choice, or a stage not applied."""
+
+    name: str
+    span: Span
+    arguments: tuple[Given, ...] = ()
+
+
+Value = bool | int | float | str | Word | Node | Unknown | tuple["Value", ...]
+
+
+def is_number(value: Value) -> bool:
+    """Whether the value is an integer or a real number; truth values are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def holds_unknown(value: Value) -> bool:
+    """Whether the value is lost, or a list with a lost item."""
+    if isinstance(value, tuple):
+        return any(map(holds_unknown, value))
+    return isinstance(value, Unknown)
+
+
+def to_attribute(value: Value) -> AttributeValue | None:
+    """The value as operators take it for an attribute, or None: they take no tensors."""
+    match value:
+        case bool() | int() | float() | str():
+            return value
+        case Word():
+            parts = [to_attribute(each.value) for each in value.arguments if each.name is None]
+            known = tuple(part for part in parts if part is not None)
+            return Symbol(value.name, known) if len(known) == len(value.arguments) else None
+        case tuple():
+            items = [to_attribute(item) for item in value]
+            known = tuple(item for item in items if item is not None)
+            return known if len(known) == len(items) else None
+    return None
+
+
+def show(value: Value) -> str:
+    """The value as messages print it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case str():
+            return f'"{value}"'
+        case Word():
+            inside = ", ".join(show(each.value) for each in value.arguments)
+            return f"{value.name}({inside})" if inside else value.name
+        case tuple():
+            return f"[{', '.join(map(show, value))}]"
+        case Node():
+            return f"a tensor {value.type}"
+        case Unknown():
+            return "?"
+    return str(value)
+
+
+def kind(value: Value) -> str:
+    """What sort of value it is, as a noun phrase."""
+    match value:
+        case bool():
+            return "a truth value"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case Word():
+            return "a name"
+        case tuple():
+            return "a list"
+        case Node():
+            return "a tensor"
+    return "an unknown value"
