@@ -9,7 +9,7 @@ from cnnc.frontend import ast
 from cnnc.frontend.scope import Path, Scope
 from cnnc.frontend.state import BuildState
 from cnnc.frontend.values import UNKNOWN, Given, Unknown, Value, Word, kind, show, to_attribute
-from cnnc.ir.graph import Node, OpError, Parameter
+from cnnc.ir.graph import Constant, Node, OpError, Parameter
 from cnnc.ops.attributes import Value as AttributeValue
 from cnnc.ops.spec import Attribute, Operator
 
@@ -58,7 +58,9 @@ def apply_operator(state: BuildState, it: Application) -> Node | Unknown:
     path = it.path.exact or state.paths.claim_free(it.path.prefix, it.operator.name)
     for spec in specs:
         name = f"{path}.{spec.name}"
-        nodes.append(state.node(Parameter(name, spec.initial), (), spec.type, name, it.span))
+        trained = Parameter(name, spec.initial)
+        leaf = trained if spec.value is None else Constant(spec.value)
+        nodes.append(state.node(leaf, (), spec.type, name, it.span))
     return state.node(op, nodes, result, path, it.span)
 
 

@@ -82,10 +82,11 @@ class Integer(Kind[int]):
 
 @dataclass(frozen=True)
 class Number(Kind[float]):
-    """A finite number above or from a limit."""
+    """A finite number within limits; `above` excludes its limit."""
 
     above: float | None = None
     minimum: float | None = None
+    maximum: float | None = None
 
     def parse(self, value: Value) -> float:
         """See Kind."""
@@ -94,15 +95,16 @@ class Number(Kind[float]):
         number = float(value)
         finite = abs(number) <= 1.7e308
         low = self.above is not None and number <= self.above
-        if not finite or low or (self.minimum is not None and number < self.minimum):
+        low = low or (self.minimum is not None and number < self.minimum)
+        if not finite or low or (self.maximum is not None and number > self.maximum):
             raise self.refuse(value)
         return number
 
     def describe(self) -> str:
         """See Kind."""
-        if self.above is not None:
-            return f"a number > {self.above:g}"
-        return "a number" if self.minimum is None else f"a number ≥ {self.minimum:g}"
+        limits = [(">", self.above), ("≥", self.minimum), ("≤", self.maximum)]
+        texts = [f"{sign} {limit:g}" for sign, limit in limits if limit is not None]
+        return f"a number {' and '.join(texts)}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,39 @@ class Choice(Kind[str]):
     def unparse(self, field: str) -> Value:
         """See Kind."""
         return Symbol(field)
+
+
+@dataclass(frozen=True)
+class Axis(Kind[int]):
+    """An axis by number; `resolve_axis` counts it from 0."""
+
+    def parse(self, value: Value) -> int:
+        """See Kind."""
+        number = whole(value)
+        if number is None or abs(number) > 64:
+            raise self.refuse(value)
+        return number
+
+    def describe(self) -> str:
+        """See Kind."""
+        return "an axis: 0 is the batch, 1 the channels, -1 the last"
+
+
+@dataclass(frozen=True)
+class ShapeKind(Kind[tuple[int, ...]]):
+    """A list of extents, with 0 and -1 left for the operator to fill in."""
+
+    def parse(self, value: Value) -> tuple[int, ...]:
+        """See Kind."""
+        parts = value if isinstance(value, tuple) else ()
+        found = tuple(n for n in map(whole, parts) if n is not None and -1 <= n < 2**31)
+        if not parts or len(found) != len(parts) or found.count(-1) > 1:
+            raise self.refuse(value)
+        return found
+
+    def describe(self) -> str:
+        """See Kind."""
+        return "a list of integers ≥ 0, one of which may be -1"
 
 
 def whole(value: Value) -> int | None:

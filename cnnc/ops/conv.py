@@ -12,6 +12,7 @@ from cnnc.loop.build import KernelBuilder, spatial_letters
 from cnnc.loop.expr import Buffer, Const, Expr, Fma
 from cnnc.ops.attributes import Extents, Flag, Integer, Padding, PaddingKind, spread
 from cnnc.ops.spec import (
+    ANY_BLOCK,
     PLAIN,
     Blocking,
     Operator,
@@ -19,6 +20,8 @@ from cnnc.ops.spec import (
     Real,
     Sample,
     attr,
+    check_floats,
+    check_parameters,
     gamma,
     operator,
 )
@@ -61,10 +64,9 @@ class Conv(Operator):
     def infer(self, *inputs: TensorType) -> TensorType:
         """See Operator."""
         x = inputs[0]
+        check_floats(inputs)
         window = self.window(x)
-        expected = tuple(spec.type.shape for spec in self.parameters(x))
-        if tuple(operand.shape for operand in inputs[1:]) != expected:
-            raise OpError(f"parameters must have shapes {list(map(list, expected))}", at=1)
+        check_parameters(self, *inputs)
         return x.with_shape((x.shape[0], self.channels, *window.out))
 
     def _check_groups(self, x: TensorType) -> None:
@@ -125,11 +127,11 @@ class Conv(Operator):
         if self.is_depthwise(x):
             return Blocking((lanes,), lanes)
         if self.groups == 1:
-            return Blocking((lanes, 1), lanes)
+            return Blocking(ANY_BLOCK, lanes)
         if self.channels // self.groups % lanes:
             return PLAIN
-        whole = x.channels // self.groups % lanes == 0
-        return Blocking((lanes, 1) if whole else (1,), lanes)
+        per_group = x.channels // self.groups
+        return Blocking(tuple(size for size in ANY_BLOCK if per_group % size == 0), lanes)
 
     def packing(self, read: int, write: int, *inputs: TensorType) -> tuple[Layout, ...]:
         """See Operator: [O/write][I/read][*kernel][read][write]."""

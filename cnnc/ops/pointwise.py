@@ -1,16 +1,20 @@
-"""Operators that work element by element, with broadcasting."""
+"""What operators that work element by element share."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Buffer, Const, Expr, call, compare, select
+from cnnc.loop.expr import Buffer, Const, Expr, select
 from cnnc.ops.broadcast import broadcast_shapes, load_broadcast
-from cnnc.ops.spec import Blocking, Operator, Real, Sample, operator
+from cnnc.ops.spec import Blocking, Operator, Real, Sample, check_floats
+
+FUNCTION = 8
+"""Unit roundoffs in the 4 ulp that exp, log, tanh, erf, sigmoid and pow may be wrong by."""
 
 
 class Pointwise(Operator):
@@ -22,6 +26,7 @@ class Pointwise(Operator):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """See Operator."""
+        check_floats(inputs)
         for position, operand in enumerate(inputs):
             if operand.dtype != inputs[0].dtype:
                 raise OpError(
@@ -40,6 +45,11 @@ class Pointwise(Operator):
         """See Operator."""
         return Blocking((lanes, 1), lanes, follows=True)
 
+    def mixes_batch(self, *inputs: TensorType) -> bool:
+        """See Operator: the batch of an operand of lower rank lands on another axis."""
+        rank = max(operand.rank for operand in inputs)
+        return any(operand.rank < rank and prod(operand.shape[:1]) > 1 for operand in inputs)
+
 
 class Activation(Pointwise):
     """A pointwise operator of one operand."""
@@ -52,73 +62,16 @@ class Activation(Pointwise):
         return tuple(Sample(op, (shape,)) for shape in shapes)
 
 
-@operator("relu")
-class Relu(Activation):
-    """max(x, 0); NaN stays NaN."""
-
-    def reference(self, *inputs: Real) -> Real:
-        """See Operator."""
-        return np.maximum(inputs[0], 0)
-
-    def element(self, build: KernelBuilder, *args: Expr) -> Expr:
-        """See Pointwise: a NaN compares false and is kept."""
-        zero = Const(0.0, args[0].dtype)
-        return select(compare("lt", args[0], zero), zero, args[0])
-
-    def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
-        """See Operator: exact, and never steeper than its operand."""
-        return errors[0]
+def clamp(x: Expr, low: float, high: float) -> Expr:
+    """`x` kept between two numbers; a NaN compares false and is kept."""
+    lowest, highest = Const(low, x.dtype), Const(high, x.dtype)
+    return select(x < lowest, lowest, select(x > highest, highest, x))
 
 
-@operator("sigmoid")
-class Sigmoid(Activation):
-    """1 / (1 + exp(-x))."""
+def bounded(unit: float, out: Real, error: Real, *, slope: float, roundings: int) -> Real:
+    """Bound for a function that is at most `slope` steep and rounds `roundings` times.
 
-    def reference(self, *inputs: Real) -> Real:
-        """See Operator."""
-        with np.errstate(over="ignore"):
-            result: Real = 1 / (1 + np.exp(-inputs[0]))
-        return result
-
-    def element(self, build: KernelBuilder, *args: Expr) -> Expr:
-        """See Pointwise."""
-        return call("sigmoid", args[0])
-
-    def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
-        """See Operator: the slope is at most 1/4; the function itself is good to 4 ulp."""
-        return errors[0] / 4 + 8 * unit * np.abs(out)
-
-
-@operator("add", arity=(2, None))
-class Add(Pointwise):
-    """a + b + …"""
-
-    def reference(self, *inputs: Real) -> Real:
-        """See Operator."""
-        total = inputs[0]
-        for operand in inputs[1:]:
-            total = np.add(total, operand)
-        return total
-
-    def element(self, build: KernelBuilder, *args: Expr) -> Expr:
-        """See Pointwise."""
-        total = args[0]
-        for operand in args[1:]:
-            total = total + operand
-        return total
-
-    def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
-        """See Operator: the operands' errors, and a rounding of each partial sum."""
-        size: Real = np.asarray(sum(np.abs(operand) for operand in inputs), np.float64)
-        carried: Real = np.asarray(sum(errors), np.float64)
-        return carried + (len(inputs) - 1) * unit * (size + carried)
-
-    @classmethod
-    def samples(cls) -> Sequence[Sample]:
-        """See Operator."""
-        return (
-            Sample(cls(), ((1, 1), (1, 1))),
-            Sample(cls(), ((2, 3, 5, 7), (2, 3, 5, 7))),
-            Sample(cls(), ((2, 17, 4, 5), (1, 17, 1, 1), (2, 1, 4, 5))),
-            Sample(cls(), ((2, 3, 9), (9,))),
-        )
+    `error` is the operand's; the roundings are relative to the result.
+    """
+    carried = slope * error
+    return carried + roundings * unit * (np.abs(out) + carried)

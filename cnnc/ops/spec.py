@@ -8,8 +8,9 @@ from typing import ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout, Shape
-from cnnc.ir.graph import Initial, OpError, Real
+from cnnc.ir.graph import Array, Initial, OpError, Real
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
@@ -22,11 +23,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ParameterSpec:
-    """A trained tensor an operator instance owns: the last part of its name, type, first values."""
+    """A tensor an operator instance owns: the last part of its name, type, first values.
+
+    It is trained, unless `value` is given: then the attributes fix it, and it becomes a constant
+    that no weights file holds.
+    """
 
     name: str
     type: TensorType
     initial: Initial
+    value: Array | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @staticmethod
+    def fixed(name: str, value: Real, dtype: DType) -> "ParameterSpec":
+        """A table whose values follow from the operator's attributes."""
+        made = TensorType.plain(value.shape, dtype)
+        return ParameterSpec(name, made, Initial("ones"), value.astype(dtype.numpy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,8 @@ class Blocking:
 
 
 PLAIN = Blocking()
+ANY_BLOCK = (64, 32, 16, 8, 4, 2, 1)
+"""For operators that read whatever block their operand has."""
 
 
 class Operator(ABC):
@@ -202,10 +216,42 @@ def operators() -> Iterator[type[Operator]]:
     return iter(_REGISTRY[name] for name in sorted(_REGISTRY))
 
 
-def gamma(terms: int, unit: float) -> float:
-    """Bound on the relative error of `terms` roundings in sequence, in practice certain.
+def check_floats(inputs: Sequence[TensorType]) -> None:
+    """OpError at the first operand that is not floating point."""
+    for position, operand in enumerate(inputs):
+        if not operand.dtype.is_float:
+            raise OpError(
+                f"this needs floating point, and the operand is {operand.dtype}",
+                at=position,
+                help="declare the input as f32",
+            )
 
-    Higham and Mary, "A new approach to probabilistic rounding error analysis" (SIAM J. Sci.
-    Comput. 41, 2019), theorem 2.4, with lambda = 8: it fails with probability below 2 n exp(-32).
+
+def check_parameters(op: Operator, *inputs: TensorType) -> None:
+    """OpError at the first parameter that is not what `op.parameters` asks for; one data operand.
+
+    The frontend and the weights file see to that first, so this guards against rewrites.
     """
-    return float(np.expm1(8 * np.sqrt(terms) * unit + terms * unit**2 / (1 - unit)))
+    expected = [spec.type for spec in op.parameters(inputs[0])]
+    if len(inputs) != 1 + len(expected):
+        raise OpError(f"{op.name} here takes {len(expected)} parameters, not {len(inputs) - 1}")
+    for position, (found, wanted) in enumerate(zip(inputs[1:], expected, strict=True), start=1):
+        if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            raise OpError(
+                f"the parameter must be {wanted}",
+                at=position,
+                note=f"it is {found}",
+            )
+
+
+def gamma(terms: int, unit: float) -> float:
+    """Bound on the relative error of `terms` roundings in sequence.
+
+    Few terms: the certain bound, Higham, "Accuracy and Stability of Numerical Algorithms" (2002),
+    lemma 3.1. Many: the probabilistic one, Higham and Mary, "A new approach to probabilistic
+    rounding error analysis" (SIAM J. Sci. Comput. 41, 2019), theorem 2.4, with lambda = 8; it
+    fails with probability below 2 n exp(-32).
+    """
+    probable = float(np.expm1(8 * np.sqrt(terms) * unit + terms * unit**2 / (1 - unit)))
+    certain = terms * unit / (1 - terms * unit) if terms * unit < 1 else np.inf
+    return min(certain, probable)

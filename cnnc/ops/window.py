@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnc.base.layout import Shape
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
-from cnnc.loop.expr import Expr
+from cnnc.loop.expr import Expr, maximum, minimum
 from cnnc.ops.attributes import Padding, spread
 from cnnc.ops.spec import Real
+
+Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,32 @@ class Window:
         """Input positions one window covers along the axis, gaps included."""
         return (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
+    def taps_inside(
+        self, axis: int, extent: int, *, padded: bool = False
+    ) -> tuple[Positions, Positions]:
+        """For each position along the axis, the taps first ≤ k < last that lie inside the input.
+
+        With `padded` the padding counts as input.
+        """
+        start = np.arange(self.out[axis], dtype=np.int64) * self.stride[axis]
+        low, high = self._limits(axis, extent, padded)
+        d = self.dilation[axis]
+        first = np.maximum(0, (low - start + d - 1) // d)
+        last = np.minimum(self.kernel[axis], (high - start + d - 1) // d)
+        return first, np.maximum(first, last)
+
+    def count_inside(self, axis: int, extent: int, position: Expr, *, padded: bool = False) -> Expr:
+        """How many taps `taps_inside` finds at one position; there is at least one."""
+        start = position * self.stride[axis]
+        low, high = self._limits(axis, extent, padded)
+        d = self.dilation[axis]
+        first = maximum((low - start + (d - 1)) // d, 0)
+        return minimum((high - start + (d - 1)) // d, self.kernel[axis]) - first
+
+    def _limits(self, axis: int, extent: int, padded: bool) -> tuple[int, int]:
+        before, after = self.pads[axis]
+        return (0, before + extent + after) if padded else (before, before + extent)
+
     def halo(self, spatial: Shape) -> tuple[tuple[int, int], ...]:
         """Positions read before and after each axis of an input with these spatial extents."""
         reach = []
@@ -76,8 +105,13 @@ def resolve_window(
     dilation: tuple[int, ...],
     *,
     ceil: bool = False,
+    at: str = "kernel",
 ) -> Window:
-    """The window of an operator on `x`; OpError where it does not fit."""
+    """The window of an operator on `x`; OpError where it does not fit.
+
+    `at` is the attribute that gives the window's extents. With `ceil` a last window that starts
+    inside the input or the padding before it may reach beyond the padding after it, as in PyTorch.
+    """
     rank = len(x.spatial)
     if rank < 1:
         raise OpError(
@@ -85,12 +119,12 @@ def resolve_window(
             at=0,
             note=f"its shape is {list(x.shape)}; windows slide over the axes after batch, channels",
         )
-    kernels = spread(tuple(kernel), rank, "kernel" if len(kernel) > 1 else "size")
+    kernels = spread(tuple(kernel), rank, at)
     strides, dilations = spread(stride, rank, "stride"), spread(dilation, rank, "dilation")
     spans = tuple((k - 1) * d + 1 for k, d in zip(kernels, dilations, strict=True))
     pads = resolve_padding(pad, x.spatial, spans, strides)
     out = tuple(
-        _positions(axis, extent, span, s, ends, ceil)
+        _positions(axis, extent, span, s, ends, ceil, at)
         for axis, (extent, span, s, ends) in enumerate(
             zip(x.spatial, spans, strides, pads, strict=True)
         )
@@ -127,18 +161,19 @@ def resolve_padding(
 
 
 def _positions(
-    axis: int, extent: int, span: int, stride: int, ends: tuple[int, int], ceil: bool
+    axis: int, extent: int, span: int, stride: int, ends: tuple[int, int], ceil: bool, at: str
 ) -> int:
     padded = extent + sum(ends)
-    if padded < span:
+    steps = padded - span + (stride - 1 if ceil else 0)
+    count = steps // stride + 1
+    if ceil and (count - 1) * stride >= extent + ends[0]:
+        count -= 1
+    if count < 1:
         raise OpError(
             "the window does not fit its input",
-            at="kernel",
+            at=at,
             note=f"spatial axis {axis}: {extent} + {ends[0]} + {ends[1]} of padding = {padded}, "
             f"the window covers {span}",
             help="pad more, or use a smaller window or dilation",
         )
-    count = (padded - span) // stride + 1
-    if ceil and (padded - span) % stride and count * stride < extent + ends[0]:
-        count += 1
     return count
