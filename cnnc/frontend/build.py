@@ -7,6 +7,7 @@ from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
 from cnnc.base.source import Span
 from cnnc.frontend import ast
+from cnnc.frontend.clauses import Check, FileWeights, InitialWeights, read_check, read_weights
 from cnnc.frontend.context import Context
 from cnnc.frontend.evaluate import Evaluator
 from cnnc.frontend.expression import find_name, unknown_name
@@ -25,12 +26,12 @@ MAX_EXTENT = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class BuiltNet:
-    """A net as a graph; `weights` and `checks` are still clauses of the text."""
+    """A net as a graph; the files that `weights` and `checks` name are not opened yet."""
 
     graph: Graph
     params: Mapping[str, str]
-    weights: ast.WeightsFile | ast.WeightsInitial | None
-    checks: tuple[ast.Check, ...]
+    weights: FileWeights | InitialWeights | None
+    checks: tuple[Check, ...]
     warnings: tuple[Diagnostic, ...]
 
 
@@ -120,7 +121,7 @@ class _NetBuilder:
                     for each in item.items:
                         self._output(each, context)
         self._check_ends()
-        weights, checks = self._clauses()
+        weights, checks = self._weights(context), self._checks(context)
         if self._state.diagnostics or isinstance(batch, Unknown):
             return None
         return BuiltNet(
@@ -207,17 +208,16 @@ class _NetBuilder:
                 example = "input x: f32[N, 3, 32, 32]" if word == "input" else "output y"
                 self._state.error("E0212", message, self._net.name.span, help=f"add `{example}`")
 
-    def _clauses(
-        self,
-    ) -> tuple[ast.WeightsFile | ast.WeightsInitial | None, tuple[ast.Check, ...]]:
-        clauses = [
-            item
-            for item in self._net.items
-            if isinstance(item, ast.WeightsFile | ast.WeightsInitial)
-        ]
+    def _weights(self, context: Context) -> FileWeights | InitialWeights | None:
+        kinds = (ast.WeightsFile, ast.WeightsInitial)
+        clauses = [item for item in self._net.items if isinstance(item, kinds)]
         for extra in clauses[1:]:
             message = "a net has one `weights` clause"
             note = f"the first one is at line {clauses[0].span.line}"
             self._state.error("E0207", message, extra.span, notes=[note])
-        checks = tuple(item for item in self._net.items if isinstance(item, ast.Check))
-        return (clauses[0] if clauses else None), checks
+        return read_weights(self._ev, clauses[0], context) if clauses else None
+
+    def _checks(self, context: Context) -> tuple[Check, ...]:
+        clauses = [item for item in self._net.items if isinstance(item, ast.Check)]
+        checks = [read_check(self._ev, clause, context) for clause in clauses]
+        return tuple(check for check in checks if check is not None)

@@ -1,0 +1,283 @@
+"""Files of named arrays, safetensors and npz, opened with suspicion.
+
+Headers are checked here before a library sees the file: sizes are exact, nothing is unpickled, and
+no more is decompressed than a header that fits the file has promised.
+"""
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, Literal, Protocol
+
+import numpy as np
+import safetensors
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from cnnc.base.errors import UserError, fail
+from cnnc.base.source import Span
+
+Array = NDArray[np.generic]
+
+MAX_HEADER = 32 << 20
+MAX_NPY_HEADER = 1 << 16
+MAX_ARRAYS = 100_000
+MAX_NAME = 512
+MAX_RANK = 32
+
+_SAFETENSORS_BITS: Mapping[str, int] = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8,
+    "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "C64": 64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayInfo:
+    """What the header says of one array; `dtype` as cnnc writes it (f32, i64, bool, …)."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+class ArrayFile(Protocol):
+    """An open file of arrays: headers are read and sound, the arrays are still on disk."""
+
+    @property
+    def infos(self) -> Mapping[str, ArrayInfo]:
+        """All arrays by name, in the order of the file."""
+        ...
+
+    def read(self, names: Iterable[str]) -> dict[str, Array]:
+        """These arrays, row-major and native; UserError where the data is damaged."""
+        ...
+
+
+class _MalformedError(Exception):
+    """The file does not follow its format; the text says where."""
+
+
+def open_arrays(path: Path, span: Span | None) -> ArrayFile:
+    """The file's headers; UserError at `span` for anything unsound."""
+    try:
+        if path.suffix == ".safetensors":
+            return _Safetensors(path, span, _safetensors_infos(path))
+        if path.suffix == ".npz":
+            return _Npz(path, span, _npz_infos(path))
+    except (_MalformedError, OSError, EOFError) as error:
+        raise _malformed(path, span, error) from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise _malformed(path, span, error) from None
+    raise fail(
+        "E0703",
+        f"`{path.name}` is no known kind of file",
+        span,
+        help="arrays are read from .safetensors and .npz",
+    )
+
+
+def _malformed(path: Path, span: Span | None, error: Exception) -> UserError:
+    return fail(
+        "E0406",
+        f"`{path.name}` is damaged or not what its name says",
+        span,
+        notes=(str(error) or type(error).__name__,),
+    )
+
+
+# ── safetensors ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Safetensors:
+    path: Path
+    span: Span | None
+    infos: Mapping[str, ArrayInfo]
+
+    def read(self, names: Iterable[str]) -> dict[str, Array]:
+        """See ArrayFile."""
+        try:
+            with safetensors.safe_open(self.path, framework="numpy") as file:
+                return {name: np.ascontiguousarray(file.get_tensor(name)) for name in names}
+        except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
+            raise _malformed(self.path, self.span, error) from None
+
+
+def _safetensors_infos(path: Path) -> Mapping[str, ArrayInfo]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        if len(prefix) < 8:
+            raise _MalformedError("the file is shorter than its header")
+        (length,) = struct.unpack("<Q", prefix)
+        if length > min(MAX_HEADER, size - 8):
+            raise _MalformedError(f"a header of {length} bytes does not fit the file")
+        header = _parse_json(file.read(length))
+    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    _check_count(len(entries))
+    infos: dict[str, ArrayInfo] = {}
+    ranges: list[tuple[int, int]] = []
+    for name, entry in entries.items():
+        info, begin, end = _safetensors_entry(name, entry)
+        infos[name] = info
+        ranges.append((begin, end))
+    position = 0
+    for begin, end in sorted(ranges):
+        if begin != position:
+            raise _MalformedError("arrays overlap, or leave gaps")
+        position = end
+    if position != size - 8 - length:
+        raise _MalformedError(
+            f"{size - 8 - length} bytes of data, the header accounts for {position}"
+        )
+    return infos
+
+
+def _parse_json(data: bytes) -> dict[str, object]:
+    def no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise _MalformedError("the header names an entry twice")
+        return found
+
+    try:
+        header = json.loads(data, object_pairs_hook=no_twins)
+    except (ValueError, RecursionError) as error:
+        raise _MalformedError(f"the header is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise _MalformedError("the header is not a table")
+    return header
+
+
+def _safetensors_entry(name: str, entry: object) -> tuple[ArrayInfo, int, int]:
+    _check_name(name)
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]}:
+            extents = _checked_shape(name, shape)
+            if dtype not in _SAFETENSORS_BITS:
+                raise _MalformedError(f"`{name}` has the unknown element type {dtype}")
+            wanted = prod(extents) * _SAFETENSORS_BITS[dtype] // 8
+            if not 0 <= begin <= end or end - begin != wanted:
+                raise _MalformedError(f"`{name}` needs {wanted} bytes, not {begin} to {end}")
+            return ArrayInfo(extents, dtype.lower()), begin, end
+    raise _MalformedError(f"the entry of `{name}` is incomplete")
+
+
+# ── npz ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Npz:
+    path: Path
+    span: Span | None
+    infos: Mapping[str, ArrayInfo]
+
+    def read(self, names: Iterable[str]) -> dict[str, Array]:
+        """See ArrayFile."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return {name: _read_npy(archive, name) for name in names}
+        except (_MalformedError, OSError, EOFError, ValueError, KeyError) as error:
+            raise _malformed(self.path, self.span, error) from None
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+            raise _malformed(self.path, self.span, error) from None
+
+
+def _npz_infos(path: Path) -> Mapping[str, ArrayInfo]:
+    infos: dict[str, ArrayInfo] = {}
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        _check_count(len(members))
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            _check_name(name)
+            if name == member.filename:
+                raise _MalformedError(f"`{name}` is not an array")
+            if name in infos:
+                raise _MalformedError(f"two arrays are called `{name}`")
+            with archive.open(member) as file:
+                header = _npy_header(name, file)
+            if header.length + header.bytes != member.file_size:
+                raise _MalformedError(f"`{name}` is not as long as its header says")
+            infos[name] = ArrayInfo(header.shape, _dtype_name(header.dtype))
+    return infos
+
+
+def _read_npy(archive: zipfile.ZipFile, name: str) -> Array:
+    with archive.open(f"{name}.npy") as file:
+        header = _npy_header(name, file)
+        data = file.read(header.bytes)
+    if len(data) != header.bytes:
+        raise _MalformedError(f"`{name}` ends early")
+    order: Literal["F", "C"] = "F" if header.is_column_major else "C"
+    array = np.frombuffer(data, header.dtype).reshape(header.shape, order=order)
+    return np.array(array, header.dtype.newbyteorder("="), order="C")
+
+
+@dataclass(frozen=True, slots=True)
+class _NpyHeader:
+    shape: tuple[int, ...]
+    is_column_major: bool
+    dtype: np.dtype[np.generic]
+    length: int
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+
+def _npy_header(name: str, file: IO[bytes]) -> _NpyHeader:
+    prefix = file.read(8)
+    version = (prefix[6], prefix[7]) if prefix[:6] == b"\x93NUMPY" and len(prefix) == 8 else (0, 0)
+    if version not in ((1, 0), (2, 0)):
+        raise _MalformedError(f"`{name}` is no array of a known format")
+    size = file.read(2 if version == (1, 0) else 4)
+    length = int.from_bytes(size, "little")
+    if length > MAX_NPY_HEADER:
+        # NumPy would read all of it before it looks at its own limit.
+        raise _MalformedError(f"`{name}` has a header of {length} bytes")
+    text = io.BytesIO(size + file.read(length))
+    try:
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, is_column_major, dtype = read(text)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, KeyError) as error:
+        first = str(error).split("\n")[0]
+        raise _MalformedError(f"the header of `{name}` is invalid: {first}") from None
+    if dtype.hasobject or dtype.kind not in "biuf" or dtype.itemsize == 0 or dtype.shape:
+        raise _MalformedError(f"`{name}` holds {dtype} elements, not plain numbers")
+    extents = _checked_shape(name, list(shape))
+    return _NpyHeader(extents, is_column_major, dtype, len(prefix) + len(text.getvalue()))
+
+
+def _dtype_name(dtype: np.dtype[np.generic]) -> str:
+    return "bool" if dtype.kind == "b" else f"{dtype.kind}{dtype.itemsize * 8}"
+
+
+# ── both ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _checked_shape(name: str, shape: list[object]) -> tuple[int, ...]:
+    extents = tuple(
+        each for each in shape if isinstance(each, int) and not isinstance(each, bool) and each >= 0
+    )
+    if len(extents) != len(shape) or len(extents) > MAX_RANK or prod(extents) >= 2**60:
+        raise _MalformedError(f"`{name}` has an invalid shape")
+    return extents
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_ARRAYS:
+        raise _MalformedError(f"it holds {count} arrays, at most {MAX_ARRAYS} are read")
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise _MalformedError(f"an array has the invalid name {name[:40]!r}")

@@ -1,0 +1,83 @@
+"""Reading what a user names: source text, and paths that must stay inside the model's folder."""
+
+import re
+from pathlib import Path
+
+from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
+from cnnc.base.source import SourceFile, Span
+from cnnc.frontend.parse import MAX_TEXT
+
+
+def read_source(path: Path) -> SourceFile:
+    """A `.cnn` file as text with line ends as `\\n`; UserError if there is none to read."""
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(4 * MAX_TEXT + 1)
+    except FileNotFoundError:
+        folder = path.parent if path.parent.is_dir() else None
+        near = [each.name for each in folder.glob("*.cnn")] if folder else []
+        help = did_you_mean(path.name, near)
+        raise fail("E0701", f"there is no file `{name}`", help=help) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise fail("E0702", f"`{name}` cannot be read", notes=(reason or "",)) from None
+    if len(data) > 4 * MAX_TEXT:
+        raise fail("E0501", f"`{name}` is larger than {4 * MAX_TEXT} bytes")
+    text = data.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    source = SourceFile(name, text.replace("\r\n", "\n").replace("\r", "\n"))
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8").removeprefix("\ufeff")
+        start = len(before.replace("\r\n", "\n"))
+        raise UserError([_not_utf8(source, start, data[error.start])]) from None
+    return source
+
+
+def _not_utf8(source: SourceFile, start: int, byte: int) -> Diagnostic:
+    return Diagnostic(
+        "E0105",
+        f"the file is not UTF-8 text: byte 0x{byte:02x} fits no character",
+        source.span(start, start + 1),
+        help="save the file as UTF-8",
+    )
+
+
+def confine(text: str, folder: Path | None, span: Span) -> Path:
+    """The file that a path in the text means; UserError unless it lies inside the folder.
+
+    Links are followed before the test, so none leads out.
+    """
+    if folder is None:
+        raise fail("E0407", "a text without a folder cannot name files", span)
+    parts = re.split(r"[/\\]", text)
+    is_relative = text and not text.startswith(("/", "\\")) and ":" not in text
+    if not is_relative or ".." in parts or not text.isprintable():
+        raise _leads_out(text, span)
+    try:
+        root = folder.resolve(strict=True)
+        path = (root / Path(*parts)).resolve()
+        if not path.is_relative_to(root):
+            raise _leads_out(text, span)
+        if path.is_file():
+            return path
+        exists = path.exists()
+    except (OSError, RuntimeError, ValueError):
+        raise fail("E0702", f"`{text}` cannot be read", span) from None
+    if exists:
+        raise fail("E0702", f"`{text}` is not a file", span)
+    near = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    help = did_you_mean(path.name, near)
+    raise fail(
+        "E0701", f"there is no file `{text}`", span, notes=(f"looked in {folder}",), help=help
+    )
+
+
+def _leads_out(text: str, span: Span) -> UserError:
+    return fail(
+        "E0407",
+        f"`{text}` leads out of the folder of the model",
+        span,
+        help="keep the file beside the .cnn file, or in a folder below it",
+    )

@@ -1,0 +1,73 @@
+"""The way in: a `.cnn` file → a graph with its weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnnc.base.errors import Diagnostic
+from cnnc.base.source import SourceFile
+from cnnc.frontend.build import build_net, choose_net
+from cnnc.frontend.clauses import Check, FileWeights, InitialWeights
+from cnnc.frontend.files import read_source
+from cnnc.frontend.parse import parse
+from cnnc.frontend.settings import Setting, parse_settings
+from cnnc.frontend.state import Limits
+from cnnc.frontend.vectors import CheckVectors, read_vectors
+from cnnc.frontend.weights import bind_weights
+from cnnc.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedNet:
+    """A net ready for the passes.
+
+    `params` holds the final value of each param as text. `weights` says where the constants came
+    from; where binding was declined, the graph still has its parameters.
+    """
+
+    source: SourceFile
+    folder: Path | None
+    graph: Graph
+    params: Mapping[str, str]
+    weights: FileWeights | InitialWeights | None
+    checks: tuple[Check, ...]
+    warnings: tuple[Diagnostic, ...]
+
+    def read_checks(self) -> tuple[CheckVectors, ...]:
+        """The golden vectors of all `check` clauses; UserError for files that do not fit."""
+        return tuple(read_vectors(self.graph, check, self.folder) for check in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the caller decides about a file.
+
+    `settings` override params (text is an expression of the language); `net` may be left out where
+    the file has one; `batch` is `N`; `with_weights` opens the weights file.
+    """
+
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    net: str | None = None
+    batch: int | None = None
+    with_weights: bool = True
+    limits: Limits = field(default_factory=Limits)
+
+
+def load(path: str | Path, choices: Choices = Choices()) -> LoadedNet:
+    """Read and build a `.cnn` file; UserError with everything that is wrong in it."""
+    path = Path(path)
+    return load_text(read_source(path), path.parent, choices)
+
+
+def load_text(source: SourceFile, folder: Path | None, choices: Choices = Choices()) -> LoadedNet:
+    """Build a text; weights and check files lie in `folder`, None if it may name none."""
+    program = parse(source)
+    net = choose_net(program, choices.net)
+    settings = parse_settings(program, choices.settings, choices.batch)
+    built = build_net(program, net, settings, choices.limits)
+    graph = built.graph
+    if choices.with_weights:
+        graph = bind_weights(graph, built.weights, folder, net.name.span)
+    return LoadedNet(
+        source, folder, graph, built.params, built.weights, built.checks, built.warnings
+    )
