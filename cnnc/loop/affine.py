@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import gcd
 
 from cnnc.loop.expr import Binary, Const, Expr, binary, children, with_children
 from cnnc.loop.interval import Range, bounds
@@ -74,10 +75,31 @@ def _divide(op: str, dividend: Expr, divisor: int, ranges: Mapping[str, Range]) 
         if op == "mod":
             return (rest.expr() - shift * divisor) if shift else rest.expr()
         return Affine(multiples, whole.constant // divisor + shift).expr()
-    if op == "mod":
-        return binary("mod", rest.expr(), Const(divisor))
-    quotient = binary("floordiv", rest.expr(), Const(divisor))
-    return affine(Affine(multiples, whole.constant // divisor).expr() + quotient).expr()
+    return _divide_scaled(op, Affine(multiples, whole.constant // divisor), rest, divisor, ranges)
+
+
+def _divide_scaled(
+    op: str, whole: Affine, rest: Affine, divisor: int, ranges: Mapping[str, Range]
+) -> Expr:
+    """Divide what has no whole quotient, first dropping terms too small to matter.
+
+    (32 a + r) // 64 is a // 2 when 0 <= r < 32.
+    """
+    for scale in sorted({gcd(divisor, k) for _, k in rest.terms}, reverse=True):
+        small = Affine(tuple((t, k) for t, k in rest.terms if k % scale), rest.constant % scale)
+        low, high = bounds(small.expr(), ranges)
+        if scale == 1 or low < 0 or high >= scale:
+            continue
+        large = Affine(
+            tuple((t, k // scale) for t, k in rest.terms if k % scale == 0),
+            rest.constant // scale,
+        )
+        part = binary(op, large.expr(), Const(divisor // scale))
+        if op == "mod":
+            return affine(part * scale + small.expr()).expr()
+        return affine(whole.expr() + part).expr()
+    part = binary(op, rest.expr(), Const(divisor))
+    return part if op == "mod" else affine(whole.expr() + part).expr()
 
 
 def _extreme(op: str, left: Expr, right: Expr, ranges: Mapping[str, Range]) -> Expr:

@@ -35,6 +35,12 @@ def spatial_letters(rank: int) -> tuple[str, ...]:
     return SPATIAL.get(rank) or tuple(f"p{axis}" for axis in range(rank))
 
 
+def grid_names(rank: int) -> tuple[str, ...]:
+    """Loop variables over a result: n, oc, then ol, or oh and ow."""
+    letters = spatial_letters(max(0, rank - 2))
+    return ("n", "oc", *(f"o{letter}" for letter in letters))[:rank]
+
+
 class KernelBuilder:
     """Collects the statements of one kernel.
 
@@ -56,12 +62,17 @@ class KernelBuilder:
 
     @contextmanager
     def loop(self, name: str, extent: int, *, reduces: bool = False) -> Iterator[Var]:
-        """A loop around what is written inside the `with`."""
-        name = self._fresh(name)
+        """A loop around what is written inside the `with`.
+
+        Loops that stand side by side may share a name, so that one schedule serves them all.
+        """
+        while name in self._ranges:
+            name += "_"
         self._ranges[name] = (0, extent - 1)
         self._bodies.append([])
         yield Var(name)
         body = tuple(self._bodies.pop())
+        del self._ranges[name]
         self._bodies[-1].append(For(name, extent, body, reduces=reduces))
 
     @contextmanager
@@ -81,9 +92,7 @@ class KernelBuilder:
     @contextmanager
     def grid(self) -> Iterator[tuple[Var, ...]]:
         """One loop per axis of the result: n, oc, then ol, or oh and ow."""
-        letters = spatial_letters(max(0, len(self.out.shape) - 2))
-        names = ("n", "oc", *(f"o{letter}" for letter in letters))[: len(self.out.shape)]
-        with self.loops(names, self.out.shape) as index:
+        with self.loops(grid_names(len(self.out.shape)), self.out.shape) as index:
             yield index
 
     def register(self, name: str, dtype: DType, value: Expr) -> Buffer:

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from cnnc.loop.affine import affine
-from cnnc.loop.expr import Cast, Expr, Load, Local, Ramp, Var, transform
+from cnnc.loop.expr import Cast, Const, Expr, Load, Local, Ramp, Var, transform
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store
-from cnnc.lowering.loops import ScheduleError
+from cnnc.lowering.loops import ScheduleError, substitute
 
 
 def expand_vectors(kernel: Kernel) -> Kernel:
@@ -26,6 +26,8 @@ def _expand(body: Body) -> Body:
 
 
 def _vector_body(loop: For) -> Body:
+    if loop.extent == 1:
+        return substitute(loop.body, {loop.var: Const(0)})
     var, lanes = Var(loop.var), loop.extent
     widths: dict[str, int] = {}
 

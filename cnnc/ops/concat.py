@@ -7,10 +7,10 @@ import numpy as np
 
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
-from cnnc.loop.build import KernelBuilder
+from cnnc.loop.build import KernelBuilder, grid_names
 from cnnc.loop.expr import Buffer
 from cnnc.ops.attributes import Axis
-from cnnc.ops.axes import axis_names, resolve_axis
+from cnnc.ops.axes import resolve_axis
 from cnnc.ops.spec import PLAIN, Blocking, Operator, Real, Sample, attr, operator
 
 
@@ -46,7 +46,7 @@ class Concat(Operator):
         axis = resolve_axis(self.axis, len(build.out.shape))
         starts = accumulate((operand.shape[axis] for operand in inputs), initial=0)
         for operand, start in zip(inputs, starts, strict=False):
-            with build.loops(axis_names(len(operand.shape)), operand.shape) as index:
+            with build.loops(grid_names(len(operand.shape)), operand.shape) as index:
                 where = (*index[:axis], index[axis] + start, *index[axis + 1 :])
                 build.result(where, operand[index])
 

@@ -7,6 +7,7 @@ from math import prod
 from llvmlite import ir
 
 from cnnc.backends.native import values
+from cnnc.base.target import Target
 from cnnc.loop.affine import affine
 from cnnc.loop.expr import (
     Binary,
@@ -29,24 +30,17 @@ from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Store, express
 
 I64 = ir.IntType(64)
 POINTER = ir.PointerType()
-Number = int | ir.Value
 
 
-def emit_kernel(module: ir.Module, kernel: Kernel, *, has_fma: bool, width: int) -> ir.Function:
+def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> None:
     """Add `void kernel(params…, i64 thread, i64 threads)` to the module.
 
     Each parallel nest runs thread's share of its iterations; what is not parallel runs on thread 0.
-    `width` is the widest vector in bits, `has_fma` whether Fma is one instruction.
     """
     arguments = [POINTER] * len(kernel.params) + [I64, I64]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), kernel.name)
     function.attributes.add("nounwind")
-    for argument, param in zip(function.args, kernel.params, strict=False):
-        argument.name = param.name
-        argument.add_attribute("nocapture") if False else None
-    _Emitter(function, kernel, values.Arithmetic(has_fma)).run()
-    del width
-    return function
+    _Emitter(function, kernel, values.Arithmetic(target.has_fma)).run()
 
 
 class _Emitter:
@@ -64,7 +58,7 @@ class _Emitter:
             for param, argument in zip(kernel.params, function.args, strict=False)
         }
         self.widths = _register_widths(kernel)
-        self.numbers: dict[str, Number] = {}
+        self.numbers: dict[str, int | ir.Value] = {}
         self.locals: dict[str, ir.Value] = {}
         self.memo: list[dict[object, ir.Value]] = [{}]
 
@@ -171,14 +165,12 @@ class _Emitter:
         """Pointer to an element; the part that varies is shared between constant offsets."""
         base = self.pointers[buffer.name]
         varying, constant = self._split(index)
-        scale = buffer.dtype.bytes if buffer.dtype else 1
         element: ir.Type = values.llvm_type(buffer.dtype, 1)
         if buffer.space is Space.REGISTER:
             width = self.widths[buffer.name]
             element = values.llvm_type(buffer.dtype, width)
             varying = {term: k // width for term, k in varying.items()}
             constant //= width
-        del scale
         pointer = base
         if varying:
             key = (buffer.name, tuple(varying.items()))
@@ -216,14 +208,16 @@ class _Emitter:
         self.memo[-1][key] = make()
         return self.memo[-1][key]
 
-    def index(self, expr: Expr) -> Number:
+    def index(self, expr: Expr) -> int | ir.Value:
         """An index: a Python int where unrolling made it known."""
         match expr:
             case Const(value, None):
                 return int(value)
             case Var(name):
                 return self.numbers[name]
-            case Binary("add" | "sub" | "mul", _, _):
+            case (
+                Binary("add" | "sub", _, _) | Binary("mul", Const(), _) | Binary("mul", _, Const())
+            ):
                 varying, constant = self._split(expr)
                 if not varying:
                     return constant
@@ -234,13 +228,11 @@ class _Emitter:
         raise TypeError(f"{expr!r} is no index")
 
     def _store(self, buffer: Buffer, index: Expr, value: ir.Value) -> None:
-        align = values.alignment(buffer.dtype)
+        align = None if buffer.space is Space.REGISTER else values.alignment(buffer.dtype)
         match index:
             case Ramp(base, width, 1):
                 value = values.splat(self.builder, value, width)
                 pointer = self._address(buffer, base)
-                if buffer.space is Space.REGISTER:
-                    align = None
                 self.builder.store(value, pointer, align=align)
             case Ramp(base, width, stride):
                 for lane in range(width):
@@ -250,12 +242,10 @@ class _Emitter:
                 self.builder.store(value, self._address(buffer, index), align=align)
 
     def _load(self, buffer: Buffer, index: Expr) -> ir.Value:
-        align = values.alignment(buffer.dtype)
+        align = None if buffer.space is Space.REGISTER else values.alignment(buffer.dtype)
         match index:
             case Ramp(base, width, 1):
                 kind = values.llvm_type(buffer.dtype, width)
-                if buffer.space is Space.REGISTER:
-                    align = None
                 return self.builder.load(self._address(buffer, base), align=align, typ=kind)
             case Ramp(base, width, stride):
                 kind = values.llvm_type(buffer.dtype, 1)

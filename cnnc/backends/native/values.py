@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from cnnc.base.dtype import DType
+from cnnc.loop.expr import Const, binary
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 COMPARISONS = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
@@ -87,12 +88,15 @@ def cast(builder: ir.IRBuilder, value: ir.Value, source: DType, target: DType) -
 def index_binary(
     builder: ir.IRBuilder, op: str, left: "int | ir.Value", right: "int | ir.Value"
 ) -> "int | ir.Value":
-    """floordiv, mod, min and max of indices; floordiv and mod by a positive constant."""
+    """mul, floordiv, mod, min and max of indices; floordiv and mod by a positive number."""
     if isinstance(left, int) and isinstance(right, int):
-        folded = {"floordiv": left // right if right else 0, "mod": left % right if right else 0}
-        return folded.get(op, min(left, right) if op == "min" else max(left, right))
+        folded = binary(op, Const(left), Const(right))
+        assert isinstance(folded, Const)
+        return int(folded.value)
     a, b = as_value(left), as_value(right)
     match op:
+        case "mul":
+            return builder.mul(a, b, flags=("nsw",))
         case "min" | "max":
             condition = builder.icmp_signed("<" if op == "min" else ">", a, b)
             return builder.select(condition, a, b)

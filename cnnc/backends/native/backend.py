@@ -1,0 +1,98 @@
+"""The native backend: programs as machine code in this process."""
+
+import ctypes
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.backends.base import Array
+from cnnc.backends.native.compile import compile_modules, kernel_source, program_source
+from cnnc.backends.native.emit_program import ENTRY
+from cnnc.backends.native.engine import function, load_objects
+from cnnc.backends.native.pool import shared_pool
+from cnnc.base.target import Target
+from cnnc.loop.kernel import ALIGNMENT, Program
+
+Bytes = NDArray[np.uint8]
+
+
+class NativeExecutable:
+    """A program as machine code. Each running call has an arena of its own."""
+
+    def __init__(self, program: Program, target: Target, threads: int) -> None:
+        self.program = program
+        self.threads = threads
+        sources = [kernel_source(kernel, target) for kernel in program.kernels]
+        sources.append(program_source(program, target))
+        self._engine = load_objects(compile_modules(sources, target), target)
+        self.address = self._engine.address(ENTRY)
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        self._kernels = [
+            function(
+                self._engine.address(kernel.name), *[pointer] * len(kernel.params), number, number
+            )
+            for kernel in program.kernels
+        ]
+        self._weights = aligned_bytes(program.weights_bytes)
+        for blob in program.weights:
+            self._weights[blob.offset : blob.offset + len(blob.data)] = np.frombuffer(
+                blob.data, np.uint8
+            )
+        self._pool = shared_pool(threads)
+        self._contexts: list[_Context] = []
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """See Executable."""
+        context = self._take_context()
+        for position, array in enumerate(inputs):
+            context.inputs[position] = array.ctypes.data
+        for position, array in enumerate(outputs):
+            context.outputs[position] = array.ctypes.data
+        weights, arena = self._weights.ctypes.data, context.arena_address
+        tables = (ctypes.addressof(context.inputs), ctypes.addressof(context.outputs))
+        self._pool.run(self.address, weights, arena, *tables)
+        with self._lock:
+            self._contexts.append(context)
+
+    def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
+        """See Executable: on the calling thread alone."""
+        self._kernels[kernel](*(buffer.ctypes.data for buffer in buffers), 0, 1)
+
+    def _take_context(self) -> "_Context":
+        with self._lock:
+            if self._contexts:
+                return self._contexts.pop()
+        return _Context(self.program)
+
+
+class _Context:
+    """Memory of one running call."""
+
+    def __init__(self, program: Program) -> None:
+        self.arena = aligned_bytes(program.arena_bytes)
+        self.arena_address = self.arena.ctypes.data
+        self.inputs = (ctypes.c_void_p * max(1, len(program.inputs)))()
+        self.outputs = (ctypes.c_void_p * max(1, len(program.outputs)))()
+
+
+class NativeBackend:
+    """See Backend."""
+
+    name = "native"
+
+    def compile(self, program: Program, target: Target, threads: int) -> NativeExecutable:
+        """See Backend."""
+        return NativeExecutable(program, target, threads)
+
+
+BACKEND = NativeBackend()
+
+
+def aligned_bytes(size: int) -> Bytes:
+    """Zeroed memory that starts at a multiple of ALIGNMENT."""
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]

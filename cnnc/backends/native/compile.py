@@ -1,0 +1,83 @@
+"""Kernels and programs to LLVM IR, and LLVM IR to machine code."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from cnnc.backends.native import unlocked
+from cnnc.backends.native.emit import emit_kernel
+from cnnc.backends.native.emit_program import emit_program
+from cnnc.backends.native.targets import target_machine
+from cnnc.base.target import Target
+from cnnc.loop.kernel import Kernel, Program
+
+
+class Form(Enum):
+    """What a module is compiled to; objects are for loading into this process."""
+
+    OBJECT = "object"
+    ASSEMBLY = "assembly"
+    LLVM = "llvm"
+
+
+def kernel_source(kernel: Kernel, target: Target) -> str:
+    """A kernel alone in a module, as LLVM IR before optimisation."""
+    module = _module(kernel.name, target)
+    emit_kernel(module, kernel, target)
+    return str(module)
+
+
+def program_source(program: Program, target: Target) -> str:
+    """The function that runs all steps, with the kernels declared, as LLVM IR."""
+    module = _module(f"{program.name}.steps", target)
+    emit_program(module, program)
+    return str(module)
+
+
+def emit_assembly(program: Program, kernel: int, target: Target) -> str:
+    """One distinct kernel of a program as assembly."""
+    source = kernel_source(program.kernels[kernel], target)
+    return compile_module(source, target, Form.ASSEMBLY).decode()
+
+
+def emit_llvm(program: Program, kernel: int, target: Target, *, optimise: bool = False) -> str:
+    """One distinct kernel of a program as LLVM IR, before or after LLVM's own passes."""
+    source = kernel_source(program.kernels[kernel], target)
+    return compile_module(source, target, Form.LLVM).decode() if optimise else source
+
+
+def compile_modules(
+    sources: Sequence[str], target: Target, form: Form = Form.OBJECT
+) -> list[bytes]:
+    """Optimise each module and emit it, as many side by side as there are cores.
+
+    Raises RuntimeError with LLVM's message if a module is invalid.
+    """
+    workers = max(1, min(len(sources), os.cpu_count() or 1))
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda source: compile_module(source, target, form), sources))
+
+
+def compile_module(source: str, target: Target, form: Form) -> bytes:
+    """One module, in an LLVM context of its own."""
+    machine = target_machine(target, jit=form is Form.OBJECT)
+    context = llvm.create_context()
+    module = llvm.parse_assembly(source, context)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(machine, options)
+    unlocked.run_passes(builder.getModulePassManager(), module, builder)
+    if form is Form.LLVM:
+        return str(module).encode()
+    return unlocked.emit(machine, module, assembly=form is Form.ASSEMBLY)
+
+
+def _module(name: str, target: Target) -> ir.Module:
+    module = ir.Module(name=name)
+    module.triple = target.triple
+    module.data_layout = str(target_machine(target, jit=False).target_data)
+    return module

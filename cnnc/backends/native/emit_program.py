@@ -1,0 +1,46 @@
+"""The function that runs a whole program: every step, with barriers between them."""
+
+from llvmlite import ir
+
+from cnnc.loop.kernel import Place, Program, Region
+
+I64, POINTER = ir.IntType(64), ir.PointerType()
+ENTRY = "cnnc_net"
+BARRIER = "cnnc_barrier"
+
+
+def emit_program(module: ir.Module, program: Program) -> None:
+    """Add `void cnnc_net(weights, arena, inputs, outputs, thread, threads, barrier)`.
+
+    Every thread calls it with its own number; `inputs` and `outputs` are arrays of pointers.
+    """
+    void = ir.VoidType()
+    signature = ir.FunctionType(void, [POINTER] * 4 + [I64, I64, POINTER])
+    function = ir.Function(module, signature, ENTRY)
+    weights, arena, inputs, outputs, thread, threads, barrier = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    wait = ir.Function(module, ir.FunctionType(void, [POINTER, I64]), BARRIER)
+    kernels = [
+        ir.Function(
+            module,
+            ir.FunctionType(void, [POINTER] * len(kernel.params) + [I64, I64]),
+            kernel.name,
+        )
+        for kernel in program.kernels
+    ]
+    bases = {Region.WEIGHTS: weights, Region.ARENA: arena}
+    tables = {Region.INPUT: inputs, Region.OUTPUT: outputs}
+
+    def pointer(place: Place) -> ir.Value:
+        if place.region in bases:
+            base = bases[place.region]
+            return builder.gep(base, [I64(place.offset)], source_etype=ir.IntType(8))
+        slot = builder.gep(tables[place.region], [I64(place.index)], source_etype=POINTER)
+        return builder.load(slot, typ=POINTER)
+
+    for step in program.steps:
+        if step.barrier:
+            builder.call(wait, [barrier, threads])
+        places = [pointer(place) for place in step.places]
+        builder.call(kernels[step.kernel], [*places, thread, threads])
+    builder.ret_void()

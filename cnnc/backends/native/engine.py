@@ -1,0 +1,46 @@
+"""Machine code loaded into this process."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from cnnc.backends.native.compile import Form, compile_module
+from cnnc.backends.native.runtime import runtime_module_text
+from cnnc.backends.native.targets import target_machine
+from cnnc.base.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Loaded object files; their memory lives as long as this does."""
+
+    _engine: llvm.ExecutionEngine
+
+    def address(self, symbol: str) -> int:
+        """Where a function lies."""
+        return int(self._engine.get_function_address(symbol))
+
+
+def load_objects(objects: Sequence[bytes], target: Target) -> Engine:
+    """Object files linked with each other and the runtime."""
+    context = llvm.create_context()
+    module = llvm.parse_assembly(f'target triple = "{target.triple}"', context)
+    engine = llvm.create_mcjit_compiler(module, target_machine(target, jit=True))
+    for data in (*objects, _runtime(target)):
+        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+    engine.finalize_object()
+    return Engine(engine)
+
+
+@cache
+def _runtime(target: Target) -> bytes:
+    return compile_module(runtime_module_text(target), target, Form.OBJECT)
+
+
+def function(address: int, *arguments: type) -> Callable[..., None]:
+    """A `void` function at an address; calling it releases the interpreter lock."""
+    made: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(address)
+    return made

@@ -1,0 +1,40 @@
+"""LLVM's two long calls without llvmlite's lock.
+
+llvmlite lets one thread at a time into LLVM. LLVM itself asks only that threads do not share a
+context, so optimising and emitting modules of separate contexts may run side by side. The calls
+here go to the same library functions without taking the lock, and through llvmlite as usual where
+its internals have changed.
+"""
+
+from collections.abc import Callable
+from ctypes import string_at
+
+import llvmlite.binding as llvm
+from llvmlite.binding import ffi
+
+
+def run_passes(
+    manager: llvm.ModulePassManager, module: llvm.ModuleRef, builder: llvm.PassBuilder
+) -> None:
+    """Optimise the module, whose context no other thread uses."""
+    _bare("LLVMPY_RunNewModulePassManager")(manager, module, builder)
+
+
+def emit(machine: llvm.TargetMachine, module: llvm.ModuleRef, *, assembly: bool) -> bytes:
+    """Machine code of the module as an object file, or as text; RuntimeError if LLVM cannot."""
+    with ffi.OutputString() as message:
+        emit_to_memory = _bare("LLVMPY_TargetMachineEmitToMemory")
+        memory = emit_to_memory(machine, module, int(not assembly), message)
+        if not memory:
+            raise RuntimeError(str(message))
+    try:
+        start = ffi.lib.LLVMPY_GetBufferStart(memory)
+        return string_at(start, ffi.lib.LLVMPY_GetBufferSize(memory))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
+
+
+def _bare(name: str) -> Callable[..., int]:
+    function = getattr(ffi.lib, name)
+    bare: Callable[..., int] = getattr(function, "_cfn", function)
+    return bare

@@ -1,0 +1,50 @@
+"""The zeros around a tensor."""
+
+from cnnc.loop.expr import Buffer, Const, Expr, Var
+from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, Store
+
+
+def clear_halo(kernel: Kernel, out: Buffer) -> Kernel:
+    """Add nests that write zero into the halo of the result, each element once.
+
+    Memory is shared between tensors that are not alive together, so the zeros are written anew in
+    every run, by the kernel that writes the tensor.
+    """
+    nests: list[Stmt] = []
+    for axis, ends in enumerate(out.layout.halo):
+        for side, width in enumerate(ends):
+            if width:
+                nests.append(_nest(out, axis, side, width))
+    return kernel.with_body((*kernel.body, *nests))
+
+
+def _nest(out: Buffer, axis: int, side: int, width: int) -> Stmt:
+    """Zeros on one side of an axis: earlier axes run inside, later ones over their halo too."""
+    layout, rank = out.layout, len(out.shape)
+    block = layout.block(1)
+    loops: list[tuple[str, int, Kind]] = []
+    index: list[Expr] = []
+    for other in range(rank):
+        name = f"z{other}"
+        low, high = layout.halo_of(other)
+        if other == 1:
+            loops.append((name, layout.extent(out.shape, 1) // block, Kind.PARALLEL))
+            index.append(Var(name) * block + (Var("z") if block > 1 else 0))
+            continue
+        kind = Kind.PARALLEL if other == 0 else Kind.SERIAL
+        if other < axis:
+            loops.append((name, out.shape[other], kind))
+            index.append(Var(name))
+        elif other > axis:
+            loops.append((name, low + out.shape[other] + high, kind))
+            index.append(Var(name) - low)
+        else:
+            start = -low if side == 0 else out.shape[axis]
+            loops.append((name, width, kind))
+            index.append(Var(name) + start)
+    if block > 1:
+        loops.append(("z", block, Kind.VECTOR))
+    body: Body = (Store(out, tuple(index), Const(0.0, out.dtype)),)
+    for name, extent, kind in reversed(loops):
+        body = (For(name, extent, body, kind),)
+    return body[0]

@@ -1,0 +1,140 @@
+"""Graph → Program: one kernel for each node, scheduled for the target, and a plan of memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cnnc.base.layout import Layout
+from cnnc.base.target import Target
+from cnnc.ir.graph import Graph, Node
+from cnnc.loop.build import KernelBuilder
+from cnnc.loop.expr import Buffer
+from cnnc.loop.kernel import Kernel, Origin
+from cnnc.lowering.elementary import expand_elementary
+from cnnc.lowering.flatten import flatten
+from cnnc.lowering.halo import clear_halo
+from cnnc.lowering.lowered import Layer, Lowered
+from cnnc.lowering.program import assemble
+from cnnc.lowering.schedule import schedule_blocked, schedule_plain
+from cnnc.lowering.tiles import Tile, Work, choose_tile
+from cnnc.lowering.vectors import expand_vectors
+from cnnc.ops.conv import Conv
+from cnnc.ops.fused import Fused
+from cnnc.ops.pointwise import Pointwise
+from cnnc.ops.spec import Operator
+
+
+def lower(graph: Graph, target: Target) -> Lowered:
+    """Loops for a graph whose layouts are assigned; equal layers share one kernel."""
+    layers: list[Layer] = []
+    flat: dict[Kernel, int] = {}
+    kernels: list[Kernel] = []
+    calls: list[int] = []
+    for node in graph.nodes:
+        if node.is_leaf:
+            continue
+        kernel = lower_node(node, target)
+        layers.append(Layer(node, (*node.inputs, node), kernel, len(layers)))
+        bare = flatten_kernel(replace(kernel, name="", origin=Origin("", "")))
+        if bare not in flat:
+            flat[bare] = len(kernels)
+            kernels.append(replace(bare, name=f"k{len(kernels)}_{_identifier(node.name)}"))
+        calls.append(flat[bare])
+    program = assemble(graph, layers, kernels, calls)
+    return Lowered(graph, program, tuple(layers))
+
+
+def flatten_kernel(kernel: Kernel) -> Kernel:
+    """What a backend gets: offsets, vectors, and primitives instead of elementary functions."""
+    return expand_elementary(expand_vectors(flatten(kernel)))
+
+
+def lower_node(node: Node, target: Target) -> Kernel:
+    """The scheduled kernel of one node, still indexed logically."""
+    op = node.op
+    assert isinstance(op, Operator)
+    plan = _plan(node, target)
+    params = [
+        Buffer(name, operand.type.shape, operand.type.dtype, layout)
+        for name, operand, layout in zip(
+            _operand_names(op, node.inputs), node.inputs, plan.layouts, strict=True
+        )
+    ]
+    out = Buffer("y", node.type.shape, node.type.dtype, node.type.layout)
+    build = KernelBuilder(out)
+    op.define(build, *params)
+    macs = op.macs(node.type, *(operand.type for operand in node.inputs))
+    origin = Origin(op.label, node.name, str(node.span or ""), macs, plan.algorithm)
+    kernel = Kernel(_identifier(node.name), (*params, out), ("y",), build.body, origin)
+    if plan.block > 1:
+        kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block)
+    else:
+        lanes = target.lanes(node.type.dtype)
+        kernel = schedule_plain(kernel, lanes, pointwise=isinstance(_root(op), Pointwise))
+    return clear_halo(kernel, out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How one node is lowered: blocks, tile, and the layout each operand is read in."""
+
+    block: int
+    read_block: int
+    tile: Tile
+    layouts: tuple[Layout, ...]
+    algorithm: str
+
+
+def _plan(node: Node, target: Target) -> _Plan:
+    op = node.op
+    assert isinstance(op, Operator)
+    kinds = [operand.type for operand in node.inputs]
+    block = node.type.layout.block(1) if node.type.rank > 1 else 1
+    read_block = kinds[0].layout.block(1) if kinds[0].rank > 1 else 1
+    tile = Tile(1, 1, 1)
+    if block > 1:
+        tile = choose_tile(_work(node, block), target)
+    layouts = [kind.layout for kind in kinds]
+    root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(kinds))
+    packed = root.packing(read_block, block * tile.blocks, *kinds[:arity])
+    if packed:
+        layouts[arity - len(packed) : arity] = packed
+    algorithm = f"blocked by {block}, tile {tile}" if block > 1 else "row-major"
+    return _Plan(block, read_block, tile, tuple(layouts), algorithm)
+
+
+def _work(node: Node, block: int) -> Work:
+    """What the tile search needs to know of a node."""
+    root, out = _root(node.op), node.type
+    macs = root.macs(out, *(operand.type for operand in node.inputs))
+    shares_input = macs > 0 and not (
+        isinstance(root, Conv) and root.is_depthwise(node.inputs[0].type)
+    )
+    blocks = -(-out.channels // block)
+    steps = max(1, macs // max(1, out.elements))
+    if not macs:
+        taken = node.inputs[0].type.elements / max(1, out.elements)
+        steps = max(1, round(taken))
+    if isinstance(root, Conv) and root.groups > 1 and shares_input:
+        blocks = max(1, root.channels // root.groups // block)
+        return Work(blocks, (root.groups, *out.spatial), steps, per_channel=False)
+    return Work(blocks, out.spatial, steps, per_channel=not shares_input)
+
+
+def _root(op: object) -> Operator:
+    root = op.root if isinstance(op, Fused) else op
+    assert isinstance(root, Operator)
+    return root
+
+
+def _operand_names(op: Operator, inputs: Sequence[Node]) -> list[str]:
+    """x (or x0, x1, …) for data, parameters by name, then e0, e1, … for what fusing added."""
+    root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(inputs))
+    parameters = [spec.name for spec in root.parameters(*(node.type for node in inputs[:1]))]
+    data = arity - len(parameters)
+    names = ["x"] if data == 1 else [f"x{position}" for position in range(data)]
+    return [*names, *parameters, *(f"e{extra}" for extra in range(len(inputs) - arity))]
+
+
+def _identifier(name: str) -> str:
+    """A name as a symbol of the linker."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)

@@ -1,0 +1,121 @@
+"""Kernels and a memory plan put together as a program."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cnnc.base.layout import Layout
+from cnnc.ir.graph import Graph, Node
+from cnnc.loop.expr import Buffer
+from cnnc.loop.kernel import (
+    Blob,
+    Kernel,
+    Place,
+    Port,
+    Program,
+    Region,
+    Step,
+    align,
+)
+from cnnc.lowering.lowered import Layer
+from cnnc.lowering.plan_memory import Value, plan_memory
+from cnnc.ops.fused import Fused
+from cnnc.ops.pointwise import Pointwise
+
+
+def assemble(
+    graph: Graph, layers: Sequence[Layer], kernels: Sequence[Kernel], calls: Sequence[int]
+) -> Program:
+    """The program that calls `kernels[calls[i]]` for layer i."""
+    names = {node: f"v{position}" for position, node in enumerate(graph.nodes)}
+    offsets, arena = plan_memory(_arena_values(graph, layers, names))
+    weights = _Weights()
+    places: dict[Node, Place] = {}
+    for position, node in enumerate(graph.inputs):
+        places[node] = Place(Region.INPUT, index=position)
+    for position, node in enumerate(graph.outputs.values()):
+        places[node] = Place(Region.OUTPUT, index=position)
+    for node, name in names.items():
+        if name in offsets:
+            places[node] = Place(Region.ARENA, offsets[name])
+    steps = []
+    for layer, kernel in zip(layers, calls, strict=True):
+        found = tuple(
+            weights.place(node, buffer) if node.constant is not None else places[node]
+            for node, buffer in zip(layer.operands, layer.kernel.params, strict=True)
+        )
+        steps.append(Step(kernel, found, barrier=layer.step > 0, layer=layer.node.name))
+    return Program(
+        name=graph.name,
+        kernels=tuple(kernels),
+        steps=tuple(steps),
+        inputs=tuple(Port(_port(node), node.type.shape, node.type.dtype) for node in graph.inputs),
+        outputs=tuple(
+            Port(name, node.type.shape, node.type.dtype) for name, node in graph.outputs.items()
+        ),
+        weights=tuple(weights.blobs),
+        weights_bytes=weights.bytes,
+        arena_bytes=arena,
+    )
+
+
+def _port(node: Node) -> str:
+    return node.name
+
+
+def _arena_values(graph: Graph, layers: Sequence[Layer], names: dict[Node, str]) -> list[Value]:
+    """Every computed tensor that is no output, with its lifetime in steps."""
+    last: dict[Node, int] = {}
+    for layer in layers:
+        for operand in layer.node.inputs:
+            last[operand] = layer.step
+    values = []
+    for layer in layers:
+        node = layer.node
+        if node in graph.output_nodes:
+            continue
+        in_place = tuple(names[operand] for operand in _replaceable(layer) if operand in names)
+        values.append(
+            Value(names[node], node.type.bytes, layer.step, last.get(node, layer.step), in_place)
+        )
+    return values
+
+
+def _replaceable(layer: Layer) -> list[Node]:
+    """Operands whose memory the result may take: read only at the index that is written."""
+    node = layer.node
+    op, first = node.op, 0
+    if isinstance(op, Fused):
+        first = 0 if isinstance(op.root, Pointwise) else op.root_arity
+    elif not isinstance(op, Pointwise):
+        return []
+    repeated = [operand for operand in node.inputs if node.inputs.count(operand) > 1]
+    reached = node.inputs[:first]
+    return [
+        operand
+        for operand in node.inputs[first:]
+        if operand.type == node.type and operand not in repeated and operand not in reached
+    ]
+
+
+class _Weights:
+    """Constants laid out one after the other; the same constant in the same layout once."""
+
+    def __init__(self) -> None:
+        self.blobs: list[Blob] = []
+        self.bytes = 0
+        self._places: dict[tuple[Node, Layout], Place] = {}
+
+    def place(self, node: Node, buffer: Buffer) -> Place:
+        """Where the constant lies, packed as the buffer asks."""
+        key = (node, buffer.layout)
+        if key not in self._places:
+            value = node.constant
+            assert value is not None
+            packed = buffer.layout.pack(value.astype(buffer.dtype.numpy))
+            data = np.ascontiguousarray(packed).tobytes()
+            offset = align(self.bytes)
+            self.blobs.append(Blob(node.name, offset, data))
+            self.bytes = offset + len(data)
+            self._places[key] = Place(Region.WEIGHTS, offset)
+        return self._places[key]

@@ -1,0 +1,118 @@
+"""Schedules: which transformations a kernel gets."""
+
+from dataclasses import replace
+
+from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
+from cnnc.lowering.loops import has_loop, jam, sink, split, unroll, vectorise, widen
+from cnnc.lowering.tiles import MAX_UNROLLED, Tile
+
+
+def schedule_blocked(kernel: Kernel, tile: Tile, block: int, read_block: int) -> Kernel:
+    """for n, oc, oh, ow: acc = …  →  tiles of channel blocks × rows × columns in registers.
+
+    for n, oc.0, oh.0 parallel: for ow.0:
+      acc[ow.1, oh.1, oc.1] of vectors over oc.2;  the reduction, innermost part unrolled;  stores
+    """
+    axes = [stmt.var for stmt in _grid(kernel)]
+    spatial = axes[2:]
+    kernel = widen(kernel, "oc", block)
+    kernel = split(kernel, "oc", block * tile.blocks, "oc.0", "oc.r")
+    kernel = split(kernel, "oc.r", block, "oc.1", "oc.2")
+    inner = ["oc.1", "oc.2"]
+    if len(spatial) > 1 and tile.rows > 1:
+        kernel = split(kernel, spatial[-2], tile.rows)
+        inner = [f"{spatial[-2]}.1", *inner]
+    for var in inner:
+        kernel = sink(kernel, var)
+    if spatial:
+        kernel = split(kernel, spatial[-1], tile.columns)
+        inner = [f"{spatial[-1]}.1", *inner]
+    if not any(isinstance(stmt, For) and stmt.reduces for stmt in walk(kernel.body)):
+        return _parallel_outer(vectorise(_unroll_all(kernel, inner[:-1]), "oc.2"))
+    kernel = _schedule_reduction(kernel, tile, read_block)
+    for var in reversed(inner):
+        kernel = jam(kernel, var)
+    kernel = vectorise(_unroll_all(kernel, inner[:-1]), "oc.2")
+    return _parallel_outer(kernel)
+
+
+def schedule_plain(kernel: Kernel, lanes: int, *, pointwise: bool) -> Kernel:
+    """Row-major kernels: outer loops in parallel; pointwise ones in vectors along the last axis."""
+    grid = _grid(kernel)
+    if pointwise and grid:
+        last = grid[-1]
+        if last.extent > lanes:
+            kernel = split(kernel, last.var, lanes)
+            kernel = vectorise(kernel, f"{last.var}.1")
+        elif len(grid) > 1:
+            kernel = vectorise(kernel, last.var)
+    return _parallel_outer(kernel)
+
+
+def _grid(kernel: Kernel) -> list[For]:
+    """The loops of the first perfect nest that do not reduce, outermost first."""
+    loops: list[For] = []
+    body = kernel.body
+    while len(body) >= 1 and isinstance(body[0], For) and not body[0].reduces:
+        loops.append(body[0])
+        body = body[0].body
+    return loops
+
+
+def _schedule_reduction(kernel: Kernel, tile: Tile, read_block: int) -> Kernel:
+    """Input channels innermost in blocks and unrolled; otherwise the window's last axes."""
+    if read_block > 1 and has_loop(kernel, "ic"):
+        kernel = sink(split(kernel, "ic", read_block), "ic.1")
+        return unroll(kernel, "ic.1")
+    written = tile.vectors
+    for loop in reversed(_reduction(kernel)):
+        written *= loop.extent
+        if written > MAX_UNROLLED:
+            break
+        kernel = unroll(kernel, loop.var)
+    return kernel
+
+
+def _reduction(kernel: Kernel) -> list[For]:
+    """The first nest of reducing loops, outermost first."""
+    loops: list[For] = []
+    for stmt in walk(kernel.body):
+        if isinstance(stmt, For) and stmt.reduces:
+            loops.append(stmt)
+            if not (len(stmt.body) == 1 and isinstance(stmt.body[0], For)):
+                break
+    return loops
+
+
+def _unroll_all(kernel: Kernel, variables: list[str]) -> Kernel:
+    for var in variables:
+        kernel = unroll(kernel, var)
+    return kernel
+
+
+def _parallel_outer(kernel: Kernel) -> Kernel:
+    """Share the outermost loops of every nest between threads, down to the first tile loop."""
+    nests: list[Stmt] = []
+    for stmt in kernel.body:
+        nests.extend(_fission(stmt))
+    return kernel.with_body(tuple(_mark_parallel(stmt) for stmt in nests))
+
+
+def _fission(stmt: Stmt) -> list[Stmt]:
+    """for v: {A; B}  →  for v: A; for v: B, for perfect nests down to several inner loops."""
+    if not isinstance(stmt, For) or stmt.reduces:
+        return [stmt]
+    if not all(isinstance(part, For) and not part.reduces for part in stmt.body):
+        return [stmt]
+    return [replace(stmt, body=(inner,)) for part in stmt.body for inner in _fission(part)]
+
+
+def _mark_parallel(stmt: Stmt) -> Stmt:
+    if not isinstance(stmt, For) or stmt.reduces or stmt.kind is not Kind.SERIAL:
+        return stmt
+    if stmt.var.endswith((".1", ".2")):
+        return stmt
+    body = stmt.body
+    if len(body) == 1:
+        body = (_mark_parallel(body[0]),)
+    return replace(stmt, body=body, kind=Kind.PARALLEL)

@@ -1,0 +1,104 @@
+"""Register tiles: how much of the result one pass over the reduction computes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from cnnc.base.layout import Shape
+from cnnc.base.target import Target
+
+MAX_UNROLLED = 512
+"""Multiply-accumulates written out in one straight line: beyond it code leaves the µop cache."""
+_PORTS = 2
+_LATENCY = 4
+_TILE_OVERHEAD = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Channel blocks × rows × columns held in registers."""
+
+    blocks: int
+    rows: int
+    columns: int
+
+    @property
+    def vectors(self) -> int:
+        """Accumulators, one vector register each."""
+        return self.blocks * self.rows * self.columns
+
+    def __str__(self) -> str:
+        rows = f"{self.rows}×" if self.rows > 1 else ""
+        return f"{self.blocks}×{rows}{self.columns}"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One layer as the tile search sees it.
+
+    `blocks` channel blocks of the result, `spatial` its extents, `steps` multiply-accumulates per
+    element; `per_channel` when each channel block reads its own vector of the input rather than
+    one scalar that all of them share.
+    """
+
+    blocks: int
+    spatial: Shape
+    steps: int
+    per_channel: bool
+
+
+def choose_tile(work: Work, target: Target) -> Tile:
+    """The tile with the fewest estimated cycles; among equals the one with fewer registers."""
+    return min(_tiles(work, target), key=lambda tile: (cycles(work, tile), tile.vectors))
+
+
+def registers(tile: Tile, per_channel: bool, has_fma: bool) -> int:
+    """Vector registers a tile needs: accumulators, weights, one input, a product without FMA."""
+    inputs = tile.blocks if per_channel else 1
+    return tile.vectors + tile.blocks + inputs + (0 if has_fma else 1)
+
+
+def cycles(work: Work, tile: Tile) -> float:
+    """Estimated cycles for the layer.
+
+    A step issues `vectors` multiply-adds and loads the weights and inputs, two of each a cycle,
+    and cannot repeat faster than a multiply-add takes.
+    """
+    columns = work.spatial[-1] if work.spatial else 1
+    rows = work.spatial[-2] if len(work.spatial) > 1 else 1
+    outer = prod(work.spatial[:-2]) * -(-work.blocks // tile.blocks)
+    total = 0.0
+    for height, times in _parts(rows, tile.rows):
+        for width, repeat in _parts(columns, tile.columns):
+            positions = height * width
+            loads = tile.blocks + positions * (tile.blocks if work.per_channel else 1)
+            step = max(tile.blocks * positions / _PORTS, loads / _PORTS, _LATENCY)
+            per_tile = step * work.steps + _TILE_OVERHEAD + tile.blocks * positions
+            total += times * repeat * per_tile
+    return total * outer
+
+
+def _parts(extent: int, size: int) -> list[tuple[int, int]]:
+    """(length, how often) of the pieces when an extent is cut by a size."""
+    whole, rest = divmod(extent, size)
+    return [(size, whole)] * bool(whole) + [(rest, 1)] * bool(rest)
+
+
+def _tiles(work: Work, target: Target) -> Iterator[Tile]:
+    columns = work.spatial[-1] if work.spatial else 1
+    rows = work.spatial[-2] if len(work.spatial) > 1 else 1
+    for blocks in (1, 2, 3, 4, 6, 8):
+        if work.blocks % blocks:
+            continue
+        for height in (1, 2):
+            if rows % height:
+                continue
+            for width in _widths(columns):
+                tile = Tile(blocks, height, width)
+                if registers(tile, work.per_channel, target.has_fma) < target.vector_registers:
+                    yield tile
+
+
+def _widths(columns: int) -> list[int]:
+    """Column counts worth trying: each cuts the extent into nearly equal pieces."""
+    return sorted({-(-columns // pieces) for pieces in range(1, columns + 1)})

@@ -1,0 +1,189 @@
+"""Choose how every tensor lies in memory."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from cnnc.base.layout import Layout
+from cnnc.base.target import Target
+from cnnc.ir.graph import Constant, Graph, Node
+from cnnc.ir.types import TensorType
+from cnnc.ops.fused import Fused
+from cnnc.ops.repack import Repack
+from cnnc.ops.spec import Operator
+
+Halo = tuple[tuple[int, int], ...]
+
+
+def assign_layouts(graph: Graph, target: Target) -> Graph:
+    """conv(x) -> relu -> conv  →  channels blocked by the vector width, repacked only at the edges.
+
+    Every tensor an operator can work on in blocks of channels is blocked; a tensor that a padded
+    window reads gets its zeros in memory, as a halo. Network inputs and outputs stay row-major,
+    and a `repack` stands where two neighbours cannot agree. Constants that operators read element
+    by element follow; the packing of other weights is lowering's choice.
+    """
+    planner = _Planner(target, _halos(graph))
+    new: dict[Node, Node] = {}
+    for node in graph.nodes:
+        new[node] = planner.place(node, [new[operand] for operand in node.inputs])
+    outputs: dict[str, Node] = {}
+    for name, node in graph.outputs.items():
+        taken = new[node] in outputs.values() or new[node].is_leaf
+        plain = Layout.plain(node.type.rank)
+        if taken or new[node].type.layout != plain:
+            outputs[name] = _repack(new[node], plain, f"{node.name}.{name}")
+        else:
+            outputs[name] = new[node]
+    return replace(graph, inputs=tuple(new[node] for node in graph.inputs), outputs=outputs)
+
+
+def data_arity(node: Node) -> int:
+    """How many of the node's operands are data rather than the operator's own parameters."""
+    op = node.op
+    root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(node.inputs))
+    assert isinstance(root, Operator)
+    own = root.parameters(*(operand.type for operand in node.inputs[:1]))
+    return arity - len(own)
+
+
+def channel_block(channels: int, lanes: int) -> int:
+    """Channels kept together: a vector, or the narrowest half or quarter that holds them all."""
+    block = lanes
+    while block > 4 and block // 2 >= channels:
+        block //= 2
+    return block if channels > 1 else 1
+
+
+class _Planner:
+    """Places nodes one by one, operands first."""
+
+    def __init__(self, target: Target, halos: dict[Node, Halo]) -> None:
+        self.target = target
+        self.halos = halos
+        self.copies: dict[tuple[Node, Layout], Node] = {}
+
+    def place(self, node: Node, operands: list[Node]) -> Node:
+        """The node with its layout, reading operands in layouts it can work on."""
+        if node.is_leaf:
+            return node
+        op = node.op
+        assert isinstance(op, Operator)
+        arity = data_arity(node)
+        root_arity = op.root_arity if isinstance(op, Fused) else arity
+        block = self._block(node, operands, arity, root_arity)
+        wanted = self._operand_blocks(node, operands, arity, block)
+        halo = _halo_of(node)
+        placed = list(operands)
+        for position, operand in enumerate(operands):
+            is_parameter = arity <= position < (op.root_arity if isinstance(op, Fused) else 10**9)
+            if is_parameter:
+                continue
+            needs = halo if position == 0 else ()
+            placed[position] = self._fit(operand, node.type, wanted[position], needs)
+        layout = self._layout(node.type, block, self.halos.get(node, ()))
+        return replace(node, inputs=tuple(placed), type=node.type.with_layout(layout))
+
+    def _block(self, node: Node, operands: list[Node], arity: int, root_arity: int) -> int:
+        """The channel block of the result."""
+        op, rank = node.op, node.type.rank
+        assert isinstance(op, Operator)
+        if rank < 2:
+            return 1
+        lanes = channel_block(node.type.channels, self.target.lanes(node.type.dtype))
+        blocking = op.blocking(lanes, *(operand.type for operand in operands))
+        if not blocking.follows or blocking.writes == 1:
+            return blocking.writes
+        data = operands[:arity] + operands[root_arity:]
+        sharing = [operand.type for operand in data if operand.constant is None]
+        if any(kind.rank != rank and kind.elements > 1 for kind in sharing):
+            return 1
+        return lanes if any(kind.layout.block(1) > 1 for kind in sharing if kind.rank > 1) else 1
+
+    def _operand_blocks(
+        self, node: Node, operands: list[Node], arity: int, block: int
+    ) -> list[int]:
+        """The channel block each operand must have."""
+        op = node.op
+        assert isinstance(op, Operator)
+        blocking = op.blocking(block, *(operand.type for operand in operands))
+        wanted = [block] * len(operands)
+        for position in range(arity):
+            kind = operands[position].type
+            if blocking.follows or kind.rank < 2:
+                continue
+            current = kind.layout.block(1)
+            preferred = channel_block(kind.channels, self.target.lanes(kind.dtype))
+            readable = [size for size in blocking.reads if size in (preferred, 1)]
+            wanted[position] = current if current in blocking.reads else (readable or [1])[0]
+        return wanted
+
+    def _fit(self, operand: Node, result: TensorType, block: int, halo: Halo) -> Node:
+        """The operand, or a copy of it, with this channel block and at least this halo."""
+        kind = operand.type
+        if kind.rank > 1 and kind.channels == 1 and result.rank > 1 and result.channels > 1:
+            block = 1
+        if operand.constant is not None:
+            return self._fit_constant(operand, result, block)
+        if kind.rank < 2:
+            return operand
+        has = kind.layout
+        enough = all(
+            have[0] >= need[0] and have[1] >= need[1]
+            for have, need in zip(has.halo or ((0, 0),) * kind.rank, halo, strict=False)
+        )
+        if enough and has.block(1) == block:
+            return operand
+        return self._copy(operand, self._layout(kind, block, halo))
+
+    def _fit_constant(self, operand: Node, result: TensorType, block: int) -> Node:
+        value = operand.constant
+        assert value is not None
+        value = value.reshape((1,) * (result.rank - value.ndim) + value.shape)
+        blocked = block if value.ndim > 1 and value.shape[1] == result.channels else 1
+        layout = Layout.blocked(value.ndim, 1, blocked)
+        return self._constant(operand, value, layout)
+
+    def _constant(self, operand: Node, value: "np.ndarray", layout: Layout) -> Node:
+        if value.shape == operand.type.shape and layout == operand.type.layout:
+            return operand
+        key = (operand, Layout(layout.order, layout.blocks))
+        if key not in self.copies:
+            kind = TensorType(value.shape, operand.type.dtype, layout)
+            self.copies[key] = replace(operand, op=Constant(value), type=kind)
+        return self.copies[key]
+
+    def _copy(self, operand: Node, layout: Layout) -> Node:
+        key = (operand, layout)
+        if key not in self.copies:
+            self.copies[key] = _repack(operand, layout, f"{operand.name}.{layout.tag}")
+        return self.copies[key]
+
+    def _layout(self, kind: TensorType, block: int, halo: Halo) -> Layout:
+        return Layout.blocked(kind.rank, 1, block).with_halo(halo) if kind.rank > 1 else kind.layout
+
+
+def _repack(node: Node, layout: Layout, name: str) -> Node:
+    return Node(Repack(), (node,), node.type.with_layout(layout), name, node.span)
+
+
+def _halo_of(node: Node) -> Halo:
+    """Zeros the node's loops read around operand 0."""
+    assert isinstance(node.op, Operator)
+    return node.op.halo(*(operand.type for operand in node.inputs))
+
+
+def _halos(graph: Graph) -> dict[Node, Halo]:
+    """For every computed value the zeros that at least one of its readers wants around it."""
+    halos: dict[Node, Halo] = {}
+    for node in graph.nodes:
+        if node.is_leaf:
+            continue
+        wanted = _halo_of(node)
+        if not wanted:
+            continue
+        have = halos.get(node.inputs[0], ((0, 0),) * len(wanted))
+        halos[node.inputs[0]] = tuple(
+            (max(a[0], b[0]), max(a[1], b[1])) for a, b in zip(have, wanted, strict=True)
+        )
+    return halos
