@@ -1,0 +1,67 @@
+"""Programs run in Python: slow, and the plainest example of a backend."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cnnc.backends.base import Array, Executable
+from cnnc.backends.interp.evaluate import run_kernel
+from cnnc.base.target import Target
+from cnnc.loop.expr import Buffer
+from cnnc.loop.kernel import Place, Program, Region
+
+UNDEFINED = 255
+"""What fresh memory is filled with: floats made of such bytes are NaN."""
+
+
+class InterpExecutable:
+    """See Executable."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._weights = np.full(program.weights_bytes, UNDEFINED, np.uint8)
+        for blob in program.weights:
+            end = blob.offset + len(blob.data)
+            self._weights[blob.offset : end] = np.frombuffer(blob.data, np.uint8)
+        self._weights.flags.writeable = False
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """See Executable."""
+        arena = np.full(self.program.arena_bytes, UNDEFINED, np.uint8)
+        regions: Mapping[Region, Sequence[Array]] = {
+            Region.INPUT: inputs,
+            Region.OUTPUT: outputs,
+            Region.WEIGHTS: [self._weights],
+            Region.ARENA: [arena],
+        }
+        for step in self.program.steps:
+            kernel = self.program.kernels[step.kernel]
+            buffers = [
+                view(regions[place.region], place, param)
+                for place, param in zip(step.places, kernel.params, strict=True)
+            ]
+            run_kernel(kernel, buffers)
+
+    def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
+        """See Executable."""
+        run_kernel(self.program.kernels[kernel], buffers)
+
+
+def view(region: Sequence[Array], place: Place, param: Buffer) -> Array:
+    """The part of a region that a kernel's parameter stands for, one-dimensional."""
+    octets = region[place.index].reshape(-1).view(np.uint8)
+    end = place.offset + param.size * param.dtype.bytes
+    return octets[place.offset : end].view(param.dtype.numpy)
+
+
+class InterpBackend:
+    """See Backend."""
+
+    name = "interp"
+
+    def compile(self, program: Program, target: Target, threads: int) -> Executable:
+        """See Backend; target and threads make no difference."""
+        return InterpExecutable(program)
+
+
+BACKEND = InterpBackend()
