@@ -99,15 +99,19 @@ def _marked_line(span: Span, number: int) -> tuple[str, int, int]:
     start, end = min(start, len(text)), max(min(end, len(text)), start)
     before, marked, after = text[:start], text[start:end], text[end:]
     shown = [_visible(before), _visible(marked), _visible(after)]
-    if sum(map(_width, shown)) > MAX_WIDTH:
-        room = MAX_WIDTH // 3
-        if _width(shown[0]) > room:
-            shown[0] = "…" + shown[0][-room:]
-        if _width(shown[1]) > room:
-            shown[1] = shown[1][:room] + "…"
-        if _width(shown[2]) > room:
-            shown[2] = shown[2][:room] + "…"
+    room = MAX_WIDTH // 3
+    if _width(shown[0]) + _width(shown[1]) > MAX_WIDTH - room // 2:
+        shown[0] = _cut(shown[0], room, keep_end=True)
+        shown[1] = _cut(shown[1], room)
+    shown[2] = _cut(shown[2], MAX_WIDTH - _width(shown[0]) - _width(shown[1]))
     return "".join(shown), _width(shown[0]), max(1, _width(shown[1]))
+
+
+def _cut(text: str, width: int, *, keep_end: bool = False) -> str:
+    """The text within about `width` columns, with `…` for what is missing."""
+    if _width(text) <= width:
+        return text
+    return "…" + text[-width:] if keep_end else text[:width] + "…"
 
 
 def _visible(text: str) -> str:

@@ -77,7 +77,7 @@ def call_function(name: str, arguments: Sequence[Value]) -> Value:
     """The value of one of FUNCTIONS; NoValueError where the arguments do not fit."""
     function = FUNCTIONS[name]
     if len(arguments) < function.least or (function.most and len(arguments) > function.most):
-        message = f"`{name}` takes {function.usage}, not {len(arguments)} arguments"
+        message = f"`{name}` takes {function.usage}, not {len(arguments) or 'none'}"
         raise NoValueError("E0205" if arguments else "E0204", message)
     for position, value in enumerate(arguments):
         fits = isinstance(value, tuple) if function.of_list else is_number(value)

@@ -186,8 +186,9 @@ class _AstBuilder(Transformer_NonRecursive[Token, Parsed]):
     product = sum
 
     def power(self, meta: Meta, base: ast.Expression, exponent: ast.Expression) -> ast.Arithmetic:
-        between = self._source.span(base.span.end, exponent.span.start)
-        return ast.Arithmetic(base, ((ast.Name("^", between), exponent),), self._span(meta))
+        place = self._source.text.index("^", base.span.end)
+        sign = ast.Name("^", self._source.span(place, place + 1))
+        return ast.Arithmetic(base, ((sign, exponent),), self._span(meta))
 
     def signed(self, meta: Meta, sign: Token, operand: ast.Expression) -> ast.Sign:
         return ast.Sign(self._name(sign), operand, self._span(meta))

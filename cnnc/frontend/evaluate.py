@@ -61,6 +61,8 @@ class Evaluator:
         match it:
             case ast.Pipe():
                 return self._pipe(it, context)
+            case ast.Sequence():
+                return tuple(self.flow(item, context.unnamed()) for item in it.items)
             case ast.Call():
                 return self._call(it, context, flows=True)
             case ast.Reference():

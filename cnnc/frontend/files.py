@@ -67,7 +67,7 @@ def confine(text: str, folder: Path | None, span: Span) -> Path:
         raise fail("E0702", f"`{text}` cannot be read", span) from None
     if exists:
         raise fail("E0702", f"`{text}` is not a file", span)
-    near = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = [each.name for each in path.parent.glob("*" + path.suffix)] if path.suffix else []
     help = did_you_mean(path.name, near)
     raise fail(
         "E0701", f"there is no file `{text}`", span, notes=(f"looked in {folder}",), help=help

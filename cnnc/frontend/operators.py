@@ -1,6 +1,6 @@
 """A call of an operator → its node: operands, attributes, parameters, and whom to blame."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnnc.base.errors import InternalError, did_you_mean
@@ -67,14 +67,19 @@ def apply_operator(state: BuildState, it: Application) -> Node | Unknown:
 def _read_given(
     state: BuildState, it: Application, operands: list[Operand]
 ) -> Mapping[str, tuple[AttributeValue, Span]] | None:
-    """Attributes by name; tensors among the arguments are moved to `operands`."""
+    """Attributes by name; tensors, and what no attribute is left for, move to `operands`."""
     known = {each.name: each for each in it.operator.attributes()}
     free = iter(known.values())
     found: dict[str, tuple[AttributeValue, Span]] = {}
     seen: set[str] = set()
     is_good = True
     for given in it.given:
-        if given.name is None and isinstance(given.value, Node):
+        is_spare = len(seen) == len(known) and _takes_more(it, operands)
+        if given.name is None and (isinstance(given.value, Node) or is_spare):
+            if _is_choice_too(state, it, given, [*known.values()][len(seen) :]):
+                seen.add(next(free).name)
+                is_good = False
+                continue
             operands.append(Operand(given.value, given.span))
             continue
         attribute = _attribute_of(state, it, given, known, free)
@@ -104,14 +109,16 @@ def _attribute_of(
     it: Application,
     given: Given,
     known: Mapping[str, Attribute],
-    free: Iterable[Attribute],
+    free: Iterator[Attribute],
 ) -> Attribute | None:
     operator = it.operator.name
     if given.name is None:
         for attribute in free:
             return attribute
         message = f"`{operator}` takes {_count(len(known), 'attribute')}, this is one too many"
-        state.error("E0205", message, given.span, notes=[_list_attributes(known)])
+        state.error(
+            "E0205", message, given.span, notes=[_list_attributes(known) if known else None]
+        )
         return None
     if given.name.text not in known:
         state.error(
@@ -134,14 +141,7 @@ def _fitting_value(
         return None
     place = given.expression.span if given.expression is not None else given.span
     what = f"`{attribute.name}` of `{it.operator.name}`"
-    if _is_ambiguous(given, attribute):
-        state.error(
-            "E0206",
-            f"`{place.excerpt}` is both a choice of {what} and a name bound here",
-            place,
-            notes=[f"the bound name is {show(value)}"],
-            help="give the binding another name",
-        )
+    if _is_choice_too(state, it, given, [attribute]):
         return None
     plain = to_attribute(value)
     if plain is None:
@@ -182,12 +182,29 @@ def _refuse(
     state.error("E0206", message, place, f"expected {accepted}", notes=[error.note], help=help)
 
 
-def _is_ambiguous(given: Given, attribute: Attribute) -> bool:
-    match given.expression:
-        case ast.Reference(name=ast.Name(text=text)):
-            is_word = isinstance(given.value, Word)
-            return text in attribute.kind.keywords and not is_word
+def _is_choice_too(
+    state: BuildState, it: Application, given: Given, attributes: Sequence[Attribute]
+) -> bool:
+    """Whether a bound name is also a choice of the attribute it fills; reports it."""
+    name = given.expression.name.text if isinstance(given.expression, ast.Reference) else None
+    if name is None or isinstance(given.value, Word):
+        return False
+    for attribute in attributes[:1]:
+        if name in attribute.kind.keywords:
+            state.error(
+                "E0206",
+                f"`{name}` is both a choice of `{attribute.name}` and a name bound here",
+                given.span,
+                notes=[f"the bound name is {show(given.value)}"],
+                help="give the binding another name",
+            )
+            return True
     return False
+
+
+def _takes_more(it: Application, operands: Sequence[Operand]) -> bool:
+    most = it.operator.arity[1]
+    return most is None or len(operands) < most
 
 
 def _check_arity(state: BuildState, it: Application, operands: Sequence[Operand]) -> None:

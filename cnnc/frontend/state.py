@@ -48,13 +48,14 @@ class BuildState:
         self._bytes = 0
 
     def report(self, diagnostic: Diagnostic) -> Unknown:
-        """Keep the diagnostic, unless the same place has one already; always gives UNKNOWN.
+        """Keep the diagnostic and give UNKNOWN.
 
-        A block's mistake shows up in each of its instances; it is reported for the first.
+        A block's mistake shows up in each of its instances; it is kept for the first.
         """
-        place = (diagnostic.code, diagnostic.span)
-        if any((each.code, each.span) == place for each in self.diagnostics):
-            return UNKNOWN
+        for each in self.diagnostics:
+            is_same = each.message == diagnostic.message or self.callers
+            if is_same and (each.code, each.span) == (diagnostic.code, diagnostic.span):
+                return UNKNOWN
         callers = tuple(
             f"in `{block.name.text}`, used at line {span.line}, column {span.column}"
             for block, span in reversed(self.callers[-_SHOWN_CALLERS:])

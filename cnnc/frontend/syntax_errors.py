@@ -32,6 +32,8 @@ def describe_surprise(source: SourceFile, surprise: Surprise) -> Diagnostic:
     place = _place(source, surprise)
     if (surprise.expected or surprise.possible) <= {"$END"}:
         message = f"expected `param`, `block` or `net`, found {_found(surprise)}"
+        if surprise.token is not None and surprise.token.type in ("PARAM", "BLOCK", "NET"):
+            message = f"`{surprise.token}` starts a line of its own"
         return Diagnostic("E0104", message, place, "the declaration is complete before this")
     expected = _expected(surprise)
     return Diagnostic(
@@ -135,7 +137,8 @@ def _missing_arrow(source: SourceFile, it: Surprise) -> Diagnostic | None:
     """`x conv(3)`: two stages side by side, seen at the second name or just after it."""
     tokens = (*it.before, *([it.token] if it.token is not None else []))
     if it.token is not None and it.token.type in ("NAME", "REPEAT", "IF"):
-        at = len(it.before)
+        starts_line = bool(it.before) and it.before[-1].end_line != it.token.line
+        at = len(it.before) - starts_line
         fits = "_ARROW" in it.possible
     else:
         at = len(it.before) - 1
@@ -144,7 +147,8 @@ def _missing_arrow(source: SourceFile, it: Surprise) -> Diagnostic | None:
         return None
     if tokens[at - 1].end_line != tokens[at].line:
         return None
-    between = "`,`" if "COMMA" in it.possible and not _names_nothing(it) else "`->`"
+    is_argument = "COMMA" in it.possible and at == len(it.before)
+    between = "`,`" if is_argument else "`->`"
     help = "write `->` between a value and the stage it flows into"
     return Diagnostic(
         "E0104",

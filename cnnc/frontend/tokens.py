@@ -74,8 +74,8 @@ def read_tokens(lark: Lark, source: SourceFile) -> tuple[tuple[Token, ...], list
 def split_items(tokens: Sequence[Token]) -> Iterator[Chunk]:
     """The header, then one chunk for every `param`, `block` and `net`.
 
-    Items are found by their first word followed by a name, whatever the brackets before it say, so
-    that one unclosed brace spoils one item only.
+    Items are found by a first word that starts a line, with a name behind it, whatever the brackets
+    before say, so that one unclosed brace spoils one item only.
     """
     starts = [i for i in range(len(tokens)) if _starts_item(tokens, i)]
     yield Chunk(tuple(tokens[: starts[0] if starts else len(tokens)]), is_header=True)
@@ -136,12 +136,11 @@ def _partner(opener: Token) -> str:
 
 
 def _starts_item(tokens: Sequence[Token], i: int) -> bool:
-    if tokens[i].type not in _ITEM_WORDS:
+    is_first = i == 0 or tokens[i - 1].end_line != tokens[i].line
+    if tokens[i].type not in _ITEM_WORDS or not is_first:
         return False
     after = tokens[i + 1].type if i + 1 < len(tokens) else "$END"
-    if tokens[i].column == 1:
-        return after != "EQUAL"
-    return after == "NAME" and not (i > 0 and tokens[i - 1].type == "DOT")
+    return after == "NAME" or (tokens[i].column == 1 and after != "EQUAL")
 
 
 def _mark_calls(tokens: list[Token]) -> Iterator[Token]:
