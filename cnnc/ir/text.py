@@ -59,8 +59,9 @@ def _format_element(element: np.generic) -> str:
     if isinstance(element, np.bool_):
         return str(bool(element)).lower()
     short = str(element)
-    exact = type(element)(float(short)) == element or element != element
-    return short if exact or not isinstance(element, np.floating) else repr(float(element))
+    if not isinstance(element, np.floating) or np.isnan(element):
+        return short
+    return short if type(element)(float(short)) == element else repr(float(element))
 
 
 def digest(value: Array) -> str:

@@ -14,6 +14,7 @@ from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import Symbol, Value, whole
 from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
 from cnnc.ops.pointwise import Pointwise
+from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator, find
 
 T = TypeVar("T")
@@ -91,9 +92,11 @@ class _Reader:
         return Node(op, inputs, made, name, span)
 
     def operator(self) -> Operator:
-        """An operator's label, which may be that of a fused one."""
+        """An operator's label; `fused` and `repack` are not in the language."""
         if self._take(r"fused\[") is not None:
             return self._fused()
+        if self._take(r"repack\b") is not None:
+            return Repack()
         name = self._expect(r"([^\W\d]\w*)", "an operator")
         found = find(name)
         if found is None:
