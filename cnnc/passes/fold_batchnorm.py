@@ -1,0 +1,92 @@
+"""Folds what scales and shifts channels by constants into the weights beside it."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from cnnc.ir.evaluate import round_to, widen
+from cnnc.ir.graph import Constant, Graph, Node, Real
+from cnnc.ir.rewrite import fresh_name, rewrite
+from cnnc.ir.types import TensorType
+from cnnc.ops.arithmetic import Add, Mul
+from cnnc.ops.batchnorm import BatchNorm
+from cnnc.ops.conv import Conv
+from cnnc.ops.dense import Dense
+from cnnc.passes._affine import Affine, affine_of
+
+
+def fold_batchnorm(graph: Graph) -> Graph:
+    """batchnorm(conv(x, w, b))  →  conv(x, w′, b′), and conv(x * s, w, b)  →  conv(x, w′, b)
+
+    Dense as conv; add, sub, mul and div with a constant for each channel as batchnorm. A batchnorm
+    that stays becomes x * scale + shift, which joins other pointwise operators. New weights are
+    computed in float64 and rounded once; nothing is folded that would not be finite.
+    """
+    return rewrite(graph, _rule)
+
+
+def _rule(node: Node, graph: Graph) -> Node | None:
+    if isinstance(node.op, Conv | Dense):
+        return _scaled_before(node, graph)
+    affine = affine_of(node)
+    if affine is None:
+        return None
+    if isinstance(affine.x.op, Conv | Dense) and graph.is_private(affine.x):
+        return _scaled_after(affine, graph)
+    return _spelled_out(node, affine, graph) if isinstance(node.op, BatchNorm) else None
+
+
+def _scaled_after(affine: Affine, graph: Graph) -> Node | None:
+    """The conv or dense whose result is scaled and shifted."""
+    node, op = affine.x, affine.x.op
+    assert isinstance(op, Conv | Dense)
+    values = [widen(p.constant) for p in node.inputs[1:] if p.constant is not None]
+    if len(values) != 1 + op.bias:
+        return None
+    weight = values[0] * affine.scale.reshape(-1, *[1] * (values[0].ndim - 1))
+    bias = (values[1] * affine.scale if op.bias else 0) + affine.shift
+    made = _parameters(node, [weight, bias], graph)
+    if made is None:
+        return None
+    return replace(node, op=replace(op, bias=True), inputs=(node.inputs[0], *made))
+
+
+def _scaled_before(node: Node, graph: Graph) -> Node | None:
+    """The conv or dense that scales its operand itself; its padding stays zero."""
+    affine, weight = affine_of(node.inputs[0]), node.inputs[1].constant
+    if affine is None or weight is None or affine.shift.any():
+        return None
+    if not graph.is_private(node.inputs[0]):
+        return None
+    groups = node.op.groups if isinstance(node.op, Conv) else 1
+    split = widen(weight).reshape(groups, -1, *weight.shape[1:])
+    scale = affine.scale.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
+    made = _parameters(node, [(split * scale).reshape(weight.shape)], graph)
+    return None if made is None else replace(node, inputs=(affine.x, *made, *node.inputs[2:]))
+
+
+def _spelled_out(node: Node, affine: Affine, graph: Graph) -> Node:
+    """x * scale + shift; the sum has the batchnorm's name."""
+    shape = (1, -1, *[1] * (node.type.rank - 2))
+    scale = _constant(node, affine.scale.reshape(shape), fresh_name(graph, f"{node.name}.scale"))
+    shift = _constant(node, affine.shift.reshape(shape), fresh_name(graph, f"{node.name}.shift"))
+    name = fresh_name(graph, f"{node.name}.scaled")
+    scaled = replace(node, op=Mul(), inputs=(affine.x, scale), name=name)
+    return replace(node, op=Add(), inputs=(scaled, shift))
+
+
+def _parameters(node: Node, values: list[Real], graph: Graph) -> tuple[Node, ...] | None:
+    """Weight and bias with new values; each keeps its name unless others read the old one."""
+    made = []
+    for position, value in enumerate(values, start=1):
+        old = node.inputs[position] if position < len(node.inputs) else None
+        name = f"{node.name}.{'weight' if position == 1 else 'bias'}"
+        name = old.name if old and graph.is_private(old) else fresh_name(graph, name)
+        made.append(_constant(node, value, name))
+    finite = all(np.isfinite(p.constant).all() for p in made if p.constant is not None)
+    return tuple(made) if finite else None
+
+
+def _constant(node: Node, value: Real, name: str) -> Node:
+    made = TensorType.plain(value.shape, node.type.dtype)
+    return Node(Constant(round_to(value, made.dtype)), (), made, name, node.span)

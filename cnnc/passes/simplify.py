@@ -1,0 +1,100 @@
+"""Algebra: operators that do nothing, or nothing new."""
+
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+
+from cnnc.ir.graph import Graph, Node, Op
+from cnnc.ir.rewrite import rewrite
+from cnnc.ops.activations import Clip, Relu, Relu6, Sigmoid
+from cnnc.ops.arithmetic import Add, Div, Mul, Sub
+from cnnc.ops.flatten import Flatten
+from cnnc.ops.identity import Identity
+from cnnc.ops.pool import Pool
+from cnnc.ops.pool_kinds import Average, Maximum
+from cnnc.ops.reshape import Reshape
+from cnnc.ops.softmax import Softmax
+
+
+def simplify(graph: Graph) -> Graph:
+    """dropout(x) → x, relu(relu(x)) → relu(x), x + 0 → x, x * 1 → x, flatten(flat) → flat, …
+
+    Every rule is exact, for NaN and infinities too; only x + 0 loses the sign of -0.
+    """
+    return rewrite(graph, _rule)
+
+
+def _rule(node: Node, graph: Graph) -> Node | None:
+    match node.op:
+        case Identity():
+            return node.inputs[0]
+        case Relu() | Relu6() | Clip():
+            return _clamped_once(node)
+        case Add() | Mul() | Sub() | Div():
+            return _without_neutral(node, 0.0 if isinstance(node.op, Add | Sub) else 1.0)
+        case Flatten() | Reshape():
+            return _reshaped_once(node)
+        case Pool(Maximum() | Average()):
+            return _without_window(node, node.op)
+    return None
+
+
+def _clamped_once(node: Node) -> Node | None:
+    """Of two clamps the one whose range lies in the other's."""
+    inner = node.inputs[0]
+    (low, high), (least, most) = _range(node.op), _range(inner.op)
+    if low <= least and most <= high:
+        return inner
+    if least <= low and high <= most and isinstance(inner.op, Relu | Relu6 | Clip):
+        return replace(node, inputs=inner.inputs)
+    return None
+
+
+def _range(op: Op) -> tuple[float, float]:
+    """Least and greatest result."""
+    match op:
+        case Relu():
+            return 0, inf
+        case Relu6():
+            return 0, 6
+        case Clip(low, high):
+            return low, high
+        case Sigmoid() | Softmax():
+            return 0, 1
+    return -inf, inf
+
+
+def _without_neutral(node: Node, neutral: float) -> Node | None:
+    """Fewer operands, or the only one that is left."""
+    droppable = node.inputs if isinstance(node.op, Add | Mul) else node.inputs[1:]
+    dropped = {n for n in droppable if n.constant is not None and np.all(n.constant == neutral)}
+    kept = tuple(operand for operand in node.inputs if operand not in dropped)
+    if kept == node.inputs or not kept:
+        return None
+    if len(kept) == 1:
+        return kept[0] if kept[0].type == node.type else None
+    smaller = replace(node, inputs=kept)
+    return smaller if node.op.infer(*(operand.type for operand in kept)) == node.type else None
+
+
+def _reshaped_once(node: Node) -> Node | None:
+    """The last of several reshapings, on the operand of the first; or nothing."""
+    source = node.inputs[0]
+    if source.type == node.type:
+        return source
+    if not isinstance(source.op, Flatten | Reshape):
+        return None
+    x, shape = source.inputs[0], node.type.shape
+    if Flatten().infer(x.type) == node.type:
+        return replace(node, op=Flatten(), inputs=(x,))
+    batch = 0 if x.type.shape[:1] == shape[:1] else shape[0]
+    return replace(node, op=Reshape((batch, *shape[1:])), inputs=(x,))
+
+
+def _without_window(node: Node, op: Pool) -> Node | None:
+    """A window of one element, at every position once."""
+    x = node.inputs[0]
+    window = op.window(x.type)
+    moves = {*window.kernel, *window.stride} != {1} or any(map(any, window.pads))
+    return None if moves or x.type != node.type else x
