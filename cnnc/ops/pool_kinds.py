@@ -247,10 +247,15 @@ class Norm(Reduction):
         else:
             steepest = self.p * _logarithm(taps).max(axis=pooling.axes)
             powers = gamma(pooling.taps, unit) + unit * (FUNCTION + steepest)
+        lost = np.zeros_like(out)
+        if self.p > 1:
+            underflow = pooling.taps * smallest_normal(unit)
+            least = (2 * underflow) ** (1 / self.p)
+            lost = np.where(out < least, least, 0)
+            powers = powers + underflow / np.maximum(out, least) ** self.p
         root = {1.0: 0.0, 2.0: 1.0}.get(self.p, FUNCTION + _logarithm(out))
         relative = powers / self.p / (1 - np.minimum(powers, 0.5))
         relative = relative + unit * root * (1 + relative)
-        lost = (pooling.taps * smallest_normal(unit)) ** (1 / self.p) if self.p > 1 else 0.0
         bound: Real = carried + lost + out * relative
         return bound
 

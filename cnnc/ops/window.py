@@ -109,8 +109,8 @@ def resolve_window(
 ) -> Window:
     """The window of an operator on `x`; OpError where it does not fit.
 
-    `at` is the attribute that gives the window's extents. With `ceil` a last window that starts
-    inside the input or the padding before it may reach beyond the padding after it, as in PyTorch.
+    `at` is the attribute that gives the window's extents. With `ceil` a last window may reach
+    beyond the padding after the input by less than a step, and none starts behind the input.
     """
     rank = len(x.spatial)
     if rank < 1:
@@ -166,8 +166,9 @@ def _positions(
     padded = extent + sum(ends)
     steps = padded - span + (stride - 1 if ceil else 0)
     count = steps // stride + 1
-    if ceil and (count - 1) * stride >= extent + ends[0]:
-        count -= 1
+    if ceil:
+        starts_inside = -(-(extent + ends[0]) // stride)
+        count = min(count, starts_inside)
     if count < 1:
         raise OpError(
             "the window does not fit its input",
