@@ -27,3 +27,11 @@ class Target:
     def lanes(self, dtype: DType) -> int:
         """Elements of the type in one vector register."""
         return self.vector_bits // (8 * dtype.bytes)
+
+    @property
+    def multiplies_by_lane(self) -> bool:
+        """Whether a multiply-add takes one lane of a register as a factor (NEON).
+
+        Scalars that are neighbours in memory then arrive as one vector rather than one by one.
+        """
+        return self.triple.startswith(("aarch64", "arm64"))

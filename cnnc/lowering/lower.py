@@ -92,7 +92,7 @@ def _plan(node: Node, target: Target) -> _Plan:
     read_block = kinds[0].layout.block(1) if kinds[0].rank > 1 else 1
     tile = Tile(1, 1, 1)
     if block > 1:
-        tile = choose_tile(_work(node, block), target)
+        tile = choose_tile(_work(node, block, read_block), target)
     layouts = [kind.layout for kind in kinds]
     root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(kinds))
     packed = root.packing(read_block, block * tile.blocks, *kinds[:arity])
@@ -102,7 +102,7 @@ def _plan(node: Node, target: Target) -> _Plan:
     return _Plan(block, read_block, tile, tuple(layouts), algorithm)
 
 
-def _work(node: Node, block: int) -> Work:
+def _work(node: Node, block: int, read_block: int) -> Work:
     """What the tile search needs to know of a node."""
     root, out = _root(node.op), node.type
     macs = root.macs(out, *(operand.type for operand in node.inputs))
@@ -116,8 +116,9 @@ def _work(node: Node, block: int) -> Work:
         steps = max(1, round(taken))
     if isinstance(root, Conv) and root.groups > 1 and shares_input:
         blocks = max(1, root.channels // root.groups // block)
-        return Work(blocks, (root.groups, *out.spatial), steps, per_channel=False)
-    return Work(blocks, out.spatial, steps, per_channel=not shares_input)
+        spatial = (root.groups, *out.spatial)
+        return Work(blocks, spatial, steps, per_channel=False, read_block=read_block)
+    return Work(blocks, out.spatial, steps, not shares_input, read_block)
 
 
 def _root(op: object) -> Operator:

@@ -12,6 +12,8 @@ MAX_UNROLLED = 512
 _PORTS = 2
 _LATENCY = 4
 _TILE_OVERHEAD = 12
+_SPARE = 3
+"""Registers of 32 that LLVM's scheduler wants for itself: with fewer it spills accumulators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,14 @@ class Work:
 
     `blocks` channel blocks of the result, `spatial` its extents, `steps` multiply-accumulates per
     element; `per_channel` when each channel block reads its own vector of the input rather than
-    one scalar that all of them share.
+    one scalar that all of them share, from memory where `read_block` channels are neighbours.
     """
 
     blocks: int
     spatial: Shape
     steps: int
     per_channel: bool
+    read_block: int = 1
 
 
 def choose_tile(work: Work, target: Target) -> Tile:
@@ -52,10 +55,19 @@ def choose_tile(work: Work, target: Target) -> Tile:
     return min(_tiles(work, target), key=lambda tile: (cycles(work, tile), tile.vectors))
 
 
-def registers(tile: Tile, per_channel: bool, has_fma: bool) -> int:
-    """Vector registers a tile needs: accumulators, weights, one input, a product without FMA."""
-    inputs = tile.blocks if per_channel else 1
-    return tile.vectors + tile.blocks + inputs + (0 if has_fma else 1)
+def registers(tile: Tile, work: Work, target: Target) -> int:
+    """Vector registers the inner loop of a tile keeps busy, as LLVM allocates them.
+
+    Accumulators and one vector of weights per block; for inputs two scalars in flight, or one
+    register per position where multiplications take a lane of it, or the window's vectors when
+    each channel has its own; and products in flight where there is no multiply-add.
+    """
+    positions = tile.rows * tile.columns
+    if work.per_channel:
+        inputs = tile.vectors
+    else:
+        inputs = positions if target.multiplies_by_lane and work.read_block > 1 else 2
+    return tile.vectors + tile.blocks + inputs + (0 if target.has_fma else 3)
 
 
 def cycles(work: Work, tile: Tile) -> float:
@@ -87,6 +99,7 @@ def _parts(extent: int, size: int) -> list[tuple[int, int]]:
 def _tiles(work: Work, target: Target) -> Iterator[Tile]:
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
+    limit = target.vector_registers - (_SPARE if target.vector_registers > 16 else 0)
     for blocks in (1, 2, 3, 4, 6, 8):
         if work.blocks % blocks:
             continue
@@ -95,7 +108,7 @@ def _tiles(work: Work, target: Target) -> Iterator[Tile]:
                 continue
             for width in _widths(columns):
                 tile = Tile(blocks, height, width)
-                if registers(tile, work.per_channel, target.has_fma) < target.vector_registers:
+                if registers(tile, work, target) <= limit or tile.vectors == 1:
                     yield tile
 
 

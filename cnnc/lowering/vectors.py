@@ -17,7 +17,8 @@ def _expand(body: Body) -> Body:
     result: list[Stmt] = []
     for stmt in body:
         if isinstance(stmt, For) and stmt.kind is Kind.VECTOR:
-            result.extend(_vector_body(stmt))
+            single = substitute(stmt.body, {stmt.var: Const(0)}) if stmt.extent == 1 else None
+            result.extend(single or _vector_body(stmt))
         elif isinstance(stmt, For):
             result.append(replace(stmt, body=_expand(stmt.body)))
         else:
@@ -26,8 +27,6 @@ def _expand(body: Body) -> Body:
 
 
 def _vector_body(loop: For) -> Body:
-    if loop.extent == 1:
-        return substitute(loop.body, {loop.var: Const(0)})
     var, lanes = Var(loop.var), loop.extent
     widths: dict[str, int] = {}
 

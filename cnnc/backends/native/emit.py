@@ -130,8 +130,8 @@ class _Emitter:
     def _body(self, body: Body) -> None:
         for stmt in body:
             match stmt:
-                case For(var, extent, inner, kind):
-                    self._for(var, extent, inner, kind)
+                case For():
+                    self._for(stmt)
                 case Alloc(buffer):
                     self._alloc(buffer)
                 case Let(name, value):
@@ -139,18 +139,18 @@ class _Emitter:
                 case Store(buffer, (index,), value):
                     self._store(buffer, index, self.value(value))
 
-    def _for(self, var: str, extent: int, body: Body, kind: Kind) -> None:
-        if kind is Kind.UNROLLED or extent == 1:
-            for step in range(extent):
-                self.numbers[var] = step
-                self._body(body)
+    def _for(self, loop: For) -> None:
+        if loop.kind is Kind.UNROLLED or loop.extent == 1:
+            for step in range(loop.extent):
+                self.numbers[loop.var] = step
+                self._body(loop.body)
             return
 
         def iteration(index: ir.Value) -> None:
-            self.numbers[var] = index
-            self._body(body)
+            self.numbers[loop.var] = index
+            self._body(loop.body)
 
-        self._loop(I64(0), I64(extent), iteration)
+        self._loop(I64(0), I64(loop.extent), iteration)
 
     def _alloc(self, buffer: Buffer) -> None:
         width = self.widths[buffer.name]
