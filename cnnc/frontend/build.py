@@ -126,11 +126,17 @@ class _NetBuilder:
             return None
         return BuiltNet(
             Graph(self._net.name.text, tuple(self._inputs), self._outputs, batch),
-            {p.name.text: show(self._globals.find(p.name.text) or 0) for p in self._program.params},
+            self._params(),
             weights,
             checks,
             tuple(find_unused(self._program, self._net)),
         )
+
+    def _params(self) -> Mapping[str, str]:
+        found = {
+            param.name.text: self._globals.find(param.name.text) for param in self._program.params
+        }
+        return {name: show(value) for name, value in found.items() if value is not None}
 
     def _later(self) -> Mapping[str, Span]:
         names: list[ast.Name] = []

@@ -152,7 +152,7 @@ class _AstBuilder(Transformer_NonRecursive[Token, Parsed]):
         meta: Meta,
         test: ast.Expression,
         then: ast.Body,
-        otherwise: ast.Body | ast.Condition | None,
+        otherwise: ast.Body | ast.Condition | None = None,
     ) -> ast.Condition:
         return ast.Condition(test, then, otherwise, self._span(meta))
 

@@ -81,6 +81,8 @@ def batch_of(ev: Evaluates, scope: Scope, program: ast.Program) -> int | Unknown
         return value
     place = next((p.span for p in program.params if p.name.text == BATCH), None)
     message = f"the batch `{BATCH}` is an integer ≥ 1, not {show(value)}"
+    # What the batch breaks further down is no second mistake.
+    scope.bind(BATCH, UNKNOWN, place or program.span)
     return ev.state.report(Diagnostic("E0206", message, place))
 
 

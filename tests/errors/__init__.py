@@ -1,0 +1,1 @@
+"""Files that are wrong, and how that is said."""

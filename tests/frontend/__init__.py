@@ -1,0 +1,1 @@
+"""The frontend: text, names, graphs, weights."""

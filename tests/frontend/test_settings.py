@@ -1,0 +1,120 @@
+"""Params, `--set`, the batch, and the choice of a net."""
+
+import pytest
+
+from cnnc.base.errors import UserError
+from cnnc.base.source import SourceFile
+from cnnc.frontend.load import Choices, LoadedNet, load_text
+from cnnc.frontend.settings import Setting
+from cnnc.frontend.state import Limits
+from tests.frontend.helpers import net, operators
+
+PARAMS = "param width = 4\nparam twice = 2 * width\nparam act = relu\nparam deep = false\n"
+BODY = "  output y = x -> conv(twice, 1, groups = width // 4) -> act -> if (deep) { tanh }"
+
+
+def built(**settings: Setting) -> LoadedNet:
+    """A net whose every part is set from outside."""
+    return net(BODY, before=PARAMS, image="f32[N, 4, 8]", **settings)
+
+
+def test_defaults_follow_settings() -> None:
+    """`twice` is computed from what `width` was set to."""
+    assert built().params == {"width": "4", "twice": "8", "act": "relu", "deep": "false"}
+    assert built(width=16).params["twice"] == "32"
+    assert built(width="2 ^ 4 - 4").params["twice"] == "24"
+    assert built(twice=12).params == {"width": "4", "twice": "12", "act": "relu", "deep": "false"}
+
+
+def test_settings_may_be_truths_and_stages() -> None:
+    """Text is an expression of the language."""
+    found = operators(built(act="leaky_relu(0.2)", deep=True))
+    assert found["y.leaky_relu"] == "leaky_relu(slope=0.2) <- y.conv"
+    assert found["y.tanh"] == "tanh <- y.leaky_relu"
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "part"),
+    [
+        ({"wdth": 3}, "E0210", "no param `wdth`"),
+        ({"width": "wide"}, "E0210", "`width` is a number"),
+        ({"deep": 1}, "E0210", "`deep` is a truth value"),
+        ({"width": "3 +"}, "E0104", "expected a value"),
+        ({"width": "twice"}, "E0210", "`width` is a number"),
+        ({"width": "1 / 0"}, "E0213", "division by zero"),
+        ({"width": "§"}, "E0102", "has no meaning"),
+        ({"N": 0}, "E0206", "the batch `N` is an integer ≥ 1"),
+        ({"N": 1.5}, "E0206", "the batch `N` is an integer ≥ 1"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Setting], code: str, part: str) -> None:
+    """Each is the user's mistake, said with the param's name."""
+    with pytest.raises(UserError) as caught:
+        built(**settings)
+    assert [each.code for each in caught.value.diagnostics] == [code]
+    assert part in caught.value.diagnostics[0].message
+
+
+def test_a_near_name_is_suggested() -> None:
+    """`--set wdth=3` asks whether `width` was meant."""
+    with pytest.raises(UserError) as caught:
+        built(wdth=3)
+    assert caught.value.diagnostics[0].help == "did you mean `width`?"
+
+
+def test_the_batch() -> None:
+    """`N` is 1, the param's default, `--set N` or `--batch`, which wins over the default."""
+
+    def batch(before: str, choices: Choices) -> int:
+        text = f"cnn 1\n{before}\nnet n {{ input x: f32[N, 3]\n  output y = x -> relu }}"
+        loaded = load_text(SourceFile("test.cnn", text), None, choices)
+        assert loaded.graph.outputs["y"].type.shape == (loaded.graph.batch, 3)
+        return loaded.graph.batch
+
+    assert batch("", Choices()) == 1
+    assert batch("param N = 8", Choices()) == 8
+    assert batch("param N = 8", Choices(batch=2)) == 2
+    assert batch("", Choices({"N": 5})) == 5
+    with pytest.raises(UserError, match="given twice"):
+        batch("", Choices({"N": 5}, batch=5))
+
+
+def test_a_fixed_first_extent_refuses_a_batch() -> None:
+    """Otherwise the graph would not do what was asked."""
+    text = "cnn 1\nnet n { input x: f32[1, 3]\n  output y = x -> relu }"
+    load_text(SourceFile("test.cnn", text), None)
+    with pytest.raises(UserError, match="the batch is 2"):
+        load_text(SourceFile("test.cnn", text), None, Choices(batch=2))
+
+
+def test_choosing_a_net() -> None:
+    """By name where there are several; mistakes in another net do not matter."""
+    one = "net one { input x: f32[N, 3]\n  output y = x -> relu }\n"
+    two = "net two { input x: f32[N, 3]\n  output y = x -> nonsense }\n"
+    source = SourceFile("test.cnn", f"cnn 1\n{one}{two}")
+    assert load_text(source, None, Choices(net="one")).graph.name == "one"
+    with pytest.raises(UserError, match="E0202"):
+        load_text(source, None, Choices(net="two"))
+    with pytest.raises(UserError, match="2 nets: one, two"):
+        load_text(source, None)
+    with pytest.raises(UserError, match="no net `tow`") as caught:
+        load_text(source, None, Choices(net="tow"))
+    assert caught.value.diagnostics[0].help == "did you mean `two`?"
+
+
+def test_limits_are_the_callers() -> None:
+    """Steps, depth and memory."""
+    text = (
+        "cnn 1\nblock a { relu }\nblock b { a }\nblock c { b }\n"
+        "net n { input x: f32[N, 3]\n  output y = x -> c -> repeat(5) { relu } }"
+    )
+    source = SourceFile("test.cnn", text)
+    for limits, code in [
+        (Limits(steps=10), "E0503"),
+        (Limits(block_depth=2), "E0502"),
+        (Limits(memory=80), "E0504"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            load_text(source, None, Choices(limits=limits))
+        assert [each.code for each in caught.value.diagnostics] == [code]
+    load_text(source, None, Choices(limits=Limits(steps=20, block_depth=3, memory=84)))
