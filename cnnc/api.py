@@ -1,0 +1,172 @@
+"""Python's way in: load a network, look at it, compile it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cnnc.base.errors import Diagnostic, fail
+from cnnc.base.source import SourceFile
+from cnnc.binding import Given
+from cnnc.compiled import REFERENCE, Compiled
+from cnnc.frontend import load as frontend
+from cnnc.frontend.settings import Setting
+from cnnc.frontend.vectors import CheckVectors
+from cnnc.ir.graph import Graph, Node, Parameter
+from cnnc.layers import Layers, graph_layers
+from cnnc.options import Options
+from cnnc.snapshot import Snapshot
+
+Array = NDArray[np.generic]
+Settings = Mapping[str, Setting]
+
+
+class Model:
+    """A network read from its text: shapes are checked and weights bound. `load` makes it."""
+
+    def __init__(self, loaded: frontend.LoadedNet, choices: frontend.Choices) -> None:
+        self._loaded = loaded
+        self._choices = choices
+
+    @property
+    def graph(self) -> Graph:
+        """The network as built, before any pass."""
+        return self._loaded.graph
+
+    @property
+    def name(self) -> str:
+        """The net's name in the text."""
+        return self.graph.name
+
+    @property
+    def batch(self) -> int:
+        """Samples of one run, `N` in the text."""
+        return self.graph.batch
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the inputs by name, in declared order."""
+        return {node.name: node.type.shape for node in self.graph.inputs}
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the outputs by name, in declared order."""
+        return {name: node.type.shape for name, node in self.graph.outputs.items()}
+
+    @property
+    def layers(self) -> Layers:
+        """The layers as the text has them, with shapes, parameters, MACs and bytes."""
+        return graph_layers(self.graph)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return self.layers.parameters
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run of the whole batch."""
+        return self.layers.macs
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The final value of each `param` of the file, as text."""
+        return self._loaded.params
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """What is suspicious in the text, though not wrong."""
+        return self._loaded.warnings
+
+    def checks(self) -> tuple[CheckVectors, ...]:
+        """The arrays of the text's `check` clauses; UserError for files that do not fit."""
+        return self._loaded.read_checks()
+
+    def compile(
+        self,
+        target: str = "native",
+        backend: str = "native",
+        threads: int = 1,
+        batch: int | None = None,
+    ) -> Compiled:
+        """The network ready to run on this machine; UserError for what an option cannot be.
+
+        `backend` is `native` (machine code), `interp` (the same loops in Python, slow) or
+        `reference` (NumPy in float64). `target` names a processor family this machine belongs to,
+        `native` for everything the machine can do. `batch` rebuilds the network for so many
+        samples a run.
+        """
+        options = Options(target, backend, threads)
+        if batch is not None and batch != self.batch:
+            return self.with_batch(batch).compile(target, backend, threads)
+        for node in self.graph.nodes:
+            if isinstance(node.op, Parameter):
+                raise _no_weights(node)
+        return Compiled(self.graph, options)
+
+    def with_batch(self, batch: int) -> "Model":
+        """The same network for another number of samples a run."""
+        choices = replace(self._choices, batch=batch)
+        return Model(frontend.load_text(self._loaded.source, self._loaded.folder, choices), choices)
+
+    def reference(self, inputs: Given | None = None, /, **named: ArrayLike) -> dict[str, Array]:
+        """The outputs by name from the operators' references: NumPy, float64, rounded once."""
+        compiled = self.compile(backend=REFERENCE)
+        return compiled(named if inputs is None else inputs)
+
+    def __reduce__(self) -> tuple[object, tuple[Snapshot, frontend.LoadedNet, frontend.Choices]]:
+        hollow = replace(self._loaded, graph=Graph(self.name, (), {}))
+        return _restore, (Snapshot.take(self.graph), hollow, self._choices)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{node.name}: {node.type}" for node in self.graph.inputs)
+        return f"<cnnc.Model {self.name}({inputs}), {self.parameters} parameters>"
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    net: str | None = None,
+    set: Settings | None = None,
+    batch: int | None = None,
+    weights: bool = True,
+) -> Model:
+    """Read a `.cnn` file; UserError with everything that is wrong in it.
+
+    `net` chooses one of several nets, `set` overrides params, `batch` is how many samples a run
+    takes. Without `weights` the weights file is not opened: shapes are known, nothing runs.
+    """
+    choices = frontend.Choices(set or {}, net, batch, weights)
+    return Model(frontend.load(Path(path), choices), choices)
+
+
+def load_text(
+    text: str,
+    *,
+    name: str = "<text>",
+    folder: str | os.PathLike[str] | None = None,
+    net: str | None = None,
+    set: Settings | None = None,
+    batch: int | None = None,
+    weights: bool = True,
+) -> Model:
+    """The same for a text; files it names must lie in `folder`, `name` stands in messages."""
+    choices = frontend.Choices(set or {}, net, batch, weights)
+    where = None if folder is None else Path(folder)
+    return Model(frontend.load_text(SourceFile(name, text), where, choices), choices)
+
+
+def _restore(snapshot: Snapshot, hollow: frontend.LoadedNet, choices: frontend.Choices) -> Model:
+    return Model(replace(hollow, graph=snapshot.restore()), choices)
+
+
+def _no_weights(node: Node) -> Exception:
+    return fail(
+        "E0408",
+        f"`{node.name}` has no values, because the network was loaded without weights",
+        node.span,
+        help="load it with weights",
+    )

@@ -1,0 +1,175 @@
+"""From what a caller hands over to the arrays a program takes, and the arrays it fills."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cnnc.base.errors import Diagnostic, UserError, did_you_mean
+from cnnc.ir.graph import Graph, Node
+from cnnc.ops.spec import Operator
+from cnnc.table import shape_text
+
+Array = NDArray[np.generic]
+Given = ArrayLike | Mapping[str, ArrayLike]
+
+
+def is_splittable(graph: Graph) -> bool:
+    """Whether samples are independent, so that any number can run in batches of any size."""
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Operator) and op.mixes_batch(*(each.type for each in node.inputs)):
+            return False
+    ends = (*graph.inputs, *graph.outputs.values())
+    return all(node.type.rank > 0 and node.type.shape[0] == graph.batch for node in ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Arrays in the order of the inputs, contiguous and of their types, with so many samples."""
+
+    arrays: tuple[Array, ...]
+    samples: int
+
+
+class Binding:
+    """Checks and converts the arrays of one network."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._names = [node.name for node in graph.inputs]
+        self.splittable = is_splittable(graph)
+
+    def bind(self, given: Given | None, named: Mapping[str, ArrayLike]) -> Bound:
+        """The inputs by name, or the only one; UserError lists everything that does not fit.
+
+        Another element type is converted where no value can change (`numpy.can_cast`, "safe").
+        """
+        arrays, wrong = self._collect(given, named)
+        ready = []
+        for node in self._graph.inputs:
+            if node.name in arrays:
+                converted, found = self._convert(node, arrays[node.name])
+                ready.append(converted)
+                wrong += found
+        samples = {array.shape[0] for array in ready} if not wrong else set()
+        if len(samples) > 1:
+            counts = ", ".join(
+                f"`{node.name}` {array.shape[0]}"
+                for node, array in zip(self._graph.inputs, ready, strict=True)
+            )
+            wrong.append(
+                Diagnostic("E0601", "inputs differ in how many samples they have: " + counts)
+            )
+        if wrong:
+            raise UserError(wrong)
+        return Bound(tuple(ready), samples.pop())
+
+    def results(self, bound: Bound, out: Mapping[str, Array] | None) -> dict[str, Array]:
+        """An array for every output; those in `out` are taken once they are checked."""
+        made: dict[str, Array] = {}
+        wrong: list[Diagnostic] = []
+        given = out or {}
+        known = list(self._graph.outputs)
+        for name in given:
+            if name not in known:
+                help = did_you_mean(name, known) or f"its outputs are {', '.join(known)}"
+                why = f"{self._graph.name} has no output `{name}`"
+                wrong.append(Diagnostic("E0603", why, help=help))
+        for name, node in self._graph.outputs.items():
+            shape = (bound.samples, *node.type.shape[1:]) if self.splittable else node.type.shape
+            if name in given:
+                wrong += _check_result(name, given[name], shape, node, bound.arrays)
+                made[name] = given[name]
+            else:
+                made[name] = np.empty(shape, node.type.dtype.numpy)
+        if wrong:
+            raise UserError(wrong)
+        return made
+
+    def _collect(
+        self, given: Given | None, named: Mapping[str, ArrayLike]
+    ) -> tuple[dict[str, ArrayLike], list[Diagnostic]]:
+        arrays: dict[str, ArrayLike] = dict(named)
+        wrong: list[Diagnostic] = []
+        if isinstance(given, Mapping):
+            arrays = {**given, **named}
+        elif given is not None and len(self._names) == 1:
+            arrays.setdefault(self._names[0], given)
+        elif given is not None:
+            why = f"{self._graph.name} has {len(self._names)} inputs, and one array without a name"
+            help = f"pass them by name: {', '.join(f'{name}=…' for name in self._names)}"
+            return {}, [Diagnostic("E0603", why, help=help)]
+        for name in arrays:
+            if name not in self._names:
+                near = did_you_mean(name, self._names)
+                fix = near or f"its inputs are {', '.join(self._names)}"
+                why = f"{self._graph.name} has no input `{name}`"
+                wrong.append(Diagnostic("E0603", why, help=fix))
+        for node in self._graph.inputs:
+            if node.name not in arrays:
+                why = f"input `{node.name}` is missing"
+                wrong.append(Diagnostic("E0603", why, node.span, notes=(f"it is {node.type}",)))
+        return arrays, wrong
+
+    def _convert(self, node: Node, given: ArrayLike) -> tuple[Array, list[Diagnostic]]:
+        wanted = node.type.dtype.numpy
+        try:
+            array = _as_array(given)
+        except Exception as error:  # whatever an object's own conversion raises
+            why = f"input `{node.name}` is no array: {type(error).__name__}: {error}"
+            return np.empty(0), [Diagnostic("E0602", why, node.span)]
+        if array.dtype != wanted and not np.can_cast(array.dtype, wanted, "safe"):
+            why = (
+                f"input `{node.name}` is {array.dtype}, and {wanted} cannot hold all of its values"
+            )
+            help = f"convert it with `.astype({wanted.name!r})`"
+            return array, [Diagnostic("E0602", why, node.span, help=help)]
+        if wrong := self._check_shape(node, array.shape):
+            return array, [wrong]
+        return np.require(array, wanted, ("C", "A")), []
+
+    def _check_shape(self, node: Node, shape: Sequence[int]) -> Diagnostic | None:
+        expected = node.type.shape
+        rest = shape_text(expected[1:])
+        accepted = f"N×{rest}" if self.splittable else shape_text(expected)
+        fits = len(shape) == len(expected) and tuple(shape[1:]) == expected[1:]
+        if fits and (self.splittable or shape[0] == expected[0]):
+            return None
+        why = f"input `{node.name}` has shape {shape_text(shape)}, expected {accepted}"
+        notes: tuple[str, ...] = ()
+        help = None
+        if tuple(shape) == expected[1:]:
+            help = f"add the batch axis: `{node.name}[None]`"
+        elif fits:
+            notes = (f"samples are not independent, so only batches of {expected[0]} can run",)
+            help = f"compile for a batch of {shape[0]}" if shape[0] else None
+        return Diagnostic("E0601", why, node.span, notes=notes, help=help)
+
+
+def _as_array(given: object) -> Array:
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError("masked arrays are not understood, fill the gaps first")
+    if isinstance(given, np.ndarray):
+        return given
+    return np.asarray(given)
+
+
+def _check_result(
+    name: str, array: Array, shape: Sequence[int], node: Node, inputs: Sequence[Array]
+) -> list[Diagnostic]:
+    wanted = node.type.dtype.numpy
+    if not isinstance(array, np.ndarray) or array.dtype != wanted:
+        found = getattr(array, "dtype", type(array).__name__)
+        return [Diagnostic("E0602", f"`out` for `{name}` is {found}, not {wanted}")]
+    if array.shape != tuple(shape):
+        found = shape_text(array.shape)
+        why = f"`out` for `{name}` has shape {found}, not {shape_text(shape)}"
+        return [Diagnostic("E0601", why)]
+    if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
+        why = f"`out` for `{name}` must be contiguous, aligned and writable"
+        return [Diagnostic("E0601", why)]
+    if any(np.may_share_memory(array, each) for each in inputs):
+        return [Diagnostic("E0601", f"`out` for `{name}` lies in the memory of an input")]
+    return []

@@ -1,0 +1,176 @@
+"""The comparison as a whole: passes, layers, program, check files."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cnnc.api import Model
+from cnnc.base.errors import fail
+from cnnc.binding import Binding, Given
+from cnnc.compare.blame import PASSES, PROGRAM, Blame, Suspect, blame_layer
+from cnnc.compare.layerwise import compare_layers
+from cnnc.compare.measure import Errors
+from cnnc.compare.report import CheckDiff, DiffReport, LayerDiff, OutputDiff
+from cnnc.compare.whole import Expected, expect, find_guilty_pass, split_batches
+from cnnc.compiled import REFERENCE, Compiled
+from cnnc.frontend.vectors import CheckVectors
+from cnnc.ir.evaluate import evaluate
+from cnnc.ir.graph import Array, Graph
+from cnnc.options import Options
+
+Progress = Callable[[int, int], None]
+"""Called with layers done and layers in all."""
+
+
+def diff(
+    network: Compiled | Model,
+    inputs: Given | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = lambda done, total: None,
+) -> DiffReport:
+    """Hold a network against its NumPy reference, layer by layer and as a whole.
+
+    A `Model` is compiled for this machine first, and its `check` files are compared too. Without
+    `inputs`, those of the check files are taken, or one batch drawn from a normal distribution
+    by `seed`. UserError where the inputs do not fit.
+    """
+    checks: Sequence[CheckVectors] = ()
+    if isinstance(network, Model):
+        checks = network.checks()
+        network = network.compile()
+    if network.options.backend == REFERENCE:
+        raise fail("E0801", "the reference cannot be compared with itself")
+    if inputs is None:
+        inputs = checks[0].inputs if checks else random_inputs(network.graph, seed)
+    bound = Binding(network.graph).bind(inputs, {})
+    if not bound.samples:
+        raise fail("E0601", "there are no samples to compare")
+    names = [node.name for node in network.graph.inputs]
+    batches = split_batches(bound.arrays, network.batch)
+    comparison = _Comparison(network, progress, len(batches))
+    for number, batch in enumerate(batches):
+        comparison.add(dict(zip(names, batch, strict=True)), seed + number)
+    return comparison.report(bound.samples, [*_compare_checks(network, checks)])
+
+
+def random_inputs(graph: Graph, seed: int) -> dict[str, Array]:
+    """One batch of every input, normally distributed."""
+    random = np.random.default_rng(seed)
+    return {
+        node.name: random.standard_normal(node.type.shape).astype(node.type.dtype.numpy)
+        for node in graph.inputs
+    }
+
+
+@dataclass
+class _Comparison:
+    """What has been found over the batches so far."""
+
+    network: Compiled
+    progress: Progress
+    batches: int
+    done: int = 0
+    errors: dict[int, list[Errors]] = field(default_factory=dict)
+    spills: dict[int, str] = field(default_factory=dict)
+    suspects: dict[int, Suspect] = field(default_factory=dict)
+    outputs: dict[tuple[str, str], list[Errors]] = field(default_factory=dict)
+    guilty: tuple[str, str] | None = None
+
+    def add(self, inputs: Mapping[str, Array], seed: int) -> None:
+        """Compare one batch."""
+        network = self.network
+        expected = expect(network.graph, inputs, seed)
+        self._compare_passes(inputs, expected)
+        total = len(network.lowered.layers) * self.batches
+        for found in compare_layers(network.lowered, network.executable, inputs):
+            step = found.layer.step
+            self.errors.setdefault(step, []).append(found.errors)
+            if found.spill:
+                self.spills.setdefault(step, found.spill)
+            if found.suspect and step <= min(self.suspects, default=step):
+                self.suspects = {step: self.suspects.get(step, found.suspect)}
+            self.done += 1
+            self.progress(self.done, total)
+
+    def _compare_passes(self, inputs: Mapping[str, Array], expected: Expected) -> None:
+        network = self.network
+        optimised = evaluate(network.lowered.graph, inputs)
+        results = network(inputs)
+        around = Expected(
+            {name: value.astype(np.float64) for name, value in optimised.items()},
+            expected.tolerances,
+        )
+        for name in network.graph.outputs:
+            found = expected.measure(name, optimised[name])
+            self.outputs.setdefault(("passes", name), []).append(found)
+            if not found.ok and self.guilty is None:
+                guilty = find_guilty_pass(network.graph, network.target, inputs, expected)
+                self.guilty = guilty or ("", name)
+            program = around.measure(name, results[name])
+            self.outputs.setdefault(("program", name), []).append(program)
+
+    def report(self, samples: int, checks: Sequence[CheckDiff]) -> DiffReport:
+        """The findings of all batches together."""
+        network = self.network
+        layers = tuple(
+            LayerDiff(
+                *(layer.node.name, layer.node.op.label, layer.node.type.shape),
+                place=str(layer.node.span or ""),
+                errors=Errors.worst(self.errors[layer.step]),
+                spill=self.spills.get(layer.step, ""),
+            )
+            for layer in network.lowered.layers
+        )
+        outputs = tuple(
+            OutputDiff(stage, name, Errors.worst(found))
+            for (stage, name), found in sorted(self.outputs.items())
+        )
+        return DiffReport(
+            *(network.graph.name, network.options.backend, samples, layers, outputs, tuple(checks)),
+            blames=tuple(self._blames(layers, outputs)),
+        )
+
+    def _blames(self, layers: Sequence[LayerDiff], outputs: Sequence[OutputDiff]) -> list[Blame]:
+        blames: list[Blame] = []
+        if self.guilty:
+            name, output = self.guilty
+            why = f"the graph computes another `{output}` than the source"
+            blames.append(Blame(f"{PASSES}, {name}" if name else PASSES, why))
+        for suspect in self.suspects.values():
+            blames.append(blame_layer(suspect, self.network.options.backend))
+        if self.suspects:
+            return blames
+        for layer in layers:
+            if layer.spill:
+                return [*blames, Blame("lowering", layer.spill, layer.name, layer.place)]
+        wrong = [each.name for each in outputs if each.stage == "program" and not each.ok]
+        if wrong:
+            why = f"every layer alone is right, but the program's `{wrong[0]}` is not"
+            blames.append(Blame(PROGRAM, why))
+        return blames
+
+
+def _compare_checks(network: Compiled, checks: Sequence[CheckVectors]) -> list[CheckDiff]:
+    rows = []
+    reference = Compiled(network.graph, Options(backend=REFERENCE)) if checks else None
+    for check in checks:
+        results = network(check.inputs)
+        truth = reference(check.inputs) if reference else {}
+        for name, wanted in check.outputs.items():
+            largest, ratio = _off(results[name], wanted, check)
+            _, reference_ratio = _off(truth[name], wanted, check)
+            rows.append(CheckDiff(name, len(wanted), largest, ratio, reference_ratio))
+    return rows
+
+
+def _off(got: Array, wanted: Array, check: CheckVectors) -> tuple[float, float]:
+    """Largest difference, and the largest over its tolerance."""
+    a, b = got.astype(np.float64), wanted.astype(np.float64)
+    with np.errstate(all="ignore"):
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        difference = np.where(same, 0.0, np.abs(a - b))
+        ratio = np.where(same, 0.0, difference / (check.atol + check.rtol * np.abs(b)))
+    ratio = np.where(np.isnan(ratio), np.inf, ratio)
+    return float(np.nan_to_num(difference).max()), float(ratio.max())

@@ -1,0 +1,101 @@
+"""How far computed values are from exact ones, held against a tolerance."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.ir.graph import Array, Real
+
+FLOOR = 4 * 2.0**-126
+"""Added to every tolerance: below the smallest normal number, precision is lost gradually."""
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """The largest errors over an array.
+
+    `ratio` is the largest error over its tolerance, infinite where NaN or infinity stand in other
+    places than they should; `index`, `got`, `expected` and `tolerance` are those of that element.
+    `unbounded` counts elements for which there is no finite tolerance.
+    """
+
+    max_abs: float
+    max_rel: float
+    max_ulp: float
+    ratio: float
+    index: tuple[int, ...]
+    got: float
+    expected: float
+    tolerance: float
+    unbounded: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is within its tolerance."""
+        return self.ratio <= 1
+
+    @staticmethod
+    def worst(several: Iterable["Errors"]) -> "Errors":
+        """The largest of each error, and the element with the largest ratio."""
+        rows = list(several)
+        last = max(rows, key=lambda row: row.ratio)
+        return Errors(
+            max(row.max_abs for row in rows),
+            max(row.max_rel for row in rows),
+            max(row.max_ulp for row in rows),
+            last.ratio,
+            last.index,
+            last.got,
+            last.expected,
+            last.tolerance,
+            sum(row.unbounded for row in rows),
+        )
+
+
+def measure(got: Array, expected: Real, tolerance: Real) -> Errors:
+    """Compare elements; `expected` is exact in float64, `tolerance` bounds each |difference|."""
+    exact = np.asarray(expected, np.float64)
+    values = got.astype(np.float64)
+    allowed = np.broadcast_to(tolerance, exact.shape) + FLOOR
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(got.dtype)
+        difference = np.abs(values - exact)
+        both = np.isfinite(rounded) & np.isfinite(values)
+        allowed = np.where(np.isnan(allowed), np.inf, allowed)
+        ratio = np.where(both, difference / allowed, _misplaced(values, rounded, exact, allowed))
+        relative = difference / np.abs(exact)
+        ulp = difference / np.spacing(np.maximum(np.abs(rounded), _TINY)).astype(np.float64)
+    index = np.unravel_index(int(np.argmax(ratio)), ratio.shape) if ratio.size else ()
+    return Errors(
+        max_abs=_largest(difference, both),
+        max_rel=_largest(relative, both & (exact != 0)),
+        max_ulp=_largest(ulp, both),
+        ratio=float(ratio.max(initial=0.0)),
+        index=tuple(int(part) for part in index),
+        got=float(values[index]) if ratio.size else 0.0,
+        expected=float(exact[index]) if ratio.size else 0.0,
+        tolerance=float(allowed[index]) if ratio.size else 0.0,
+        unbounded=int(np.count_nonzero(both & np.isinf(allowed))),
+    )
+
+
+def _misplaced(
+    values: Real, rounded: NDArray[np.generic], exact: Real, allowed: Real
+) -> NDArray[np.float64]:
+    """Zero where NaN and infinities stand where they should, infinite elsewhere.
+
+    A result at the edge of overflow may fall to either side.
+    """
+    same = (np.isnan(values) & np.isnan(rounded)) | (values == rounded)
+    limit = float(np.finfo(np.float64 if rounded.dtype == np.float64 else np.float32).max)
+    overflows = np.isinf(values) & (values * exact > 0) & (np.abs(exact) + allowed >= limit)
+    falls_short = np.isfinite(exact) & (np.abs(values - exact) <= allowed)
+    return np.where(same | overflows | falls_short, 0.0, np.inf)
+
+
+def _largest(values: Real, where: NDArray[np.bool_]) -> float:
+    return float(np.max(values, where=where, initial=0.0)) if values.size else 0.0

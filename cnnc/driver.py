@@ -1,0 +1,220 @@
+"""The pipeline: every stage and every pass in order, verified, timed and dumped in between."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cnnc.backends.base import Backend, Executable
+from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
+from cnnc.base.target import Target
+from cnnc.files import write_dump
+from cnnc.ir.graph import Graph
+from cnnc.ir.text import format_graph
+from cnnc.ir.verify import verify
+from cnnc.loop.text import print_kernel
+from cnnc.lowering.lower import lower
+from cnnc.lowering.lowered import Lowered
+from cnnc.options import Knobs, Options, read_knobs
+from cnnc.passes.assign_layouts import assign_layouts
+from cnnc.passes.fold_batchnorm import fold_batchnorm
+from cnnc.passes.fold_constants import fold_constants
+from cnnc.passes.fuse import fuse
+from cnnc.passes.share_common import share_common
+from cnnc.passes.simplify import simplify
+
+Rewrite = Callable[[Graph], Graph]
+Observe = Callable[[str, Graph], None]
+"""Called with a pass's name and the graph after it; first with `source` and the graph as built."""
+
+SOURCE = "source"
+BACKENDS = ("native", "interp")
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A step of the pipeline: the name `--after` knows it by, and the rewrite."""
+
+    name: str
+    run: Rewrite
+
+
+def pipeline(target: Target) -> tuple[Pass, ...]:
+    """All passes, in order. None removes dead code: a graph is what its outputs need."""
+    return (
+        # first: what is known now need not be matched by anything below
+        Pass("fold-constants", fold_constants),
+        # while batchnorm still stands right behind its conv or dense
+        Pass("fold-batchnorm", fold_batchnorm),
+        # dropout, id and repeated clips would stand between what `fuse` wants to join
+        Pass("simplify", simplify),
+        # before fusion: branches with the same start are still recognisable
+        Pass("share-common", share_common),
+        # operators are final: join each with the pointwise chain behind it
+        Pass("fuse", fuse),
+        # last: every tensor that will exist in memory is now a node
+        Pass("assign-layouts", lambda graph: assign_layouts(graph, target)),
+    )
+
+
+def optimise(
+    graph: Graph,
+    passes: Sequence[Pass],
+    observe: Observe = lambda name, graph: None,
+    knobs: Knobs | None = None,
+) -> Graph:
+    """The graph after all passes, verified after each; InternalError names the guilty pass."""
+    knobs = knobs or read_knobs()
+    _check(SOURCE, graph, graph)
+    _show_graph(SOURCE, graph, knobs)
+    observe(SOURCE, graph)
+    for number, each in enumerate(passes, start=1):
+        with _timed(each.name, knobs):
+            before, graph = graph, _run_pass(each, graph)
+        if graph is not before and knobs.debug >= 1:
+            _say(f"{each.name}: {len(before.nodes)} → {len(graph.nodes)} nodes")
+        _show_graph(f"{number}-{each.name}", graph, knobs)
+        observe(each.name, graph)
+    return graph
+
+
+def _run_pass(each: Pass, graph: Graph) -> Graph:
+    try:
+        result = each.run(graph)
+    except CnncError:
+        raise
+    except Exception as error:
+        raise _bug(each.name, graph, error) from error
+    _check(each.name, result, graph)
+    return result
+
+
+def _check(name: str, graph: Graph, before: Graph) -> None:
+    try:
+        verify(graph)
+    except Exception as error:
+        raise _bug(name, before, error) from error
+
+
+def lower_graph(graph: Graph, target: Target, knobs: Knobs | None = None) -> Lowered:
+    """Loops and a memory plan for an optimised graph."""
+    knobs = knobs or read_knobs()
+    with _timed("lower", knobs):
+        try:
+            lowered = lower(graph, target)
+        except CnncError:
+            raise
+        except Exception as error:
+            raise _bug("lower", graph, error) from error
+    for number, layer in enumerate(lowered.layers):
+        text = print_kernel(layer.kernel)
+        if knobs.debug >= 3:
+            _say(text)
+        if knobs.dump:
+            write_dump(knobs.dump, f"{number:03}-{layer.kernel.name}.loops", text)
+    return lowered
+
+
+def compile_lowered(lowered: Lowered, target: Target, options: Options) -> Executable:
+    """Machine code, or whatever the chosen backend makes of the program."""
+    knobs = read_knobs()
+    backend = find_backend(options.backend)
+    with _timed(backend.name, knobs):
+        try:
+            made = backend.compile(lowered.program, target, options.threads)
+        except CnncError:
+            raise
+        except Exception as error:
+            raise _bug(backend.name, lowered.graph, error) from error
+    if knobs.debug >= 4:
+        for number in range(len(lowered.program.kernels)):
+            _say(show_assembly(lowered, number, target))
+    return made
+
+
+def find_target(name: str) -> Target:
+    """The target of this name; UserError where there is none."""
+    from cnnc.backends.native.targets import named_target
+
+    return named_target(name)
+
+
+def target_names() -> tuple[str, ...]:
+    """Every name `find_target` knows."""
+    from cnnc.backends.native import targets
+
+    return targets.target_names()
+
+
+def can_run(target: Target) -> bool:
+    """Whether code for the target runs on this machine."""
+    from cnnc.backends.native.targets import runs_here
+
+    return runs_here(target)
+
+
+def find_backend(name: str) -> Backend:
+    """The backend of this name; UserError where there is none."""
+    # imported when asked for: LLVM takes a while to load, and the interpreter needs none of it
+    if name == "native":
+        from cnnc.backends.native.backend import BACKEND as NATIVE
+
+        return NATIVE
+    if name == "interp":
+        from cnnc.backends.interp.backend import BACKEND as INTERP
+
+        return INTERP
+    help = did_you_mean(name, BACKENDS) or f"there are {', '.join(BACKENDS)}"
+    raise fail("E0801", f"no backend is called `{name}`", help=help)
+
+
+def show_llvm(lowered: Lowered, kernel: int, target: Target) -> str:
+    """The LLVM IR of one distinct kernel as it is handed to LLVM."""
+    from cnnc.backends.native.compile import emit_llvm
+
+    return emit_llvm(lowered.program, kernel, target, optimise=True)
+
+
+def show_assembly(lowered: Lowered, kernel: int, target: Target) -> str:
+    """The assembly of one distinct kernel."""
+    from cnnc.backends.native.compile import emit_assembly
+
+    return emit_assembly(lowered.program, kernel, target)
+
+
+def measure_peak(target: Target, threads: int) -> float:
+    """Multiply-add throughput of this machine in floating point operations a second."""
+    from cnnc.backends.native import peak
+
+    return peak.measure_peak(target, threads)
+
+
+def _bug(stage: str, graph: Graph, error: Exception) -> InternalError:
+    text = f"# {stage} failed: {type(error).__name__}: {error}\n# the graph before it:\n"
+    try:
+        text += format_graph(graph, places=True)
+    except Exception as second:  # a graph that is broken may not print either
+        text += f"# it does not print: {second}\n"
+    knobs = read_knobs()
+    dump = write_dump(knobs.dump, f"failed-{stage}.graph", text)
+    return InternalError(f"{type(error).__name__}: {error}", stage=stage, dump=dump)
+
+
+def _show_graph(name: str, graph: Graph, knobs: Knobs) -> None:
+    if knobs.debug >= 2:
+        _say(f"── {name}\n{format_graph(graph, places=True)}")
+    if knobs.dump:
+        write_dump(knobs.dump, f"{name}.graph", format_graph(graph, places=True))
+
+
+@contextmanager
+def _timed(stage: str, knobs: Knobs) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    if knobs.time:
+        _say(f"{stage:16} {(time.perf_counter() - start) * 1e3:9.2f} ms")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,35 @@
+"""Files that cnnc writes: whole or not at all."""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from cnnc.base.errors import fail
+
+
+def write_dump(folder: Path | None, name: str, text: str) -> Path:
+    """Write the text into the folder, or into a new temporary one; where it lies then."""
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="cnnc-"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise fail("E0704", f"the folder `{folder}` cannot be made", notes=(reason,)) from None
+    path = folder / name
+    replace_file(path, text.encode())
+    return path
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename; UserError where that fails."""
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise fail("E0704", f"`{path}` cannot be written", notes=(reason,)) from None

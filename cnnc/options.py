@@ -1,0 +1,76 @@
+"""Options that change the code cnnc makes, and the CNNC_* knobs that only show what it does."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnc.base.errors import fail
+
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a network is compiled for: a target's name, a backend's name, a number of threads."""
+
+    target: str = "native"
+    backend: str = "native"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
+        if not whole or not 1 <= self.threads <= MAX_THREADS:
+            raise fail(
+                "E0803", f"threads must be an integer from 1 to {MAX_THREADS}, not {self.threads!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """An environment variable: its name, what may be written in it, its default, what it does."""
+
+    name: str
+    accepts: str
+    default: str
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """The knobs' values. None of them changes the code that is made."""
+
+    debug: int = 0
+    dump: Path | None = None
+    time: bool = False
+
+
+DEBUG = Knob(
+    "CNNC_DEBUG",
+    "0..4",
+    "0",
+    "print to stderr: 1 the passes that changed something, 2 the graph after each, "
+    "3 the scheduled loops, 4 the generated code",
+)
+DUMP = Knob("CNNC_DUMP", "folder", "", "write the graph after every pass, and the loops, there")
+TIME = Knob("CNNC_TIME", "0 or 1", "0", "print to stderr how long each stage took")
+KNOBS = (DEBUG, DUMP, TIME)
+
+
+def read_knobs(environment: Mapping[str, str] = os.environ) -> Knobs:
+    """The knobs as the environment sets them; a value that does not fit is a user's error."""
+    dump = environment.get(DUMP.name, DUMP.default)
+    return Knobs(
+        debug=_read(DEBUG, environment, lambda text: ("0", "1", "2", "3", "4").index(text)),
+        dump=Path(dump) if dump else None,
+        time=bool(_read(TIME, environment, lambda text: ("0", "1").index(text))),
+    )
+
+
+def _read(knob: Knob, environment: Mapping[str, str], parse: Callable[[str], int]) -> int:
+    text = environment.get(knob.name, "") or knob.default
+    try:
+        return parse(text)
+    except ValueError:
+        message = f"the environment variable {knob.name} is {text!r}, expected {knob.accepts}"
+        raise fail("E0803", message) from None
