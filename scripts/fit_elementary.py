@@ -74,7 +74,7 @@ FITS = (
         "exp(r) = 1 + r + r**2 * P(r), |r| <= log(2) / 2; the error relative to exp(r) - 1",
         exp_tail,
         (-REACH, REACH),
-        5,
+        4,
         lambda r: np.abs(r),
     ),
     Fit(

@@ -1,8 +1,9 @@
 """Elementary functions as primitives, for values that backends have no instruction for.
 
-Largest errors over all float32 arguments, in units in the last place, measured by
-tests/lowering/test_elementary.py with a fused multiply-add and without; docs/numerics.md repeats
-them. Results are correct at NaN, infinities, both zeros, subnormal arguments and results.
+Largest errors over all float32 arguments in units in the last place, with a fused multiply-add or
+without (tests/lowering/test_elementary.py asserts them): log 0.8, exp 1.0, erf 1.2, expm1 1.6,
+sigmoid 2.3, tanh 2.6; pow 0.51, but 1.6 for x**3 and 2.1 for x**4. NaN, infinities, both zeros,
+subnormal arguments and subnormal results are right.
 """
 
 from collections.abc import Callable
