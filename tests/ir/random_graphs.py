@@ -117,8 +117,8 @@ class Builder:
                 self._with_constant(x, kind)
 
     def choice_of_extent(self, x: Node) -> int:
-        """One of the extents of a tensor."""
-        return x.type.shape[self.integer(0, x.type.rank - 1)]
+        """One of the extents of a tensor; 1 for a number."""
+        return 1 if not x.type.rank else x.type.shape[self.integer(0, x.type.rank - 1)]
 
     def _with_constant(self, x: Node, kind: str) -> None:
         """Arithmetic with a constant: for each channel, one number, or two constants alone."""
@@ -126,7 +126,8 @@ class Builder:
         if kind == "channels" and x.type.rank > 1:
             array = self.random.normal(1, 0.3, (x.type.channels, *[1] * (x.type.rank - 2)))
         else:
-            array = np.array(float(self.integer(0, 2)) or 0.5)
+            lowest = 0 if op.name in ("add", "sub") else 1
+            array = np.array(float(self.integer(lowest, 2)))
         other = self.constant(array, self.name("number"))
         if kind == "number":
             second = self.constant(np.array(1.0), self.name("number"))

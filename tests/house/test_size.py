@@ -1,0 +1,110 @@
+"""The tail is gated: no long file, no long function, no word that does not belong, no public
+name without a line that says what it is."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("cnnc", "grammar", "templates", "tests", "examples", "docs", "benchmarks", "scripts")
+TEXT = {".py", ".md", ".toml", ".lark", ".j2", ".cnn", ".txt", ".yaml", ".yml", ".json", ".cfg"}
+
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 50
+_SPLIT = (("/wo", "rk/"), ("/ro", "ot/"), ("/far", "m/"), ("/ho", "me/"))
+_SPLIT_NOTES = (("TO", "DO"), ("FIX", "ME"), ("XX", "X:"), ("HA", "CK"))
+FORBIDDEN = tuple("".join(parts) for parts in (*_SPLIT, *_SPLIT_NOTES))
+"""Paths of one machine and unfinished business, written so that this file has none."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def texts() -> list[Path]:
+    """Every text file of the project."""
+    found = [path for path in ROOT.iterdir() if path.is_file()]
+    for room in ROOMS:
+        found += (path for path in (ROOT / room).rglob("*") if "__pycache__" not in path.parts)
+    return sorted(path for path in found if path.is_file() and path.suffix in TEXT)
+
+
+def name_of(path: Path) -> str:
+    """The path inside the project."""
+    return path.relative_to(ROOT).as_posix()
+
+
+TEXTS = texts()
+SOURCES = [path for path in TEXTS if path.suffix == ".py"]
+PACKAGE = [path for path in SOURCES if path.is_relative_to(ROOT / "cnnc")]
+
+
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def length(function: Function) -> int:
+    """Lines of a function without its decorators."""
+    return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def undocumented(body: list[ast.stmt], prefix: str) -> Iterator[str]:
+    """Public functions, classes and methods without a docstring."""
+    for node in body:
+        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
+            if ast.get_docstring(node) is None:
+                yield f"{prefix}{node.name} (line {node.lineno})"
+            if isinstance(node, ast.ClassDef):
+                yield from undocumented(node.body, f"{prefix}{node.name}.")
+
+
+def test_the_project_is_found() -> None:
+    """The lists the other tests walk are not empty."""
+    names = {name_of(path) for path in TEXTS}
+    assert {"pyproject.toml", "grammar/cnn.lark", "cnnc/ir/graph.py"} <= names
+    assert len(PACKAGE) > 20
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_are_short(path: Path) -> None:
+    """No file is longer than one can hold in mind."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_functions_are_short(path: Path) -> None:
+    """No function is longer than a screen."""
+    functions = [node for node in ast.walk(parsed(path)) if isinstance(node, Function)]
+    assert [f"{f.name}: {length(f)}" for f in functions if length(f) > LONGEST_FUNCTION] == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_nothing_forbidden_is_mentioned(path: Path) -> None:
+    """No path of one machine, and no note that something is still to be done."""
+    text = path.read_text(encoding="utf-8")
+    assert [word for word in FORBIDDEN if word in text] == []
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=name_of)
+def test_public_names_have_docstrings(path: Path) -> None:
+    """Modules, classes, functions and methods say what they are."""
+    tree = parsed(path)
+    assert ast.get_docstring(tree), "the module has no docstring"
+    assert list(undocumented(tree.body, "")) == []
+
+
+def test_passes_are_functions_named_like_their_files() -> None:
+    """`fuse.py` has a function `fuse`, whose docstring shows before → after."""
+    for path in sorted((ROOT / "cnnc" / "passes").glob("*.py")):
+        functions = [node for node in parsed(path).body if isinstance(node, ast.FunctionDef)]
+        if not path.stem.startswith("_"):
+            named = {function.name: ast.get_docstring(function) or "" for function in functions}
+            assert path.stem in named
+            assert "→" in named[path.stem], f"{path.stem}: before → after"
+
+
+def test_the_passes_room_imports_nothing() -> None:
+    """Importing one pass loads no other: the pipeline is a list elsewhere."""
+    tree = parsed(ROOT / "cnnc" / "passes" / "__init__.py")
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
