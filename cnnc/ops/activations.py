@@ -217,7 +217,7 @@ class Hardswish(Activation):
     def element(self, build: KernelBuilder, *args: Expr) -> Expr:
         """See Pointwise."""
         ramp = build.let("ramp", args[0] + 3.0)
-        return args[0] * clamp(ramp, 0, 6) * (1 / 6)
+        return args[0] * (1 / 6) * clamp(ramp, 0, 6)
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: the slope is at most 1.5, where x = 3."""

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from math import prod
 
 from cnnc.ir.types import TensorType
-from cnnc.loop.build import KernelBuilder
+from cnnc.loop.build import KernelBuilder, grid_names
 from cnnc.loop.expr import Buffer, Const, Expr
-from cnnc.ops.axes import axis_names
 from cnnc.ops.spec import PLAIN, Blocking, Operator, Real, Sample, operator
 
 
@@ -27,7 +26,7 @@ class Flatten(Operator):
     def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
         """See Operator."""
         x = inputs[0]
-        with build.loops(axis_names(len(x.shape)), x.shape) as index:
+        with build.loops(grid_names(len(x.shape)), x.shape) as index:
             feature: Expr = Const(0)
             for part, extent in zip(index[1:], x.shape[1:], strict=True):
                 feature = feature * extent + (part if extent > 1 else 0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cnnc.base.layout import Layout
+from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer, Expr
@@ -71,7 +72,11 @@ class Fused(Operator):
         values = [self.root.infer(*inputs[: self.root_arity])]
         extras = inputs[self.root_arity :]
         for step in self.tail:
-            values.append(step.op.infer(*_pick(step, values, extras)))
+            value = step.op.infer(*_pick(step, values, extras))
+            if value.shape != values[0].shape:
+                # The root's loops write the result: no step may widen it.
+                raise OpError(f"{step} gives {value} from {values[0]}")
+            values.append(value)
         return values[-1]
 
     def reference(self, *inputs: Real) -> Real:

@@ -102,7 +102,7 @@ def run_loops(op: Operator, operands: Sequence[Array], *, halo: bool = False) ->
     build = KernelBuilder(e.Buffer("out", result.shape, result.dtype, result.layout))
     op.define(build, *buffers)
     arrays = {b.name: b.layout.pack(array) for b, array in zip(buffers, operands, strict=True)}
-    arrays["out"] = np.full(result.shape, np.nan, result.dtype.numpy)
+    arrays["out"] = np.zeros(result.shape, result.dtype.numpy)
     evaluator = Evaluator(arrays)
     with np.errstate(all="ignore"):
         evaluator.run(build.body)

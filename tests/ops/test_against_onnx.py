@@ -5,8 +5,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from cases import CASES, Case, Real
-from onnx_model import Attribute, OnnxOperator, run_onnx
 
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
@@ -22,6 +20,9 @@ from cnnc.ops.pool_kinds import Average, Maximum, Norm, Reduction
 from cnnc.ops.softmax import Softmax
 from cnnc.ops.spec import Operator
 from cnnc.ops.window import Window
+from tests.ops.cases import CASES, Case, Real
+from tests.ops.evaluate_loops import run_loops
+from tests.ops.onnx_model import Attribute, OnnxOperator, run_onnx
 
 OnnxCall = tuple[str, Sequence[Real], Mapping[str, Attribute]]
 SAME_NAME = {
@@ -154,4 +155,6 @@ def test_special_values_go_the_same_way(op: Operator) -> None:
     expected = run_onnx(*call)
     with np.errstate(all="ignore"):
         reference = op.reference(x).astype(np.float32)
-    np.testing.assert_allclose(reference, expected, rtol=1e-5, atol=1e-30, err_msg=str(x))
+    loops = run_loops(op, [x.astype(np.float32)])
+    np.testing.assert_allclose(reference, expected, rtol=1e-5, atol=1e-30)
+    np.testing.assert_allclose(loops, expected, rtol=1e-5, atol=1e-30)

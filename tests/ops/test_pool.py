@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from cases import Real
-from evaluate_loops import run_loops
 from scipy import ndimage, signal
 
 from cnnc.base.dtype import DType
@@ -11,6 +9,8 @@ from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import Symbol, Value
 from cnnc.ops.pool import Pool
+from tests.ops.cases import Real
+from tests.ops.evaluate_loops import run_loops
 
 BELL, LINEAR, INVERSE = Symbol("gaussian", (0.8,)), Symbol("linear"), Symbol("inverse")
 WEIGHTED = Symbol("weighted")
@@ -195,6 +195,17 @@ def test_a_nan_spoils_the_windows_that_hold_it_and_no_other(kind: str) -> None:
     spoiled = np.isnan([np.nan if 2 <= i <= 4 else 0 for i in range(8)])
     assert np.array_equal(np.isnan(op.reference(x)[0, 0]), spoiled)
     assert np.array_equal(np.isnan(run_loops(op, [x])[0, 0]), spoiled)
+
+
+@pytest.mark.parametrize(("count_pad", "divisors"), [(False, [2, 3, 1]), (True, [3, 3, 2])])
+def test_divisors_under_ceil_are_those_of_the_documentation(
+    count_pad: bool, divisors: list[int]
+) -> None:
+    op = pool(Symbol("avg"), 3, 2, 1, ceil=True, count_pad=count_pad)
+    x = np.array([[[1.0, 2.0, 4.0, 8.0]]])
+    expected = np.array([3.0, 14.0, 8.0]) / divisors
+    np.testing.assert_allclose(op.reference(x)[0, 0], expected)
+    np.testing.assert_allclose(run_loops(op, [x])[0, 0], expected)
 
 
 def test_padding_never_wins_a_maximum() -> None:

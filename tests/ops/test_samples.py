@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from cases import CASES, Case
-from evaluate_loops import run_loops
 
 from cnnc.ops.spec import find, operators
+from tests.ops.cases import CASES, Case
+from tests.ops.evaluate_loops import run_loops
 
 UNIT = 2.0**-24
 every_case = pytest.mark.parametrize("case", CASES, ids=str)

@@ -4,7 +4,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from evaluate_loops import run_loops
 
 from cnnc.base.dtype import DType
 from cnnc.ir.graph import OpError
@@ -16,6 +15,7 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum, Norm, Weighted
 from cnnc.ops.window import Window, resolve_window
+from tests.ops.evaluate_loops import run_loops
 
 SMALL = [
     (length, k, stride, dilation, ends)

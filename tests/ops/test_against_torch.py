@@ -1,0 +1,121 @@
+"""References against PyTorch: what ONNX lacks, and where PyTorch is the definition."""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pytest
+
+from cnnc.ir.graph import OpError
+from cnnc.ops.activations import Gelu
+from cnnc.ops.attributes import Padding
+from cnnc.ops.batchnorm import BatchNorm
+from cnnc.ops.conv import Conv
+from cnnc.ops.dense import Dense
+from cnnc.ops.pool import Pool
+from cnnc.ops.pool_kinds import Average, Maximum, Norm
+from cnnc.ops.softmax import Softmax
+from tests.ops.cases import CASES, Case, Real
+
+torch = pytest.importorskip("torch")
+functional = torch.nn.functional
+pytestmark = pytest.mark.torch
+
+ACTIVATIONS: dict[str, Callable[..., "torch.Tensor"]] = {
+    "relu": torch.relu,
+    "relu6": functional.relu6,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "silu": functional.silu,
+    "hardswish": functional.hardswish,
+}
+CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+
+def run_torch(case: Case) -> Real | None:
+    """The result of the same operator in PyTorch, or None if this is not it."""
+    x, *rest = (torch.from_numpy(operand) for operand in case.operands)
+    match case.op:
+        case Conv() as op:
+            window = op.window(case.types[0])
+            spread = [end for ends in reversed(window.pads) for end in ends]
+            run = CONV[len(window.kernel)]
+            bias = rest[1] if op.bias else None
+            y = run(functional.pad(x, spread), rest[0], bias, window.stride, 0, window.dilation,
+                    op.groups)  # fmt: skip
+        case Dense():
+            y = functional.linear(x, *rest)
+        case BatchNorm(eps=eps):
+            weight, bias, mean, var = rest
+            y = functional.batch_norm(x, mean, var, weight, bias, eps=eps)
+        case Softmax(axis=axis):
+            y = functional.softmax(x, axis)
+        case Gelu(approximate=approximate):
+            y = functional.gelu(x, approximate=approximate)
+        case op if op.name in ACTIVATIONS:
+            y = ACTIVATIONS[op.name](x)
+        case _:
+            return None
+    result: Real = y.numpy()
+    return result
+
+
+PAIRS = [(case, y) for case in CASES if (y := run_torch(case)) is not None]
+
+
+@pytest.mark.parametrize(("case", "expected"), PAIRS, ids=[str(case) for case, _ in PAIRS])
+def test_reference_is_what_pytorch_computes(case: Case, expected: Real) -> None:
+    np.testing.assert_allclose(case.op.reference(*case.operands), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("ceil", [False, True], ids=["floor", "ceil"])
+@pytest.mark.parametrize("count_pad", [False, True], ids=["", "count_pad"])
+def test_pooling_of_every_small_image(ceil: bool, count_pad: bool) -> None:
+    """PyTorch pads both ends alike, by half the kernel at most."""
+    rng = np.random.default_rng(4)
+    for k, stride, height in product((1, 2, 3, 4), (1, 2, 3, 5), range(1, 8)):
+        x = rng.normal(size=(1, 2, height, 6))
+        for pad in range(k // 2 + 1):
+            window = ((k,), (stride,), Padding(explicit=((pad, pad),)), (1,), ceil)
+            given = (torch.from_numpy(x), k, stride, pad)
+            try:
+                y = Pool(Average(), *window, count_pad).reference(x)
+            except OpError:
+                assert height + 2 * pad < k
+                continue
+            expected = functional.avg_pool2d(*given, ceil, count_pad)
+            np.testing.assert_allclose(y, expected.numpy(), rtol=1e-12, atol=1e-14)
+            y = Pool(Maximum(), *window).reference(x)
+            assert np.array_equal(y, functional.max_pool2d(*given, 1, ceil).numpy())
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, 2.5])
+def test_norms(p: float) -> None:
+    x = np.random.default_rng(4).normal(size=(2, 3, 7, 6))
+    expected = functional.lp_pool2d(torch.from_numpy(np.abs(x)), p, 3, 2)
+    y = Pool(Norm(p), (3,), (2,)).reference(x)
+    np.testing.assert_allclose(y, expected.numpy(), rtol=1e-9)
+
+
+SPECIAL = np.array([[np.nan, np.inf, -np.inf, 0.0, -0.0, 800.0, -800.0, 1e300, -1e300, 1e-300]])
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_special_values(name: str) -> None:
+    (op,) = {case.op for case in CASES if case.op.name == name}
+    expected = ACTIVATIONS[name](torch.from_numpy(SPECIAL)).numpy()
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(op.reference(SPECIAL), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("size", [np.nan, np.inf, -np.inf, 1e300])
+def test_special_values_in_softmax(size: float) -> None:
+    x = np.array([[0.0, size, 1.0]])
+    expected = functional.softmax(torch.from_numpy(x), 1).numpy()
+    np.testing.assert_allclose(Softmax().reference(x), expected)
+
+
+def test_a_maximum_keeps_nan_as_in_pytorch() -> None:
+    x = np.array([[[1.0, np.nan, 2.0, 3.0]]])
+    expected = functional.max_pool1d(torch.from_numpy(x), 2).numpy()
+    np.testing.assert_array_equal(Pool(Maximum(), (2,)).reference(x), expected)
