@@ -86,7 +86,8 @@ def test_blocks_take_numbers_choices_stages_and_tensors() -> None:
         "  output w = x -> b(2)",
         before=(
             "param width = 2\n"
-            "block b(c, k = c + width - 1, act = relu, pad = same) { conv(c, k, pad = pad) -> act }\n"
+            "block b(c, k = c + width - 1, act = relu, pad = same) {\n"
+            "  conv(c, k, pad = pad) -> act }\n"
             "block gate(a, b) { s = b -> sigmoid\n  a * s }"
         ),
     )

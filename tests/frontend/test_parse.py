@@ -22,15 +22,6 @@ def outline(it: ast.Expression) -> str:
             return it.name.text
         case ast.Here():
             return "in"
-        case ast.Sign():
-            return f"({it.sign.text}{outline(it.operand)})"
-        case ast.Not():
-            return f"(not {outline(it.operand)})"
-        case ast.Logic():
-            return f"({f' {it.word} '.join(map(outline, it.terms))})"
-        case ast.Arithmetic() | ast.Comparison():
-            rest = "".join(f" {sign.text} {outline(each)}" for sign, each in it.rest)
-            return f"({outline(it.first)}{rest})"
         case ast.Member():
             return f"{outline(it.owner)}.{it.name.text}"
         case ast.Index():
@@ -42,13 +33,32 @@ def outline(it: ast.Expression) -> str:
         case ast.Labelled():
             return f"{it.label.text}: {outline(it.stage)}"
         case ast.Call():
-            inside = ", ".join(
-                (f"{each.name.text} = " if each.name else "") + outline(each.value)
-                for each in it.arguments
-            )
-            branches = f"{{{' | '.join(map(outline, it.branches))}}}" if it.branches else ""
-            return f"{it.name.text}({inside}){branches}"
-    return type(it).__name__
+            return outline_call(it)
+    return outline_operation(it)
+
+
+def outline_operation(it: ast.Expression) -> str:
+    """Operators with their operands."""
+    match it:
+        case ast.Sign():
+            return f"({it.sign.text}{outline(it.operand)})"
+        case ast.Not():
+            return f"(not {outline(it.operand)})"
+        case ast.Logic():
+            return f"({f' {it.word} '.join(map(outline, it.terms))})"
+        case ast.Arithmetic() | ast.Comparison():
+            rest = "".join(f" {sign.text} {outline(each)}" for sign, each in it.rest)
+            return f"({outline(it.first)}{rest})"
+    raise AssertionError(f"{it} is not in these tests")
+
+
+def outline_call(it: ast.Call) -> str:
+    """A call with its arguments and branches."""
+    inside = ", ".join(
+        (f"{each.name.text} = " if each.name else "") + outline(each.value) for each in it.arguments
+    )
+    branches = f"{{{' | '.join(map(outline, it.branches))}}}" if it.branches else ""
+    return f"{it.name.text}({inside}){branches}"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from cnnc.frontend.state import Limits
 from tests.frontend.helpers import net, operators
 
 PARAMS = "param width = 4\nparam twice = 2 * width\nparam act = relu\nparam deep = false\n"
-BODY = "  output y = x -> conv(twice, 1, groups = width // 4) -> act -> if (deep) { tanh }"
+BODY = "  output y = x -> conv(twice, 1) -> act -> if (deep) { tanh }"
 
 
 def built(**settings: Setting) -> LoadedNet:
