@@ -1,5 +1,7 @@
 """The zeros around a tensor."""
 
+from dataclasses import replace
+
 from cnnc.loop.expr import Buffer, Const, Expr, Var
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, Store
 
@@ -16,6 +18,21 @@ def clear_halo(kernel: Kernel, out: Buffer) -> Kernel:
             if width:
                 nests.append(_nest(out, axis, side, width))
     return kernel.with_body((*kernel.body, *nests))
+
+
+def clear_padding(kernel: Kernel, out: Buffer) -> Kernel:
+    """Add a nest that writes zero into the channels that only fill the last block."""
+    channels, extent = out.shape[1], out.layout.extent(out.shape, 1)
+    names = [f"z{axis}" for axis in range(len(out.shape))]
+    index: list[Expr] = [Var(name) for name in names]
+    index[1] = Var(names[1]) + channels
+    extents = (out.shape[0], extent - channels, *out.shape[2:])
+    body: Body = (Store(out, tuple(index), Const(0.0, out.dtype)),)
+    for name, count in reversed(tuple(zip(names, extents, strict=True))):
+        body = (For(name, count, body),)
+    nest = body[0]
+    assert isinstance(nest, For)
+    return kernel.with_body((*kernel.body, replace(nest, kind=Kind.PARALLEL)))
 
 
 def _nest(out: Buffer, axis: int, side: int, width: int) -> Stmt:

@@ -11,7 +11,7 @@ from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import Kernel, Origin
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
-from cnnc.lowering.halo import clear_halo
+from cnnc.lowering.halo import clear_halo, clear_padding
 from cnnc.lowering.lowered import Layer, Lowered
 from cnnc.lowering.program import assemble
 from cnnc.lowering.schedule import schedule_blocked, schedule_plain
@@ -20,6 +20,7 @@ from cnnc.lowering.vectors import expand_vectors
 from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
 from cnnc.ops.pointwise import Pointwise
+from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
 
 
@@ -66,7 +67,10 @@ def lower_node(node: Node, target: Target) -> Kernel:
     origin = Origin(op.label, node.name, str(node.span or ""), macs, plan.algorithm)
     kernel = Kernel(_identifier(node.name), (*params, out), ("y",), build.body, origin)
     if plan.block > 1:
-        kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block)
+        padded = _is_padded(kernel, out)
+        kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, padded=padded)
+        if not padded:
+            kernel = clear_padding(kernel, out)
     else:
         lanes = target.lanes(node.type.dtype)
         kernel = schedule_plain(kernel, lanes, pointwise=isinstance(_root(op), Pointwise))
@@ -119,6 +123,16 @@ def _work(node: Node, block: int, read_block: int) -> Work:
         spatial = (root.groups, *out.spatial)
         return Work(blocks, spatial, steps, per_channel=False, read_block=read_block)
     return Work(blocks, out.spatial, steps, not shares_input, read_block)
+
+
+def _is_padded(kernel: Kernel, out: Buffer) -> bool:
+    """Whether every operand indexed by the result's channels has them up to whole blocks."""
+    extent = out.layout.extent(out.shape, 1)
+    return extent == out.shape[1] or all(
+        param.layout.extent(param.shape, 1) == extent
+        for param in kernel.params
+        if kernel.origin.op == Repack().label and param is not out
+    )
 
 
 def _root(op: object) -> Operator:

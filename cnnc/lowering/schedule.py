@@ -7,18 +7,23 @@ from cnnc.lowering.loops import has_loop, jam, sink, split, unroll, vectorise, w
 from cnnc.lowering.tiles import MAX_UNROLLED, Tile
 
 
-def schedule_blocked(kernel: Kernel, tile: Tile, block: int, read_block: int) -> Kernel:
+def schedule_blocked(
+    kernel: Kernel, tile: Tile, block: int, read_block: int, *, padded: bool
+) -> Kernel:
     """for n, oc, oh, ow: acc = …  →  tiles of channel blocks × rows × columns in registers.
 
     for n, oc.0, oh.0 parallel: for ow.0:
       acc[ow.1, oh.1, oc.1] of vectors over oc.2;  the reduction, innermost part unrolled;  stores
+
+    Channels are computed up to whole blocks where every operand is `padded` to them in memory.
     """
     axes = [stmt.var for stmt in _grid(kernel)]
     spatial = axes[2:]
-    kernel = widen(kernel, "oc", block)
+    if padded:
+        kernel = widen(kernel, "oc", block)
     kernel = split(kernel, "oc", block * tile.blocks, "oc.0", "oc.r")
     kernel = split(kernel, "oc.r", block, "oc.1", "oc.2")
-    inner = ["oc.1", "oc.2"]
+    inner = [var for var in ("oc.1", "oc.2") if has_loop(kernel, var)]
     if len(spatial) > 1 and tile.rows > 1:
         kernel = split(kernel, spatial[-2], tile.rows)
         inner = [f"{spatial[-2]}.1", *inner]

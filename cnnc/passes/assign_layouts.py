@@ -1,5 +1,6 @@
 """Choose how every tensor lies in memory."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -29,12 +30,7 @@ def assign_layouts(graph: Graph, target: Target) -> Graph:
         new[node] = planner.place(node, [new[operand] for operand in node.inputs])
     outputs: dict[str, Node] = {}
     for name, node in graph.outputs.items():
-        taken = new[node] in outputs.values() or new[node].is_leaf
-        plain = Layout.plain(node.type.rank)
-        if taken or new[node].type.layout != plain:
-            outputs[name] = _repack(new[node], plain, f"{node.name}.{name}")
-        else:
-            outputs[name] = new[node]
+        outputs[name] = planner.output(new[node], outputs)
     return replace(graph, inputs=tuple(new[node] for node in graph.inputs), outputs=outputs)
 
 
@@ -84,6 +80,15 @@ class _Planner:
         layout = self._layout(node.type, block, self.halos.get(node, ()))
         return replace(node, inputs=tuple(placed), type=node.type.with_layout(layout))
 
+    def output(self, node: Node, taken: Mapping[str, Node]) -> Node:
+        """A row-major node of its own for a network output."""
+        plain = Layout.plain(node.type.rank)
+        if node.type.layout != plain:
+            node = self._copy(node, plain)
+        if node.is_leaf or node in taken.values():
+            return _repack(node, plain, f"{node.name}.out{len(taken)}")
+        return node
+
     def _block(self, node: Node, operands: list[Node], arity: int, root_arity: int) -> int:
         """The channel block of the result."""
         op, rank = node.op, node.type.rank
@@ -96,7 +101,7 @@ class _Planner:
             return blocking.writes
         data = operands[:arity] + operands[root_arity:]
         sharing = [operand.type for operand in data if operand.constant is None]
-        if any(kind.rank != rank and kind.elements > 1 for kind in sharing):
+        if len(sharing) > 1 and any(kind.rank != rank and kind.elements > 1 for kind in sharing):
             return 1
         return lanes if any(kind.layout.block(1) > 1 for kind in sharing if kind.rank > 1) else 1
 

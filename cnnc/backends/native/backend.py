@@ -3,6 +3,7 @@
 import ctypes
 import threading
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,8 @@ class NativeExecutable:
     def __init__(self, program: Program, target: Target, threads: int) -> None:
         self.program = program
         self.threads = threads
-        sources = [kernel_source(kernel, target) for kernel in program.kernels]
-        sources.append(program_source(program, target))
+        kernels = (kernel_source(kernel, target) for kernel in program.kernels)
+        sources = chain(kernels, [program_source(program, target)])
         self._engine = load_objects(compile_modules(sources, target), target)
         self.address = self._engine.address(ENTRY)
         pointer, number = ctypes.c_void_p, ctypes.c_int64

@@ -1,7 +1,7 @@
 """Kernels and programs to LLVM IR, and LLVM IR to machine code."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
@@ -51,14 +51,14 @@ def emit_llvm(program: Program, kernel: int, target: Target, *, optimise: bool =
 
 
 def compile_modules(
-    sources: Sequence[str], target: Target, form: Form = Form.OBJECT
+    sources: Iterable[str], target: Target, form: Form = Form.OBJECT
 ) -> list[bytes]:
     """Optimise each module and emit it, as many side by side as there are cores.
 
-    Raises RuntimeError with LLVM's message if a module is invalid.
+    Sources may be made on the way: LLVM works on the first while the next is written. Raises
+    RuntimeError with LLVM's message if a module is invalid.
     """
-    workers = max(1, min(len(sources), os.cpu_count() or 1))
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(lambda source: compile_module(source, target, form), sources))
 
 

@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from cnnc.backends.native import values
 from cnnc.base.target import Target
-from cnnc.loop.affine import affine
+from cnnc.loop.affine import Affine, affine
 from cnnc.loop.expr import (
     Binary,
     Buffer,
@@ -61,6 +61,7 @@ class _Emitter:
         self.numbers: dict[str, int | ir.Value] = {}
         self.locals: dict[str, ir.Value] = {}
         self.memo: list[dict[object, ir.Value]] = [{}]
+        self.sums: dict[int, tuple[Expr, Affine | None]] = {}
 
     def run(self) -> None:
         """Write the whole function."""
@@ -184,7 +185,11 @@ class _Emitter:
 
     def _split(self, index: Expr) -> tuple[dict[ir.Value, int], int]:
         """An index as values known at run time with coefficients, and a constant."""
-        form = affine(index)
+        # Unrolled bodies ask for the same index many times. Keeping it keeps its id its own.
+        _, form = self.sums.setdefault(id(index), (index, None))
+        if form is None:
+            form = affine(index)
+            self.sums[id(index)] = (index, form)
         constant, varying = form.constant, dict[ir.Value, int]()
         for term, coefficient in form.terms:
             number = self.index(term)
