@@ -5,8 +5,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cnnc", "grammar", "templates", "tests", "examples", "docs", "benchmarks", "scripts")
 TEXT = {".py", ".md", ".toml", ".lark", ".j2", ".cnn", ".txt", ".yaml", ".yml", ".json", ".cfg"}
@@ -39,9 +37,14 @@ SOURCES = [path for path in TEXTS if path.suffix == ".py"]
 PACKAGE = [path for path in SOURCES if path.is_relative_to(ROOT / "cnnc")]
 
 
+def read(path: Path) -> str:
+    """The text of a file."""
+    return path.read_text(encoding="utf-8")
+
+
 def parsed(path: Path) -> ast.Module:
     """The syntax tree of a file."""
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return ast.parse(read(path))
 
 
 def length(function: Function) -> int:
@@ -66,32 +69,35 @@ def test_the_project_is_found() -> None:
     assert len(PACKAGE) > 20
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_files_are_short(path: Path) -> None:
+def test_files_are_short() -> None:
     """No file is longer than one can hold in mind."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+    lengths = {name_of(path): len(read(path).splitlines()) for path in SOURCES}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE} == {}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_functions_are_short(path: Path) -> None:
+def test_functions_are_short() -> None:
     """No function is longer than a screen."""
-    functions = [node for node in ast.walk(parsed(path)) if isinstance(node, Function)]
-    assert [f"{f.name}: {length(f)}" for f in functions if length(f) > LONGEST_FUNCTION] == []
+    lengths = {
+        f"{name_of(path)}: {node.name}": length(node)
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, Function)
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FUNCTION} == {}
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=name_of)
-def test_nothing_forbidden_is_mentioned(path: Path) -> None:
+def test_nothing_forbidden_is_mentioned() -> None:
     """No path of one machine, and no note that something is still to be done."""
-    text = path.read_text(encoding="utf-8")
-    assert [word for word in FORBIDDEN if word in text] == []
+    found = [(name_of(path), word) for path in TEXTS for word in FORBIDDEN if word in read(path)]
+    assert found == []
 
 
-@pytest.mark.parametrize("path", PACKAGE, ids=name_of)
-def test_public_names_have_docstrings(path: Path) -> None:
+def test_public_names_have_docstrings() -> None:
     """Modules, classes, functions and methods say what they are."""
-    tree = parsed(path)
-    assert ast.get_docstring(tree), "the module has no docstring"
-    assert list(undocumented(tree.body, "")) == []
+    bare = [path for path in SOURCES if read(path) and not ast.get_docstring(parsed(path))]
+    assert [name_of(path) for path in bare] == []
+    missing = {name_of(path): list(undocumented(parsed(path).body, "")) for path in PACKAGE}
+    assert {name: names for name, names in missing.items() if names} == {}
 
 
 def test_passes_are_functions_named_like_their_files() -> None:
