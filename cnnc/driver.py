@@ -183,6 +183,13 @@ def show_assembly(lowered: Lowered, kernel: int, target: Target) -> str:
     return emit_assembly(lowered.program, kernel, target)
 
 
+def llvm_version() -> tuple[int, ...]:
+    """The version of LLVM that generates code."""
+    from llvmlite import binding
+
+    return tuple(binding.llvm_version_info)
+
+
 def measure_peak(target: Target, threads: int) -> float:
     """Multiply-add throughput of this machine in floating point operations a second."""
     from cnnc.backends.native import peak

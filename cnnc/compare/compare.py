@@ -36,10 +36,21 @@ def diff(
     `inputs`, those of the check files are taken, or one batch drawn from a normal distribution
     by `seed`. UserError where the inputs do not fit.
     """
-    checks: Sequence[CheckVectors] = ()
     if isinstance(network, Model):
         checks = network.checks()
-        network = network.compile()
+        return compare(network.compile(), checks, inputs, seed=seed, progress=progress)
+    return compare(network, (), inputs, seed=seed, progress=progress)
+
+
+def compare(
+    network: Compiled,
+    checks: Sequence[CheckVectors],
+    inputs: Given | None,
+    *,
+    seed: int,
+    progress: Progress,
+) -> DiffReport:
+    """See `diff`; the check files are given as they were read."""
     if network.options.backend == REFERENCE:
         raise fail("E0801", "the reference cannot be compared with itself")
     if inputs is None:

@@ -1,0 +1,261 @@
+"""Arrays from files and to files: npy, npz, safetensors, images."""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from cnnc.base.errors import UserError, did_you_mean, fail
+from cnnc.files import replace_file
+from cnnc.frontend.arrays import ArrayInfo, open_arrays
+from cnnc.ir.graph import Graph, Node
+from cnnc.table import shape_text
+
+Array = NDArray[np.generic]
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+COLLECTIONS = (".npz", ".safetensors")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file for the input of this name, or for any input if there is no name."""
+
+    path: Path
+    name: str | None = None
+
+    @staticmethod
+    def parse(text: str) -> "Source":
+        """`path` or `name=path`."""
+        name, equals, path = text.partition("=")
+        if equals and name.isidentifier():
+            return Source(Path(path), name)
+        return Source(Path(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Arrays by input, the labels if they were asked for, and remarks for the user."""
+
+    arrays: Mapping[str, Array]
+    labels: Array | None
+    notes: tuple[str, ...]
+
+
+def read_inputs(graph: Graph, sources: Sequence[Source], labels: str | None = None) -> Inputs:
+    """The arrays of the files by input; UserError where a file is unsound or fits no input.
+
+    A collection (npz, safetensors) is matched by name. A single array (npy, image) goes to the
+    input it is named for, or to the only one. Several for one input are joined along the samples.
+    Images become N = 1, channels × height × width in 0..1, and are never resized. `labels` names
+    an array of a collection that is returned beside the inputs.
+    """
+    nodes = {node.name: node for node in graph.inputs}
+    parts: dict[str, list[Array]] = {}
+    known: list[Array] = []
+    notes: list[str] = []
+    for source in sources:
+        if source.path.suffix.lower() in COLLECTIONS:
+            found, ignored = _read_collection(source, nodes, labels)
+            if labels is not None and labels in found:
+                known.append(found.pop(labels))
+            if ignored:
+                notes.append(f"{source.path.name}: {', '.join(ignored)} ignored, no input")
+            for name, array in found.items():
+                parts.setdefault(name, []).append(array)
+        else:
+            node = _target(graph, source, nodes)
+            parts.setdefault(node.name, []).append(_read_single(source.path, node))
+    if labels is not None and not known:
+        raise fail("E0603", f"no file holds the labels `{labels}`")
+    arrays = {name: _join(name, several) for name, several in parts.items()}
+    return Inputs(arrays, _join(labels or "", known) if known else None, tuple(notes))
+
+
+def _join(name: str, several: Sequence[Array]) -> Array:
+    if len(several) == 1:
+        return several[0]
+    if len({(each.shape[1:], each.dtype) for each in several}) > 1:
+        found = ", ".join(f"{each.dtype} {shape_text(each.shape)}" for each in several)
+        raise fail("E0601", f"the files for `{name}` do not fit each other: {found}")
+    return np.concatenate(several)
+
+
+def read_array(path: Path) -> Array:
+    """The array of an npy file; nothing is unpickled, no more memory taken than the file has."""
+    _check_exists(path)
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, RecursionError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(mapped, np.ndarray) or mapped.dtype.kind not in "biuf":
+        raise fail("E0406", f"`{path}` does not hold one array of plain numbers")
+    return np.array(mapped, mapped.dtype.newbyteorder("="), order="C")
+
+
+def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
+    """All outputs as npz, or the only one as npy; the file appears whole or not at all."""
+    data = io.BytesIO()
+    match path.suffix.lower():
+        case ".npz":
+            _write_npz(data, outputs)
+        case ".npy" if len(outputs) == 1:
+            (only,) = outputs.values()
+            np.save(data, only, allow_pickle=False)
+        case ".npy":
+            names = ", ".join(outputs)
+            raise fail(
+                "E0703",
+                f"an npy file holds one array, and there are {len(outputs)} outputs: {names}",
+                help="write an npz file",
+            )
+        case _:
+            raise fail(
+                "E0703",
+                f"`{path.name}` is no known kind of file",
+                help="outputs are written as .npz or .npy",
+            )
+    replace_file(path, data.getvalue())
+
+
+def _write_npz(data: io.BytesIO, outputs: Mapping[str, Array]) -> None:
+    """What `numpy.savez` writes, for any names, and the same bytes every time."""
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, array in outputs.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                npy.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _target(graph: Graph, source: Source, nodes: Mapping[str, Node]) -> Node:
+    """The input a single array is for."""
+    known = ", ".join(nodes)
+    if source.name is None:
+        if len(nodes) == 1:
+            return graph.inputs[0]
+        raise fail(
+            "E0603",
+            f"{graph.name} has {len(nodes)} inputs, and `{source.path}` does not say which it is",
+            help=f"write NAME={source.path} with one of {known}",
+        )
+    if source.name not in nodes:
+        help = did_you_mean(source.name, nodes) or f"its inputs are {known}"
+        raise fail("E0603", f"{graph.name} has no input `{source.name}`", help=help)
+    return nodes[source.name]
+
+
+def _read_single(path: Path, node: Node) -> Array:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return read_array(path)
+    if suffix in IMAGES:
+        return read_image(path, node)
+    raise fail(
+        "E0703",
+        f"`{path}` is no known kind of file",
+        help="inputs are read from .npy, .npz, .safetensors and images",
+    )
+
+
+def _read_collection(
+    source: Source, nodes: Mapping[str, Node], labels: str | None
+) -> tuple[dict[str, Array], list[str]]:
+    """The arrays that are inputs or labels, and the names of the others, which are not read."""
+    path = source.path
+    _check_exists(path)
+    file = open_arrays(path, None)
+    if source.name is not None:
+        if source.name not in nodes:
+            raise fail("E0603", f"there is no input `{source.name}`")
+        if len(file.infos) == 1:
+            (only,) = file.infos
+            _check_info(path, file.infos[only], nodes[source.name])
+            return {source.name: file.read([only])[only]}, []
+        nodes = {source.name: nodes[source.name]}
+    wanted = [name for name in file.infos if name in nodes]
+    ignored = [name for name in file.infos if name not in nodes and name != labels]
+    if not wanted:
+        raise fail(
+            "E0603",
+            f"`{path}` holds none of the inputs {', '.join(nodes)}",
+            notes=(f"it holds {', '.join(file.infos) or 'nothing'}",),
+            help=f"write NAME={path} if it holds one array under another name",
+        )
+    for name in wanted:
+        _check_info(path, file.infos[name], nodes[name])
+    return file.read([name for name in file.infos if name in wanted or name == labels]), ignored
+
+
+def _check_info(path: Path, info: ArrayInfo, node: Node) -> None:
+    """Before anything is decompressed: the header must fit the input."""
+    if len(info.shape) != node.type.rank or info.shape[1:] != node.type.shape[1:]:
+        rest = shape_text(node.type.shape[1:])
+        why = f"`{node.name}` in `{path}` is {shape_text(info.shape)}, expected N×{rest}"
+        raise fail("E0601", why, node.span)
+
+
+def read_image(path: Path, node: Node) -> Array:
+    """An image as f32[1, channels, height, width], 0 black to 1 white; UserError unless it fits."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if len(node.type.shape) != 4 or node.type.channels not in _MODES:
+        text = shape_text(node.type.shape)
+        raise fail(
+            "E0601",
+            f"input `{node.name}` is {text}, which no image can be",
+            node.span,
+            help="images fit N×C×height×width with 1, 3 or 4 channels; use .npy for others",
+        )
+    _check_exists(path)
+    height, width = node.type.spatial
+    try:
+        with Image.open(path) as opened:
+            # checked before anything is decompressed
+            if sorted(opened.size) != sorted((width, height)):
+                raise _wrong_size(path, opened.size, node)
+            upright = ImageOps.exif_transpose(opened)
+            if upright.size != (width, height):
+                raise _wrong_size(path, upright.size, node)
+            if upright.mode.startswith("I;16"):
+                scaled = np.asarray(upright, np.float32)[..., None] / np.float32(65535)
+                pixels = np.repeat(scaled, node.type.channels, axis=2)
+            elif upright.mode in ("I", "F"):
+                raise fail("E0703", f"`{path}` has pixels of mode {upright.mode}, use .npy instead")
+            else:
+                bytes_ = np.asarray(upright.convert(_MODES[node.type.channels]))
+                pixels = bytes_.reshape(height, width, -1).astype(np.float32) / np.float32(255)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+        raise _damaged(path, error) from None
+    except (SyntaxError, ValueError, EOFError) as error:
+        raise _damaged(path, error) from None
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+
+
+def _wrong_size(path: Path, size: tuple[int, int], node: Node) -> UserError:
+    height, width = node.type.spatial
+    return fail(
+        "E0601",
+        f"`{path}` is {size[0]} wide and {size[1]} high, `{node.name}` is {width} and {height}",
+        node.span,
+        help="resize it first, the way the network was trained with",
+    )
+
+
+def _check_exists(path: Path) -> None:
+    if path.is_file():
+        return
+    folder = path.parent
+    near = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    if path.exists():
+        raise fail("E0702", f"`{path}` is not a file")
+    raise fail("E0701", f"there is no file `{path}`", help=did_you_mean(path.name, near))
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error).split("\n")[0] or type(error).__name__
+    return fail("E0406", f"`{path}` is damaged or not what its name says", notes=(reason,))

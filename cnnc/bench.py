@@ -1,0 +1,270 @@
+"""Times of a compiled network: each layer and the whole, against what the machine can do."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc import driver
+from cnnc.base.report import Json
+from cnnc.base.target import Target
+from cnnc.compiled import Compiled
+from cnnc.lowering.lowered import Layer
+from cnnc.memory import aligned, packed
+from cnnc.table import Column, count_text, format_table, seconds_text, shorten
+
+Array = NDArray[np.generic]
+Call = Callable[[], None]
+Progress = Callable[[int, int], None]
+
+SLICE = 1e-4
+"""Seconds one measurement lasts at least: shorter calls are repeated."""
+MIN_ROUNDS = 5
+BIG = 64 << 20
+"""Bytes of the arrays that main memory is measured with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Median seconds of a call, and the middle half of the measurements over it."""
+
+    seconds: float
+    spread: float
+
+    @staticmethod
+    def of(samples: Sequence[float]) -> "Timing":
+        """The summary of several measurements."""
+        middle = statistics.median(samples)
+        low, _, high = statistics.quantiles(samples, n=4) if len(samples) > 1 else [middle] * 3
+        return Timing(middle, (high - low) / middle if middle else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """One layer on one thread. `bytes` are its operands and result; `bound_seconds` is the least
+    time the machine's peak and its memory allow, `limit` which of the two is scarce."""
+
+    name: str
+    op: str
+    algorithm: str
+    macs: int
+    bytes: int
+    timing: Timing
+    bound_seconds: float
+    limit: str
+
+    @property
+    def flops(self) -> float:
+        """Floating point operations a second."""
+        return 2 * self.macs / self.timing.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Measured limits: multiply-adds in floating point operations a second, and bytes a second."""
+
+    peak: float
+    peak_all_threads: float
+    cache_bandwidth: float
+    memory_bandwidth: float
+
+
+@dataclass(frozen=True, slots=True)
+class BenchReport:
+    """Times of a network; `total` is the whole on all its threads, layers are timed on one."""
+
+    net: str
+    backend: str
+    threads: int
+    batch: int
+    machine: Machine
+    layers: tuple[LayerTime, ...]
+    total: Timing
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run."""
+        return sum(layer.macs for layer in self.layers)
+
+    def format(self) -> str:
+        """The table of layers, the total, and what the machine can do."""
+        peak = self.machine.peak
+        columns = [Column("layer"), Column("operator"), Column("algorithm")]
+        titles = ("time", "± spread", "MACs", "GFLOP/s", "of peak", "of limit")
+        columns += [*(Column(title, True) for title in titles), Column("limit")]
+        rows = []
+        for layer in self.layers:
+            flops = layer.flops
+            speed = [f"{flops / 1e9:.1f}", f"{flops / peak:.0%}"] if layer.macs else ["", ""]
+            rows.append(
+                [
+                    *(layer.name, shorten(layer.op, 40), layer.algorithm),
+                    *(seconds_text(layer.timing.seconds), f"{layer.timing.spread:.0%}"),
+                    *(count_text(layer.macs), *speed),
+                    *(f"{layer.bound_seconds / layer.timing.seconds:.0%}", layer.limit),
+                ]
+            )
+        return f"{format_table(columns, rows)}\n\n{self._summary()}"
+
+    def _summary(self) -> str:
+        flops = 2 * self.macs / self.total.seconds
+        machine = self.machine
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        layers = sum(layer.timing.seconds for layer in self.layers)
+        return "\n".join(
+            [
+                f"{self.net}, batch {self.batch}, {threads}: {seconds_text(self.total.seconds)} "
+                f"± {self.total.spread:.0%}, {flops / 1e9:.1f} GFLOP/s, "
+                f"{flops / machine.peak_all_threads:.0%} of the peak of {threads}",
+                f"layers alone on one thread: {seconds_text(layers)}",
+                f"measured on this machine: {machine.peak / 1e9:.1f} GFLOP/s peak on one thread; "
+                f"{machine.cache_bandwidth / 1e9:.0f} GB/s in cache, "
+                f"{machine.memory_bandwidth / 1e9:.0f} GB/s in memory",
+            ]
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        """The report as plain data; seconds, and operations or bytes a second."""
+        machine = self.machine
+        return {
+            "net": self.net,
+            "backend": self.backend,
+            "threads": self.threads,
+            "batch": self.batch,
+            "macs": self.macs,
+            "seconds": self.total.seconds,
+            "spread": self.total.spread,
+            "peak": machine.peak,
+            "peak_all_threads": machine.peak_all_threads,
+            "cache_bandwidth": machine.cache_bandwidth,
+            "memory_bandwidth": machine.memory_bandwidth,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "op": layer.op,
+                    "algorithm": layer.algorithm,
+                    "macs": layer.macs,
+                    "bytes": layer.bytes,
+                    "seconds": layer.timing.seconds,
+                    "spread": layer.timing.spread,
+                    "flops": layer.flops,
+                    "of_peak": layer.flops / machine.peak,
+                    "bound_seconds": layer.bound_seconds,
+                    "limit": layer.limit,
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+def bench(
+    network: Compiled,
+    seconds: float = 2.0,
+    *,
+    seed: int = 0,
+    progress: Progress = lambda done, total: None,
+) -> BenchReport:
+    """Time every layer and the whole network on random data, interleaved, for about so long."""
+    calls = [_kernel_call(network, layer, seed) for layer in network.lowered.layers]
+    calls.append(_whole_call(network, seed))
+    samples = _measure(calls, seconds, progress)
+    machine = measure_machine(network.target, network.options.threads)
+    layers = tuple(
+        _layer_time(layer, Timing.of(times), machine, network.target)
+        for layer, times in zip(network.lowered.layers, samples[:-1], strict=True)
+    )
+    return BenchReport(
+        *(network.graph.name, network.options.backend, network.options.threads, network.batch),
+        *(machine, layers, Timing.of(samples[-1])),
+    )
+
+
+def measure_machine(target: Target, threads: int) -> Machine:
+    """What this machine can do: its own multiply-add loop, and copies of arrays."""
+    peak = driver.measure_peak(target, 1)
+    all_threads = driver.measure_peak(target, threads) if threads > 1 else peak
+    return Machine(peak, all_threads, _bandwidth(target.l2_bytes // 4), _bandwidth(BIG))
+
+
+def _bandwidth(size: int) -> float:
+    """Bytes read and written a second by copying an array of so many bytes."""
+    source = np.ones(size // 4, np.float32)
+    target = np.zeros_like(source)
+    copy = partial(np.copyto, target, source)
+    repeats = _repeats(copy)
+    best = min(_time(copy, repeats) for _ in range(MIN_ROUNDS))
+    return 2 * source.nbytes / best
+
+
+def _kernel_call(network: Compiled, layer: Layer, seed: int) -> Call:
+    """A call of one layer's kernel on random operands and its own constants."""
+    random = np.random.default_rng(seed)
+    buffers: list[Array] = []
+    *params, out = layer.kernel.params
+    for param, operand in zip(params, layer.operands, strict=False):
+        values = operand.constant
+        if values is None:
+            values = random.standard_normal(param.shape).astype(param.dtype.numpy)
+        buffers.append(packed(param, values))
+    buffers.append(aligned(out.layout.size(out.shape), out.dtype.numpy))
+    buffers[-1][:] = 0
+    position = network.lowered.program.steps[layer.step].kernel
+    return partial(network.executable.run_kernel, position, buffers)
+
+
+def _whole_call(network: Compiled, seed: int) -> Call:
+    random = np.random.default_rng(seed)
+    program = network.lowered.program
+    inputs = [
+        random.standard_normal(port.shape).astype(port.dtype.numpy) for port in program.inputs
+    ]
+    outputs = [np.empty(port.shape, port.dtype.numpy) for port in program.outputs]
+    return partial(network.executable.run, inputs, outputs)
+
+
+def _measure(calls: Sequence[Call], seconds: float, progress: Progress) -> list[list[float]]:
+    """Seconds of each call, measured in turn so that slow moments meet all alike."""
+    repeats = [_repeats(call) for call in calls]
+    samples: list[list[float]] = [[] for _ in calls]
+    start = time.perf_counter()
+    for round_ in range(10_000):
+        for call, count, found in zip(calls, repeats, samples, strict=True):
+            found.append(_time(call, count))
+        spent = time.perf_counter() - start
+        progress(min(round(100 * spent / seconds), 100), 100)
+        if spent >= seconds and round_ + 1 >= MIN_ROUNDS:
+            break
+    return samples
+
+
+def _repeats(call: Call) -> int:
+    """How often to call so that a measurement is long enough; warms up on the way."""
+    call()
+    count = 1
+    while (spent := _time(call, count) * count) < SLICE:
+        count = max(count * 2, round(count * SLICE / max(spent, SLICE / 64)))
+    return count
+
+
+def _time(call: Call, count: int) -> float:
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def _layer_time(layer: Layer, timing: Timing, machine: Machine, target: Target) -> LayerTime:
+    origin = layer.kernel.origin
+    moved = sum(param.size * param.dtype.bytes for param in layer.kernel.params)
+    fits = moved <= target.l2_bytes
+    computing = 2 * origin.macs / machine.peak
+    moving = moved / (machine.cache_bandwidth if fits else machine.memory_bandwidth)
+    limit = "compute" if computing >= moving else "cache" if fits else "memory"
+    return LayerTime(
+        *(layer.node.name, layer.node.op.label, origin.algorithm, origin.macs, moved, timing),
+        *(max(computing, moving), limit),
+    )

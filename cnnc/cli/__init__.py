@@ -1,0 +1,89 @@
+"""The command line: verbs, exit codes, and how errors are shown.
+
+Exit codes: 0 all well, 1 the user's error, 2 a bug in cnnc.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from cnnc.base.errors import InternalError, UserError, fail
+from cnnc.base.report import report, to_json
+from cnnc.cli.bench import bench
+from cnnc.cli.check import check
+from cnnc.cli.console import print_json, remark, wants_colour
+from cnnc.cli.diff import diff
+from cnnc.cli.env import env
+from cnnc.cli.ops import ops
+from cnnc.cli.run import run
+from cnnc.cli.show import show
+from cnnc.files import write_dump
+from cnnc.options import read_knobs
+from cnnc.version import __version__
+
+OK, USER_ERROR, BUG, INTERRUPTED = 0, 1, 2, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="cnnc")
+def cli() -> None:
+    """Compile convolutional networks written in .cnn files.
+
+    Exit codes: 0 all well, 1 an error of the user, 2 a bug in cnnc.
+    """
+
+
+for verb in (check, run, diff, bench, show, ops, env):
+    cli.add_command(verb)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process."""
+    sys.exit(run_command(sys.argv[1:] if args is None else args))
+
+
+def run_command(args: Sequence[str]) -> int:
+    """Run one command and give its exit code; whatever goes wrong is explained."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        code = cli.main(list(args), prog_name="cnnc", standalone_mode=False)
+        return code if isinstance(code, int) else OK
+    except UserError as error:
+        return _show_user_error(error, as_json="--json" in args)
+    except click.ClickException as error:
+        error.show()
+        return USER_ERROR
+    except (click.Abort, KeyboardInterrupt):
+        remark("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read the output has enough; nothing is left to say
+        sys.stdout = None
+        return OK
+    except MemoryError:
+        message = "there is not enough memory"
+        return _show_user_error(fail("E0504", message), as_json="--json" in args)
+    except InternalError as error:
+        return _show_bug(error)
+    except Exception as error:  # every other exception is a bug by definition
+        text = "".join(traceback.format_exception(error))
+        dump = write_dump(read_knobs().dump, "failed.traceback", text)
+        return _show_bug(InternalError(f"{type(error).__name__}: {error}", dump=dump))
+
+
+def _show_user_error(error: UserError, *, as_json: bool) -> int:
+    if as_json:
+        print_json({"ok": False, "diagnostics": [to_json(each) for each in error.diagnostics]})
+    else:
+        remark(report(error.diagnostics, colour=wants_colour(sys.stderr)))
+    return USER_ERROR
+
+
+def _show_bug(error: InternalError) -> int:
+    remark(f"bug: {error}")
+    remark("nothing is wrong with your input; please report this with the file named above")
+    return BUG

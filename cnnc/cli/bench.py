@@ -1,0 +1,41 @@
+"""`cnnc bench`: time per layer, against what the machine can do."""
+
+from pathlib import Path
+
+import click
+
+from cnnc.base.errors import fail
+from cnnc.bench import bench as measure
+from cnnc.cli.console import print_json, progress, say
+from cnnc.cli.options import Net, compile_options, json_option, net_options
+from cnnc.options import Options
+
+
+@click.command(short_help="Time per layer against the machine's limits.")
+@net_options
+@click.option("--seconds", default=2.0, show_default=True, help="About how long to measure.")
+@click.option("--seed", default=0, show_default=True, help="Of the random inputs.")
+@compile_options
+@json_option
+def bench(
+    file: Path,
+    net: str | None,
+    settings: tuple[str, ...],
+    batch: int | None,
+    seconds: float,
+    seed: int,
+    target: str,
+    backend: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Time each layer and the whole: GFLOP/s, and how near to this machine's measured limits."""
+    if not 0 < seconds < 1e6:
+        raise fail("E0803", f"--seconds is {seconds}, it must be positive")
+    model, compiled = Net(file, net, settings, batch).compile(Options(target, backend, threads))
+    with progress(f"timing {model.name}") as advance:
+        report = measure(compiled, seconds, seed=seed, progress=advance)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        say(report.format())

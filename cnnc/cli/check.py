@@ -1,0 +1,83 @@
+"""`cnnc check`: shapes, parameters, MACs and memory, without running anything."""
+
+from pathlib import Path
+
+import click
+
+from cnnc import driver
+from cnnc.api import Model
+from cnnc.base.report import Json, to_json
+from cnnc.cli.console import print_json, say, working
+from cnnc.cli.options import Net, json_option, net_options
+from cnnc.loop.kernel import Program
+from cnnc.table import bytes_text, count_text, shape_text
+
+
+@click.command(short_help="Shapes, parameters, MACs and memory per layer.")
+@net_options
+@click.option("--target", default="native", show_default=True, help="Processor family to plan for.")
+@click.option("--no-weights", is_flag=True, help="Shapes only: open no weights or check file.")
+@json_option
+def check(
+    file: Path,
+    net: str | None,
+    settings: tuple[str, ...],
+    batch: int | None,
+    target: str,
+    no_weights: bool,
+    as_json: bool,
+) -> None:
+    """Check a network: shapes, parameters, MACs and memory of each layer."""
+    model = Net(file, net, settings, batch).load(weights=not no_weights)
+    program = None
+    if not no_weights:
+        model.checks()
+        machine = driver.find_target(target)
+        with working(f"planning {model.name}"):
+            graph = driver.optimise(model.graph, driver.pipeline(machine))
+            program = driver.lower_graph(graph, machine).program
+    if as_json:
+        print_json(_as_json(model, program))
+    else:
+        say(_as_text(model, program))
+
+
+def _as_text(model: Model, program: Program | None) -> str:
+    lines = [model.layers.format(), ""]
+    for kind, ends in (("input", model.inputs), ("output", model.outputs)):
+        lines += [f"{kind:6} {name}: {shape_text(shape)}" for name, shape in ends.items()]
+    largest = max((layer.bytes for layer in model.layers), default=0)
+    lines.append(
+        f"{count_text(model.parameters)} parameters, {count_text(model.macs)} MACs, "
+        f"largest result {bytes_text(largest)}"
+    )
+    if program:
+        lines.append(
+            f"compiled: {len(program.steps)} steps of {len(program.kernels)} distinct kernels, "
+            f"weights {bytes_text(program.weights_bytes)}, arena {bytes_text(program.arena_bytes)}"
+        )
+    return "\n".join(lines)
+
+
+def _as_json(model: Model, program: Program | None) -> Json:
+    compiled: Json = None
+    if program:
+        compiled = {
+            "steps": len(program.steps),
+            "kernels": len(program.kernels),
+            "weights_bytes": program.weights_bytes,
+            "arena_bytes": program.arena_bytes,
+        }
+    return {
+        "ok": True,
+        "net": model.name,
+        "batch": model.batch,
+        "params": dict(model.params),
+        "inputs": {name: list(shape) for name, shape in model.inputs.items()},
+        "outputs": {name: list(shape) for name, shape in model.outputs.items()},
+        "parameters": model.parameters,
+        "macs": model.macs,
+        "layers": [layer.to_json() for layer in model.layers],
+        "compiled": compiled,
+        "diagnostics": [to_json(each) for each in model.warnings],
+    }

@@ -1,0 +1,85 @@
+"""What the verbs share on a terminal: colour, JSON, progress."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import click
+
+from cnnc.base.report import Json
+
+PATIENCE = 1.0
+"""Seconds before a bar appears."""
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and how much there is."""
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Whether to colour what goes there: terminals only, and not against NO_COLOR."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def say(text: str = "") -> None:
+    """A line for the user, on standard output."""
+    click.echo(text)
+
+
+def remark(text: str) -> None:
+    """A line beside the result, on standard error."""
+    click.echo(text, err=True)
+
+
+def print_json(value: Json) -> None:
+    """A value as JSON on standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Progress]:
+    """A bar on standard error, where that is a terminal and the work takes longer than a second."""
+    if not sys.stderr.isatty():
+        yield _silent
+        return
+    # imported here: most runs are over before a bar would be shown
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    start = time.monotonic()
+    with Bar(console=Console(stderr=True), transient=True, disable=False) as bar:
+        task = bar.add_task(title, total=None, visible=False)
+
+        def advance(done: int, total: int) -> None:
+            shown = time.monotonic() - start > PATIENCE
+            bar.update(task, completed=done, total=total, visible=shown)
+
+        yield advance
+
+
+@contextmanager
+def working(title: str) -> Iterator[None]:
+    """A spinner on standard error, under the same conditions, for work of unknown length."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    status = Console(stderr=True).status(title)
+    timer = threading.Timer(PATIENCE, status.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()
+
+
+def _silent(done: int, total: int) -> None:
+    pass

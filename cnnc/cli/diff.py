@@ -1,0 +1,54 @@
+"""`cnnc diff`: generated code against the reference, layer by layer."""
+
+from pathlib import Path
+
+import click
+
+from cnnc.arrays import Source, read_inputs
+from cnnc.cli.console import print_json, progress, remark, say
+from cnnc.cli.options import Net, compile_options, json_option, net_options
+from cnnc.compare.compare import compare
+from cnnc.options import Options
+
+
+@click.command(short_help="Generated code against the reference, layer by layer.")
+@net_options
+@click.option(
+    "-i", "--input", "inputs", multiple=True, metavar="[NAME=]PATH", help="Inputs to compare on."
+)
+@click.option("--seed", default=0, show_default=True, help="Of random inputs, and of rounding.")
+@compile_options
+@json_option
+@click.pass_context
+def diff(
+    context: click.Context,
+    file: Path,
+    net: str | None,
+    settings: tuple[str, ...],
+    batch: int | None,
+    inputs: tuple[str, ...],
+    seed: int,
+    target: str,
+    backend: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Compare a compiled network with its reference, layer by layer.
+
+    Without inputs it takes those of the file's `check` clause, or random ones. Exit code 2 means
+    that cnnc computes something wrong, 1 that a check file is not matched.
+    """
+    model, compiled = Net(file, net, settings, batch).compile(Options(target, backend, threads))
+    given = None
+    if inputs:
+        read = read_inputs(model.graph, [Source.parse(text) for text in inputs])
+        for note in read.notes:
+            remark(f"note: {note}")
+        given = read.arrays
+    with progress(f"comparing {model.name}") as advance:
+        report = compare(compiled, model.checks(), given, seed=seed, progress=advance)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        say(report.format())
+    context.exit(2 if report.is_bug else 0 if report.ok else 1)

@@ -1,0 +1,85 @@
+"""`cnnc env`: versions, this machine as cnnc sees it, and the CNNC_* knobs."""
+
+import os
+import platform
+from importlib.metadata import version
+
+import click
+
+from cnnc import driver
+from cnnc.base.report import Json
+from cnnc.base.target import Target
+from cnnc.cli.console import print_json, say, working
+from cnnc.cli.options import json_option
+from cnnc.options import KNOBS, read_knobs
+from cnnc.table import bytes_text
+from cnnc.version import __version__
+
+LIBRARIES = ("numpy", "llvmlite", "lark", "safetensors", "pillow", "click", "rich")
+
+
+@click.command(short_help="Versions, machine, targets, environment variables.")
+@click.option("--target", default="native", show_default=True, help="Describe this one.")
+@click.option("--peak", is_flag=True, help="Measure the multiply-add peak, on 1 and all cores.")
+@json_option
+def env(target: str, peak: bool, as_json: bool) -> None:
+    """Show versions, the machine as cnnc sees it, targets, and environment variables."""
+    read_knobs()
+    machine = driver.find_target(target)
+    facts = _facts(machine)
+    peaks = _peaks(machine) if peak else {}
+    if as_json:
+        print_json(_as_json(facts, peaks))
+        return
+    say("\n".join(f"{name:18} {value}" for name, value in facts.items()))
+    for name, flops in peaks.items():
+        say(f"{name:18} {flops / 1e9:.1f} GFLOP/s")
+    say()
+    for knob in KNOBS:
+        value = os.environ.get(knob.name, "")
+        say(f"{knob.name:12} {value or '(not set)':12} {knob.accepts:7} {knob.doc}")
+
+
+def _facts(machine: Target) -> dict[str, str]:
+    facts = {
+        "cnnc": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        "llvm": ".".join(map(str, driver.llvm_version())),
+        "system": platform.platform(),
+        "targets": ", ".join(driver.target_names()),
+        "backends": ", ".join(driver.BACKENDS),
+        "triple": machine.triple,
+        "cpu": machine.cpu,
+        "vectors": f"{machine.vector_registers} of {machine.vector_bits} bits"
+        + (", fused multiply-add" if machine.has_fma else ""),
+        "caches": f"L1 {bytes_text(machine.l1_bytes)}, L2 {bytes_text(machine.l2_bytes)}, "
+        f"L3 {bytes_text(machine.l3_bytes)}",
+        "cores": str(machine.cores),
+        "runs here": "yes" if driver.can_run(machine) else "no",
+        "features": " ".join(f[1:] for f in machine.features.split(",") if f.startswith("+")),
+    }
+    return facts
+
+
+def _peaks(machine: Target) -> dict[str, float]:
+    with working("measuring the peak"):
+        peaks = {"peak, 1 thread": driver.measure_peak(machine, 1)}
+        if machine.cores > 1:
+            name = f"peak, {machine.cores} threads"
+            peaks[name] = driver.measure_peak(machine, machine.cores)
+    return peaks
+
+
+def _as_json(facts: dict[str, str], peaks: dict[str, float]) -> Json:
+    knobs: list[Json] = [
+        {
+            "name": knob.name,
+            "value": os.environ.get(knob.name, ""),
+            "accepts": knob.accepts,
+            "default": knob.default,
+            "doc": knob.doc,
+        }
+        for knob in KNOBS
+    ]
+    return {**facts, "peaks": {**peaks}, "knobs": knobs}

@@ -1,0 +1,133 @@
+"""`cnnc show`: what the compiler makes of a network, stage by stage."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from cnnc import driver
+from cnnc.api import Model
+from cnnc.base.errors import did_you_mean, fail
+from cnnc.base.target import Target
+from cnnc.cli.console import say
+from cnnc.cli.options import Net, net_options
+from cnnc.cli.show_ast import format_ast
+from cnnc.frontend.files import read_source
+from cnnc.frontend.parse import parse
+from cnnc.ir.graph import Graph
+from cnnc.ir.text import format_graph
+from cnnc.loop.kernel import Place, Program, Region
+from cnnc.loop.text import print_kernel
+from cnnc.lowering.lowered import Layer, Lowered
+
+STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm")
+
+
+@click.command(short_help="The network at any stage of the compiler.")
+@net_options
+@click.option(
+    "--stage", type=click.Choice(STAGES), default="graph", show_default=True, help="What to show."
+)
+@click.option("--after", metavar="PASS", help="The graph after this pass; `source` is before all.")
+@click.option("--layer", metavar="NAME", help="Only this layer's loops or code.")
+@click.option("--target", default="native", show_default=True, help="Processor family.")
+def show(
+    file: Path,
+    net: str | None,
+    settings: tuple[str, ...],
+    batch: int | None,
+    stage: str,
+    after: str | None,
+    layer: str | None,
+    target: str,
+) -> None:
+    """Show the AST, the graph after any pass, the loops, or the generated code."""
+    if after and stage != "graph":
+        raise fail("E0803", "--after goes with --stage graph")
+    if layer and stage in ("ast", "graph", "program"):
+        raise fail("E0803", f"--layer does not go with --stage {stage}")
+    if stage == "ast":
+        say(format_ast(parse(read_source(file))))
+        return
+    model = Net(file, net, settings, batch).load()
+    machine = driver.find_target(target)
+    if stage == "graph":
+        say(format_graph(_graph_after(model, machine, after), places=True).rstrip("\n"))
+        return
+    graph = driver.optimise(model.graph, driver.pipeline(machine))
+    lowered = driver.lower_graph(graph, machine)
+    for text in _texts(stage, lowered, machine, layer):
+        say(text.rstrip("\n"))
+
+
+def _graph_after(model: Model, machine: Target, after: str | None) -> Graph:
+    graphs: dict[str, Graph] = {}
+    passes = driver.pipeline(machine)
+    known = [driver.SOURCE, *(each.name for each in passes)]
+    wanted = after or known[-1]
+    if wanted not in known:
+        help = did_you_mean(wanted, known) or f"the passes are {', '.join(known)}"
+        raise fail("E0803", f"there is no pass `{wanted}`", help=help)
+    driver.optimise(model.graph, passes, graphs.__setitem__)
+    return graphs[wanted]
+
+
+def _texts(stage: str, lowered: Lowered, machine: Target, name: str | None) -> Iterator[str]:
+    program = lowered.program
+    if stage == "program":
+        yield format_program(program)
+        return
+    layers = lowered.layers if name is None else (_find_layer(lowered, name),)
+    if stage == "loops":
+        yield from (print_kernel(layer.kernel) for layer in layers)
+        return
+    kernels = dict.fromkeys(program.steps[layer.step].kernel for layer in layers)
+    for number in kernels:
+        match stage:
+            case "flat":
+                yield print_kernel(program.kernels[number])
+            case "llvm":
+                yield driver.show_llvm(lowered, number, machine)
+            case "asm":
+                yield driver.show_assembly(lowered, number, machine)
+
+
+def _find_layer(lowered: Lowered, name: str) -> Layer:
+    for layer in lowered.layers:
+        if layer.node.name == name:
+            return layer
+    known = [layer.node.name for layer in lowered.layers]
+    raise fail(
+        "E0201",
+        f"no compiled layer is called `{name}`",
+        notes=(f"the layers are {', '.join(known)}",),
+        help=did_you_mean(name, known) or "fused operators go by the name of the first one",
+    )
+
+
+def format_program(program: Program) -> str:
+    """Ports, sizes and steps of a program, one line each."""
+    lines = [f"program {program.name}"]
+    for word, ports in (("input", program.inputs), ("output", program.outputs)):
+        for port in ports:
+            lines.append(f"  {word} {port.name}: {port.dtype}[{', '.join(map(str, port.shape))}]")
+    lines.append(f"  weights {program.weights_bytes} bytes, arena {program.arena_bytes} bytes")
+    for step in program.steps:
+        if step.barrier:
+            lines.append("  barrier")
+        kernel = program.kernels[step.kernel]
+        arguments = ", ".join(
+            f"{param.name} = {_format_place(place, program)}"
+            for param, place in zip(kernel.params, step.places, strict=True)
+        )
+        lines.append(f"  {kernel.name}({arguments})  # {step.layer}")
+    return "\n".join(lines)
+
+
+def _format_place(place: Place, program: Program) -> str:
+    match place.region:
+        case Region.INPUT:
+            return program.inputs[place.index].name
+        case Region.OUTPUT:
+            return program.outputs[place.index].name
+    return f"{place.region.value}+{place.offset}"
