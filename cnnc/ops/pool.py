@@ -27,6 +27,7 @@ from cnnc.ops.pool_weights import (
     Step,
     Weights,
     WeightsKind,
+    check_table_size,
     explicit_weights,
     weight_tables,
 )
@@ -102,6 +103,7 @@ class Pool(Operator):
         self._check_attributes()
         if not isinstance(self.kind, Weighted):
             return ()
+        check_table_size(window)
         if self.weights:
             weights = explicit_weights(self.weights, window.kernel)
         else:
@@ -232,11 +234,15 @@ def _weighted_samples() -> Sequence[Sample]:
 
 def _check_windows_see_input(window: Window, spatial: Shape) -> None:
     for axis, extent in enumerate(spatial):
-        first, last = window.taps_inside(axis, extent)
-        blind = np.flatnonzero(first == last)
-        if blind.size:
-            before, after = window.pads[axis]
-            start = int(blind[0]) * window.stride[axis] - before
+        (before, after), stride = window.pads[axis], window.stride[axis]
+        # Windows that start inside the input see it, however many there are.
+        early, late = -(-before // stride), -(-(before + extent) // stride)
+        first, last = window.taps_inside(axis, extent, until=early)
+        blind = [int(position) for position in np.flatnonzero(first == last)]
+        if late < window.out[axis]:
+            blind.append(late)
+        if blind:
+            start = blind[0] * stride - before
             raise OpError(
                 "a window holds nothing but padding",
                 at="pad",

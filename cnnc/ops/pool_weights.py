@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import inf
+from math import inf, prod
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from cnnc.ops.spec import Real
 from cnnc.ops.window import Window
 
 Weights = tuple["float | Weights", ...]
+LARGEST_TABLE = 2**24
+"""Elements of a table at most; it is held in float64 while it is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,17 @@ def explicit_weights(weights: Weights, kernel: Shape) -> Real:
         note=f"they are {list(array.shape)}, the window is {list(kernel)}",
         help="give one list for all axes, as long as the window, or nested lists for the window",
     )
+
+
+def check_table_size(window: Window) -> None:
+    """OpError where the tables of weighted pooling would be unreasonably large."""
+    size = prod(max(k, out) for k, out in zip(window.kernel, window.out, strict=True))
+    if size > LARGEST_TABLE:
+        raise OpError(
+            "the window is too large to be weighted",
+            at="size",
+            note=f"a table of its weights has {size} elements, the limit is {LARGEST_TABLE}",
+        )
 
 
 def weight_tables(weights: Real, window: Window, spatial: Shape, count_pad: bool) -> list[Real]:

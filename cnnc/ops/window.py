@@ -62,13 +62,14 @@ class Window:
         return (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
     def taps_inside(
-        self, axis: int, extent: int, *, padded: bool = False
+        self, axis: int, extent: int, *, padded: bool = False, until: int | None = None
     ) -> tuple[Positions, Positions]:
         """For each position along the axis, the taps first ≤ k < last that lie inside the input.
 
-        With `padded` the padding counts as input.
+        With `padded` the padding counts as input; `until` leaves out later positions.
         """
-        start = np.arange(self.out[axis], dtype=np.int64) * self.stride[axis]
+        count = self.out[axis] if until is None else min(until, self.out[axis])
+        start = np.arange(count, dtype=np.int64) * self.stride[axis]
         low, high = self._limits(axis, extent, padded)
         d = self.dilation[axis]
         first = np.maximum(0, (low - start + d - 1) // d)

@@ -182,6 +182,14 @@ def test_attributes_that_do_not_fit_their_input(at: str, op: Pool) -> None:
     assert caught.value.at == at
 
 
+def test_hostile_sizes_take_no_memory() -> None:
+    wide = TensorType.plain((1, 1, 2**31 - 1, 2**31 - 1))
+    assert pool(Symbol("max"), 2).infer(wide).shape == (1, 1, 2**30 - 1, 2**30 - 1)
+    with pytest.raises(OpError, match="too large to be weighted") as caught:
+        pool(WEIGHTED, 10**6, pad=10**6 - 1, falloff=LINEAR).parameters(IMAGE)
+    assert caught.value.at == "size"
+
+
 def test_pooling_needs_floating_point() -> None:
     with pytest.raises(OpError, match="floating point"):
         pool(Symbol("max"), 2).infer(TensorType.plain((1, 1, 4), DType.I32))
