@@ -1,0 +1,129 @@
+"""The runtime generated code needs: a barrier and a pool of threads, as LLVM IR."""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from time import perf_counter
+
+from jinja2 import Environment, StrictUndefined
+from llvmlite import binding as llvm
+
+from cnnc.backends.native.host import host_target
+from cnnc.backends.native.targets import target_machine
+from cnnc.base.errors import fail
+from cnnc.base.resources import read_resource
+from cnnc.base.target import Target
+
+BARRIER = "cnnc_barrier"
+LINE = 128
+"""Bytes between words of different threads: two cache lines, as processors fetch them in pairs."""
+
+SPIN_SECONDS = 100e-6
+"""How long a thread looks before it sleeps: some twice what waking one up on another core takes."""
+
+_FUTEX = {"x86_64": 202, "aarch64": 98}
+_PARTS = ("event", "barrier", "pool", "run", "worker")
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeView:
+    """What the runtime's templates may see: bytes of a line, number of the system call."""
+
+    line: int
+    futex: int
+
+
+def runtime_module_text(target: Target) -> str:
+    """LLVM IR of the barrier and the pool, needing only `syscall` or `usleep`.
+
+    Generated code calls `void cnnc_barrier(ptr barrier, i64 threads)`. A barrier's memory is zeroed
+    at first; then threads sleep at once, unless the third word says how many turns to spin before.
+    """
+    architecture, system = _platform(target.triple)
+    sleep = "sleep_futex" if system == "linux" else "sleep_poll"
+    view = RuntimeView(LINE, _FUTEX[architecture])
+    names = ("memory", f"arch_{architecture}", sleep, *_PARTS)
+    return "\n".join(render(name, view) for name in names)
+
+
+def render(name: str, k: object) -> str:
+    """A template of this backend filled in with its view."""
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return environment.from_string(read_resource("templates", f"native/{name}.ll.j2")).render(k=k)
+
+
+def _platform(triple: str) -> tuple[str, str]:
+    architecture, _, rest = triple.partition("-")
+    architecture = {"arm64": "aarch64"}.get(architecture, architecture)
+    if architecture not in _FUTEX or "windows" in rest:
+        raise fail("E0801", f"the native backend has no threads for `{triple}`")
+    return architecture, "linux" if "linux" in rest else "other"
+
+
+class Runtime:
+    """The runtime's machine code; calling it releases the interpreter lock."""
+
+    def __init__(self, text: str) -> None:
+        pointer, word, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+        engine = jit_compile(text, host_target())
+
+        def address(name: str) -> int:
+            return int(engine.get_function_address(name))
+
+        self.pool_bytes: int = ctypes.CFUNCTYPE(word)(address("cnnc_pool_bytes"))()
+        self.prepare = ctypes.CFUNCTYPE(None, pointer, word, number)(address("cnnc_pool_prepare"))
+        self.stop = ctypes.CFUNCTYPE(None, pointer)(address("cnnc_pool_stop"))
+        self.worker = ctypes.CFUNCTYPE(None, pointer, word)(address("cnnc_worker"))
+        self.run = ctypes.CFUNCTYPE(None, *[pointer] * 6)(address("cnnc_run"))
+        self.spins = _turns(ctypes.CFUNCTYPE(None, word)(address("cnnc_spin")))
+        self.barrier_address = address(BARRIER)
+        # The code stays for as long as the process: a thread may be in it at the very end.
+        engine.detach()
+
+
+def _turns(spin: Callable[[int], None]) -> int:
+    """How many turns of spinning take SPIN_SECONDS: one is 4 to 60 ns, depending on the model."""
+    probe, best = 1000, SPIN_SECONDS
+    for _ in range(5):
+        start = perf_counter()
+        spin(probe)
+        best = min(best, perf_counter() - start)
+    return round(probe * SPIN_SECONDS / best)
+
+
+def jit_compile(text: str, target: Target) -> llvm.ExecutionEngine:
+    """An engine of LLVM IR that is written by hand: inlined where it says so, else as it is."""
+    machine = target_machine(target, jit=True)
+    module = llvm.parse_assembly(text, llvm.create_context())
+    module.triple, module.data_layout = target.triple, str(machine.target_data)
+    module.verify()
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(0))
+    builder.getModulePassManager().run(module, builder)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine
+
+
+def runtime() -> Runtime:
+    """This process's runtime, compiled at the first call.
+
+    From then on every engine in the process finds `cnnc_barrier` by its name: MCJIT looks for what
+    a module only declares among the symbols LLVM was told of, and reaches it from any distance
+    through a stub. Nothing needs to be linked or added.
+    """
+    with _LOCK:
+        return _runtime()
+
+
+@cache
+def _runtime() -> Runtime:
+    compiled = Runtime(runtime_module_text(host_target()))
+    llvm.add_symbol(BARRIER, compiled.barrier_address)
+    return compiled
+
+
+_LOCK = Lock()
