@@ -18,6 +18,9 @@ _SHOWN = {
 _VALUE_ENDS = frozenset(
     {"NAME", "NUMBER", "STRING", "IN", "TRUE", "FALSE", "RPAR", "RSQB", "RBRACE"}
 )
+_INFIX = frozenset(
+    {"PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR", "MODULO", "CIRCUMFLEX", "COMPARE", "AND", "OR"}
+)
 _WORDS = frozenset(
     {"CNN", "PARAM", "BLOCK", "NET", "INPUT", "OUTPUT", "WEIGHTS", "CHECK", "ASSERT", "REPEAT"}
     | {"IF", "ELSE", "IN", "TRUE", "FALSE", "AND", "OR", "NOT"}
@@ -226,6 +229,19 @@ def _fat_arrow(source: SourceFile, it: Surprise) -> Diagnostic | None:
     )
 
 
+def _operator_behind_stage(source: SourceFile, it: Surprise) -> Diagnostic | None:
+    """`x -> relu * 2`."""
+    if it.token is None or it.token.type not in _INFIX or "_ARROW" not in it.possible:
+        return None
+    return Diagnostic(
+        "E0104",
+        f"`{it.token}` cannot follow a stage",
+        span_of(source, it.token),
+        "expected `->`, or the end of the pipeline",
+        help=f"put the pipeline in parentheses: `(x -> stage) {it.token} …`",
+    )
+
+
 def _empty_body(source: SourceFile, it: Surprise) -> Diagnostic | None:
     """`block b() { a = in -> relu }`: nothing after the statements."""
     if it.token is None or it.token.type != "RBRACE" or "ASSERT" not in it.possible:
@@ -251,6 +267,7 @@ _HINTS: tuple[_Hint, ...] = (
     _slash_comment,
     _bare_fraction,
     _fat_arrow,
+    _operator_behind_stage,
     _empty_body,
     _word_as_name,
 )
