@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 
-from cnnc.loop.expr import Binary, Const, Expr, binary, children, with_children
+from cnnc.loop.expr import Binary, Const, Expr, binary, children
 from cnnc.loop.interval import Range, bounds
+from cnnc.loop.rewrite import with_children
 
 
 @dataclass(frozen=True, slots=True)

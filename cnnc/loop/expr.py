@@ -3,7 +3,8 @@
 A value has one or more lanes; where scalars meet vectors, the scalar stands in every lane.
 """
 
-from collections.abc import Callable
+import builtins
+import operator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -46,7 +47,7 @@ class Expr:
     @property
     def dtype(self) -> DType | None:
         """Element type of the value, None for an index."""
-        raise NotImplementedError
+        return None
 
     @property
     def lanes(self) -> int:
@@ -114,27 +115,12 @@ class Const(Expr):
         """See Expr."""
         return self.type
 
-    @property
-    def lanes(self) -> int:
-        """See Expr."""
-        return 1
-
 
 @dataclass(frozen=True, slots=True)
 class Var(Expr):
     """A loop variable."""
 
     name: str
-
-    @property
-    def dtype(self) -> DType | None:
-        """See Expr."""
-        return None
-
-    @property
-    def lanes(self) -> int:
-        """See Expr."""
-        return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +149,6 @@ class Ramp(Expr):
     base: Expr
     width: int
     stride: int = 1
-
-    @property
-    def dtype(self) -> DType | None:
-        """See Expr."""
-        return None
 
     @property
     def lanes(self) -> int:
@@ -303,37 +284,6 @@ def children(expr: Expr) -> tuple[Expr, ...]:
     return ()
 
 
-def transform(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
-    """Rebuild bottom-up; `change` returns a replacement, or None to keep the rebuilt node."""
-    rebuilt = with_children(expr, tuple(transform(part, change) for part in children(expr)))
-    replacement = change(rebuilt)
-    return rebuilt if replacement is None else replacement
-
-
-def with_children(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
-    """The same expression over other parts, simplified again."""
-    if all(new is old for new, old in zip(parts, children(expr), strict=True)):
-        return expr
-    match expr:
-        case Binary(op, _, _):
-            return binary(op, *parts)
-        case Compare(op, _, _):
-            return compare(op, *parts)
-        case Load(buffer, _):
-            return Load(buffer, parts)
-        case Fma():
-            return Fma(*parts)
-        case Select():
-            return select(*parts)
-        case Call(function, _):
-            return Call(function, parts)
-        case Ramp(_, width, stride):
-            return Ramp(parts[0], width, stride)
-        case Cast(_, dtype):
-            return Cast(parts[0], dtype)
-    raise TypeError(f"{type(expr).__name__} has no parts")
-
-
 def as_index(value: Index) -> Expr:
     """An integer as an expression."""
     if isinstance(value, Expr):
@@ -387,8 +337,7 @@ def call(function: str, *args: Expr) -> Expr:
 def compare(op: str, left: Expr, right: Expr) -> Expr:
     """A comparison, decided where both sides are known indices."""
     if isinstance(left, Const) and isinstance(right, Const) and left.dtype is None:
-        a, b = left.value, right.value
-        return Const(int({"lt": a < b, "le": a <= b, "eq": a == b, "ne": a != b}[op]), DType.BOOL)
+        return Const(int(getattr(operator, op)(left.value, right.value)), DType.BOOL)
     return Compare(op, left, right)
 
 
@@ -402,34 +351,49 @@ def binary(op: str, left: Expr, right: Expr) -> Expr:
 def _index_binary(op: str, left: Expr, right: Expr) -> Expr:
     match op, left, right:
         case _, Const(a), Const(b):
-            return Const(_FOLD[op](int(a), int(b)))
-        case "add", Const(0), other:
-            return other
-        case "add" | "sub", other, Const(0):
-            return other
-        case "mul", Const(0), _:
-            return left
-        case "mul", _, Const(0):
-            return right
-        case ("mul", Const(1), other) | ("mul" | "floordiv", other, Const(1)):
-            return other
-        case "mod", _, Const(1):
-            return Const(0)
-        case "add", Const(), other:
-            return _index_binary("add", other, left)
-        case "add" | "sub", Binary("add", inner, Const(a)), Const(b):
-            return _index_binary("add", inner, Const(a + b if op == "add" else a - b))
-        case "sub", other, Const(b):
-            return _index_binary("add", other, Const(-b))
+            return Const(_fold(op, int(a), int(b)))
+        case "add" | "sub", _, _:
+            return _sum(op, left, right)
+        case "mul", _, _:
+            return _product(left, right)
+        case "floordiv" | "mod", _, Const(1):
+            return left if op == "floordiv" else Const(0)
     return Binary(op, left, right)
 
 
-_FOLD: dict[str, Callable[[int, int], int]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "floordiv": lambda a, b: a // b,
-    "mod": lambda a, b: a % b,
-    "min": min,
-    "max": max,
-}
+def _fold(op: str, a: int, b: int) -> int:
+    result: int = getattr(builtins if op in ("min", "max") else operator, op)(a, b)
+    return result
+
+
+def _sum(op: str, left: Expr, right: Expr) -> Expr:
+    """Sums grow to the left, their one constant stands last."""
+    match op, left, right:
+        case _, _, Const(0):
+            return left
+        case "add", Const(), _:
+            return _sum("add", right, left)
+        case "sub", _, Const(b):
+            return _sum("add", left, Const(-b))
+        case "add", Binary("add", inner, Const(a)), Const(b):
+            return _sum("add", inner, Const(a + b))
+        case _, Binary("add", inner, Const() as constant), _:
+            return _sum("add", _sum(op, inner, right), constant)
+        case _, _, Binary("add" | "sub" as then, first, second):
+            opposite = {"add": "sub", "sub": "add"}
+            return _sum(then if op == "add" else opposite[then], _sum(op, left, first), second)
+    return Binary(op, left, right)
+
+
+def _product(left: Expr, right: Expr) -> Expr:
+    """Constants stand last."""
+    match left, right:
+        case Const(), _:
+            return _product(right, left)
+        case _, Const(0):
+            return right
+        case _, Const(1):
+            return left
+        case Binary("mul", inner, Const(a)), Const(b):
+            return _product(inner, Const(a * b))
+    return Binary("mul", left, right)

@@ -21,12 +21,11 @@ from cnnc.loop.expr import (
     Fma,
     Local,
     call,
-    children,
     compare,
     select,
-    transform,
 )
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Let, Stmt, Store, expressions, walk
+from cnnc.loop.rewrite import parts, transform
 from cnnc.lowering import polynomials as table
 
 F32, F64 = DType.F32, DType.F64
@@ -44,7 +43,7 @@ def expand_elementary(kernel: Kernel) -> Kernel:
 
     For flat kernels whose vectors are expanded. InternalError for elements that are not f32.
     """
-    if not any(_is_elementary(part) for root in expressions(kernel.body) for part in _parts(root)):
+    if not any(_is_elementary(part) for root in expressions(kernel.body) for part in parts(root)):
         return kernel
     return kernel.with_body(_expand(kernel.body, _Names(_names(kernel))))
 
@@ -265,10 +264,6 @@ def _is_zero(x: Expr) -> Expr:
 
 def _is_elementary(expr: Expr) -> bool:
     return isinstance(expr, Call) and expr.function in ELEMENTARY
-
-
-def _parts(expr: Expr) -> list[Expr]:
-    return [expr, *(inner for part in children(expr) for inner in _parts(part))]
 
 
 def _names(kernel: Kernel) -> set[str]:

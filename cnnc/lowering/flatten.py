@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from cnnc.base.layout import Layout
 from cnnc.loop.affine import simplify
-from cnnc.loop.expr import Buffer, Const, Expr, Load, transform
+from cnnc.loop.expr import Buffer, Const, Expr, Load
 from cnnc.loop.interval import Range
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Let, Stmt, Store
+from cnnc.loop.rewrite import transform
 
 
 def flatten(kernel: Kernel) -> Kernel:

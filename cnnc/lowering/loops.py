@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from cnnc.base.layout import Layout
-from cnnc.loop.expr import Buffer, Expr, Load, Space, Var, transform
+from cnnc.loop.expr import Buffer, Expr, Load, Space, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store, map_expressions, walk
+from cnnc.loop.rewrite import transform
 
 
 class ScheduleError(Exception):

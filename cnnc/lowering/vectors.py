@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from cnnc.loop.affine import affine
-from cnnc.loop.expr import Cast, Const, Expr, Load, Local, Ramp, Var, transform
+from cnnc.loop.expr import Cast, Const, Expr, Load, Local, Ramp, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store
+from cnnc.loop.rewrite import transform
 from cnnc.lowering.loops import ScheduleError, substitute
 
 

@@ -27,8 +27,6 @@ from cnnc.loop.expr import (
     Fma,
     Var,
     call,
-    children,
-    transform,
 )
 from cnnc.loop.kernel import (
     For,
@@ -39,6 +37,7 @@ from cnnc.loop.kernel import (
     expressions,
     map_expressions,
 )
+from cnnc.loop.rewrite import parts, transform
 from cnnc.lowering import polynomials
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
@@ -192,11 +191,12 @@ def test_only_primitives_remain(function: str) -> None:
     more = [2.5] if function == "pow" else []
     kernel = elementary_kernel(function, 4, 4, *more)
 
-    def functions(expr: Expr) -> set[str]:
-        own = {expr.function} if isinstance(expr, Call) else set()
-        return own.union(*map(functions, children(expr)))
-
-    used = set().union(*map(functions, expressions(kernel.body)))
+    used = {
+        part.function
+        for root in expressions(kernel.body)
+        for part in parts(root)
+        if isinstance(part, Call)
+    }
     assert used
     assert used <= PRIMITIVES
 

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from cnnc.backends.base import Array
-from cnnc.backends.interp.memory import locate
+from cnnc.backends.interp.memory import Place, locate, locate_vector
 from cnnc.backends.interp.values import (
     BINARY,
     COMPARISONS,
@@ -157,8 +157,11 @@ class _Translator:
         return run
 
     def _let(self, name: str, value: Evaluate) -> Execute:
+        """A vector is copied: it may be a view of memory that changes later."""
+
         def run(state: State) -> None:
-            state.values[name] = value(state)
+            found = value(state)
+            state.values[name] = found.copy() if isinstance(found, np.ndarray) else found
 
         return run
 
@@ -175,12 +178,15 @@ class _Translator:
         where = self._where(buffer, index)
         return lambda state: state.memory[buffer.name][where(state)]
 
-    def _where(self, buffer: Buffer, index: tuple[Expr, ...]) -> Callable[[State], Index]:
+    def _where(self, buffer: Buffer, index: tuple[Expr, ...]) -> Callable[[State], Place]:
         """The place of an element in memory; InternalError if that is outside."""
-        parts = [cast(Callable[[State], Index], self.expr(part)) for part in index]
-        find = locate(buffer)
+        firsts, find = index, locate(buffer)
+        match index:
+            case (Ramp(base, lanes, 1),) if buffer.layout.is_plain:
+                firsts, find = (base,), locate_vector(buffer, lanes)
+        parts = [cast(Callable[[State], Index], self.expr(first)) for first in firsts]
 
-        def where(state: State) -> Index:
+        def where(state: State) -> Place:
             values = [part(state) for part in parts]
             place = find(values)
             if place is None:

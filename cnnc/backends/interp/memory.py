@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 from cnnc.backends.interp.values import Index
 from cnnc.loop.expr import Buffer
 
-Locate = Callable[[Sequence[Index]], Index | None]
-"""From an index for each axis to a place in memory; None if it is outside."""
+Place: TypeAlias = Index | slice
+"""Where in memory an element or a vector lies."""
+Locate = Callable[[Sequence[Index]], Place | None]
+"""From an index for each axis to a place; None if it is outside."""
 
 
 def locate(buffer: Buffer) -> Locate:
@@ -18,7 +21,7 @@ def locate(buffer: Buffer) -> Locate:
     layout, rank = buffer.layout, len(buffer.shape)
     axes = [(axis_table(buffer, axis), layout.halo_of(axis)[0]) for axis in range(rank)]
 
-    def find(index: Sequence[Index]) -> Index | None:
+    def find(index: Sequence[Index]) -> Place | None:
         place: Index = 0
         for part, (table, halo) in zip(index, axes, strict=True):
             step = part + halo
@@ -26,6 +29,16 @@ def locate(buffer: Buffer) -> Locate:
                 return None
             place = place + table[step]
         return place
+
+    return find
+
+
+def locate_vector(buffer: Buffer, lanes: int) -> Locate:
+    """The place of neighbours in a buffer of one axis, from the index of the first."""
+
+    def find(index: Sequence[Index]) -> Place | None:
+        start = int(index[0])
+        return slice(start, start + lanes) if 0 <= start <= buffer.size - lanes else None
 
     return find
 

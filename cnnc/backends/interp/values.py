@@ -37,7 +37,7 @@ COMPARISONS: Mapping[str, Callable[..., Value]] = {
 
 def fused(a: np.floating, b: np.floating, c: np.floating) -> Value:
     """a * b + c. The product of float32 is exact in float64; the sum is rounded there first."""
-    total: Value = (np.float64(a) * np.float64(b) + np.float64(c)).astype(c.dtype)
+    total: Value = (a.astype(np.float64) * b + c).astype(c.dtype)
     return total
 
 

@@ -1,0 +1,57 @@
+"""Walking over expressions, and building them anew."""
+
+from collections.abc import Callable, Iterator
+
+from cnnc.loop.expr import (
+    Binary,
+    Call,
+    Cast,
+    Compare,
+    Expr,
+    Fma,
+    Load,
+    Ramp,
+    Select,
+    binary,
+    children,
+    compare,
+    select,
+)
+
+
+def parts(expr: Expr) -> Iterator[Expr]:
+    """The expression and everything inside it."""
+    yield expr
+    for part in children(expr):
+        yield from parts(part)
+
+
+def transform(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """Rebuild bottom-up; `change` returns a replacement, or None to keep the rebuilt node."""
+    rebuilt = with_children(expr, tuple(transform(part, change) for part in children(expr)))
+    replacement = change(rebuilt)
+    return rebuilt if replacement is None else replacement
+
+
+def with_children(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
+    """The same expression over other parts, simplified again."""
+    if all(new is old for new, old in zip(parts, children(expr), strict=True)):
+        return expr
+    match expr:
+        case Binary(op, _, _):
+            return binary(op, *parts)
+        case Compare(op, _, _):
+            return compare(op, *parts)
+        case Load(buffer, _):
+            return Load(buffer, parts)
+        case Fma():
+            return Fma(*parts)
+        case Select():
+            return select(*parts)
+        case Call(function, _):
+            return Call(function, parts)
+        case Ramp(_, width, stride):
+            return Ramp(parts[0], width, stride)
+        case Cast(_, dtype):
+            return Cast(parts[0], dtype)
+    raise TypeError(f"{type(expr).__name__} has no parts")
