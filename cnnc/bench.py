@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from cnnc.lowering.lowered import Layer
 from cnnc.memory import aligned, packed
 from cnnc.table import Column, count_text, format_table, seconds_text, shorten
 
+if TYPE_CHECKING:
+    from cnnc.backends.native.peak import Peak
+
 Array = NDArray[np.generic]
 Call = Callable[[], None]
 Progress = Callable[[int, int], None]
@@ -24,8 +28,6 @@ Progress = Callable[[int, int], None]
 SLICE = 1e-4
 """Seconds one measurement lasts at least: shorter calls are repeated."""
 MIN_ROUNDS = 5
-BIG = 64 << 20
-"""Bytes of the arrays that main memory is measured with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +60,26 @@ class LayerTime:
     limit: str
 
     @property
-    def flops(self) -> float:
-        """Floating point operations a second."""
-        return 2 * self.macs / self.timing.seconds
+    def gflops(self) -> float:
+        """Billions of floating point operations a second."""
+        return 2e-9 * self.macs / self.timing.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Measured limits: multiply-adds in floating point operations a second, and bytes a second."""
+    """Measured limits: of one thread, which times the layers, and of all threads together."""
 
-    peak: float
-    peak_all_threads: float
-    cache_bandwidth: float
-    memory_bandwidth: float
+    one: "Peak"
+    all: "Peak"
+
+    def level(self, size: int) -> tuple[str, float]:
+        """The nearest level that holds so many bytes, and bytes a second read from there.
+
+        Levels are measured with data that fills half of them.
+        """
+        levels = self.one.bandwidths
+        chosen = next((level for level in levels[:-1] if size <= 2 * level.bytes), levels[-1])
+        return chosen.level, chosen.gb_per_s * 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,38 +101,36 @@ class BenchReport:
 
     def format(self) -> str:
         """The table of layers, the total, and what the machine can do."""
-        peak = self.machine.peak
+        peak = self.machine.one.gflops
         columns = [Column("layer"), Column("operator"), Column("algorithm")]
         titles = ("time", "± spread", "MACs", "GFLOP/s", "of peak", "of limit")
         columns += [*(Column(title, True) for title in titles), Column("limit")]
         rows = []
         for layer in self.layers:
-            flops = layer.flops
-            speed = [f"{flops / 1e9:.1f}", f"{flops / peak:.0%}"] if layer.macs else ["", ""]
+            speed = [f"{layer.gflops:.1f}", f"{layer.gflops / peak:.0%}"]
             rows.append(
                 [
                     *(layer.name, shorten(layer.op, 40), layer.algorithm),
                     *(seconds_text(layer.timing.seconds), f"{layer.timing.spread:.0%}"),
-                    *(count_text(layer.macs), *speed),
+                    *(count_text(layer.macs), *(speed if layer.macs else ["", ""])),
                     *(f"{layer.bound_seconds / layer.timing.seconds:.0%}", layer.limit),
                 ]
             )
         return f"{format_table(columns, rows)}\n\n{self._summary()}"
 
     def _summary(self) -> str:
-        flops = 2 * self.macs / self.total.seconds
-        machine = self.machine
+        gflops = 2e-9 * self.macs / self.total.seconds
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         layers = sum(layer.timing.seconds for layer in self.layers)
+        one = self.machine.one
+        levels = ", ".join(f"{each.level} {each.gb_per_s:.0f} GB/s" for each in one.bandwidths)
         return "\n".join(
             [
                 f"{self.net}, batch {self.batch}, {threads}: {seconds_text(self.total.seconds)} "
-                f"± {self.total.spread:.0%}, {flops / 1e9:.1f} GFLOP/s, "
-                f"{flops / machine.peak_all_threads:.0%} of the peak of {threads}",
+                f"± {self.total.spread:.0%}, {gflops:.1f} GFLOP/s, "
+                f"{gflops / self.machine.all.gflops:.0%} of the peak of {threads}",
                 f"layers alone on one thread: {seconds_text(layers)}",
-                f"measured on this machine: {machine.peak / 1e9:.1f} GFLOP/s peak on one thread; "
-                f"{machine.cache_bandwidth / 1e9:.0f} GB/s in cache, "
-                f"{machine.memory_bandwidth / 1e9:.0f} GB/s in memory",
+                f"measured, one thread: peak {one.gflops:.1f} GFLOP/s; reads {levels}",
             ]
         )
 
@@ -138,10 +145,9 @@ class BenchReport:
             "macs": self.macs,
             "seconds": self.total.seconds,
             "spread": self.total.spread,
-            "peak": machine.peak,
-            "peak_all_threads": machine.peak_all_threads,
-            "cache_bandwidth": machine.cache_bandwidth,
-            "memory_bandwidth": machine.memory_bandwidth,
+            "peak_gflops": machine.one.gflops,
+            "peak_gflops_all_threads": machine.all.gflops,
+            "gb_per_s": {each.level: each.gb_per_s for each in machine.one.bandwidths},
             "layers": [
                 {
                     "name": layer.name,
@@ -151,8 +157,8 @@ class BenchReport:
                     "bytes": layer.bytes,
                     "seconds": layer.timing.seconds,
                     "spread": layer.timing.spread,
-                    "flops": layer.flops,
-                    "of_peak": layer.flops / machine.peak,
+                    "gflops": layer.gflops,
+                    "of_peak": layer.gflops / machine.one.gflops,
                     "bound_seconds": layer.bound_seconds,
                     "limit": layer.limit,
                 }
@@ -174,7 +180,7 @@ def bench(
     samples = _measure(calls, seconds, progress)
     machine = measure_machine(network.target, network.options.threads)
     layers = tuple(
-        _layer_time(layer, Timing.of(times), machine, network.target)
+        _layer_time(layer, Timing.of(times), machine)
         for layer, times in zip(network.lowered.layers, samples[:-1], strict=True)
     )
     return BenchReport(
@@ -184,20 +190,9 @@ def bench(
 
 
 def measure_machine(target: Target, threads: int) -> Machine:
-    """What this machine can do: its own multiply-add loop, and copies of arrays."""
-    peak = driver.measure_peak(target, 1)
-    all_threads = driver.measure_peak(target, threads) if threads > 1 else peak
-    return Machine(peak, all_threads, _bandwidth(target.l2_bytes // 4), _bandwidth(BIG))
-
-
-def _bandwidth(size: int) -> float:
-    """Bytes read and written a second by copying an array of so many bytes."""
-    source = np.ones(size // 4, np.float32)
-    target = np.zeros_like(source)
-    copy = partial(np.copyto, target, source)
-    repeats = _repeats(copy)
-    best = min(_time(copy, repeats) for _ in range(MIN_ROUNDS))
-    return 2 * source.nbytes / best
+    """What this machine can do, on one thread and on so many."""
+    one = driver.measure_peak(target, 1)
+    return Machine(one, driver.measure_peak(target, threads) if threads > 1 else one)
 
 
 def _kernel_call(network: Compiled, layer: Layer, seed: int) -> Call:
@@ -213,7 +208,7 @@ def _kernel_call(network: Compiled, layer: Layer, seed: int) -> Call:
     buffers.append(aligned(out.layout.size(out.shape), out.dtype.numpy))
     buffers[-1][:] = 0
     position = network.lowered.program.steps[layer.step].kernel
-    return partial(network.executable.run_kernel, position, buffers)
+    return network.executable.bind_kernel(position, buffers)
 
 
 def _whole_call(network: Compiled, seed: int) -> Call:
@@ -257,13 +252,13 @@ def _time(call: Call, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def _layer_time(layer: Layer, timing: Timing, machine: Machine, target: Target) -> LayerTime:
+def _layer_time(layer: Layer, timing: Timing, machine: Machine) -> LayerTime:
     origin = layer.kernel.origin
     moved = sum(param.size * param.dtype.bytes for param in layer.kernel.params)
-    fits = moved <= target.l2_bytes
-    computing = 2 * origin.macs / machine.peak
-    moving = moved / (machine.cache_bandwidth if fits else machine.memory_bandwidth)
-    limit = "compute" if computing >= moving else "cache" if fits else "memory"
+    level, bandwidth = machine.level(moved)
+    computing = 2 * origin.macs / (machine.one.gflops * 1e9)
+    moving = moved / bandwidth
+    limit = "compute" if computing >= moving else level
     return LayerTime(
         *(layer.node.name, layer.node.op.label, origin.algorithm, origin.macs, moved, timing),
         *(max(computing, moving), limit),

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cnnc.backends.base import Backend, Executable
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
@@ -23,6 +24,9 @@ from cnnc.passes.fold_constants import fold_constants
 from cnnc.passes.fuse import fuse
 from cnnc.passes.share_common import share_common
 from cnnc.passes.simplify import simplify
+
+if TYPE_CHECKING:
+    from cnnc.backends.native.peak import Peak
 
 Rewrite = Callable[[Graph], Graph]
 Observe = Callable[[str, Graph], None]
@@ -190,8 +194,8 @@ def llvm_version() -> tuple[int, ...]:
     return tuple(binding.llvm_version_info)
 
 
-def measure_peak(target: Target, threads: int) -> float:
-    """Multiply-add throughput of this machine in floating point operations a second."""
+def measure_peak(target: Target, threads: int) -> "Peak":
+    """What this machine can do at best, measured: multiply-adds, and bytes from each cache."""
     from cnnc.backends.native import peak
 
     return peak.measure_peak(target, threads)

@@ -1,6 +1,6 @@
 """What the driver asks of a backend."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +30,10 @@ class Executable(Protocol):
 
         Those the kernel names as outputs are written.
         """
+        ...
+
+    def bind_kernel(self, kernel: int, buffers: Sequence[Array]) -> Callable[[], None]:
+        """What `run_kernel` would do with these buffers, to be done many times over."""
         ...
 
 

@@ -27,13 +27,12 @@ def env(target: str, peak: bool, as_json: bool) -> None:
     read_knobs()
     machine = driver.find_target(target)
     facts = _facts(machine)
-    peaks = _peaks(machine) if peak else {}
+    if peak:
+        facts |= _peaks(machine)
     if as_json:
-        print_json(_as_json(facts, peaks))
+        print_json(_as_json(facts))
         return
     say("\n".join(f"{name:18} {value}" for name, value in facts.items()))
-    for name, flops in peaks.items():
-        say(f"{name:18} {flops / 1e9:.1f} GFLOP/s")
     say()
     for knob in KNOBS:
         value = os.environ.get(knob.name, "")
@@ -62,16 +61,20 @@ def _facts(machine: Target) -> dict[str, str]:
     return facts
 
 
-def _peaks(machine: Target) -> dict[str, float]:
+def _peaks(machine: Target) -> dict[str, str]:
+    peaks: dict[str, str] = {}
     with working("measuring the peak"):
-        peaks = {"peak, 1 thread": driver.measure_peak(machine, 1)}
-        if machine.cores > 1:
-            name = f"peak, {machine.cores} threads"
-            peaks[name] = driver.measure_peak(machine, machine.cores)
+        for threads in sorted({1, machine.cores}):
+            found = driver.measure_peak(machine, threads)
+            noun = "thread" if threads == 1 else "threads"
+            peaks[f"peak, {threads} {noun}"] = f"{found.gflops:.1f} GFLOP/s"
+            peaks[f"reads, {threads} {noun}"] = ", ".join(
+                f"{each.level} {each.gb_per_s:.0f} GB/s" for each in found.bandwidths
+            )
     return peaks
 
 
-def _as_json(facts: dict[str, str], peaks: dict[str, float]) -> Json:
+def _as_json(facts: dict[str, str]) -> Json:
     knobs: list[Json] = [
         {
             "name": knob.name,
@@ -82,4 +85,4 @@ def _as_json(facts: dict[str, str], peaks: dict[str, float]) -> Json:
         }
         for knob in KNOBS
     ]
-    return {**facts, "peaks": {**peaks}, "knobs": knobs}
+    return {**facts, "knobs": knobs}

@@ -1,6 +1,7 @@
 """Programs run in Python: slow, and the plainest example of a backend."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -45,6 +46,10 @@ class InterpExecutable:
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """See Executable."""
         run_kernel(self.program.kernels[kernel], buffers)
+
+    def bind_kernel(self, kernel: int, buffers: Sequence[Array]) -> Callable[[], None]:
+        """See Executable."""
+        return partial(self.run_kernel, kernel, buffers)
 
 
 def view(region: Sequence[Array], place: Place, param: Buffer) -> Array:

@@ -2,7 +2,7 @@
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -60,7 +60,18 @@ class NativeExecutable:
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """See Executable: on the calling thread alone."""
-        self._kernels[kernel](*(buffer.ctypes.data for buffer in buffers), 0, 1)
+        self.bind_kernel(kernel, buffers)()
+
+    def bind_kernel(self, kernel: int, buffers: Sequence[Array]) -> Callable[[], None]:
+        """See Executable: on the calling thread alone."""
+        function, kept = self._kernels[kernel], tuple(buffers)
+        addresses = [ctypes.c_void_p(buffer.ctypes.data) for buffer in kept]
+        only, all_ = ctypes.c_int64(0), ctypes.c_int64(1)
+
+        def call(_alive: tuple[Array, ...] = kept) -> None:
+            function(*addresses, only, all_)
+
+        return call
 
     def _take_context(self) -> "_Context":
         with self._lock:
