@@ -1,7 +1,7 @@
 """Fusion by composition: pointwise operators join the operator whose value they read."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.rewrite import substitute
@@ -18,14 +18,6 @@ LONGEST_TAIL = 16
 """Steps of a tail at most: every element of a register tile repeats their code."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A root and the nodes of its tail, operands first; only the last one is read outside."""
-
-    root: Node
-    tail: tuple[Node, ...]
-
-
 def fuse(graph: Graph) -> Graph:
     """relu(add(conv(x, w), y))  →  fused[conv; add; relu](x, w, y)
 
@@ -34,14 +26,15 @@ def fuse(graph: Graph) -> Graph:
     has the root's name and span.
     """
     position = {node: place for place, node in enumerate(graph.nodes)}
-    replacements = {}
-    for group in _groups(graph, position):
-        replacements[group.tail[-1]] = _fused(group)
-    return substitute(graph, replacements)
+    groups = _groups(graph, position)
+    return substitute(graph, {group[-1]: _fused(*group) for group in groups})
 
 
-def _groups(graph: Graph, position: Mapping[Node, int]) -> Iterator[Group]:
-    """Operators that are not pointwise choose first, last to first; then pointwise chains."""
+def _groups(graph: Graph, position: Mapping[Node, int]) -> Iterator[list[Node]]:
+    """A root and the nodes of its tail, operands first; only the last one is read outside.
+
+    Operators that are not pointwise choose first, last to first; then pointwise chains.
+    """
     candidates = [node for node in graph.nodes if _may_be_root(node)]
     heavy = [node for node in reversed(candidates) if not isinstance(node.op, Pointwise)]
     light = [node for node in candidates if isinstance(node.op, Pointwise)]
@@ -49,14 +42,14 @@ def _groups(graph: Graph, position: Mapping[Node, int]) -> Iterator[Group]:
     for root in (*heavy, *light):
         if root in taken:
             continue
-        tail: list[Node] = []
-        while region := _region(graph, (tail or [root])[-1], position, taken):
-            if len(tail) + len(region) > LONGEST_TAIL:
+        group = [root]
+        while region := _region(graph, group[-1], position, taken):
+            if len(group) + len(region) > 1 + LONGEST_TAIL:
                 break
-            tail += region
-        if tail:
-            taken.update((root, *tail))
-            yield Group(root, tuple(tail))
+            group += region
+        if len(group) > 1:
+            taken.update(group)
+            yield group
 
 
 def _may_be_root(node: Node) -> bool:
@@ -93,13 +86,12 @@ def _region(
     return []
 
 
-def _fused(group: Group) -> Node:
+def _fused(root: Node, *tail: Node) -> Node:
     """One node for the group; an extra operand that two steps read is listed once."""
-    root = group.root
     places: dict[Node, Earlier | Extra] = {root: Earlier(0)}
     extras: list[Node] = []
     steps = []
-    for number, node in enumerate(group.tail, start=1):
+    for number, node in enumerate(tail, start=1):
         for operand in node.inputs:
             if operand not in places:
                 places[operand] = Extra(len(extras))
@@ -109,6 +101,4 @@ def _fused(group: Group) -> Node:
         places[node] = Earlier(number)
     assert isinstance(root.op, Operator)
     op = Fused(root.op, len(root.inputs), tuple(steps))
-    return replace(
-        group.tail[-1], op=op, inputs=(*root.inputs, *extras), name=root.name, span=root.span
-    )
+    return replace(root, op=op, inputs=(*root.inputs, *extras))

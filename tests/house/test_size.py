@@ -6,8 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("cnnc", "grammar", "templates", "tests", "examples", "docs", "benchmarks", "scripts")
-TEXT = {".py", ".md", ".toml", ".lark", ".j2", ".cnn", ".txt", ".yaml", ".yml", ".json", ".cfg"}
+ROOMS = (
+    "cnnc",
+    "grammar",
+    "templates",
+    "tests",
+    "examples",
+    "docs",
+    "benchmarks",
+    "scripts",
+    ".ci",
+)
+TEXT = {"", ".py", ".md", ".toml", ".lark", ".j2", ".cnn", ".txt", ".yaml", ".yml", ".json", ".cfg"}
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50

@@ -151,7 +151,10 @@ class Builder:
         )
 
     def _pool(self, x: Node) -> Operator:
-        kind = Symbol(self.choice(("max", "avg", "l2")))
+        kind = Symbol(self.choice(("max", "avg", "l2", "weighted")))
+        if kind.name == "weighted":
+            falloff = Symbol("gaussian", (1.5,))
+            return operator("pool", kind=kind, size=self.integer(2, 3), falloff=falloff)
         if self.integer(0, 3) == 0:
             return operator("pool", kind=kind, size=Symbol("global"))
         return operator("pool", kind=kind, size=self.integer(1, 3), stride=self.integer(1, 2))
