@@ -5,8 +5,8 @@ stand beside the package. Nobody else knows these paths.
 """
 
 from collections.abc import Iterator
-from importlib.resources.abc import Traversable
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal
 

@@ -12,7 +12,10 @@ from cnnc.ir.graph import Node
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Names in sight, where instances hang, and the tensor that `in` is (None: nothing)."""
+    """Names in sight, where instances hang, and the tensor that `in` is (None: nothing).
+
+    `in` is what flows into the braces around the text; `if` and `repeat` begin at their keyword.
+    """
 
     scope: Scope
     path: Path

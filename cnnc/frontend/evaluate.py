@@ -78,7 +78,7 @@ class Evaluator:
         value, place = self.flow(it.start, context), it.start.span
         for stage in it.stages:
             here = self._flowing(value, place, context)
-            value = self._stage(stage, context.feeding(here), piped=True)
+            value = self._stage(stage, context, here)
             place = stage.span
         return value
 
@@ -106,25 +106,32 @@ class Evaluator:
 
     # ── stages ──────────────────────────────────────────────────────────────────────────────────
 
-    def _stage(self, it: ast.Expression, context: Context, *, piped: bool = False) -> Value:
+    def _stage(
+        self, it: ast.Expression, context: Context, fed: Node | Unknown | None = None
+    ) -> Value:
+        """A stage behind `->`, which feeds it, or at the start of a pipeline, fed by `in`.
+
+        Its arguments stand outside of its braces: `in` is not yet what is fed to it there.
+        """
+        entering = context if fed is None else context.feeding(fed)
         match it:
             case ast.Labelled():
-                return self._labelled(it, context, piped)
+                return self._labelled(it, context, fed)
             case ast.Reference():
-                return self._apply(it.name, [], it, context, piped)
+                return self._apply(it.name, [], it, entering, fed is not None)
             case ast.Call():
                 given = self._given(it.arguments, context)
-                return self._apply(it.name, given, it, context, piped)
+                return self._apply(it.name, given, it, entering, fed is not None)
             case ast.Repeat():
-                return self._repeat(it, context)
+                return self._repeat(it, entering)
             case ast.Condition():
-                return self._condition(it, context, flows=True)
+                return self._condition(it, entering, flows=True)
         raise InternalError(f"{type(it).__name__} is no stage", stage="build")
 
-    def _labelled(self, it: ast.Labelled, context: Context, piped: bool) -> Value:
+    def _labelled(self, it: ast.Labelled, context: Context, fed: Node | Unknown | None) -> Value:
         path = join(context.path.owner, it.label.text)
         claim_path(self.state, path, it.label)
-        return self._stage(it.stage, context.at(context.path.named(path)), piped=piped)
+        return self._stage(it.stage, context.at(context.path.named(path)), fed)
 
     def _given(self, arguments: Sequence[ast.Argument], context: Context) -> list[Given]:
         context = context.unnamed()
@@ -141,7 +148,7 @@ class Evaluator:
         if is_function and context.scope.find(it.name.text) is None:
             return expression.function(self, it, given)
         if flows or holds_tensor or it.branches:
-            return self._apply(it.name, given, it, context, piped=False)
+            return self._apply(it.name, given, it, context, False)
         if any(holds_unknown(each.value) for each in given):
             return UNKNOWN
         return Word(it.name.text, it.span, tuple(given))
@@ -152,7 +159,7 @@ class Evaluator:
         given: Sequence[Given],
         it: ast.Reference | ast.Call,
         context: Context,
-        piped: bool,
+        is_fed: bool,
     ) -> Value:
         """A block or operator by name, or by a name bound to one (`act = relu`)."""
         branches = it.branches if isinstance(it, ast.Call) else ()
@@ -166,7 +173,7 @@ class Evaluator:
         operator = find(word)
         if operator is None:
             return self._no_such_stage(name, word, bound, context)
-        operands = self._operands(given, branches, it, context, piped)
+        operands = self._operands(given, branches, it, context, is_fed)
         application = Application(
             operator, name.span, it.span, operands, tuple(given), context.scope, context.path
         )
@@ -178,7 +185,7 @@ class Evaluator:
         branches: Sequence[ast.Expression],
         it: ast.Reference | ast.Call,
         context: Context,
-        piped: bool,
+        is_fed: bool,
     ) -> tuple[Operand, ...]:
         """Branches, or what flows in; a call with tensors among its arguments may do without."""
         if branches:
@@ -186,7 +193,7 @@ class Evaluator:
             inner = context.unnamed()
             return tuple(Operand(self.flow(each, inner), each.span) for each in branches)
         has_tensor = any(isinstance(each.value, Node) for each in given)
-        if has_tensor and not piped:
+        if has_tensor and not is_fed:
             return ()
         if context.here is not None:
             return (Operand(context.here, it.span),)

@@ -98,6 +98,22 @@ def test_blocks_take_numbers_choices_stages_and_tensors() -> None:
     assert found["z.mul"] == "mul <- x, z.s"
 
 
+def test_in_belongs_to_the_braces() -> None:
+    """Not to the stage whose argument it stands in; `if` and `repeat` begin at their keyword."""
+    loaded = net(
+        "  output y = x -> b\n"
+        "  output z = x -> conv(5, 1) -> if (in.channels == 5) { conv(2 * in.channels, 1) }\n"
+        "  output w = x -> conv(2, 1) -> repeat(in.channels) { relu }",
+        before="block b {\n  conv(6, 1) -> conv(in.channels, 1) -> mul { in | conv(in.channels, 1) } }",
+    )
+    found = operators(loaded)
+    assert found["y.conv_1"].startswith("conv(channels=3, kernel=1) <- y.conv,")
+    assert found["y.conv_2"].startswith("conv(channels=3, kernel=1) <- y.conv_1,")
+    assert found["z.conv_1"].startswith("conv(channels=10,")
+    assert "w.1" in found
+    assert "w.2" not in found
+
+
 def test_repeat_counts_and_walks_lists() -> None:
     """The index is `i`, or a name of your own; a list gives its items in turn."""
     loaded = net(
