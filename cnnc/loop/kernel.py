@@ -57,7 +57,15 @@ class Store:
     value: Expr
 
 
-Stmt = For | Alloc | Let | Store
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """A hint that an element will soon be read. The index may lie outside the buffer."""
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+
+
+Stmt = For | Alloc | Let | Store | Prefetch
 Body = tuple[Stmt, ...]
 
 
@@ -188,6 +196,8 @@ def _map_statement(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
             return Let(name, change(value))
         case Store(buffer, index, value):
             return Store(buffer, tuple(change(part) for part in index), change(value))
+        case Prefetch(buffer, index):
+            return Prefetch(buffer, tuple(change(part) for part in index))
     return stmt
 
 
@@ -200,3 +210,5 @@ def expressions(body: Body) -> Iterator[Expr]:
             case Store(_, index, value):
                 yield from index
                 yield value
+            case Prefetch(_, index):
+                yield from index

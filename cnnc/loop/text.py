@@ -1,6 +1,9 @@
-"""Kernels as readable pseudo-code; `cnnc.loop.parse` reads it back."""
+"""Kernels and programs as readable text; `cnnc.loop.parse` reads kernels back."""
+
+import json
 
 from cnnc.base.dtype import DType
+from cnnc.base.layout import Shape
 from cnnc.loop.expr import (
     Binary,
     Buffer,
@@ -15,8 +18,21 @@ from cnnc.loop.expr import (
     Ramp,
     Select,
     Var,
+    children,
 )
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Store
+from cnnc.loop.kernel import (
+    Alloc,
+    Body,
+    For,
+    Kernel,
+    Kind,
+    Let,
+    Place,
+    Program,
+    Region,
+    Stmt,
+    Store,
+)
 
 SYMBOLS = {
     "or": ("or", 1),
@@ -45,21 +61,54 @@ def print_kernel(kernel: Kernel) -> str:
         ("algorithm", origin.algorithm),
     ):
         if text:
-            lines.append(f'  {name} "{text}"')
+            lines.append(f"  {name} {json.dumps(text, ensure_ascii=False)}")
     if origin.macs:
         lines.append(f"  macs {origin.macs}")
     for param in kernel.params:
         role = "out" if param.name in kernel.outputs else "in"
         lines.append(f"  {role} {print_buffer(param)}")
-    _print_body(kernel.body, 1, lines)
-    return "\n".join([*lines, "}"]) + "\n"
+    return "\n".join([*lines, *_body(kernel.body, "  "), "}"]) + "\n"
+
+
+def print_program(program: Program) -> str:
+    """Inputs, outputs and memory, the steps in order, then every kernel."""
+    lines = [f"program {program.name} {{"]
+    for role, ports in (("input", program.inputs), ("output", program.outputs)):
+        lines += [f"  {role} {port.name}: {port.dtype}{_shape(port.shape)}" for port in ports]
+    lines.append(f"  arena {program.arena_bytes} bytes")
+    lines.append(f"  weights {program.weights_bytes} bytes")
+    lines += [f"    at {blob.offset}: {blob.name}, {len(blob.data)}" for blob in program.weights]
+    for step in program.steps:
+        kernel = program.kernels[step.kernel]
+        args = [
+            f"{param.name} = {_place(place, program)}"
+            for param, place in zip(kernel.params, step.places, strict=True)
+        ]
+        lines += ["  barrier"] if step.barrier else []
+        lines.append(f"  {kernel.name}({', '.join(args)})  # {step.layer}")
+    kernels = "".join(f"\n{print_kernel(kernel)}" for kernel in program.kernels)
+    return "\n".join([*lines, "}"]) + "\n" + kernels
 
 
 def print_buffer(buffer: Buffer) -> str:
     """Name, element type, shape, and the layout if it is not plain."""
-    shape = ", ".join(map(str, buffer.shape))
-    text = f"{buffer.name}: {buffer.dtype}[{shape}]"
+    text = f"{buffer.name}: {buffer.dtype}{_shape(buffer.shape)}"
     return text if buffer.layout.is_plain else f"{text} @ {buffer.layout}"
+
+
+def print_statement(stmt: Stmt) -> str:
+    """One statement; of a loop, only its first line."""
+    match stmt:
+        case For(var, extent, _, kind, reduces):
+            words = ["reduce"] if reduces else []
+            words += [kind.value] if kind is not Kind.SERIAL else []
+            return " ".join([f"for {var} in {extent}", *words, "{"])
+        case Alloc(buffer):
+            return f"register {print_buffer(buffer)}"
+        case Let(name, value):
+            return f"let {name} = {print_expr(value)}"
+        case Store(buffer, index, value):
+            return f"{_access(buffer, index)} = {print_expr(value)}"
 
 
 def print_expr(expr: Expr) -> str:
@@ -67,23 +116,26 @@ def print_expr(expr: Expr) -> str:
     return _expr(expr)[0]
 
 
-def _print_body(body: Body, depth: int, lines: list[str]) -> None:
-    pad = "  " * depth
+def _body(body: Body, pad: str) -> list[str]:
+    lines: list[str] = []
     for stmt in body:
-        match stmt:
-            case For(var, extent, inner, kind, reduces):
-                words = ["reduce"] if reduces else []
-                words += [kind.value] if kind is not Kind.SERIAL else []
-                how = "".join(f" {word}" for word in words)
-                lines.append(f"{pad}for {var} in {extent}{how} {{")
-                _print_body(inner, depth + 1, lines)
-                lines.append(f"{pad}}}")
-            case Alloc(buffer):
-                lines.append(f"{pad}register {print_buffer(buffer)}")
-            case Let(name, value):
-                lines.append(f"{pad}let {name} = {print_expr(value)}")
-            case Store(buffer, index, value):
-                lines.append(f"{pad}{_access(buffer, index)} = {print_expr(value)}")
+        lines.append(pad + print_statement(stmt))
+        if isinstance(stmt, For):
+            lines += [*_body(stmt.body, f"{pad}  "), f"{pad}}}"]
+    return lines
+
+
+def _shape(shape: Shape) -> str:
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def _place(place: Place, program: Program) -> str:
+    match place.region:
+        case Region.INPUT:
+            return program.inputs[place.index].name
+        case Region.OUTPUT:
+            return program.outputs[place.index].name
+    return f"{place.region.value} + {place.offset}"
 
 
 def _access(buffer: Buffer, index: tuple[Expr, ...]) -> str:
@@ -92,6 +144,8 @@ def _access(buffer: Buffer, index: tuple[Expr, ...]) -> str:
 
 def _expr(expr: Expr) -> tuple[str, int]:
     """Text, and how tightly its outermost operation binds."""
+    if name := _function(expr):
+        return f"{name}({', '.join(map(print_expr, children(expr)))})", _ATOM
     match expr:
         case Const(value, dtype):
             return _number(value, dtype), _ATOM
@@ -102,27 +156,32 @@ def _expr(expr: Expr) -> tuple[str, int]:
             return f"{print_expr(base)} :+ {width}{step}", 0
         case Load(buffer, index):
             return _access(buffer, index), _ATOM
-        case Fma(a, b, c):
-            return f"fma({', '.join(map(print_expr, (a, b, c)))})", _ATOM
-        case Select(condition, then, otherwise):
-            return f"select({', '.join(map(print_expr, (condition, then, otherwise)))})", _ATOM
-        case Call(function, args):
-            return f"{function}({', '.join(map(print_expr, args))})", _ATOM
-        case Cast(value, dtype):
-            return f"{dtype}({print_expr(value)})", _ATOM
         case Compare(op, left, right):
             return _infix(COMPARISONS[op], _COMPARISON_LEVEL, left, right)
-        case Binary("min" | "max" as op, left, right):
-            return f"{op}({print_expr(left)}, {print_expr(right)})", _ATOM
+        case Binary("add", left, Const(value, None)) if value < 0:
+            return _infix("-", SYMBOLS["sub"][1], left, Const(-value))
         case Binary(op, left, right):
             return _infix(*SYMBOLS[op], left, right)
     raise TypeError(f"{expr!r} has no text")
 
 
+def _function(expr: Expr) -> str | None:
+    """What is written before the parentheses; None for what is not written as a call."""
+    match expr:
+        case Fma() | Select():
+            return type(expr).__name__.lower()
+        case Cast(_, dtype):
+            return str(dtype)
+        case Call(name, _) | Binary("min" | "max" as name, _, _):
+            return name
+    return None
+
+
 def _infix(symbol: str, level: int, left: Expr, right: Expr) -> tuple[str, int]:
+    """Operations group to the left; comparisons do not group."""
     a, level_a = _expr(left)
     b, level_b = _expr(right)
-    a = f"({a})" if level_a < level else a
+    a = f"({a})" if level_a < level + (level == _COMPARISON_LEVEL) else a
     b = f"({b})" if level_b <= level else b
     return f"{a} {symbol} {b}", level
 
@@ -132,4 +191,5 @@ def _number(value: int | float, dtype: DType | None) -> str:
         return str(value)
     if dtype is DType.BOOL:
         return "true" if value else "false"
-    return f"{float(value)!r}{'' if dtype is DType.F32 else f':{dtype}'}"
+    number = repr(float(value)) if dtype.is_float else str(int(value))
+    return number if dtype is DType.F32 else f"{number}:{dtype}"
