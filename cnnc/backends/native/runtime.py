@@ -24,7 +24,7 @@ SPIN_SECONDS = 100e-6
 """How long a thread looks before it sleeps: some twice what waking one up on another core takes."""
 
 _FUTEX = {"x86_64": 202, "aarch64": 98}
-_PARTS = ("event", "barrier", "pool", "run", "worker")
+_PARTS = ("signal", "wait", "barrier", "pool", "run", "worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,9 @@ def runtime_module_text(target: Target) -> str:
     sleep = "sleep_futex" if system == "linux" else "sleep_poll"
     view = RuntimeView(LINE, _FUTEX[architecture])
     names = ("memory", f"arch_{architecture}", sleep, *_PARTS)
-    return "\n".join(render(name, view) for name in names)
+    layout = target_machine(target, jit=False).target_data
+    head = f'target triple = "{target.triple}"\ntarget datalayout = "{layout}"\n'
+    return "\n".join([head, *(render(name, view) for name in names)])
 
 
 def render(name: str, k: object) -> str:
@@ -87,12 +89,12 @@ class Runtime:
 
 def _turns(spin: Callable[[int], None]) -> int:
     """How many turns of spinning take SPIN_SECONDS: one is 4 to 60 ns, depending on the model."""
-    probe, best = 1000, SPIN_SECONDS
+    probe, times = 1000, []
     for _ in range(5):
         start = perf_counter()
         spin(probe)
-        best = min(best, perf_counter() - start)
-    return round(probe * SPIN_SECONDS / best)
+        times.append(perf_counter() - start)
+    return round(probe * SPIN_SECONDS / min(times))
 
 
 def jit_compile(text: str, target: Target) -> llvm.ExecutionEngine:
@@ -112,8 +114,8 @@ def runtime() -> Runtime:
     """This process's runtime, compiled at the first call.
 
     From then on every engine in the process finds `cnnc_barrier` by its name: MCJIT looks for what
-    a module only declares among the symbols LLVM was told of, and reaches it from any distance
-    through a stub. Nothing needs to be linked or added.
+    a module only declares among the symbols LLVM was told of. An engine that links the runtime's
+    own object works as well: all copies agree on what a barrier's memory holds.
     """
     with _LOCK:
         return _runtime()
