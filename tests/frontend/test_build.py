@@ -104,7 +104,9 @@ def test_in_belongs_to_the_braces() -> None:
         "  output y = x -> b\n"
         "  output z = x -> conv(5, 1) -> if (in.channels == 5) { conv(2 * in.channels, 1) }\n"
         "  output w = x -> conv(2, 1) -> repeat(in.channels) { relu }",
-        before="block b {\n  conv(6, 1) -> conv(in.channels, 1) -> mul { in | conv(in.channels, 1) } }",
+        before=(
+            "block b {\n  conv(6, 1) -> conv(in.channels, 1) -> mul { in | conv(in.channels, 1) } }"
+        ),
     )
     found = operators(loaded)
     assert found["y.conv_1"].startswith("conv(channels=3, kernel=1) <- y.conv,")
