@@ -80,7 +80,7 @@ class Layout:
         for axis in range(self.rank):
             low, _ = self.halo_of(axis)
             widths.append((low, self.extent(array.shape, axis) - low - array.shape[axis]))
-        padded = np.pad(array, widths)
+        padded = np.pad(array, widths) if widths else array
         split, places = self._split(padded.shape)
         return np.ascontiguousarray(padded.reshape(split).transpose(places))
 

@@ -6,7 +6,7 @@ from cnnc.base.layout import Layout
 from cnnc.loop.affine import simplify
 from cnnc.loop.expr import Buffer, Const, Expr, Load
 from cnnc.loop.interval import Range
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Let, Stmt, Store
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Let, Prefetch, Stmt, Store
 from cnnc.loop.rewrite import transform
 
 
@@ -60,4 +60,7 @@ def _flatten_body(body: Body, ranges: dict[str, Range]) -> Body:
             case Store(buffer, index, value):
                 where = simplify(offset(buffer, index), ranges)
                 result.append(Store(flat_buffer(buffer), (where,), transform(value, change)))
+            case Prefetch(buffer, index):
+                where = simplify(offset(buffer, index), ranges)
+                result.append(Prefetch(flat_buffer(buffer), (where,)))
     return tuple(result)

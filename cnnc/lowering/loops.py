@@ -3,13 +3,26 @@
 A name may stand for several loops (the main nest and what `split` peels off); each is changed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from cnnc.base.layout import Layout
-from cnnc.loop.expr import Buffer, Expr, Load, Space, Var
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store, map_expressions, walk
-from cnnc.loop.rewrite import transform
+from cnnc.loop.expr import Buffer, Const, Expr, Load, Space, Var
+from cnnc.loop.kernel import (
+    Alloc,
+    Body,
+    For,
+    Kernel,
+    Kind,
+    Let,
+    Prefetch,
+    Stmt,
+    Store,
+    expressions,
+    map_expressions,
+    walk,
+)
+from cnnc.loop.rewrite import parts, transform
 
 
 class ScheduleError(Exception):
@@ -62,6 +75,18 @@ def sink(kernel: Kernel, var: str) -> Kernel:
     return _each(kernel, var, change)
 
 
+def interchange(kernel: Kernel, outer: str, inner: str) -> Kernel:
+    """for a: for b: S  →  for b: for a: S, where b is all there is in a."""
+
+    def change(loop: For) -> Body:
+        match loop.body:
+            case (For() as below,) if below.var == inner and not loop.reduces | below.reduces:
+                return (replace(below, body=(replace(loop, body=below.body),)),)
+        raise ScheduleError(f"{outer} and {inner} are not directly nested in {kernel.name}")
+
+    return _each(kernel, outer, change)
+
+
 def jam(kernel: Kernel, var: str) -> Kernel:
     """Move a loop around an accumulation inside it; accumulators become arrays over the loop.
 
@@ -76,6 +101,40 @@ def jam(kernel: Kernel, var: str) -> Kernel:
         return (*allocs, *(_push(replace(loop, body=()), stmt) for stmt in _grouped(body)))
 
     return _each(kernel, var, change)
+
+
+def prefetch(kernel: Kernel, buffer: str, var: str, around: Sequence[str]) -> Kernel:
+    """for v: … x[v] …  →  for v: prefetch x[v + 1]; … x[v] …, over the loops `around` the load.
+
+    For a reducing loop whose iterations read places far from each other, which the machine's own
+    prefetching does not foresee.
+    """
+
+    def change(loop: For) -> Body:
+        load = _first_load(loop.body, buffer)
+        extents = {stmt.var: stmt.extent for stmt in walk(loop.body) if isinstance(stmt, For)}
+        values: dict[str, Expr] = {name: Const(0) for name in extents if name not in around}
+        values[var] = Var(var) + 1
+        index = tuple(
+            transform(part, lambda e: values.get(e.name) if isinstance(e, Var) else None)
+            for part in load.index
+        )
+        nest: Stmt = Prefetch(load.buffer, index)
+        for name in around:
+            if name in extents:
+                nest = For(name, extents[name], (nest,), Kind.UNROLLED)
+        return (replace(loop, body=(nest, *loop.body)),)
+
+    return _each(kernel, var, change)
+
+
+def _first_load(body: Body, buffer: str) -> Load:
+    """The first load from a buffer, looking into expressions in order."""
+    for expr in expressions(body):
+        for part in parts(expr):
+            if isinstance(part, Load) and part.buffer.name == buffer:
+                return part
+    raise ScheduleError(f"{buffer} is not read")
 
 
 def mark(kernel: Kernel, var: str, kind: Kind) -> Kernel:

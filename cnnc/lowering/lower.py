@@ -14,7 +14,7 @@ from cnnc.lowering.flatten import flatten
 from cnnc.lowering.halo import clear_halo, clear_padding
 from cnnc.lowering.lowered import Layer, Lowered
 from cnnc.lowering.program import assemble
-from cnnc.lowering.schedule import schedule_blocked, schedule_plain
+from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
 from cnnc.lowering.tiles import Tile, Work, choose_tile
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.ops.conv import Conv
@@ -68,7 +68,8 @@ def lower_node(node: Node, target: Target) -> Kernel:
     kernel = Kernel(_identifier(node.name), (*params, out), ("y",), build.body, origin)
     if plan.block > 1:
         padded = _is_padded(kernel, out)
-        kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, padded=padded)
+        order = Order(plan.shares_input, padded, plan.rows_first, _has_one_tap(op))
+        kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
         if not padded:
             kernel = clear_padding(kernel, out)
     else:
@@ -86,6 +87,8 @@ class _Plan:
     tile: Tile
     layouts: tuple[Layout, ...]
     algorithm: str
+    shares_input: bool
+    rows_first: bool
 
 
 def _plan(node: Node, target: Target) -> _Plan:
@@ -94,16 +97,34 @@ def _plan(node: Node, target: Target) -> _Plan:
     kinds = [operand.type for operand in node.inputs]
     block = node.type.layout.block(1) if node.type.rank > 1 else 1
     read_block = kinds[0].layout.block(1) if kinds[0].rank > 1 else 1
-    tile = Tile(1, 1, 1)
+    tile, work = Tile(1, 1, 1), None
     if block > 1:
-        tile = choose_tile(_work(node, block, read_block), target)
+        work = _work(node, block, read_block)
+        tile = choose_tile(work, target)
     layouts = [kind.layout for kind in kinds]
     root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(kinds))
     packed = root.packing(read_block, block * tile.blocks, *kinds[:arity])
     if packed:
         layouts[arity - len(packed) : arity] = packed
+    rows_first = work is not None and _rows_first(node, work, tile, target)
     algorithm = f"blocked by {block}, tile {tile}" if block > 1 else "row-major"
-    return _Plan(block, read_block, tile, tuple(layouts), algorithm)
+    if rows_first:
+        algorithm += ", rows first"
+    shares_input = work is not None and not work.per_channel
+    return _Plan(block, read_block, tile, tuple(layouts), algorithm, shares_input, rows_first)
+
+
+def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
+    """Whether to compute all channels of a row before the next row.
+
+    Otherwise the whole input is read once for every tile of channels: a loss where it does not
+    stay in the second-level cache beside what is written, and the weights would.
+    """
+    if work.per_channel or len(work.spatial) != 2 or work.blocks == tile.blocks:
+        return False
+    half = target.l2_bytes // 2
+    weights = sum(o.type.bytes for o in node.inputs[1:] if o.constant is not None)
+    return weights <= half < node.inputs[0].type.bytes + node.type.bytes
 
 
 def _work(node: Node, block: int, read_block: int) -> Work:
@@ -153,3 +174,8 @@ def _operand_names(op: Operator, inputs: Sequence[Node]) -> list[str]:
 def _identifier(name: str) -> str:
     """A name as a symbol of the linker."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
+
+
+def _has_one_tap(op: Operator) -> bool:
+    root = _root(op)
+    return isinstance(root, Conv) and all(extent == 1 for extent in root.kernel)

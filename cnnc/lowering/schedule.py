@@ -1,42 +1,72 @@
 """Schedules: which transformations a kernel gets."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
-from cnnc.lowering.loops import has_loop, jam, sink, split, unroll, vectorise, widen
+from cnnc.lowering.loops import (
+    has_loop,
+    interchange,
+    jam,
+    prefetch,
+    sink,
+    split,
+    unroll,
+    vectorise,
+    widen,
+)
 from cnnc.lowering.tiles import MAX_UNROLLED, Tile
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a blocked schedule must know of the layer.
+
+    `shares_input`: all channels read the same input, as in a dense convolution. `padded`: every
+    operand has its channels in memory up to whole blocks, so that they may be computed.
+    `rows_first`: all channels of a row before the next row, so that input rows are read once.
+    `pointwise`: a window of one tap, so that every block of channels is read at one place.
+    """
+
+    shares_input: bool
+    padded: bool
+    rows_first: bool
+    pointwise: bool
+
+
 def schedule_blocked(
-    kernel: Kernel, tile: Tile, block: int, read_block: int, *, padded: bool
+    kernel: Kernel, tile: Tile, block: int, read_block: int, *, order: Order
 ) -> Kernel:
     """for n, oc, oh, ow: acc = …  →  tiles of channel blocks × rows × columns in registers.
 
     for n, oc.0, oh.0 parallel: for ow.0:
       acc[ow.1, oh.1, oc.1] of vectors over oc.2;  the reduction, innermost part unrolled;  stores
 
-    Channels are computed up to whole blocks where every operand is `padded` to them in memory.
     """
     axes = [stmt.var for stmt in _grid(kernel)]
     spatial = axes[2:]
-    if padded:
+    if order.padded:
         kernel = widen(kernel, "oc", block)
     kernel = split(kernel, "oc", block * tile.blocks, "oc.0", "oc.r")
     kernel = split(kernel, "oc.r", block, "oc.1", "oc.2")
+    positions = [f"{var}.1" for var in spatial[-2:]]
     inner = [var for var in ("oc.1", "oc.2") if has_loop(kernel, var)]
-    if len(spatial) > 1 and tile.rows > 1:
+    if len(spatial) > 1:
         kernel = split(kernel, spatial[-2], tile.rows)
         inner = [f"{spatial[-2]}.1", *inner]
     for var in inner:
         kernel = sink(kernel, var)
+    if order.rows_first and len(spatial) > 1:
+        kernel = interchange(kernel, "oc.0", f"{spatial[-2]}.0")
     if spatial:
         kernel = split(kernel, spatial[-1], tile.columns)
         inner = [f"{spatial[-1]}.1", *inner]
     if not any(isinstance(stmt, For) and stmt.reduces for stmt in walk(kernel.body)):
         return _parallel_outer(vectorise(_unroll_all(kernel, inner[:-1]), "oc.2"))
-    kernel = _schedule_reduction(kernel, tile, read_block)
+    kernel = _schedule_reduction(kernel, tile, read_block, shares_input=order.shares_input)
     for var in reversed(inner):
         kernel = jam(kernel, var)
+    if order.shares_input and read_block > 1 and order.pointwise:
+        kernel = prefetch(kernel, "x", "ic.0", [var for var in inner if var in positions])
     kernel = vectorise(_unroll_all(kernel, inner[:-1]), "oc.2")
     return _parallel_outer(kernel)
 
@@ -64,11 +94,18 @@ def _grid(kernel: Kernel) -> list[For]:
     return loops
 
 
-def _schedule_reduction(kernel: Kernel, tile: Tile, read_block: int) -> Kernel:
-    """Input channels innermost in blocks and unrolled; otherwise the window's last axes."""
-    if read_block > 1 and has_loop(kernel, "ic"):
-        kernel = sink(split(kernel, "ic", read_block), "ic.1")
-        return unroll(kernel, "ic.1")
+def _schedule_reduction(
+    kernel: Kernel, tile: Tile, read_block: int, *, shares_input: bool
+) -> Kernel:
+    """Shared input: channels innermost in blocks and unrolled; otherwise the window's last axes.
+
+    A window over shared input is not unrolled: neighbouring taps would share their broadcast
+    inputs, and keep too many of them in registers.
+    """
+    if shares_input:
+        if read_block == 1:
+            return kernel
+        return unroll(sink(split(kernel, "ic", read_block), "ic.1"), "ic.1")
     written = tile.vectors
     for loop in reversed(_reduction(kernel)):
         written *= loop.extent

@@ -12,8 +12,10 @@ MAX_UNROLLED = 512
 _PORTS = 2
 _LATENCY = 4
 _TILE_OVERHEAD = 12
-_SPARE = 3
+_SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself: with fewer it spills accumulators."""
+_POSITIONS_PER_INPUT = 4
+"""It keeps one more input in flight for so many positions (seen in the assembly of LLVM 22)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def choose_tile(work: Work, target: Target) -> Tile:
 def registers(tile: Tile, work: Work, target: Target) -> int:
     """Vector registers the inner loop of a tile keeps busy, as LLVM allocates them.
 
-    Accumulators and one vector of weights per block; for inputs two scalars in flight, or one
+    Accumulators and one vector of weights per block; for inputs a few scalars in flight, or one
     register per position where multiplications take a lane of it, or the window's vectors when
     each channel has its own; and products in flight where there is no multiply-add.
     """
@@ -66,7 +68,8 @@ def registers(tile: Tile, work: Work, target: Target) -> int:
     if work.per_channel:
         inputs = tile.vectors
     else:
-        inputs = positions if target.multiplies_by_lane and work.read_block > 1 else 2
+        by_lane = target.multiplies_by_lane and work.read_block > 1
+        inputs = positions if by_lane else -(-positions // _POSITIONS_PER_INPUT)
     return tile.vectors + tile.blocks + inputs + (0 if target.has_fma else 3)
 
 

@@ -155,7 +155,8 @@ class _Planner:
         key = (operand, Layout(layout.order, layout.blocks))
         if key not in self.copies:
             kind = TensorType(value.shape, operand.type.dtype, layout)
-            self.copies[key] = replace(operand, op=Constant(value), type=kind)
+            name = f"{operand.name}.{layout.tag}"
+            self.copies[key] = replace(operand, op=Constant(value), type=kind, name=name)
         return self.copies[key]
 
     def _copy(self, operand: Node, layout: Layout) -> Node:

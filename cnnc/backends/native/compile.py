@@ -1,6 +1,5 @@
 """Kernels and programs to LLVM IR, and LLVM IR to machine code."""
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
@@ -11,6 +10,7 @@ from llvmlite import ir
 from cnnc.backends.native import unlocked
 from cnnc.backends.native.emit import emit_kernel
 from cnnc.backends.native.emit_program import emit_program
+from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Kernel, Program
@@ -58,7 +58,7 @@ def compile_modules(
     Sources may be made on the way: LLVM works on the first while the next is written. Raises
     RuntimeError with LLVM's message if a module is invalid.
     """
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(host_target().cores) as pool:
         return list(pool.map(lambda source: compile_module(source, target, form), sources))
 
 
@@ -69,6 +69,8 @@ def compile_module(source: str, target: Target, form: Form) -> bytes:
     module = llvm.parse_assembly(source, context)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
+    # The schedule has unrolled what is worth it, counting registers; LLVM would not count.
+    options.loop_unrolling = False
     builder = llvm.create_pass_builder(machine, options)
     unlocked.run_passes(builder.getModulePassManager(), module, builder)
     if form is Form.LLVM:

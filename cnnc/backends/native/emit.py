@@ -26,7 +26,7 @@ from cnnc.loop.expr import (
     Var,
     children,
 )
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Store, expressions, walk
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Store, expressions, walk
 
 I64 = ir.IntType(64)
 POINTER = ir.PointerType()
@@ -139,6 +139,8 @@ class _Emitter:
                     self.locals[name] = self.value(value)
                 case Store(buffer, (index,), value):
                     self._store(buffer, index, self.value(value))
+                case Prefetch(buffer, (index,)):
+                    values.prefetch(self.builder, self._address(buffer, index))
 
     def _for(self, loop: For) -> None:
         if loop.kind is Kind.UNROLLED or loop.extent == 1:

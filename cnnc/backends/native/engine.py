@@ -3,12 +3,10 @@
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import llvmlite.binding as llvm
 
-from cnnc.backends.native.compile import Form, compile_module
-from cnnc.backends.native.runtime import runtime_module_text
+from cnnc.backends.native.runtime import runtime
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.target import Target
 
@@ -26,18 +24,14 @@ class Engine:
 
 def load_objects(objects: Sequence[bytes], target: Target) -> Engine:
     """Object files linked with each other and the runtime."""
+    runtime()  # it is found by name from here on
     context = llvm.create_context()
     module = llvm.parse_assembly(f'target triple = "{target.triple}"', context)
     engine = llvm.create_mcjit_compiler(module, target_machine(target, jit=True))
-    for data in (*objects, _runtime(target)):
+    for data in objects:
         engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
     return Engine(engine)
-
-
-@cache
-def _runtime(target: Target) -> bytes:
-    return compile_module(runtime_module_text(target), target, Form.OBJECT)
 
 
 def function(address: int, *arguments: type) -> Callable[..., None]:

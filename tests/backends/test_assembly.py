@@ -1,0 +1,78 @@
+"""What LLVM makes of the register tiles, read in the assembly for every family of processors."""
+
+import re
+
+import numpy as np
+import pytest
+
+from cnnc.backends.native.compile import emit_assembly
+from cnnc.backends.native.targets import named_target
+from cnnc.ir.graph import Constant, Graph, Input, Node
+from cnnc.ir.types import TensorType
+from cnnc.lowering.lower import lower
+from cnnc.ops.attributes import Padding
+from cnnc.ops.conv import Conv
+from cnnc.passes.assign_layouts import assign_layouts
+
+FAMILIES = ("x86-64-v4", "x86-64-v3", "x86-64", "aarch64")
+MULTIPLY = {
+    "x86-64-v4": r"vfmadd\d+ps\s.*%zmm",
+    "x86-64-v3": r"vfmadd\d+ps\s.*%ymm",
+    "x86-64": r"\bmulps\s",
+    "aarch64": r"fmla\s+v\d+\.4s",
+}
+SCALAR = r"vfmadd\d+ss|\bmulss|fmadd\s+s|\bbl?\s+fmaf|callq?\s"
+SPILL = (
+    r"mov[a-z]*(?:ps|dq[a-z0-9]*)\s+(?:%[xyz]mm\d+, -?\d*\(%rsp|-?\d*\(%rsp[^)]*\), %[xyz]mm)"
+    r"|(?:str|ldr)\s+q\d+, \[sp|\.Spill"
+)
+# name, input channels, output channels, extent, kernel, groups
+LAYERS = [
+    pytest.param(64, 64, 56, 3, 1, id="3x3-56"),
+    pytest.param(128, 128, 28, 3, 1, id="3x3-28"),
+    pytest.param(64, 256, 56, 1, 1, id="1x1-56"),
+    pytest.param(512, 512, 7, 3, 1, id="3x3-7"),
+    pytest.param(3, 64, 56, 7, 1, id="stem"),
+    pytest.param(64, 64, 56, 3, 64, id="depthwise"),
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("inputs", "outputs", "extent", "kernel", "groups"), LAYERS)
+def test_tiles_stay_in_registers(
+    family: str, inputs: int, outputs: int, extent: int, kernel: int, groups: int
+) -> None:
+    assembly = _assembly(family, inputs, outputs, extent, kernel, groups)
+    loop = _hottest_block(assembly, MULTIPLY[family])
+    assert len(re.findall(MULTIPLY[family], loop)) >= 8
+    assert not re.findall(SCALAR, loop)
+    assert not re.findall(SPILL, assembly)
+
+
+def _hottest_block(assembly: str, instruction: str) -> str:
+    """The basic block with the most multiplications."""
+    blocks = re.split(r"^\.LBB\w+:", assembly, flags=re.MULTILINE)
+    return max(blocks, key=lambda block: len(re.findall(instruction, block)))
+
+
+def _assembly(family: str, inputs: int, outputs: int, extent: int, kernel: int, groups: int) -> str:
+    """The convolution between two pointwise ones, so that both its sides are blocked."""
+    target = named_target(family)
+    x = Node(Input("x"), (), TensorType.plain((1, inputs, extent, extent)), "x")
+    value = x if inputs == 3 else _conv(x, Conv(inputs, (1,), bias=False), "before")
+    op = Conv(outputs, (kernel,), pad=Padding("same"), groups=groups)
+    value = _conv(value, op, "layer")
+    value = _conv(value, Conv(outputs, (1,), bias=False), "after")
+    lowered = lower(assign_layouts(Graph("g", (x,), {"y": value}), target), target)
+    layer = next(layer for layer in lowered.layers if layer.node.name == "layer")
+    step = lowered.program.steps[layer.step]
+    return emit_assembly(lowered.program, step.kernel, target)
+
+
+def _conv(x: Node, op: Conv, name: str) -> Node:
+    parameters = [
+        Node(Constant(np.zeros(spec.type.shape, np.float32)), (), spec.type, f"{name}.{spec.name}")
+        for spec in op.parameters(x.type)
+    ]
+    operands = (x, *parameters)
+    return Node(op, operands, op.infer(*(operand.type for operand in operands)), name)
