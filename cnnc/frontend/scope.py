@@ -14,7 +14,7 @@ class Scope:
     outer: "Scope | None" = None
     later: Mapping[str, Span] = field(default_factory=dict)
     _values: dict[str, Value] = field(default_factory=dict)
-    _places: dict[str, Span] = field(default_factory=dict)
+    _places: dict[str, Span | None] = field(default_factory=dict)
 
     def find(self, name: str) -> Value | None:
         """The value bound to the name, here or further out."""
@@ -22,8 +22,6 @@ class Scope:
         while scope is not None:
             if name in scope._values:
                 return scope._values[name]
-            if name in scope.later:
-                return None
             scope = scope.outer
         return None
 
@@ -37,11 +35,13 @@ class Scope:
         return None
 
     def place(self, name: str) -> Span | None:
-        """Where this scope itself, not one further out, has bound the name."""
-        return self._places.get(name)
+        """Where the text has bound the name, here or further out."""
+        if name in self._places or self.outer is None:
+            return self._places.get(name)
+        return self.outer.place(name)
 
-    def bind(self, name: str, value: Value, place: Span) -> None:
-        """Bind the name in this scope."""
+    def bind(self, name: str, value: Value, place: Span | None) -> None:
+        """Bind the name in this scope; names the text does not declare have no place."""
         self._values[name] = value
         self._places[name] = place
 

@@ -62,7 +62,7 @@ def bind_params(
     """Bind the batch and every param, in order, so that later defaults follow earlier settings."""
     if BATCH not in {param.name.text for param in program.params}:
         value = _evaluate(ev, settings[BATCH]) if BATCH in settings else 1
-        scope.bind(BATCH, value, program.span)
+        scope.bind(BATCH, value, None)
     context = Context(scope, Path())
     for param in program.params:
         name = param.name.text
@@ -82,7 +82,7 @@ def batch_of(ev: Evaluates, scope: Scope, program: ast.Program) -> int | Unknown
     place = next((p.span for p in program.params if p.name.text == BATCH), None)
     message = f"the batch `{BATCH}` is an integer ≥ 1, not {show(value)}"
     # What the batch breaks further down is no second mistake.
-    scope.bind(BATCH, UNKNOWN, place or program.span)
+    scope.bind(BATCH, UNKNOWN, place)
     return ev.state.report(Diagnostic("E0206", message, place))
 
 

@@ -21,14 +21,15 @@ def run_statement(ev: Evaluates, statement: ast.Binding | ast.Assertion, context
 
 
 def bind_name(ev: Evaluates, name: ast.Name, value: Value, context: Context) -> None:
-    """Bind a name for the first time in its scope."""
-    place = context.scope.place(name.text)
-    if place is not None:
+    """Bind a name that is not in sight yet: nothing hides what the reader has seen above."""
+    if context.scope.find(name.text) is not None:
+        place = context.scope.place(name.text)
+        note = f"the first time at line {place.line}, column {place.column}" if place else None
         ev.state.error(
             "E0207",
             f"`{name.text}` is defined twice",
             name.span,
-            notes=[f"the first time at line {place.line}, column {place.column}"],
+            notes=[note or "every file has it: it is the batch"],
             help="a name keeps its value; choose another for this one",
         )
         return
@@ -38,7 +39,7 @@ def bind_name(ev: Evaluates, name: ast.Name, value: Value, context: Context) -> 
 def flow_named(ev: Evaluates, name: ast.Name, value: ast.Expression, context: Context) -> Value:
     """The value of a pipeline that `name` names, and with it the weights inside."""
     path = join(context.path.owner, name.text)
-    if context.scope.place(name.text) is None:
+    if context.scope.find(name.text) is None:
         claim_path(ev.state, path, name)
     return ev.flow(value, context.at(context.path.named(path)))
 

@@ -80,10 +80,10 @@ def test_infix_arithmetic_on_tensors() -> None:
 def test_blocks_take_numbers_choices_stages_and_tensors() -> None:
     """Defaults follow earlier parameters; names of the caller stay outside."""
     loaded = net(
-        "  width = 100\n"
+        "  k = 100\n"
         "  output y = x -> b(4, act = leaky_relu(0.1), pad = valid)\n"
         "  output z = gate(x, y -> conv(3, 1, pad = 2))\n"
-        "  output w = x -> b(2)",
+        "  output w = x -> b(2)\n  assert k == 100",
         before=(
             "param width = 2\n"
             "block b(c, k = c + width - 1, act = relu, pad = same) {\n"
