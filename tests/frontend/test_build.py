@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cnnc.base.errors import UserError
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant
 from cnnc.ir.text import format_graph
@@ -210,3 +211,15 @@ def test_members_of_tensors() -> None:
         image="f32[N, 3, 8, 9]",
     )
     assert loaded.graph.outputs["y"].type.shape == (1, 92)
+
+
+def test_depth_is_refused_not_suffered() -> None:
+    """Blocks within blocks, each with deep brackets, pass every single limit but not Python's."""
+    deep = 50
+    blocks = "block b0 { relu }\n" + "".join(
+        f"block b{k} {{ {'(in + ' * deep}(in -> b{k - 1}){')' * deep} }}\n" for k in range(1, 40)
+    )
+    assert net("  output y = x -> b1", before=blocks.split("block b2")[0])
+    with pytest.raises(UserError) as caught:
+        net("  output y = x -> b39", before=blocks)
+    assert [each.code for each in caught.value.diagnostics] == ["E0502"]
