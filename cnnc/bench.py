@@ -14,6 +14,7 @@ from cnnc import driver
 from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.compiled import Compiled
+from cnnc.layers import operator_text
 from cnnc.lowering.lowered import Layer
 from cnnc.memory import aligned, packed
 from cnnc.table import Column, count_text, format_table, seconds_text, shorten
@@ -222,12 +223,17 @@ def _whole_call(network: Compiled, seed: int) -> Call:
 
 
 def _measure(calls: Sequence[Call], seconds: float, progress: Progress) -> list[list[float]]:
-    """Seconds of each call, measured in turn so that slow moments meet all alike."""
+    """Seconds of each call, measured in turn so that slow moments meet all alike.
+
+    Every measurement follows a call that is not timed: a layer finds its operands in the caches,
+    as it does in a network that fits them.
+    """
     repeats = [_repeats(call) for call in calls]
     samples: list[list[float]] = [[] for _ in calls]
     start = time.perf_counter()
     for round_ in range(10_000):
         for call, count, found in zip(calls, repeats, samples, strict=True):
+            call()
             found.append(_time(call, count))
         spent = time.perf_counter() - start
         progress(min(round(100 * spent / seconds), 100), 100)
@@ -260,6 +266,6 @@ def _layer_time(layer: Layer, timing: Timing, machine: Machine) -> LayerTime:
     moving = moved / bandwidth
     limit = "compute" if computing >= moving else level
     return LayerTime(
-        *(layer.node.name, layer.node.op.label, origin.algorithm, origin.macs, moved, timing),
-        *(max(computing, moving), limit),
+        *(layer.node.name, operator_text(layer.node.op), origin.algorithm),
+        *(origin.macs, moved, timing, max(computing, moving), limit),
     )

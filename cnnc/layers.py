@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cnnc.base.layout import Shape
 from cnnc.base.report import Json
-from cnnc.ir.graph import Constant, Graph, Node, Parameter
+from cnnc.ir.graph import Constant, Graph, Node, Op, Parameter
 from cnnc.ir.types import TensorType
 from cnnc.lowering.lowered import Lowered
 from cnnc.ops.fused import Fused
@@ -134,7 +134,7 @@ def _describe(node: Node, counted: set[Node]) -> LayerInfo:
     constants = [n for n in node.inputs if isinstance(n.op, Constant | Parameter)]
     return LayerInfo(
         name=node.name,
-        op=node.op.label,
+        op=operator_text(node.op),
         shape=node.type.shape,
         dtype=str(node.type.dtype),
         parameters=sum(operand.type.elements for operand in dict.fromkeys(trained)),
@@ -143,6 +143,13 @@ def _describe(node: Node, counted: set[Node]) -> LayerInfo:
         weight_bytes=sum(constant.type.bytes for constant in dict.fromkeys(constants)),
         place=str(node.span or ""),
     )
+
+
+def operator_text(op: Op) -> str:
+    """An operator for people: what is fused behind the root by name only."""
+    if isinstance(op, Fused):
+        return " + ".join([op.root.label, *(step.op.name for step in op.tail)])
+    return op.label
 
 
 def _macs(node: Node) -> int:

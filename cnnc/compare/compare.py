@@ -17,6 +17,7 @@ from cnnc.compiled import REFERENCE, Compiled
 from cnnc.frontend.vectors import CheckVectors
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Array, Graph
+from cnnc.layers import operator_text
 from cnnc.options import Options
 
 Progress = Callable[[int, int], None]
@@ -127,7 +128,7 @@ class _Comparison:
         network = self.network
         layers = tuple(
             LayerDiff(
-                *(layer.node.name, layer.node.op.label, layer.node.type.shape),
+                *(layer.node.name, operator_text(layer.node.op), layer.node.type.shape),
                 place=str(layer.node.span or ""),
                 errors=Errors.worst(self.errors[layer.step]),
                 spill=self.spills.get(layer.step, ""),

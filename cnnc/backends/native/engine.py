@@ -1,6 +1,7 @@
 """Machine code loaded into this process."""
 
 import ctypes
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,16 @@ from cnnc.backends.native.targets import target_machine
 from cnnc.base.target import Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Engine:
     """Loaded object files; their memory lives as long as this does."""
 
     _engine: llvm.ExecutionEngine
+
+    def __post_init__(self) -> None:
+        # The collector frees the parts of a cycle in any order, and LLVM does not survive a context
+        # that goes before its engine. This way the engine is no part of a cycle.
+        weakref.finalize(self, self._engine.close).atexit = False
 
     def address(self, symbol: str) -> int:
         """Where a function lies."""

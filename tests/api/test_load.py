@@ -1,0 +1,112 @@
+"""Loading from Python: what a model tells, and what is refused."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnnc
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "examples" / "digits" / "digits.cnn"
+
+
+def test_a_model_describes_itself() -> None:
+    """Shapes, parameters and MACs of the digits example, counted by hand."""
+    model = cnnc.load(DIGITS)
+    assert model.name == "digits"
+    assert model.inputs == {"image": (1, 1, 8, 8)}
+    assert model.outputs == {"logits": (1, 10), "prob": (1, 10)}
+    assert model.parameters == 24_730
+    stem = model.layers[0]
+    assert (stem.name, stem.shape, stem.parameters) == ("stem.conv", (1, 16, 8, 8), 16 * 9)
+    assert stem.macs == 16 * 8 * 8 * 9
+    assert model.macs == sum(layer.macs for layer in model.layers)
+    assert model.params == {"width": "16"}
+    assert str(model.layers).count("\n") == len(model.layers) + 3
+
+
+def test_settings_and_batch() -> None:
+    """They change shapes; the weights no longer fit, so they are left out."""
+    model = cnnc.load(str(DIGITS), set={"width": 8}, batch=5, weights=False)
+    assert model.inputs == {"image": (5, 1, 8, 8)}
+    assert model.layers[0].shape == (5, 8, 8, 8)
+    assert model.batch == 5
+
+
+def test_without_weights_nothing_runs() -> None:
+    """UserError with what to do about it."""
+    model = cnnc.load(DIGITS, weights=False)
+    with pytest.raises(cnnc.UserError) as caught:
+        model.compile()
+    assert caught.value.diagnostics[0].code == "E0408"
+    assert caught.value.diagnostics[0].help == "load it with weights"
+
+
+def test_the_batch_can_change_later() -> None:
+    """`with_batch` rebuilds the network; `compile` does so on its own."""
+    model = cnnc.load(DIGITS)
+    assert model.with_batch(3).batch == 3
+    assert model.compile(batch=4, backend="reference").batch == 4
+
+
+def test_errors_are_user_errors() -> None:
+    """All of a file's errors at once, with codes and places."""
+    with pytest.raises(cnnc.UserError) as caught:
+        cnnc.load_text(
+            "cnn 1\nnet n {\n  input x: f32[N, 3]\n  output y = x -> rleu -> desne(3)\n}\n"
+        )
+    codes = [each.code for each in caught.value.diagnostics]
+    assert "E0202" in codes
+    with pytest.raises(cnnc.UserError, match="E0701"):
+        cnnc.load("no_such_file.cnn")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"backend": "nativ"}, "E0801"),
+        ({"target": "x68-64"}, "E0801"),
+        ({"threads": 0}, "E0803"),
+        ({"threads": 10**6}, "E0803"),
+        ({"batch": 0}, "E0206"),
+    ],
+)
+def test_options_are_checked(options: dict[str, str | int], code: str) -> None:
+    """A wrong option is a user's error."""
+    with pytest.raises(cnnc.UserError, match=code):
+        cnnc.load(DIGITS).compile(**options)  # type: ignore[arg-type]
+
+
+def test_a_model_pickles() -> None:
+    """Graph, weights and checks survive, and recompiling gives the same."""
+    model = cnnc.load(DIGITS, batch=2)
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.layers == model.layers
+    assert copy.batch == 2
+    x = np.linspace(0, 1, 128, dtype=np.float32).reshape(2, 1, 8, 8)
+    np.testing.assert_array_equal(copy.reference(x)["prob"], model.reference(x)["prob"])
+    assert len(copy.checks()) == 1
+    assert copy.with_batch(3).batch == 3
+
+
+def test_a_deep_network_pickles() -> None:
+    """Thousands of layers: no recursion over the graph."""
+    text = """cnn 1
+    net deep { input x: f32[N, 2]  output y = x -> repeat(3000) { relu }  weights he(seed = 0) }
+    """
+    model = cnnc.load_text(text)
+    assert len(pickle.loads(pickle.dumps(model)).layers) == 3000
+
+
+def test_importing_is_light() -> None:
+    """LLVM is loaded by the first compile, not by the import."""
+    import subprocess
+    import sys
+
+    code = "import sys, cnnc; print([m for m in ('llvmlite', 'PIL', 'rich') if m in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert found.stdout.strip() == "[]"
