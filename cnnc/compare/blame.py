@@ -92,7 +92,7 @@ def definition(node: Node) -> Kernel:
         for position, operand in enumerate(node.inputs)
     ]
     out = Buffer("y", node.type.shape, node.type.dtype, _plain(node))
-    build = KernelBuilder(out)
+    build = KernelBuilder(out, *params)
     op.define(build, *params)
     return Kernel("definition", (*params, out), ("y",), build.body)
 

@@ -44,16 +44,16 @@ def grid_names(rank: int) -> tuple[str, ...]:
 class KernelBuilder:
     """Collects the statements of one kernel.
 
-    `out` is the result's buffer. `result` stores into it through the epilogue, which is how fused
-    pointwise operators see the value before it reaches memory.
+    `out` is the result's buffer, `inputs` are all others. `result` stores into it through the
+    epilogue, which is how fused pointwise operators see the value before it reaches memory.
     """
 
-    def __init__(self, out: Buffer) -> None:
+    def __init__(self, out: Buffer, *inputs: Buffer) -> None:
         self.out = out
         self._epilogues: list[Epilogue] = []
         self._bodies: list[list[Stmt]] = [[]]
         self._ranges: dict[str, Range] = {}
-        self._names: set[str] = {out.name}
+        self._names: set[str] = {buffer.name for buffer in (out, *inputs)}
 
     @property
     def body(self) -> Body:

@@ -29,7 +29,7 @@ from cnnc.loop.expr import (
     compare,
     select,
 )
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Origin, Stmt, Store
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Origin, Prefetch, Stmt, Store
 from cnnc.loop.text import COMPARISONS
 
 Syntax = Tree[Token]
@@ -122,17 +122,19 @@ class _Reader:
                 self.names[str(name)] = Local(str(name), value.dtype, value.lanes)
                 return Let(str(name), value)
             case "store", [name, Tree() as index, Tree() as described]:
-                buffer = self._named(tree, str(name), Buffer)
+                buffer = self._named(tree, str(name))
                 return Store(buffer, self._index(index), self.expr(described))
+            case "prefetch", [name, Tree() as index]:
+                return Prefetch(self._named(tree, str(name)), self._index(index))
         _fail(tree, f"{tree.data} is no statement")
 
     def _index(self, tree: Syntax) -> tuple[Expr, ...]:
         return tuple(self.expr(_tree(part)) for part in tree.children if part is not None)
 
-    def _named(self, tree: Syntax, name: str, kind: type[Buffer]) -> Buffer:
+    def _named(self, tree: Syntax, name: str) -> Buffer:
         found = self.names.get(name)
-        if not isinstance(found, kind):
-            _fail(tree, f"no {kind.__name__.lower()} is called {name}")
+        if not isinstance(found, Buffer):
+            _fail(tree, f"no buffer is called {name}")
         return found
 
     def expr(self, tree: Syntax) -> Expr:
@@ -146,7 +148,7 @@ class _Reader:
                     _fail(tree, f"no value is called {name}")
                 return value
             case "load", [name, Tree() as index]:
-                return Load(self._named(tree, str(name), Buffer), self._index(index))
+                return Load(self._named(tree, str(name)), self._index(index))
             case "ramp", [Tree() as base, lanes, stride]:
                 return Ramp(self.expr(base), int(str(lanes)), int(str(stride or 1)))
             case "call", [name, *args]:

@@ -28,6 +28,7 @@ from cnnc.loop.kernel import (
     Kind,
     Let,
     Place,
+    Prefetch,
     Program,
     Region,
     Stmt,
@@ -109,6 +110,8 @@ def print_statement(stmt: Stmt) -> str:
             return f"let {name} = {print_expr(value)}"
         case Store(buffer, index, value):
             return f"{_access(buffer, index)} = {print_expr(value)}"
+        case Prefetch(buffer, index):
+            return f"prefetch {_access(buffer, index)}"
 
 
 def print_expr(expr: Expr) -> str:

@@ -58,7 +58,7 @@ def _expand(body: Body, names: "_Names") -> Body:
                 scope = _Scope(names)
                 changed = replace(stmt, value=transform(value, scope.expand))
                 result += [*scope.lets, changed]
-            case Alloc():
+            case _:
                 result.append(stmt)
     return tuple(result)
 

@@ -61,7 +61,7 @@ def lower_node(node: Node, target: Target) -> Kernel:
         )
     ]
     out = Buffer("y", node.type.shape, node.type.dtype, node.type.layout)
-    build = KernelBuilder(out)
+    build = KernelBuilder(out, *params)
     op.define(build, *params)
     macs = op.macs(node.type, *(operand.type for operand in node.inputs))
     origin = Origin(op.label, node.name, str(node.span or ""), macs, plan.algorithm)

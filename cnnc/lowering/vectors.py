@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cnnc.loop.affine import affine
 from cnnc.loop.expr import Cast, Const, Expr, Load, Local, Ramp, Var
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store
 from cnnc.loop.rewrite import transform
 from cnnc.lowering.loops import ScheduleError, substitute
 
@@ -60,7 +60,7 @@ def _vector_body(loop: For) -> Body:
                 if not _mentions(index, var):
                     raise ScheduleError(f"{buffer.name} does not vary with {loop.var}")
                 result.append(Store(buffer, (ramp(index),), transform(value, change)))
-            case Alloc() | For():
+            case Alloc() | For() | Prefetch():
                 raise ScheduleError(f"the vector loop {loop.var} is not innermost")
     return tuple(result)
 

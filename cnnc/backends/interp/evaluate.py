@@ -39,7 +39,7 @@ from cnnc.loop.expr import (
     Select,
     Var,
 )
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store
 from cnnc.loop.text import print_expr
 
 
@@ -126,6 +126,8 @@ class _Translator:
                 return self._let(name, self.expr(value))
             case Store():
                 return self._store(stmt)
+            case Prefetch():
+                return lambda state: None
 
     def _loop(self, loop: For) -> Execute:
         execute = self.body(loop.body)

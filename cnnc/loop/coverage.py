@@ -1,0 +1,194 @@
+"""Whether a kernel stores every element of its outputs exactly once.
+
+A store whose index is made of its loops' variables fills a box; boxes that do not meet and add up
+to the tensor prove it. Where that form is missing, elements are counted if they are not too many.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.loop.affine import Affine, affine, simplify
+from cnnc.loop.expr import Binary, Buffer, Const, Expr, Ramp, Var
+from cnnc.loop.interval import Range
+from cnnc.loop.kernel import Body, For, Kernel, Stmt, Store
+from cnnc.loop.rewrite import parts
+
+MOST_COUNTED = 1 << 22
+"""Elements that are still counted one by one; larger tensors are then taken on trust."""
+
+Box = tuple[Range, ...]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A broken rule and the statement to blame, if it is one."""
+
+    rule: str
+    why: str
+    stmt: Stmt | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A store with the extents of all variables its index runs over, lanes included."""
+
+    store: Store
+    index: tuple[Expr, ...]
+    extents: Mapping[str, int]
+
+    @property
+    def count(self) -> int:
+        """Elements it stores, counted as often as it stores them."""
+        return prod(self.extents.values())
+
+
+def find_coverage_fault(kernel: Kernel) -> Fault | None:
+    """The first output that is not stored once, or None.
+
+    Of flat kernels, which do not know their tensors, only that nothing is stored twice.
+    """
+    is_flat = all(len(p.shape) == 1 and p.layout.is_plain for p in kernel.params)
+    for param in kernel.params:
+        if param.name in kernel.outputs:
+            writes = [write for write in _writes(kernel.body, {}) if write.store.buffer == param]
+            if not writes:
+                return Fault("outputs", f"{param.name} is never written", None)
+            fault = _find_fault(param, writes, is_flat)
+            if fault:
+                return fault
+    return None
+
+
+def _writes(body: Body, extents: Mapping[str, int]) -> Iterator[_Write]:
+    for stmt in body:
+        match stmt:
+            case For(var, extent, inner):
+                yield from _writes(inner, {**extents, var: extent})
+            case Store(_, index, _):
+                yield _spread(stmt, index, extents)
+
+
+def _spread(store: Store, index: tuple[Expr, ...], extents: Mapping[str, int]) -> _Write:
+    """The lanes of a ramp as one more variable; loops of one iteration as zero."""
+    ranges = {var: (0, extent - 1) for var, extent in extents.items()}
+    lanes: dict[str, int] = {}
+    scalar: list[Expr] = []
+    for part in index:
+        if isinstance(part, Ramp):
+            lanes[":+"] = part.width
+            ranges[":+"] = (0, part.width - 1)
+            part = part.base + Var(":+") * part.stride
+        scalar.append(simplify(part, ranges))
+    kept = {var: extent for var, extent in {**extents, **lanes}.items() if extent > 1}
+    return _Write(store, tuple(_drop(part, kept) for part in scalar), kept)
+
+
+def _drop(index: Expr, kept: Mapping[str, int]) -> Expr:
+    form = affine(index)
+    terms = tuple((t, k) for t, k in form.terms if not isinstance(t, Var) or t.name in kept)
+    return Affine(terms, form.constant).expr()
+
+
+def _find_fault(out: Buffer, writes: Sequence[_Write], is_flat: bool) -> Fault | None:
+    for write in writes:
+        used = {part.name for each in write.index for part in parts(each) if isinstance(part, Var)}
+        idle = sorted(set(write.extents) - used)
+        if idle:
+            why = f"every iteration of {idle[0]} stores the same element of {out.name}"
+            return Fault("once", why, write.store)
+    boxes = [_box(write) for write in writes]
+    known = [box for box in boxes if box is not None]
+    if len(known) == len(boxes):
+        return _compare_boxes(out, list(zip(known, writes, strict=True)), is_flat)
+    if sum(write.count for write in writes) <= MOST_COUNTED >= out.size:
+        return _count(out, writes, is_flat)
+    return None
+
+
+def _box(write: _Write) -> Box | None:
+    """The box a store fills, each element once; None if its index has another form."""
+    box: list[Range] = []
+    seen: set[str] = set()
+    for part in write.index:
+        form = affine(part)
+        filled = 1
+        for term, step in sorted(form.terms, key=lambda pair: pair[1]):
+            if not isinstance(term, Var) or term.name in seen or step != filled:
+                return None
+            seen.add(term.name)
+            filled *= write.extents[term.name]
+        box.append((form.constant, form.constant + filled - 1))
+    return tuple(box)
+
+
+def _compare_boxes(out: Buffer, boxes: Sequence[tuple[Box, _Write]], is_flat: bool) -> Fault | None:
+    for (first, _), (second, write) in combinations(boxes, 2):
+        if all(a <= d and c <= b for (a, b), (c, d) in zip(first, second, strict=True)):
+            return Fault("once", f"{out.name} is stored twice within {second}", write.store)
+    if is_flat:
+        return None
+    inside = [
+        prod(max(0, min(last, extent - 1) - max(low, 0) + 1) for (low, last), extent in pairs)
+        for pairs in (list(zip(box, out.shape, strict=True)) for box, _ in boxes)
+    ]
+    return _missing(out, prod(out.shape) - sum(inside))
+
+
+def _missing(out: Buffer, count: int) -> Fault | None:
+    if count == 0:
+        return None
+    why = f"{count} of {prod(out.shape)} elements of {out.name} are never stored"
+    return Fault("once", why, None)
+
+
+def _count(out: Buffer, writes: Sequence[_Write], is_flat: bool) -> Fault | None:
+    """Count how often each element is stored, halo and padding included."""
+    axes = range(len(out.shape))
+    starts = [out.layout.halo_of(axis)[0] for axis in axes]
+    shape = tuple(out.layout.extent(out.shape, axis) for axis in axes)
+    counts: Counts = np.zeros(prod(shape), np.int64)
+    for write in writes:
+        places: Counts = np.zeros(tuple(write.extents.values()), np.int64)
+        for part, start, extent in zip(write.index, starts, shape, strict=True):
+            places = places * extent + _grid(part, write.extents) + start
+        counts += np.bincount(places.ravel(), minlength=len(counts))
+        if counts.max() > 1:
+            where = [int(i) for i in np.unravel_index(int(counts.argmax()), shape)]
+            shown = [place - start for place, start in zip(where, starts, strict=True)]
+            return Fault("once", f"{out.name}{shown} is stored twice", write.store)
+    if is_flat:
+        return None
+    window = tuple(slice(s, s + extent) for s, extent in zip(starts, out.shape, strict=True))
+    return _missing(out, prod(out.shape) - int(counts.reshape(shape)[window].sum()))
+
+
+_OPERATIONS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "min": np.minimum,
+    "max": np.maximum,
+}
+
+
+def _grid(index: Expr, extents: Mapping[str, int]) -> Counts:
+    """The index at every combination of the variables: one axis for each."""
+    match index:
+        case Const(value, None):
+            return np.array(value, np.int64)
+        case Var(name):
+            axis = list(extents).index(name)
+            shape = [-1 if place == axis else 1 for place in range(len(extents))]
+            return np.arange(extents[name], dtype=np.int64).reshape(shape)
+        case Binary(op, left, right) if op in _OPERATIONS:
+            result: Counts = _OPERATIONS[op](_grid(left, extents), _grid(right, extents))
+            return result
+    raise TypeError(f"{index!r} is no index to store at")

@@ -1,0 +1,78 @@
+"""Element types and lanes of expressions."""
+
+from cnnc.base.dtype import DType
+from cnnc.loop.expr import (
+    ELEMENTARY,
+    PRIMITIVES,
+    Binary,
+    Call,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    Fma,
+    Load,
+    Ramp,
+    Select,
+    children,
+)
+
+_TWO_OPERANDS = frozenset({"ldexp", "copysign", "pow"})
+
+
+def find_type_fault(expr: Expr) -> str | None:
+    """What is wrong with an expression, given that its parts are right; None if nothing is."""
+    lanes = {part.lanes for part in children(expr)} - {1}
+    if len(lanes) > 1:
+        return f"vectors of {' and '.join(map(str, sorted(lanes)))} lanes"
+    if any(isinstance(part, Ramp) for part in children(expr)) and not isinstance(expr, Cast | Load):
+        return "a ramp that is neither an index nor converted"
+    match expr:
+        case Const(value, None) if not isinstance(value, int):
+            return "an index that is no integer"
+        case Ramp(base, width, _):
+            return None if base.lanes == 1 and base.dtype is None and width > 1 else "invalid ramp"
+        case Binary(op, left, right):
+            return _binary(op, left, right)
+        case Compare(_, left, right):
+            return _same(left, right)
+        case Select(condition, then, otherwise):
+            holds = condition.dtype is DType.BOOL
+            return _same(then, otherwise) if holds else "a condition that is no truth value"
+        case Fma(a, b, c):
+            return _same(a, b, c) or _floating(a)
+        case Call(function, args):
+            return _call(function, args)
+    return None
+
+
+def _binary(op: str, left: Expr, right: Expr) -> str | None:
+    is_index, is_truth = left.dtype is None, left.dtype is DType.BOOL
+    if is_truth is not (op in ("and", "or")):
+        return f"{op} of {left.dtype}"
+    if op in ("floordiv", "mod"):
+        positive = isinstance(right, Const) and right.value > 0
+        return (
+            None if is_index and positive else f"{op} other than of an index by a positive number"
+        )
+    if op == "div" and is_index:
+        return "division of an index that leaves a remainder"
+    return _same(left, right)
+
+
+def _call(function: str, args: tuple[Expr, ...]) -> str | None:
+    if function not in PRIMITIVES | ELEMENTARY:
+        return f"unknown function {function}"
+    if len(args) != 1 + (function in _TWO_OPERANDS):
+        return f"{len(args)} operands"
+    return _same(*args) or _floating(args[0])
+
+
+def _floating(expr: Expr) -> str | None:
+    is_float = expr.dtype is not None and expr.dtype.is_float
+    return None if is_float else "operands that are not floating point"
+
+
+def _same(*args: Expr) -> str | None:
+    kinds = sorted({"index" if arg.dtype is None else str(arg.dtype) for arg in args})
+    return f"operands of {' and '.join(kinds)}" if len(kinds) > 1 else None

@@ -1,0 +1,245 @@
+"""What every kernel satisfies: as defined, scheduled, flat, and with vectors expanded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cnnc.loop.affine import simplify
+from cnnc.loop.coverage import find_coverage_fault
+from cnnc.loop.expr import Buffer, Expr, Load, Local, Space, Var, children
+from cnnc.loop.interval import Range, bounds
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store, walk
+from cnnc.loop.rewrite import parts
+from cnnc.loop.text import print_buffer, print_expr, print_statement
+from cnnc.loop.typecheck import find_type_fault
+
+MAX_REGISTER_BYTES = 8192
+"""Of one register array; the largest register files have 2048 bytes."""
+
+
+class LoopError(Exception):
+    """A kernel breaks `rule` at `stmt`: a bug in whatever made it."""
+
+    def __init__(self, rule: str, why: str, kernel: Kernel, stmt: Stmt | None = None) -> None:
+        self.rule = rule
+        self.why = why
+        self.kernel = kernel
+        self.stmt = stmt
+        super().__init__(rule, why, kernel, stmt)
+
+    def __str__(self) -> str:
+        text = f"rule `{self.rule}` is broken in kernel {self.kernel.name}: {self.why}"
+        return f"{text}; at `{print_statement(self.stmt)}`" if self.stmt else text
+
+
+def verify_kernel(kernel: Kernel) -> None:
+    """Check every rule; raises LoopError at the first that is broken.
+
+    Rules: params, names, types, bounds, registers, loops, vectors, parallel, outputs, once. The
+    time it takes depends on the length of the text, hardly on the extents of the loops.
+    """
+    _Verifier(kernel).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What is known where a statement stands; inner scopes start as copies."""
+
+    ranges: dict[str, Range]
+    locals: dict[str, Local]
+    buffers: dict[str, Buffer]
+    loops: tuple[For, ...] = ()
+    depths: dict[str, int] = field(default_factory=dict)
+
+    def inside(self, loop: For) -> "_Scope":
+        """The scope of a loop's body."""
+        ranges = {**self.ranges, loop.var: (0, loop.extent - 1)}
+        loops = (*self.loops, loop)
+        return _Scope(ranges, dict(self.locals), dict(self.buffers), loops, dict(self.depths))
+
+    def has(self, name: str) -> bool:
+        """Whether the name stands for something."""
+        return name in self.ranges or name in self.locals or name in self.buffers
+
+
+class _Verifier:
+    """Walks over a kernel; `written` are the register arrays that hold something already."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.written: set[str] = set()
+        self.stmt: Stmt | None = None
+
+    def run(self) -> None:
+        """Check the whole kernel."""
+        names = [param.name for param in self.kernel.params]
+        self._require("params", len(set(names)) == len(names), "two parameters share a name")
+        for output in self.kernel.outputs:
+            self._require("params", output in names, f"the output {output} is no parameter")
+        for param in self.kernel.params:
+            memory = param.space is Space.MEMORY
+            self._require("params", memory, f"the parameter {param.name} lives in registers")
+        self._body(self.kernel.body, _Scope({}, {}, {p.name: p for p in self.kernel.params}))
+        self.stmt = None
+        self._exchange()
+        fault = find_coverage_fault(self.kernel)
+        if fault:
+            raise LoopError(fault.rule, fault.why, self.kernel, fault.stmt)
+
+    def _require(self, rule: str, holds: bool, why: str) -> None:
+        if not holds:
+            raise LoopError(rule, why, self.kernel, self.stmt)
+
+    def _body(self, body: Body, scope: _Scope) -> None:
+        for stmt in body:
+            self.stmt = stmt
+            match stmt:
+                case For():
+                    self._loop(stmt, scope)
+                    self._body(stmt.body, scope.inside(stmt))
+                case Alloc(buffer):
+                    self._alloc(buffer, scope)
+                case Let(name, value):
+                    self._expr(value, scope)
+                    self._new(name, scope)
+                    scope.locals[name] = Local(name, value.dtype, value.lanes)
+                case Store():
+                    self._store(stmt, scope)
+                case Prefetch(buffer, index):
+                    self._index(buffer, index, scope)
+
+    def _new(self, name: str, scope: _Scope) -> None:
+        self._require("names", not scope.has(name), f"{name} has a meaning here already")
+
+    def _loop(self, loop: For, scope: _Scope) -> None:
+        self._new(loop.var, scope)
+        self._require("loops", loop.extent > 0, "a loop runs at least once")
+        if loop.kind in (Kind.PARALLEL, Kind.VECTOR):
+            why = f"a loop that reduces cannot be {loop.kind.value}"
+            self._require("loops", not loop.reduces, why)
+        if loop.kind is Kind.PARALLEL:
+            outermost = all(outer.kind is Kind.PARALLEL for outer in scope.loops)
+            self._require("parallel", outermost, "parallel loops are outermost")
+        if loop.kind is Kind.VECTOR:
+            innermost = all(isinstance(stmt, Let | Store) for stmt in loop.body)
+            self._require("vectors", innermost, "a vector loop is innermost")
+
+    def _alloc(self, buffer: Buffer, scope: _Scope) -> None:
+        self._new(buffer.name, scope)
+        self._require("registers", buffer.space is Space.REGISTER, "only registers are allocated")
+        self._require("registers", buffer.layout.is_plain, "register arrays are row-major")
+        used = buffer.size * buffer.dtype.bytes
+        fits = used <= MAX_REGISTER_BYTES
+        self._require("registers", fits, f"{used} bytes do not fit into registers")
+        scope.buffers[buffer.name] = buffer
+        scope.depths[buffer.name] = len(scope.loops)
+        self.written.discard(buffer.name)
+
+    def _store(self, store: Store, scope: _Scope) -> None:
+        buffer = store.buffer
+        self._access(buffer, store.index, scope)
+        self._expr(store.value, scope)
+        same = store.value.dtype is buffer.dtype
+        self._require("types", same, f"a value of {store.value.dtype} in {buffer.dtype}")
+        lanes = max(part.lanes for part in store.index) if store.index else 1
+        why = f"{store.value.lanes} lanes into {lanes} elements"
+        self._require("types", store.value.lanes in (1, lanes), why)
+        vector = next((loop for loop in scope.loops if loop.kind is Kind.VECTOR), None)
+        if vector:
+            varies = vector.var in _variables(store.index)
+            self._require("vectors", varies, f"{buffer.name} does not vary with {vector.var}")
+        if buffer.space is Space.MEMORY:
+            written = buffer.name in self.kernel.outputs
+            self._require("outputs", written, f"{buffer.name} is no output")
+            return
+        self._accumulation(store, scope)
+        self.written.add(buffer.name)
+
+    def _accumulation(self, store: Store, scope: _Scope) -> None:
+        """Loops that a register array outlives: none is parallel; which accumulate, say so."""
+        used = _variables(store.index)
+        accumulates = any(
+            isinstance(part, Load) and part.buffer.name == store.buffer.name
+            for part in parts(store.value)
+        )
+        for loop in scope.loops[scope.depths[store.buffer.name] :]:
+            parallel = loop.kind is Kind.PARALLEL
+            self._require("parallel", not parallel, f"iterations of {loop.var} share a register")
+            if accumulates and loop.var not in used and loop.extent > 1:
+                self._require("loops", loop.reduces, f"{loop.var} reduces without saying so")
+
+    def _expr(self, expr: Expr, scope: _Scope) -> None:
+        for part in children(expr) if not isinstance(expr, Load) else ():
+            self._expr(part, scope)
+        match expr:
+            case Load(buffer, index):
+                self._access(buffer, index, scope)
+                ready = buffer.space is Space.MEMORY or buffer.name in self.written
+                self._require("registers", ready, f"{buffer.name} is read before it is written")
+            case Var(name):
+                self._require("names", name in scope.ranges, f"no loop here runs over {name}")
+            case Local(name):
+                found = scope.locals.get(name)
+                self._require("names", found is not None, f"no let before this defines {name}")
+                self._require("types", found == expr, f"{name} is {found}, used as {expr}")
+            case _:
+                fault = find_type_fault(expr)
+                self._require("types", fault is None, f"{fault} in {print_expr(expr)}")
+
+    def _access(self, buffer: Buffer, index: tuple[Expr, ...], scope: _Scope) -> None:
+        """The index stays inside the buffer's memory."""
+        self._index(buffer, index, scope)
+        for axis, part in enumerate(index):
+            low, high = _narrow_bounds(part, scope.ranges)
+            before, _ = buffer.layout.halo_of(axis)
+            least, last = -before, buffer.layout.extent(buffer.shape, axis) - before - 1
+            why = f"{print_expr(part)} of {print_buffer(buffer)} runs from {low} to {high}"
+            inside = least <= low and high <= last
+            self._require("bounds", inside, f"{why}, memory from {least} to {last}")
+
+    def _index(self, buffer: Buffer, index: tuple[Expr, ...], scope: _Scope) -> None:
+        """The buffer is the one known here, with an index for each axis."""
+        known = scope.buffers.get(buffer.name)
+        self._require("names", known is not None, f"no buffer here is called {buffer.name}")
+        why = f"{print_buffer(buffer)} is declared as {print_buffer(known)}" if known else ""
+        self._require("names", known == buffer, why)
+        count = len(index) == len(buffer.shape)
+        self._require("types", count, f"{len(index)} indices for {len(buffer.shape)} axes")
+        for part in index:
+            self._require("types", part.dtype is None, f"{print_expr(part)} is no index")
+            self._expr(part, scope)
+
+    def _exchange(self) -> None:
+        """Threads do not wait for each other inside a kernel: each reads only its own results."""
+        for output in self.kernel.outputs:
+            readers = {
+                i for i, reads in enumerate(map(_reads, self.kernel.body)) if output in reads
+            }
+            writers = {i for i, stmt in enumerate(self.kernel.body) if output in _writes(stmt)}
+            why = f"{output} is read by another nest than the one that writes it"
+            self._require("parallel", not readers or readers == writers, why)
+
+
+def _narrow_bounds(index: Expr, ranges: dict[str, Range]) -> Range:
+    low, high = bounds(index, ranges)
+    least, last = bounds(simplify(index, ranges), ranges)
+    return max(low, least), min(high, last)
+
+
+def _variables(index: tuple[Expr, ...]) -> set[str]:
+    return {part.name for each in index for part in parts(each) if isinstance(part, Var)}
+
+
+def _reads(stmt: Stmt) -> set[str]:
+    return {
+        part.buffer.name for root in _roots(stmt) for part in parts(root) if isinstance(part, Load)
+    }
+
+
+def _roots(top: Stmt) -> Iterator[Expr]:
+    for stmt in walk((top,)):
+        if isinstance(stmt, Let | Store):
+            yield stmt.value
+
+
+def _writes(top: Stmt) -> set[str]:
+    return {stmt.buffer.name for stmt in walk((top,)) if isinstance(stmt, Store)}
