@@ -15,6 +15,8 @@ from cnnc.ops.spec import Operator
 
 Halo = tuple[tuple[int, int], ...]
 
+_FEW_CHANNELS = 4
+
 
 def assign_layouts(graph: Graph, target: Target) -> Graph:
     """conv(x) -> relu -> conv  →  channels blocked by the vector width, repacked only at the edges.
@@ -120,7 +122,11 @@ class _Planner:
             current = kind.layout.block(1)
             preferred = channel_block(kind.channels, self.target.lanes(kind.dtype))
             readable = [size for size in blocking.reads if size in (preferred, 1)]
-            wanted[position] = current if current in blocking.reads else (readable or [1])[0]
+            # A copy pays where whole blocks are read again and again; not for the colours of an
+            # image, which come one by one.
+            copied = current == 1 and preferred in blocking.reads and kind.channels > _FEW_CHANNELS
+            keeps = current in blocking.reads and not copied
+            wanted[position] = current if keeps else (readable or [1])[0]
         return wanted
 
     def _fit(self, operand: Node, result: TensorType, block: int, halo: Halo) -> Node:
