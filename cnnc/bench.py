@@ -266,6 +266,12 @@ def _layer_time(layer: Layer, timing: Timing, machine: Machine) -> LayerTime:
     moving = moved / bandwidth
     limit = "compute" if computing >= moving else level
     return LayerTime(
-        *(layer.node.name, operator_text(layer.node.op), origin.algorithm),
-        *(origin.macs, moved, timing, max(computing, moving), limit),
+        name=layer.node.name,
+        op=operator_text(layer.node.op),
+        algorithm=origin.algorithm,
+        macs=origin.macs,
+        bytes=moved,
+        timing=timing,
+        bound_seconds=max(computing, moving),
+        limit=limit,
     )

@@ -248,7 +248,7 @@ def test_networks_in_reference_cycles_are_freed() -> None:
     code = """
 import gc, cnnc
 class Owner: pass
-text = "cnn 1 net n { input x: f32[N, 3, 4] output y = x -> relu }"
+text = "cnn 1\\nnet n {\\ninput x: f32[N, 3, 4]\\noutput y = x -> relu\\n}"
 for _ in range(5):
     owner = Owner()
     owner.itself = owner

@@ -1,0 +1,144 @@
+"""`check`, `show`, `ops` and `env`: what they print, and their JSON."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.helpers import DIGITS, Runner
+
+NET = ("--net", "small")
+
+
+def test_check_prints_layers_and_memory(cnnc: Runner) -> None:
+    """The digits example, with its totals."""
+    text = cnnc("check", DIGITS / "digits.cnn").out
+    assert "stem.conv" in text
+    assert "24,730 parameters" in text
+    assert "arena" in text
+
+
+def test_check_as_json(cnnc: Runner, small: Path) -> None:
+    """Shapes follow --set and --batch."""
+    data = cnnc("check", small, *NET, "--set", "width=7", "--batch", "2", "--json").json()
+    assert data["ok"] is True
+    assert data["params"] == {"width": "7"}
+    assert data["inputs"] == {"x": [2, 3, 5, 6]}
+    assert data["layers"][0]["shape"] == [2, 7, 5, 6]
+    assert data["compiled"]["arena_bytes"] > 0
+
+
+def test_check_for_a_processor_of_another_kind(cnnc: Runner, small: Path) -> None:
+    """Planning needs no machine of that kind."""
+    assert "compiled:" in cnnc("check", small, *NET, "--target", "aarch64").out
+
+
+def test_check_without_weights(cnnc: Runner, tmp_path: Path) -> None:
+    """Shapes of a network whose weights file is not there."""
+    path = tmp_path / "net.cnn"
+    path.write_text(
+        "cnn 1\nnet n {\n  input x: f32[N, 2]\n  output y = x -> dense(3)\n"
+        '  weights "later.safetensors"\n}\n'
+    )
+    assert "E0701" in cnnc("check", path, code=1).err
+    assert "9 parameters" in cnnc("check", path, "--no-weights").out
+
+
+def test_all_mistakes_with_carets(cnnc: Runner, tmp_path: Path) -> None:
+    """Every mistake of the file, with its line; no traceback."""
+    path = tmp_path / "bad.cnn"
+    path.write_text(
+        "cnn 1\nnet n {\n  input x: f32[N, 3, 8, 8]\n"
+        "  a = x -> conv(4, 3, strid = 2)\n  output y = x -> rleu\n}\n"
+    )
+    text = cnnc("check", path, code=1).err
+    assert "did you mean `stride`?" in text
+    assert "did you mean `relu`?" in text
+    assert "^^^^" in text
+    assert "2 errors" in text
+    assert "Traceback" not in text
+
+
+def test_mistakes_as_json(cnnc: Runner, tmp_path: Path) -> None:
+    """Code, place, message and help as data."""
+    path = tmp_path / "bad.cnn"
+    path.write_text("cnn 1\nnet n {\n  input x: f32[N, 3]\n  output y = x -> rleu\n}\n")
+    data = cnnc("check", path, "--json", code=1).json()
+    assert data["ok"] is False
+    (found,) = data["diagnostics"]
+    assert found["code"] == "E0202"
+    assert found["place"]["line"] == 4
+
+
+@pytest.mark.parametrize("stage", ["ast", "graph", "loops", "flat", "program", "llvm", "asm"])
+def test_every_stage_shows(cnnc: Runner, small: Path, stage: str) -> None:
+    """Each prints something of its own kind."""
+    sign = {
+        "ast": "Net name=small",
+        "graph": "graph small (batch=1)",
+        "loops": "fma(",
+        "flat": "parallel",
+        "program": "arena",
+        "llvm": "define",
+        "asm": "ret",
+    }
+    assert sign[stage] in cnnc("show", small, *NET, "--stage", stage).out
+
+
+def test_the_graph_after_a_pass(cnnc: Runner, small: Path) -> None:
+    """Fusion shows only after `fuse`; `source` is the graph as built."""
+    assert "fused[" not in cnnc("show", small, *NET, "--after", "source").out
+    assert "fused[" not in cnnc("show", small, *NET, "--after", "simplify").out
+    assert "fused[" in cnnc("show", small, *NET, "--after", "fuse").out
+    assert "did you mean `fuse`?" in cnnc("show", small, *NET, "--after", "fusee", code=1).err
+
+
+def test_one_layer_only(cnnc: Runner, small: Path) -> None:
+    """Loops of one layer; a wrong name lists the right ones."""
+    text = cnnc("show", small, *NET, "--stage", "loops", "--layer", "h.conv").out
+    assert text.count("kernel ") == 1
+    text = cnnc("show", small, *NET, "--stage", "loops", "--layer", "h.con", code=1).err
+    assert "did you mean `h.conv`?" in text
+    cnnc("show", small, *NET, "--stage", "graph", "--layer", "h.conv", code=1)
+
+
+def test_assembly_for_another_processor(cnnc: Runner, small: Path) -> None:
+    """Cross-compiled: AArch64 code on any machine."""
+    args = ("--stage", "asm", "--layer", "h.conv", "--target", "aarch64")
+    assert "fmla" in cnnc("show", small, *NET, *args).out
+
+
+def test_operators_come_from_their_classes(cnnc: Runner) -> None:
+    """The table, one operator, and a near name."""
+    assert "conv" in cnnc("ops").out
+    text = cnnc("ops", "conv").out
+    assert "dilation" in text
+    assert "distance between taps" in text
+    assert "did you mean `conv`?" in cnnc("ops", "cnov", code=1).err
+    (conv,) = cnnc("ops", "conv", "--json").json()
+    assert conv["name"] == "conv"
+
+
+def test_the_environment(cnnc: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions, target facts and knobs; a wrong knob is a user's error."""
+    text = cnnc("env").out
+    for part in ("llvmlite", "vectors", "CNNC_DEBUG", "x86-64-v3"):
+        assert part in text
+    assert {"triple", "knobs", "cnnc"} <= cnnc("env", "--json").json().keys()
+    monkeypatch.setenv("CNNC_DEBUG", "9")
+    assert "CNNC_DEBUG" in cnnc("env", code=1).err
+
+
+def test_knobs_show_and_dump(
+    cnnc: Runner, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Passes and times on standard error, one file per stage in the folder."""
+    monkeypatch.setenv("CNNC_DEBUG", "1")
+    monkeypatch.setenv("CNNC_TIME", "1")
+    monkeypatch.setenv("CNNC_DUMP", str(tmp_path / "dump"))
+    text = cnnc("check", small, *NET).err
+    assert "fuse:" in text
+    assert "lower" in text
+    names = sorted(path.name for path in (tmp_path / "dump").iterdir())
+    assert "source.graph" in names
+    assert any(name.endswith("fuse.graph") for name in names)
+    assert any(name.endswith(".loops") for name in names)

@@ -1,0 +1,87 @@
+"""Exit codes, and that nothing but an explanation reaches the user."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnc import driver
+from cnnc.ir.graph import Graph
+from tests.cli.helpers import ROOT, Runner
+
+
+def test_usage_errors_are_the_users(cnnc: Runner, small: Path) -> None:
+    """Exit code 1: 2 is for bugs."""
+    for args in (["check"], ["nonsense"], ["check", small, "--what"], ["show", "--stage", "x"]):
+        cnnc(*args, code=1)
+    cnnc("--help")
+    assert "0.1" in cnnc("--version").out
+
+
+@pytest.mark.parametrize(
+    "settings", [["width"], ["=3"], ["width=1", "width=2"], ["widht=3"], ["width=("]]
+)
+def test_settings_are_checked(cnnc: Runner, small: Path, settings: list[str]) -> None:
+    """Malformed, unknown and repeated ones."""
+    args = [part for text in settings for part in ("--set", text)]
+    text = cnnc("check", small, "--net", "small", *args, code=1).err
+    assert "Traceback" not in text
+    assert "error[" in text
+
+
+def test_a_net_must_be_chosen(cnnc: Runner, small: Path) -> None:
+    """The file has two."""
+    assert "--net" in cnnc("check", small, code=1).err
+    assert "did you mean `small`?" in cnnc("check", small, "--net", "smal", code=1).err
+
+
+@pytest.mark.parametrize("error", [ValueError("deliberate"), RecursionError("deliberate")])
+def test_a_bug_says_so(
+    cnnc: Runner, small: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Exit code 2, the pass and a file to send; no traceback on the terminal."""
+
+    def broken(graph: Graph) -> Graph:
+        raise error
+
+    monkeypatch.setattr(driver, "fuse", broken)
+    text = cnnc("check", small, "--net", "small", code=2).err
+    assert "this is a bug in cnnc in fuse" in text
+    assert "Traceback" not in text
+    dump = Path(text.split("see ")[1].split("\n")[0])
+    assert "deliberate" in dump.read_text()
+
+
+def test_unexpected_exceptions_are_bugs(
+    cnnc: Runner, small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The traceback goes to a file."""
+
+    def broken(name: str) -> None:
+        raise KeyError("deliberate")
+
+    monkeypatch.setattr(driver, "find_target", broken)
+    monkeypatch.setenv("CNNC_DUMP", str(tmp_path / "dump"))
+    text = cnnc("check", small, "--net", "small", code=2).err
+    assert "failed.traceback" in text
+    assert "deliberate" in (tmp_path / "dump" / "failed.traceback").read_text()
+
+
+def test_as_a_module() -> None:
+    """`python -m cnnc`, without colour and without a terminal."""
+    code = [sys.executable, "-m", "cnnc", "check", "missing.cnn"]
+    ended = subprocess.run(code, capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error[E0701]: there is no file `missing.cnn`")
+    assert "\x1b" not in ended.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX pipe")
+def test_a_closed_pipe_is_no_error(small: Path) -> None:
+    """`cnnc … | head` ends quietly."""
+    code = f"'{sys.executable}' -m cnnc show '{small}' --net small --stage asm | head -1"
+    ended = subprocess.run(["sh", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0
+    assert ended.stderr == ""

@@ -1,0 +1,218 @@
+"""`run`, `diff` and `bench`: real inputs in, results, reports and exit codes out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from cnnc import driver
+from cnnc.ir.graph import Constant, Graph, Node
+from tests.cli.helpers import DIGITS, Runner
+
+NET = ("--net", "small")
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    """Five samples for `small`, as npy."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.random.default_rng(0).standard_normal((5, 3, 5, 6)).astype(np.float32))
+    return path
+
+
+def test_digits_with_labels(cnnc: Runner, tmp_path: Path) -> None:
+    """Accuracy on the held-out images; the label array is no input and says so."""
+    output = tmp_path / "y.npz"
+    ended = cnnc(
+        *("run", DIGITS / "digits.cnn", "-i", DIGITS / "digits_heldout.npz"),
+        *("--labels", "label", "--top", "2", "-o", output, "--json"),
+    )
+    data = ended.json()
+    assert data["samples"] == 360
+    assert data["accuracy"]["prob"] >= 0.98
+    with np.load(output) as written:
+        assert written["prob"].shape == (360, 10)
+        best = np.argsort(-written["prob"], axis=1)[:, :2]
+    top = data["outputs"]["prob"]["top"]
+    np.testing.assert_array_equal(top, best)
+    ended = cnnc("run", DIGITS / "digits.cnn", "-i", DIGITS / "digits_heldout.npz")
+    assert "label ignored" in ended.err
+
+
+@pytest.mark.parametrize("backend", ["native", "interp", "reference"])
+def test_backends_agree(cnnc: Runner, small: Path, samples: Path, backend: str) -> None:
+    """Every backend writes the same file up to rounding."""
+    output = small.with_name(f"{backend}.npy")
+    cnnc("run", small, *NET, "-i", samples, "-o", output, "--backend", backend)
+    expected = small.with_name("expected.npy")
+    cnnc("run", small, *NET, "-i", samples, "-o", expected, "--backend", "reference")
+    np.testing.assert_allclose(np.load(output), np.load(expected), atol=1e-5)
+
+
+def test_inputs_by_name(cnnc: Runner, small: Path, tmp_path: Path) -> None:
+    """Two inputs from two files, or from one npz."""
+    a, b = np.ones((3, 2), np.float32), np.full((3, 2), 2, np.float32)
+    np.save(tmp_path / "a.npy", a)
+    np.save(tmp_path / "b.npy", b)
+    np.savez(tmp_path / "both.npz", a=a, b=b, rest=a)
+    output = tmp_path / "s.npy"
+    other = ("run", small, "--net", "other", "-o", output)
+    cnnc(*other, "-i", f"a={tmp_path / 'a.npy'}", "-i", f"b={tmp_path / 'b.npy'}")
+    np.testing.assert_array_equal(np.load(output), a + b)
+    ended = cnnc(*other, "-i", tmp_path / "both.npz")
+    assert "rest ignored" in ended.err
+    assert "does not say which" in cnnc(*other, "-i", tmp_path / "a.npy", code=1).err
+    assert "`b` is missing" in cnnc(*other, "-i", f"a={tmp_path / 'a.npy'}", code=1).err
+    assert "no input `c`" in cnnc(*other, "-i", f"c={tmp_path / 'a.npy'}", code=1).err
+
+
+def image(path: Path, mode: str, size: tuple[int, int] = (6, 5)) -> NDArray[np.uint8]:
+    """Write an image of random pixels and return them."""
+    shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
+    pixels = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    Image.fromarray(pixels, mode=mode if mode == "RGB" else None).save(path)
+    return pixels
+
+
+def test_images(cnnc: Runner, small: Path, tmp_path: Path) -> None:
+    """Pixels become channels × height × width in 0..1; several images are several samples."""
+    path, twice = tmp_path / "a.png", ("-i", tmp_path / "a.png", "-i", tmp_path / "a.png")
+    pixels = image(path, "RGB")
+    x = (pixels.transpose(2, 0, 1)[None] / 255).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    one, two = tmp_path / "one.npy", tmp_path / "two.npy"
+    cnnc("run", small, *NET, "-i", tmp_path / "x.npy", "-o", one)
+    cnnc("run", small, *NET, *twice, "-o", two)
+    np.testing.assert_array_equal(np.load(two), np.repeat(np.load(one), 2, axis=0))
+
+
+def test_images_that_do_not_fit(cnnc: Runner, small: Path, tmp_path: Path) -> None:
+    """Never resized, never guessed."""
+    image(tmp_path / "wide.png", "RGB", (7, 5))
+    text = cnnc("run", small, *NET, "-i", tmp_path / "wide.png", code=1).err
+    assert "7 wide and 5 high" in text
+    image(tmp_path / "turned.png", "RGB", (5, 6))
+    assert "5 wide" in cnnc("run", small, *NET, "-i", tmp_path / "turned.png", code=1).err
+    (tmp_path / "no.png").write_bytes(b"no image")
+    assert "E0406" in cnnc("run", small, *NET, "-i", tmp_path / "no.png", code=1).err
+
+
+def test_grey_images_of_sixteen_bits(cnnc: Runner, tmp_path: Path) -> None:
+    """White is 1 there too."""
+    net = tmp_path / "id.cnn"
+    net.write_text("cnn 1\nnet n {\n  input x: f32[N, 1, 1, 2]\n  output y = x -> relu\n}\n")
+    Image.fromarray(np.array([[0, 65535]], np.uint16)).save(tmp_path / "deep.png")
+    output = tmp_path / "y.npy"
+    cnnc("run", net, "-i", tmp_path / "deep.png", "-o", output)
+    np.testing.assert_array_equal(np.load(output).ravel(), [0, 1])
+
+
+class Trap:
+    """Unpickling this would leave a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path(self.path),)
+
+
+def test_nothing_is_unpickled(cnnc: Runner, small: Path, tmp_path: Path) -> None:
+    """Arrays of objects are refused in npy and npz."""
+    evil = np.array([Trap(tmp_path / "sprung")], dtype=object)
+    np.save(tmp_path / "evil.npy", evil, allow_pickle=True)
+    np.savez(tmp_path / "evil.npz", x=evil)
+    for name in ("evil.npy", "evil.npz"):
+        assert "E0406" in cnnc("run", small, *NET, "-i", tmp_path / name, code=1).err
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("empty.npy", b""),
+        ("magic.npy", b"\x93NUMPY"),
+        (
+            "lies.npy",
+            b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': "
+            b"(9999999999,)}" + b" " * 52 + b"\n",
+        ),
+        ("empty.npz", b""),
+        ("text.npz", b"no archive"),
+        ("short.safetensors", b"\xff" * 12),
+        ("what.csv", b"1,2"),
+    ],
+)
+def test_damaged_files(cnnc: Runner, small: Path, tmp_path: Path, name: str, data: bytes) -> None:
+    """A user's error with the file's name, never a traceback."""
+    (tmp_path / name).write_bytes(data)
+    text = cnnc("run", small, *NET, "-i", tmp_path / name, code=1).err
+    assert name in text
+    assert "Traceback" not in text
+
+
+def test_files_that_are_not_there(cnnc: Runner, small: Path, samples: Path, tmp_path: Path) -> None:
+    """Near names are suggested; outputs go to folders that exist."""
+    assert (
+        "did you mean `x.npy`?" in cnnc("run", small, *NET, "-i", tmp_path / "xx.npy", code=1).err
+    )
+    text = cnnc("run", small, *NET, "-i", samples, "-o", tmp_path / "no" / "y.npy", code=1).err
+    assert "E0704" in text
+    assert "E0703" in cnnc("run", small, *NET, "-i", samples, "-o", tmp_path / "y.txt", code=1).err
+
+
+def test_outputs_appear_whole(cnnc: Runner, small: Path, samples: Path, tmp_path: Path) -> None:
+    """The same bytes every time, and no temporary file stays."""
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    cnnc("run", small, *NET, "-i", samples, "-o", first)
+    cnnc("run", small, *NET, "-i", samples, "-o", second)
+    assert first.read_bytes() == second.read_bytes()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_diff_agrees(cnnc: Runner) -> None:
+    """The digits example on its golden vectors."""
+    data = cnnc("diff", DIGITS / "digits.cnn", "--json").json()
+    assert data["ok"] is True
+    assert data["samples"] == 6
+    assert [check["ok"] for check in data["checks"]] == [True, True]
+
+
+def test_diff_finds_a_bug(cnnc: Runner, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 2, and the guilty pass by name."""
+
+    def wrong(graph: Graph) -> Graph:
+        def change(node: Node) -> Node:
+            if isinstance(node.op, Constant):
+                return replace(node, op=Constant(node.op.value + np.float32(0.5)))
+            return node
+
+        return graph.rebuild(change)
+
+    monkeypatch.setattr(driver, "simplify", wrong)
+    assert "passes, simplify" in cnnc("diff", small, *NET, code=2).out
+
+
+def test_diff_meets_no_check_file(cnnc: Runner, tmp_path: Path) -> None:
+    """Exit code 1: the file is wrong, not cnnc."""
+    net = tmp_path / "n.cnn"
+    net.write_text(
+        'cnn 1\nnet n {\n  input x: f32[N, 2]\n  output y = x -> relu\n  check "golden.npz"\n}\n'
+    )
+    np.savez(tmp_path / "golden.npz", x=np.ones((1, 2), "f4"), y=np.zeros((1, 2), "f4"))
+    assert "check file" in cnnc("diff", net, code=1).out
+
+
+def test_bench_prints_the_share_of_the_peak(cnnc: Runner, small: Path) -> None:
+    """Every layer with its time; shares are of a peak measured here."""
+    data = cnnc("bench", small, *NET, "--seconds", "0.05", "--json").json()
+    assert data["peak_gflops"] > 1
+    layers = data["layers"]
+    assert isinstance(layers, list)
+    convolution = next(row for row in layers if row["macs"])
+    assert 0 < convolution["of_peak"] < 1.2
+    assert all(row["seconds"] > 0 for row in layers)
+    assert "of peak" in cnnc("bench", small, *NET, "--seconds", "0.05").out
