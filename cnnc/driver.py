@@ -49,12 +49,12 @@ def pipeline(target: Target) -> tuple[Pass, ...]:
     return (
         # first: what is known now need not be matched by anything below
         Pass("fold-constants", fold_constants),
+        # dropout, id and the like would stand between what is joined below
+        Pass("simplify", simplify),
+        # before anything is folded into weights: branches with the same start are still equal
+        Pass("share-common", share_common),
         # while batchnorm still stands right behind its conv or dense
         Pass("fold-batchnorm", fold_batchnorm),
-        # dropout, id and repeated clips would stand between what `fuse` wants to join
-        Pass("simplify", simplify),
-        # before fusion: branches with the same start are still recognisable
-        Pass("share-common", share_common),
         # operators are final: join each with the pointwise chain behind it
         Pass("fuse", fuse),
         # last: every tensor that will exist in memory is now a node

@@ -65,7 +65,7 @@ def schedule_blocked(
     kernel = _schedule_reduction(kernel, tile, read_block, shares_input=order.shares_input)
     for var in reversed(inner):
         kernel = jam(kernel, var)
-    if order.shares_input and read_block > 1 and order.pointwise:
+    if order.shares_input and order.pointwise and has_loop(kernel, "ic.0"):
         kernel = prefetch(kernel, "x", "ic.0", [var for var in inner if var in positions])
     kernel = vectorise(_unroll_all(kernel, inner[:-1]), "oc.2")
     return _parallel_outer(kernel)
