@@ -61,28 +61,29 @@ def widen(kernel: Kernel, var: str, multiple: int) -> Kernel:
 
 
 def sink(kernel: Kernel, var: str) -> Kernel:
-    """for v: for a: for b: S  →  for a: for b: for v: S, as deep as loops are perfectly nested.
+    """for v: {for a: S; for b: T}  →  for a: for v: S; for b: for v: T, as deep as loops go.
 
     A loop that does not reduce moves below reducing ones only through `jam`.
     """
 
     def change(loop: For) -> Body:
-        match loop.body:
-            case (For() as inner,) if inner.reduces == loop.reduces:
-                return (replace(inner, body=change(replace(loop, body=inner.body))),)
-        return (loop,)
+        inner = [stmt for stmt in loop.body if isinstance(stmt, For)]
+        alike = all(stmt.reduces == loop.reduces for stmt in inner)
+        if len(inner) < len(loop.body) or not alike or (loop.reduces and len(inner) > 1):
+            return (loop,)
+        return tuple(replace(stmt, body=change(replace(loop, body=stmt.body))) for stmt in inner)
 
     return _each(kernel, var, change)
 
 
 def interchange(kernel: Kernel, outer: str, inner: str) -> Kernel:
-    """for a: for b: S  →  for b: for a: S, where b is all there is in a."""
+    """for a: for b: S  →  for b: for a: S, where b is all there is in a; other loops a stay."""
 
     def change(loop: For) -> Body:
         match loop.body:
             case (For() as below,) if below.var == inner and not loop.reduces | below.reduces:
                 return (replace(below, body=(replace(loop, body=below.body),)),)
-        raise ScheduleError(f"{outer} and {inner} are not directly nested in {kernel.name}")
+        return (loop,)
 
     return _each(kernel, outer, change)
 

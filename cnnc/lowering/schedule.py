@@ -56,7 +56,7 @@ def schedule_blocked(
     for var in inner:
         kernel = sink(kernel, var)
     if order.rows_first and len(spatial) > 1:
-        kernel = interchange(kernel, "oc.0", f"{spatial[-2]}.0")
+        kernel = interchange(_fission_outer(kernel), "oc.0", f"{spatial[-2]}.0")
     if spatial:
         kernel = split(kernel, spatial[-1], tile.columns)
         inner = [f"{spatial[-1]}.1", *inner]
@@ -134,10 +134,13 @@ def _unroll_all(kernel: Kernel, variables: list[str]) -> Kernel:
 
 def _parallel_outer(kernel: Kernel) -> Kernel:
     """Share the outermost loops of every nest between threads, down to the first tile loop."""
-    nests: list[Stmt] = []
-    for stmt in kernel.body:
-        nests.extend(_fission(stmt))
+    nests = _fission_outer(kernel).body
     return kernel.with_body(tuple(_mark_parallel(stmt) for stmt in nests))
+
+
+def _fission_outer(kernel: Kernel) -> Kernel:
+    """Every nest on its own, so that it is perfect down to its tile."""
+    return kernel.with_body(tuple(nest for stmt in kernel.body for nest in _fission(stmt)))
 
 
 def _fission(stmt: Stmt) -> list[Stmt]:
