@@ -372,16 +372,18 @@ def _sum(op: str, left: Expr, right: Expr) -> Expr:
         case _, _, Const(0):
             return left
         case "add", Const(), _:
-            return _sum("add", right, left)
+            return _index_binary("add", right, left)
         case "sub", _, Const(b):
-            return _sum("add", left, Const(-b))
+            return _index_binary("add", left, Const(-b))
         case "add", Binary("add", inner, Const(a)), Const(b):
-            return _sum("add", inner, Const(a + b))
+            return _index_binary("add", inner, Const(a + b))
         case _, Binary("add", inner, Const() as constant), _:
-            return _sum("add", _sum(op, inner, right), constant)
-        case _, _, Binary("add" | "sub" as then, first, second):
-            opposite = {"add": "sub", "sub": "add"}
-            return _sum(then if op == "add" else opposite[then], _sum(op, left, first), second)
+            return _index_binary("add", _index_binary(op, inner, right), constant)
+        case "add", _, Binary("add" | "sub" as then, first, second):
+            return _index_binary(then, _index_binary("add", left, first), second)
+        case "sub", _, Binary("add" | "sub" as then, first, second):
+            other = "sub" if then == "add" else "add"
+            return _index_binary(other, _index_binary("sub", left, first), second)
     return Binary(op, left, right)
 
 
