@@ -392,10 +392,8 @@ def _product(left: Expr, right: Expr) -> Expr:
     match left, right:
         case Const(), _:
             return _product(right, left)
-        case _, Const(0):
-            return right
-        case _, Const(1):
-            return left
+        case _, Const(0 | 1 as factor):
+            return left if factor else right
         case Binary("mul", inner, Const(a)), Const(b):
             return _product(inner, Const(a * b))
     return Binary("mul", left, right)
