@@ -1,0 +1,102 @@
+"""The native backend as a whole: sharing, re-entrance, batches, memory."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import cnnc
+from cnnc import driver
+from cnnc.backends.native.backend import BACKEND as NATIVE
+from cnnc.loop.kernel import ALIGNMENT, Region
+
+RESIDUAL = """
+cnn 1
+block residual(channels) {
+  add { conv(channels, 3, pad = same) -> relu -> conv(channels, 3, pad = same) | id } -> relu
+}
+net tower {
+  input x: f32[N, 8, 9, 7]
+  output y = x -> repeat(5) { residual(8) } -> pool(avg, global) -> flatten -> dense(3)
+  weights he(seed = 3)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def tower() -> cnnc.Compiled:
+    return cnnc.load_text(RESIDUAL).compile()
+
+
+def test_equal_layers_share_one_kernel(tower: cnnc.Compiled) -> None:
+    program = tower.lowered.program
+    convolutions = [
+        step for step in program.steps if "residual" in step.layer or "conv" in step.layer
+    ]
+    assert len(convolutions) >= 10
+    assert len({step.kernel for step in convolutions}) <= 4
+
+
+def test_every_place_is_aligned_and_inside_its_region(tower: cnnc.Compiled) -> None:
+    program = tower.lowered.program
+    sizes = {Region.ARENA: program.arena_bytes, Region.WEIGHTS: program.weights_bytes}
+    for step in program.steps:
+        kernel = program.kernels[step.kernel]
+        for place, param in zip(step.places, kernel.params, strict=True):
+            if place.region in sizes:
+                assert place.offset % ALIGNMENT == 0
+                end = place.offset + param.size * param.dtype.bytes
+                assert end <= sizes[place.region]
+
+
+def test_the_arena_is_smaller_than_all_tensors_together(tower: cnnc.Compiled) -> None:
+    lowered = tower.lowered
+    everything = sum(layer.node.type.bytes for layer in lowered.layers)
+    assert lowered.program.arena_bytes < everything / 2
+
+
+def test_many_threads_may_call_one_network(tower: cnnc.Compiled) -> None:
+    random = np.random.default_rng(0)
+    inputs = [random.standard_normal((1, 8, 9, 7), np.float32) for _ in range(24)]
+    alone = [tower(x)["y"] for x in inputs]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda x: tower(x)["y"], inputs))
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("batch", "threads"), [(1, 3), (4, 1), (4, 2)])
+def test_batches_and_threads_change_nothing(tower: cnnc.Compiled, batch: int, threads: int) -> None:
+    x = np.random.default_rng(1).standard_normal((6, 8, 9, 7), np.float32)
+    expected = np.concatenate([tower(part[None])["y"] for part in x])
+    found = cnnc.load_text(RESIDUAL, batch=batch).compile(threads=threads)(x)["y"]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_same_network_compiles_to_the_same_bytes(tower: cnnc.Compiled) -> None:
+    from cnnc.backends.native.compile import compile_modules, kernel_source, program_source
+
+    target = driver.find_target("native")
+    objects = []
+    for _ in range(2):
+        program = cnnc.load_text(RESIDUAL).compile().lowered.program
+        sources = [kernel_source(kernel, target) for kernel in program.kernels]
+        sources.append(program_source(program, target))
+        objects.append(compile_modules(sources, target))
+        assert [blob.data for blob in program.weights]
+    assert objects[0] == objects[1]
+
+
+def test_nothing_is_read_that_was_not_written(tower: cnnc.Compiled) -> None:
+    """An arena full of NaN changes no result: every run writes all it reads, halos included."""
+    lowered = tower.lowered
+    target = driver.find_target("native")
+    executable = NATIVE.compile(lowered.program, target, 1)
+    x = np.random.default_rng(2).standard_normal((1, 8, 9, 7), np.float32)
+    first, second = (np.empty((1, 3), np.float32) for _ in range(2))
+    executable.run([x], [first])
+    for context in executable._contexts:
+        context.arena.view(np.float32)[:] = np.nan
+    executable.run([x], [second])
+    np.testing.assert_array_equal(first, second)
+    assert np.isfinite(first).all()
