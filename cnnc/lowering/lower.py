@@ -9,6 +9,7 @@ from cnnc.ir.graph import Graph, Node
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import Kernel, Origin
+from cnnc.loop.verify import verify_kernel
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
 from cnnc.lowering.halo import clear_halo, clear_padding
@@ -39,6 +40,7 @@ def lower(graph: Graph, target: Target) -> Lowered:
         if bare not in flat:
             flat[bare] = len(kernels)
             kernels.append(replace(bare, name=f"k{len(kernels)}_{_identifier(node.name)}"))
+            verify_kernel(kernels[-1])
         calls.append(flat[bare])
     program = assemble(graph, layers, kernels, calls)
     return Lowered(graph, program, tuple(layers))
@@ -50,7 +52,7 @@ def flatten_kernel(kernel: Kernel) -> Kernel:
 
 
 def lower_node(node: Node, target: Target) -> Kernel:
-    """The scheduled kernel of one node, still indexed logically."""
+    """The scheduled kernel of one node, still indexed logically; LoopError if it is not sound."""
     op = node.op
     assert isinstance(op, Operator)
     plan = _plan(node, target)
@@ -75,7 +77,9 @@ def lower_node(node: Node, target: Target) -> Kernel:
     else:
         lanes = target.lanes(node.type.dtype)
         kernel = schedule_plain(kernel, lanes, pointwise=isinstance(_root(op), Pointwise))
-    return clear_halo(kernel, out)
+    kernel = clear_halo(kernel, out)
+    verify_kernel(kernel)
+    return kernel
 
 
 @dataclass(frozen=True, slots=True)
