@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from cnnc.loop.expr import Buffer, Const, Expr, Var
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, Store
+from cnnc.lowering.loops import drop_unit_loops
 
 
 def clear_halo(kernel: Kernel, out: Buffer) -> Kernel:
@@ -17,7 +18,7 @@ def clear_halo(kernel: Kernel, out: Buffer) -> Kernel:
         for side, width in enumerate(ends):
             if width:
                 nests.append(_nest(out, axis, side, width))
-    return kernel.with_body((*kernel.body, *nests))
+    return drop_unit_loops(kernel.with_body((*kernel.body, *nests)))
 
 
 def clear_padding(kernel: Kernel, out: Buffer) -> Kernel:

@@ -166,6 +166,33 @@ def parallelise(kernel: Kernel, *variables: str) -> Kernel:
     return kernel
 
 
+def drop_unit_loops(kernel: Kernel) -> Kernel:
+    """for v in 1: S  →  S with v = 0, except for the outermost loop of a nest.
+
+    A loop that holds register arrays or names stays where they could meet those of a neighbour.
+    """
+
+    def visit(body: Body) -> Body:
+        result: list[Stmt] = []
+        for stmt in body:
+            if not isinstance(stmt, For):
+                result.append(stmt)
+                continue
+            inner = visit(stmt.body)
+            binds = any(isinstance(part, Alloc | Let) for part in inner)
+            if stmt.extent == 1 and (len(body) == 1 or not binds):
+                result.extend(substitute(inner, {stmt.var: Const(0)}))
+            else:
+                result.append(replace(stmt, body=inner))
+        return tuple(result)
+
+    nests = (
+        replace(nest, body=visit(nest.body)) if isinstance(nest, For) else nest
+        for nest in kernel.body
+    )
+    return kernel.with_body(tuple(nests))
+
+
 def substitute(body: Body, values: Mapping[str, Expr]) -> Body:
     """Replace variables by expressions."""
 

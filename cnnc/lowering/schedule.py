@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
 from cnnc.lowering.loops import (
+    drop_unit_loops,
     has_loop,
     interchange,
     jam,
@@ -135,7 +136,7 @@ def _unroll_all(kernel: Kernel, variables: list[str]) -> Kernel:
 def _parallel_outer(kernel: Kernel) -> Kernel:
     """Share the outermost loops of every nest between threads, down to the first tile loop."""
     nests = _fission_outer(kernel).body
-    return kernel.with_body(tuple(_mark_parallel(stmt) for stmt in nests))
+    return drop_unit_loops(kernel.with_body(tuple(_mark_parallel(stmt) for stmt in nests)))
 
 
 def _fission_outer(kernel: Kernel) -> Kernel:
