@@ -131,7 +131,7 @@ def compile_lowered(lowered: Lowered, target: Target, options: Options) -> Execu
             raise
         except Exception as error:
             raise _bug(backend.name, lowered.graph, error) from error
-    if knobs.debug >= 4:
+    if knobs.debug >= 4 and backend.name == "native":
         for number in range(len(lowered.program.kernels)):
             _say(show_assembly(lowered, number, target))
     return made
