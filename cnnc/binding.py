@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnc.base.errors import Diagnostic, UserError, did_you_mean
+from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
 from cnnc.ir.graph import Graph, Node
 from cnnc.ops.spec import Operator
 from cnnc.table import shape_text
@@ -39,6 +39,9 @@ class Binding:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._names = [node.name for node in graph.inputs]
+        self._makes = [
+            (name, node.type.shape, node.type.dtype.numpy) for name, node in graph.outputs.items()
+        ]
         self.splittable = is_splittable(graph)
 
     def bind(self, given: Given | None, named: Mapping[str, ArrayLike]) -> Bound:
@@ -46,6 +49,8 @@ class Binding:
 
         Another element type is converted where no value can change (`numpy.can_cast`, "safe").
         """
+        if isinstance(given, np.ndarray) and not named and self._is_ready(given):
+            return Bound((given,), given.shape[0])
         arrays, wrong = self._collect(given, named)
         ready = []
         for node in self._graph.inputs:
@@ -68,9 +73,17 @@ class Binding:
 
     def results(self, bound: Bound, out: Mapping[str, Array] | None) -> dict[str, Array]:
         """An array for every output; those in `out` are taken once they are checked."""
+        count = (bound.samples,) if self.splittable else ()
+        skipped = len(count)
+        if out is None:
+            return {
+                name: np.empty(count + shape[skipped:], dtype) for name, shape, dtype in self._makes
+            }
+        return self._given_results(bound, _as_mapping(out))
+
+    def _given_results(self, bound: Bound, given: Mapping[str, Array]) -> dict[str, Array]:
         made: dict[str, Array] = {}
         wrong: list[Diagnostic] = []
-        given = out or {}
         known = list(self._graph.outputs)
         for name in given:
             if name not in known:
@@ -80,7 +93,8 @@ class Binding:
         for name, node in self._graph.outputs.items():
             shape = (bound.samples, *node.type.shape[1:]) if self.splittable else node.type.shape
             if name in given:
-                wrong += _check_result(name, given[name], shape, node, bound.arrays)
+                taken = (*bound.arrays, *(given[other] for other in made if other in given))
+                wrong += _check_result(name, given[name], shape, node, taken)
                 made[name] = given[name]
             else:
                 made[name] = np.empty(shape, node.type.dtype.numpy)
@@ -88,19 +102,39 @@ class Binding:
             raise UserError(wrong)
         return made
 
+    def _is_ready(self, array: Array) -> bool:
+        """Whether the only input can be taken as it is: the way of a call that must be quick."""
+        inputs = self._graph.inputs
+        expected, flags = inputs[0].type, array.flags
+        return (
+            len(inputs) == 1
+            and self.splittable
+            and type(array) is np.ndarray
+            and array.dtype == expected.dtype.numpy
+            and array.ndim == len(expected.shape)
+            and array.shape[1:] == expected.shape[1:]
+            and flags.c_contiguous
+            and flags.aligned
+        )
+
     def _collect(
         self, given: Given | None, named: Mapping[str, ArrayLike]
     ) -> tuple[dict[str, ArrayLike], list[Diagnostic]]:
         arrays: dict[str, ArrayLike] = dict(named)
         wrong: list[Diagnostic] = []
+        first: Mapping[str, ArrayLike] = {}
         if isinstance(given, Mapping):
-            arrays = {**given, **named}
+            first = given
         elif given is not None and len(self._names) == 1:
-            arrays.setdefault(self._names[0], given)
+            first = {self._names[0]: given}
         elif given is not None:
             why = f"{self._graph.name} has {len(self._names)} inputs, and one array without a name"
             help = f"pass them by name: {', '.join(f'{name}=…' for name in self._names)}"
             return {}, [Diagnostic("E0603", why, help=help)]
+        for name in first:
+            if name in arrays:
+                wrong.append(Diagnostic("E0603", f"input `{name}` is given twice"))
+        arrays = {**first, **arrays}
         for name in arrays:
             if name not in self._names:
                 near = did_you_mean(name, self._names)
@@ -156,8 +190,15 @@ def _as_array(given: object) -> Array:
     return np.asarray(given)
 
 
+def _as_mapping(out: object) -> Mapping[str, Array]:
+    if isinstance(out, Mapping):
+        return out
+    why = f"`out` is a {type(out).__name__}, expected a mapping of arrays by output"
+    raise fail("E0603", why)
+
+
 def _check_result(
-    name: str, array: Array, shape: Sequence[int], node: Node, inputs: Sequence[Array]
+    name: str, array: Array, shape: Sequence[int], node: Node, others: Sequence[Array]
 ) -> list[Diagnostic]:
     wanted = node.type.dtype.numpy
     if not isinstance(array, np.ndarray) or array.dtype != wanted:
@@ -170,6 +211,7 @@ def _check_result(
     if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
         why = f"`out` for `{name}` must be contiguous, aligned and writable"
         return [Diagnostic("E0601", why)]
-    if any(np.may_share_memory(array, each) for each in inputs):
-        return [Diagnostic("E0601", f"`out` for `{name}` lies in the memory of an input")]
+    if any(np.may_share_memory(array, each) for each in others):
+        why = f"`out` for `{name}` lies in the memory of an input or of another output"
+        return [Diagnostic("E0601", why)]
     return []

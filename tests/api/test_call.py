@@ -83,7 +83,7 @@ def test_inputs_by_name_mapping_or_alone(two: cnnc.Compiled, one: cnnc.Compiled)
     """The only input needs no name; several do."""
     a, b = np.ones((2, 4), np.float32), np.full((2, 4), 3, np.float32)
     by_name, by_mapping = two(a=a, b=b), two({"a": a, "b": b})
-    for results in (by_name, by_mapping, two({"b": b}, a=a)):
+    for results in (by_name, by_mapping, two({"b": b}, a=a), two({"a": a, "b": b}, out={})):
         np.testing.assert_array_equal(results["y"], a + b)
         np.testing.assert_array_equal(results["d"], a - b)
     x = images(2)
@@ -125,6 +125,8 @@ def test_all_mistakes_at_once(two: cnnc.Compiled) -> None:
         two(a=np.zeros((2, 4), np.float32), b=np.zeros((3, 4), np.float32))
     with pytest.raises(cnnc.UserError, match="without a name"):
         two(np.zeros((2, 4), np.float32))
+    with pytest.raises(cnnc.UserError, match="given twice"):
+        two({"a": np.zeros((2, 4), np.float32)}, a=np.zeros((2, 4), np.float32))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8, np.int8, np.bool_, ">f4"])
@@ -179,6 +181,11 @@ def test_out_may_not_lie_in_an_input(two: cnnc.Compiled) -> None:
     a = np.zeros((1, 4), np.float32)
     with pytest.raises(cnnc.UserError, match="memory of an input"):
         two(a=a, b=a, out={"y": a})
+    y = np.zeros((1, 4), np.float32)
+    with pytest.raises(cnnc.UserError, match="another output"):
+        two(a=a, b=a, out={"y": y, "d": y})
+    with pytest.raises(cnnc.UserError, match="expected a mapping"):
+        two(a=a, b=a, out=y)  # type: ignore[arg-type]
 
 
 def test_samples_that_depend_on_each_other() -> None:
