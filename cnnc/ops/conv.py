@@ -89,17 +89,14 @@ class Conv(Operator):
         """See Operator."""
         x, w = inputs[0], inputs[1]
         window = self.window(TensorType.plain(x.shape))
-        taps = window.taps(x, 0.0)
-        n, c = x.shape[:2]
-        groups, k = self.groups, len(window.kernel)
-        letters = "uvwxyz"[:k]
-        out = "hijklm"[:k]
-        taps = taps.reshape(*window.kernel, n, groups, c // groups, *window.out)
+        (n, c), groups = x.shape[:2], self.groups
         weights = w.reshape(groups, self.channels // groups, c // groups, *window.kernel)
-        equation = f"{letters}ngc{out},goc{letters}->ngo{out}"
-        y: Real = np.einsum(equation, taps, weights, optimize=True)
+        by_tap = np.moveaxis(weights, (0, 1, 2), (-3, -2, -1))
+        y: Real = np.zeros((n, groups, self.channels // groups, prod(window.out)))
+        for tap, under in window.taps(x, 0.0):
+            y += by_tap[tap] @ under.reshape(n, groups, c // groups, -1)
         y = y.reshape(n, self.channels, *window.out)
-        return y + inputs[2].reshape(-1, *[1] * k) if self.bias else y
+        return y + inputs[2].reshape(-1, *[1] * len(window.kernel)) if self.bias else y
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: gamma(terms) (|w| * |x| + |b|), and |w| * error of x."""

@@ -143,8 +143,7 @@ class Pool(Operator):
     def reference(self, *inputs: Real) -> Real:
         """See Operator."""
         pooling = self._pooling(inputs[0].shape, inputs[1:])
-        taps = pooling.window.taps(inputs[0], self.kind.outside)
-        return self.kind.reference(taps, pooling)
+        return self.kind.reference(inputs[0], pooling)
 
     def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
         """See Operator."""
@@ -163,9 +162,7 @@ class Pool(Operator):
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator."""
         pooling = self._pooling(inputs[0].shape, inputs[1:])
-        taps = pooling.window.taps(inputs[0], self.kind.outside)
-        carried = pooling.window.taps(errors[0], 0.0)
-        return self.kind.error(unit, taps, carried, pooling)
+        return self.kind.error(unit, inputs[0], errors[0], pooling)
 
     def _pooling(self, shape: Shape, tables: Sequence[Real] = ()) -> Pooling:
         window = self.window(TensorType.plain(shape))

@@ -36,11 +36,6 @@ class Pooling:
         """Elements under the window."""
         return prod(self.window.kernel)
 
-    @property
-    def axes(self) -> tuple[int, ...]:
-        """The axes of the taps in what `Window.taps` returns."""
-        return tuple(range(len(self.spatial)))
-
     def counts(self) -> list[Real]:
         """For each axis, how many taps count at each position."""
         counts = []
@@ -75,8 +70,8 @@ class Reduction(ABC):
         """The kind as the language writes it."""
 
     @abstractmethod
-    def reference(self, taps: Real, pooling: Pooling) -> Real:
-        """The result from taps [*kernel, n, c, *out]."""
+    def reference(self, x: Real, pooling: Pooling) -> Real:
+        """The result from x[n, c, *spatial]."""
 
     @abstractmethod
     def join(self, site: Site, total: Expr, value: Expr, tap: Sequence[Expr]) -> Expr:
@@ -87,8 +82,8 @@ class Reduction(ABC):
         return total
 
     @abstractmethod
-    def error(self, unit: float, taps: Real, errors: Real, pooling: Pooling) -> Real:
-        """See Operator.error; taps and their errors are laid out as for `reference`."""
+    def error(self, unit: float, x: Real, errors: Real, pooling: Pooling) -> Real:
+        """See Operator.error."""
 
 
 @dataclass(frozen=True)
@@ -102,19 +97,17 @@ class Maximum(Reduction):
         """See Reduction."""
         return Symbol("max")
 
-    def reference(self, taps: Real, pooling: Pooling) -> Real:
+    def reference(self, x: Real, pooling: Pooling) -> Real:
         """See Reduction."""
-        largest: Real = taps.max(axis=pooling.axes)
-        return largest
+        return reduce(np.maximum, (under for _, under in pooling.window.taps(x, self.outside)))
 
     def join(self, site: Site, total: Expr, value: Expr, tap: Sequence[Expr]) -> Expr:
         """See Reduction."""
         return maximum(total, value)
 
-    def error(self, unit: float, taps: Real, errors: Real, pooling: Pooling) -> Real:
+    def error(self, unit: float, x: Real, errors: Real, pooling: Pooling) -> Real:
         """See Reduction: exact, and never further off than the element that is furthest off."""
-        furthest: Real = errors.max(axis=pooling.axes)
-        return furthest
+        return reduce(np.maximum, (under for _, under in pooling.window.taps(errors, 0.0)))
 
 
 class Sum(Reduction):
@@ -122,10 +115,10 @@ class Sum(Reduction):
 
     counts_padding: ClassVar[bool] = True
 
-    def error(self, unit: float, taps: Real, errors: Real, pooling: Pooling) -> Real:
+    def error(self, unit: float, x: Real, errors: Real, pooling: Pooling) -> Real:
         """See Reduction: a rounding for each element, two of the scale, one of the result."""
         relative = gamma(pooling.taps + 3, unit)
-        size = self.reference(np.abs(taps), pooling)
+        size = self.reference(np.abs(x), pooling)
         return relative * size + self.reference(errors, pooling) * (1 + relative)
 
 
@@ -138,9 +131,9 @@ class Average(Sum):
         """See Reduction."""
         return Symbol("avg")
 
-    def reference(self, taps: Real, pooling: Pooling) -> Real:
+    def reference(self, x: Real, pooling: Pooling) -> Real:
         """See Reduction."""
-        total: Real = taps.sum(axis=pooling.axes)
+        total = reduce(np.add, (under for _, under in pooling.window.taps(x, self.outside)))
         return total / reduce(np.multiply.outer, pooling.counts())
 
     def join(self, site: Site, total: Expr, value: Expr, tap: Sequence[Expr]) -> Expr:
@@ -176,10 +169,11 @@ class Weighted(Sum):
         """See Reduction."""
         return Symbol("weighted")
 
-    def reference(self, taps: Real, pooling: Pooling) -> Real:
+    def reference(self, x: Real, pooling: Pooling) -> Real:
         """See Reduction."""
         weights, *factor = pooling.tables
-        total: Real = np.tensordot(weights, taps, axes=weights.ndim)
+        taps = pooling.window.taps(x, self.outside)
+        total: Real = reduce(np.add, (weights[tap] * under for tap, under in taps))
         return total * factor[0] if factor else total
 
     def join(self, site: Site, total: Expr, value: Expr, tap: Sequence[Expr]) -> Expr:
@@ -207,9 +201,10 @@ class Norm(Reduction):
         """Whether the power is small enough to be written as a product."""
         return self.p in (1, 2, 3, 4)
 
-    def reference(self, taps: Real, pooling: Pooling) -> Real:
+    def reference(self, x: Real, pooling: Pooling) -> Real:
         """See Reduction."""
-        total: Real = (np.abs(taps) ** self.p).sum(axis=pooling.axes)
+        taps = pooling.window.taps(x, self.outside)
+        total: Real = reduce(np.add, (np.abs(under) ** self.p for _, under in taps))
         root: Real = total ** (1 / self.p)
         return root
 
@@ -234,18 +229,19 @@ class Norm(Reduction):
             return call("sqrt", total)
         return call("pow", total, Const(1 / self.p, total.dtype))
 
-    def error(self, unit: float, taps: Real, errors: Real, pooling: Pooling) -> Real:
+    def error(self, unit: float, x: Real, errors: Real, pooling: Pooling) -> Real:
         """See Reduction: the root divides the sum's error by p; by Minkowski, errors are normed.
 
         `pow` is off by its own roundings and by the rounding of its exponent, which the logarithm
         of the base multiplies. Powers below the smallest normal number may be lost.
         """
         carried = self.reference(errors, pooling)
-        out = self.reference(taps, pooling) + carried
+        out = self.reference(x, pooling) + carried
         if self.has_products:
             powers: Real = np.full_like(out, gamma(pooling.taps + int(self.p), unit))
         else:
-            steepest = self.p * _logarithm(taps).max(axis=pooling.axes)
+            taps = pooling.window.taps(x, self.outside)
+            steepest = self.p * reduce(np.maximum, (_logarithm(under) for _, under in taps))
             powers = gamma(pooling.taps, unit) + unit * (FUNCTION + steepest)
         lost = np.zeros_like(out)
         if self.p > 1:

@@ -1,8 +1,9 @@
 """Sliding windows: what convolution and pooling share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from cnnc.ops.attributes import Padding, spread
 from cnnc.ops.spec import Real
 
 Positions = NDArray[np.int64]
+LARGEST_PADDED = 2**32
+"""Elements of an operand at most, its padding included: code and reference may store it so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +43,23 @@ class Window:
             )
         )
 
-    def taps(self, x: Real, fill: float) -> Real:
-        """All windows of x[n, c, *spatial]: [*kernel, n, c, *out]; `fill` stands outside."""
+    def taps(self, x: Real, fill: float) -> Iterator[tuple[tuple[int, ...], Real]]:
+        """For each tap of the windows on x[n, c, *spatial], what lies under it: [n, c, *out].
+
+        `fill` stands outside. One tap at a time, as all together may be too large for memory.
+        """
         reach = []
         for axis, extent in enumerate(x.shape[2:]):
             before, _ = self.pads[axis]
             last = (self.out[axis] - 1) * self.stride[axis] + self.span(axis)
             reach.append((before, max(0, last - before - extent)))
         padded = np.pad(x, [(0, 0), (0, 0), *reach], constant_values=fill)
-        taps = np.empty((*self.kernel, *x.shape[:2], *self.out))
         for tap in product(*map(range, self.kernel)):
             window = tuple(
                 slice(k * d, k * d + (o - 1) * s + 1, s)
                 for k, d, s, o in zip(tap, self.dilation, self.stride, self.out, strict=True)
             )
-            taps[tap] = padded[(slice(None), slice(None), *window)]
-        return taps
+            yield tap, padded[(slice(None), slice(None), *window)]
 
     def span(self, axis: int) -> int:
         """Input positions one window covers along the axis, gaps included."""
@@ -124,6 +128,7 @@ def resolve_window(
     strides, dilations = spread(stride, rank, "stride"), spread(dilation, rank, "dilation")
     spans = tuple((k - 1) * d + 1 for k, d in zip(kernels, dilations, strict=True))
     pads = resolve_padding(pad, x.spatial, spans, strides)
+    _check_padded_size(x, pads)
     out = tuple(
         _positions(axis, extent, span, s, ends, ceil, at)
         for axis, (extent, span, s, ends) in enumerate(
@@ -131,6 +136,19 @@ def resolve_window(
         )
     )
     return Window(kernels, strides, dilations, pads, out)
+
+
+def _check_padded_size(x: TensorType, pads: Sequence[tuple[int, int]]) -> None:
+    padded = [extent + sum(ends) for extent, ends in zip(x.spatial, pads, strict=True)]
+    elements = prod((*x.shape[:2], *padded))
+    if any(map(any, pads)) and elements > LARGEST_PADDED:
+        raise OpError(
+            "the padded operand is too large",
+            at="pad",
+            note=f"with its padding it is {[*x.shape[:2], *padded]}: {elements} elements, the "
+            f"limit is {LARGEST_PADDED}",
+            help="pad less, or use a smaller window or dilation",
+        )
 
 
 def resolve_padding(

@@ -1,5 +1,7 @@
 """Pooling: weights by distance against SciPy, attributes that do not fit, special values."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage, signal
@@ -186,8 +188,22 @@ def test_hostile_sizes_take_no_memory() -> None:
     wide = TensorType.plain((1, 1, 2**31 - 1, 2**31 - 1))
     assert pool(Symbol("max"), 2).infer(wide).shape == (1, 1, 2**30 - 1, 2**30 - 1)
     with pytest.raises(OpError, match="too large to be weighted") as caught:
-        pool(WEIGHTED, 10**6, pad=10**6 - 1, falloff=LINEAR).parameters(IMAGE)
+        pool(WEIGHTED, 10**4, pad=10**4 - 1, falloff=LINEAR).parameters(IMAGE)
     assert caught.value.at == "size"
+    for kind in ("max", "avg"):
+        with pytest.raises(OpError, match="padded operand is too large") as caught:
+            pool(Symbol(kind), 10**6, pad=Symbol("same")).parameters(IMAGE)
+        assert caught.value.at == "pad"
+
+
+def test_a_large_window_needs_no_memory_for_all_its_taps() -> None:
+    x = np.ones((1, 1, 300, 300))
+    op = pool(Symbol("avg"), 100, 1)
+    tracemalloc.start()
+    op.reference(x)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 * x.nbytes  # 10 000 taps
 
 
 def test_pooling_needs_floating_point() -> None:
