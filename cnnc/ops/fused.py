@@ -69,15 +69,17 @@ class Fused(Operator):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """See Operator."""
-        values = [self.root.infer(*inputs[: self.root_arity])]
-        extras = inputs[self.root_arity :]
+        return self._types(inputs)[-1]
+
+    def _types(self, inputs: Sequence[TensorType]) -> list[TensorType]:
+        types = [self.root.infer(*inputs[: self.root_arity])]
         for step in self.tail:
-            value = step.op.infer(*_pick(step, values, extras))
-            if value.shape != values[0].shape:
+            made = step.op.infer(*_pick(step, types, inputs[self.root_arity :]))
+            if made.shape != types[0].shape:
                 # The root's loops write the result: no step may widen it.
-                raise OpError(f"{step} gives {value} from {values[0]}")
-            values.append(value)
-        return values[-1]
+                raise OpError(f"{step} gives {made} from {types[0]}")
+            types.append(made)
+        return types
 
     def reference(self, *inputs: Real) -> Real:
         """See Operator."""
@@ -133,8 +135,11 @@ class Fused(Operator):
         return self.root.halo(*inputs[: self.root_arity])
 
     def mixes_batch(self, *inputs: TensorType) -> bool:
-        """See Operator."""
-        return self.root.mixes_batch(*inputs[: self.root_arity])
+        """See Operator: the root may, or a step of the tail with its extra operands."""
+        types, extras = self._types(inputs), inputs[self.root_arity :]
+        return self.root.mixes_batch(*inputs[: self.root_arity]) or any(
+            step.op.mixes_batch(*_pick(step, types, extras)) for step in self.tail
+        )
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

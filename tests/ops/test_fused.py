@@ -127,3 +127,11 @@ def test_a_tail_may_not_widen_the_result() -> None:
     op = Fused(Relu(), 1, (step(Add(), ROOT, Extra(0)),))
     with pytest.raises(OpError, match="add"):
         op.infer(TensorType.plain((2, 3, 1)), TensorType.plain((2, 3, 4)))
+
+
+def test_extra_operands_of_lower_rank_mix_the_batch() -> None:
+    """Whoever splits a batch asks the fused operator as it would ask its steps."""
+    op = Fused(Relu(), 1, (step(Add(), ROOT, Extra(0)),))
+    x = TensorType.plain((2, 2, 3))
+    assert op.mixes_batch(x, TensorType.plain((2, 3)))
+    assert not op.mixes_batch(x, TensorType.plain((2, 1, 3)))
