@@ -51,7 +51,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         # E05xx: limits
         "E0501": "the file is too large",
         "E0502": "the text is nested too deeply",
-        "E0503": "the net expands to too many operators",
+        "E0503": "the net expands to too many operators, or its lists to too many items",
         "E0504": "the net needs too much memory",
         "E0505": "a number is too large",
         # E06xx: arrays given at run time
@@ -147,8 +147,8 @@ def fail(
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `name` most likely was meant to be, or `None`."""
-    known = sorted(set(candidates))
+    """Another name that `name` most likely was meant to be, or `None`."""
+    known = sorted(set(candidates) - {name})
     by_folded: dict[str, str] = {}
     for each in known:
         by_folded.setdefault(each.lower().replace("_", ""), each)

@@ -66,7 +66,7 @@ def build_net(
 ) -> BuiltNet:
     """The graph of one net; UserError with everything that is wrong in it."""
     state = BuildState({block.name.text: block for block in program.blocks}, limits)
-    scope = Scope()
+    scope = Scope(later={param.name.text: param.name.span for param in reversed(program.params)})
     try:
         _check_declarations(state, program)
         builder = _NetBuilder(Evaluator(state, scope), program, net, scope)

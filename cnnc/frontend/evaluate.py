@@ -62,7 +62,9 @@ class Evaluator:
             case ast.Pipe():
                 return self._pipe(it, context)
             case ast.Sequence():
-                return tuple(self.flow(item, context.unnamed()) for item in it.items)
+                items = tuple(self.flow(item, context.unnamed()) for item in it.items)
+                self.state.hold(items, it.span)
+                return items
             case ast.Call():
                 return self._call(it, context, flows=True)
             case ast.Reference():
@@ -151,6 +153,7 @@ class Evaluator:
             return self._apply(it.name, given, it, context, False)
         if any(holds_unknown(each.value) for each in given):
             return UNKNOWN
+        self.state.hold([each.value for each in given], it.span)
         return Word(it.name.text, it.span, tuple(given))
 
     def _apply(
@@ -217,7 +220,9 @@ class Evaluator:
             return UNKNOWN
         known = [*self.state.blocks, *(each.name for each in operators()), *context.scope.names()]
         message = f"no operator, block or tensor is called `{word}`"
-        return self.state.error("E0202", message, name.span, help=did_you_mean(word, known))
+        notes = [f"`{name.text}` is `{word}` here"] if word != name.text else []
+        help = did_you_mean(word, known)
+        return self.state.error("E0202", message, name.span, notes=notes, help=help)
 
     # ── blocks, repetitions, conditions ─────────────────────────────────────────────────────────
 

@@ -52,7 +52,9 @@ def evaluate(ev: Evaluates, it: Plain, context: Context) -> Value:
         case ast.Reference():
             return find_name(ev, it.name, context)
         case ast.Sequence():
-            return tuple(ev.value(item, context) for item in it.items)
+            items = tuple(ev.value(item, context) for item in it.items)
+            ev.state.hold(items, it.span)
+            return items
         case ast.Sign():
             return sign(ev, it, context)
         case ast.Arithmetic():

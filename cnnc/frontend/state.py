@@ -11,7 +11,7 @@ from cnnc.base.errors import Diagnostic
 from cnnc.base.source import Span
 from cnnc.frontend import ast
 from cnnc.frontend.scope import Paths
-from cnnc.frontend.values import UNKNOWN, Unknown
+from cnnc.frontend.values import UNKNOWN, Unknown, Value, Word
 from cnnc.ir.graph import Constant, Node, Op
 from cnnc.ir.types import TensorType
 
@@ -22,10 +22,12 @@ _SHOWN_CALLERS = 3
 class Limits:
     """How far a net may expand: operators and repetitions, blocks in blocks, bytes, messages.
 
-    `memory` bounds the sum of all tensors, parameters and results alike, before any is reused.
+    `memory` bounds the sum of all tensors, parameters and results alike, before any is reused;
+    `items` that of what all lists hold, counting lists in lists wherever they stand.
     """
 
     steps: int = 100_000
+    items: int = 200_000
     block_depth: int = 40
     memory: int = 16 << 30
     diagnostics: int = 100
@@ -45,6 +47,7 @@ class BuildState:
         self.diagnostics: list[Diagnostic] = []
         self.callers: list[tuple[ast.Block, Span]] = []
         self._steps = 0
+        self._items = 0
         self._bytes = 0
 
     def report(self, diagnostic: Diagnostic) -> Unknown:
@@ -92,6 +95,21 @@ class BuildState:
             )
             raise StopBuildError
 
+    def hold(self, items: Sequence[Value], span: Span) -> None:
+        """Count what a list or the arguments of a word hold: names make doubling them easy."""
+        stack = [*items]
+        while stack and self._items <= self.limits.items:
+            value = stack.pop()
+            self._items += 1
+            if isinstance(value, tuple):
+                stack += value
+            elif isinstance(value, Word):
+                stack += [each.value for each in value.arguments]
+        if self._items > self.limits.items:
+            message = f"the lists of the net hold more than {self.limits.items} items"
+            self.error("E0503", message, span, "reached here")
+            raise StopBuildError
+
     def node(self, op: Op, inputs: Sequence[Node], type: TensorType, name: str, span: Span) -> Node:
         """A node of the graph, once its memory is accounted for."""
         self.spend(span)
@@ -103,7 +121,7 @@ class BuildState:
                 span,
                 f"`{name}` is {type}: {format_bytes(type.bytes)}",
                 notes=[f"with this one they come to {format_bytes(self._bytes)}"],
-                help="check the extents, or raise the memory limit",
+                help="check the extents",
             )
             raise StopBuildError
         return Node(op, tuple(inputs), type, name, span)
