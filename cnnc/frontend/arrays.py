@@ -5,6 +5,7 @@ no more is decompressed than a header that fits the file has promised.
 """
 
 import json
+import lzma
 import re
 import struct
 import zipfile
@@ -29,6 +30,11 @@ MAX_NPY_HEADER = 1 << 16
 MAX_ARRAYS = 100_000
 MAX_NAME = 512
 MAX_RANK = 32
+_DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, safetensors.SafetensorError,
+)  # fmt: skip
+"""What the libraries raise on files that are not what they seem."""
 
 _SAFETENSORS_BITS: Mapping[str, int] = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8,
@@ -71,9 +77,7 @@ def open_arrays(path: Path, span: Span | None) -> ArrayFile:
             return _Safetensors(path, span, _safetensors_infos(path))
         if path.suffix == ".npz":
             return _Npz(path, span, _npz_infos(path))
-    except (_MalformedError, OSError, EOFError) as error:
-        raise _malformed(path, span, error) from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except (_MalformedError, *_DAMAGE) as error:
         raise _malformed(path, span, error) from None
     raise fail(
         "E0703",
@@ -106,7 +110,7 @@ class _Safetensors:
         try:
             with safetensors.safe_open(self.path, framework="numpy") as file:
                 return {name: np.ascontiguousarray(file.get_tensor(name)) for name in names}
-        except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
+        except _DAMAGE as error:
             raise _malformed(self.path, self.span, error) from None
 
 
@@ -149,8 +153,14 @@ def _parse_json(data: bytes) -> dict[str, object]:
 
     try:
         header = json.loads(data, object_pairs_hook=no_twins)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise _MalformedError("the header nests too deeply") from None
+    except json.JSONDecodeError as error:
         raise _MalformedError(f"the header is not JSON: {error}") from None
+    except ValueError:
+        raise _MalformedError(
+            "the header is not UTF-8, or holds a number that is too long"
+        ) from None
     if not isinstance(header, dict):
         raise _MalformedError("the header is not a table")
     return header
@@ -185,9 +195,7 @@ class _Npz:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return {name: _read_npy(archive, name) for name in names}
-        except (_MalformedError, OSError, EOFError, ValueError, KeyError) as error:
-            raise _malformed(self.path, self.span, error) from None
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        except (_MalformedError, *_DAMAGE) as error:
             raise _malformed(self.path, self.span, error) from None
 
 

@@ -12,6 +12,9 @@ def read_source(path: Path) -> SourceFile:
     """A `.cnn` file as text with line ends as `\\n`; UserError if there is none to read."""
     name = str(path)
     try:
+        # Opening a pipe without a writer would wait for one.
+        if path.is_fifo():
+            raise fail("E0702", f"`{name}` is a pipe, not a file")
         with path.open("rb") as file:
             data = file.read(4 * MAX_TEXT + 1)
     except FileNotFoundError:
@@ -51,8 +54,10 @@ def confine(text: str, folder: Path | None, span: Span) -> Path:
     """
     if folder is None:
         raise fail("E0407", "a text without a folder cannot name files", span)
+    if not text:
+        raise fail("E0407", "the name of the file is empty", span)
     parts = re.split(r"[/\\]", text)
-    is_relative = text and not text.startswith(("/", "\\")) and ":" not in text
+    is_relative = not text.startswith(("/", "\\")) and ":" not in text
     if not is_relative or ".." in parts or not text.isprintable():
         raise _leads_out(text, span)
     try:

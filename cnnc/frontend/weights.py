@@ -1,8 +1,9 @@
 """Parameters of a graph → constants, from a file or drawn: none missing, none left over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from cnnc.ir.graph import Constant, Graph, Node, Parameter
 SHOWN = 12
 """Diagnostics of one kind before the rest is only counted."""
 
+T = TypeVar("T")
 Weights = Mapping[str, NDArray[np.generic]]
 
 
@@ -78,9 +80,9 @@ def _read_weights(wanted: Mapping[str, Node], clause: FileWeights, folder: Path 
     unused = [name for name in in_file if name not in wanted]
     found = [
         *problems,
-        *_shorten([_missing(wanted[name], name, unused, in_file, file.infos) for name in missing]),
-        *_shorten([_unused(name, in_file[name], missing, file.infos, clause) for name in unused]),
-        *_shorten(_misfits(wanted, in_file, file.infos)),
+        *_first(missing, lambda name: _missing(wanted[name], name, unused, in_file, file.infos)),
+        *_first(unused, lambda name: _unused(name, in_file[name], missing, file.infos, clause)),
+        *_first(_misfits(wanted, in_file, file.infos), lambda found: found),
     ]
     if found:
         raise UserError(found)
@@ -152,11 +154,10 @@ def _misfits(
     return found
 
 
-def _shorten(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """The first few; the last of them says how many are left out."""
-    if len(diagnostics) <= SHOWN:
-        return diagnostics
-    shown = diagnostics[:SHOWN]
-    note = f"and {len(diagnostics) - SHOWN} more like this"
-    shown[-1] = replace(shown[-1], notes=(*shown[-1].notes, note))
+def _first(items: Sequence[T], describe: Callable[[T], Diagnostic]) -> list[Diagnostic]:
+    """The first few, described; the last of them says how many are left out."""
+    shown = [describe(item) for item in items[:SHOWN]]
+    if len(items) > SHOWN:
+        note = f"and {len(items) - SHOWN} more like this"
+        shown[-1] = replace(shown[-1], notes=(*shown[-1].notes, note))
     return shown

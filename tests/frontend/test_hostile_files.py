@@ -295,3 +295,27 @@ def test_damaged_files_are_refused(tmp_path: Path, data: st.DataObject) -> None:
     except UserError as error:
         found = {each.code for each in error.diagnostics}
     assert found <= {"E0406"}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_compression(tmp_path: Path, method: int) -> None:
+    """Each method has its own way to say that data are damaged."""
+    path = tmp_path / "w.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("w.npy", npy(HEADER, bytes(8)))
+    whole, refused = path.read_bytes(), list[str]()
+    for place in range(35, whole.index(b"PK\x01\x02")):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            open_arrays(path, None).read(["w"])
+        except UserError as error:
+            refused += [each.code for each in error.diagnostics]
+    assert len(refused) > 20
+    assert set(refused) == {"E0406"}
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.cnn")
+    with pytest.raises(UserError, match="pipe") as caught:
+        load(tmp_path / "net.cnn")
+    assert [each.code for each in caught.value.diagnostics] == ["E0702"]
