@@ -188,6 +188,11 @@ class Graph:
         return tuple(done)
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of all nodes."""
+        return frozenset(node.name for node in self.nodes)
+
+    @cached_property
     def users(self) -> Mapping[Node, tuple[Node, ...]]:
         """Who reads each node, once per operand position; outputs are not users."""
         users: dict[Node, list[Node]] = {node: [] for node in self.nodes}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import chain, count
 
 from cnnc.ir.graph import Graph, Node
 
@@ -47,6 +48,5 @@ def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
 
 def fresh_name(graph: Graph, wanted: str) -> str:
     """The name, with a number after it where a node of the graph already has it."""
-    taken = {node.name for node in graph.nodes}
-    numbered = (f"{wanted}.{count}" for count in range(1, len(taken) + 1))
-    return wanted if wanted not in taken else next(name for name in numbered if name not in taken)
+    candidates = chain([wanted], (f"{wanted}.{number}" for number in count(1)))
+    return next(name for name in candidates if name not in graph.names)

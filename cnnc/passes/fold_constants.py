@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from cnnc.ir.evaluate import round_to, widen
 from cnnc.ir.graph import Constant, Graph, Node, Real
 from cnnc.ir.rewrite import substitute
@@ -34,7 +36,10 @@ def _known_values(graph: Graph) -> dict[Node, Real]:
         if node.constant is not None:
             known[node] = widen(node.constant)
         elif node.inputs and node.type.elements <= LARGEST and known.keys() >= set(node.inputs):
-            known[node] = node.op.reference(*(known[operand] for operand in node.inputs))
+            operands = (known[operand] for operand in node.inputs)
+            # Infinities and NaN are values here; what an operator makes of them is its definition.
+            with np.errstate(all="ignore"):
+                known[node] = node.op.reference(*operands)
     return known
 
 
