@@ -55,6 +55,8 @@ def widen(kernel: Kernel, var: str, multiple: int) -> Kernel:
     """for v < n  →  for v < n rounded up, over the padding that blocked layouts have in memory."""
 
     def change(loop: For) -> Body:
+        if loop.reduces:
+            raise ScheduleError(f"{var} reduces and cannot be widened")
         return (replace(loop, extent=-(-loop.extent // multiple) * multiple),)
 
     return _each(kernel, var, change)
@@ -71,6 +73,8 @@ def sink(kernel: Kernel, var: str) -> Kernel:
         alike = all(stmt.reduces == loop.reduces for stmt in inner)
         if len(inner) < len(loop.body) or not alike or (loop.reduces and len(inner) > 1):
             return (loop,)
+        if len(inner) > 1:
+            _require_own_registers(loop)
         return tuple(replace(stmt, body=change(replace(loop, body=stmt.body))) for stmt in inner)
 
     return _each(kernel, var, change)
@@ -98,6 +102,7 @@ def jam(kernel: Kernel, var: str) -> Kernel:
     def change(loop: For) -> Body:
         if loop.reduces:
             raise ScheduleError(f"{var} reduces and cannot be jammed")
+        _require_own_registers(loop)
         body, allocs = _expand_accumulators(loop)
         return (*allocs, *(_push(replace(loop, body=()), stmt) for stmt in _grouped(body)))
 
@@ -227,6 +232,16 @@ def _each(kernel: Kernel, var: str, change: Callable[[For], Body]) -> Kernel:
     if not found:
         raise ScheduleError(f"no loop {var} in {kernel.name}")
     return kernel.with_body(body)
+
+
+def _require_own_registers(loop: For) -> None:
+    """Parts of the body can run apart: no iteration overwrites a register array of another's."""
+    allocated = {stmt.buffer.name for stmt in walk(loop.body) if isinstance(stmt, Alloc)}
+    for stmt in walk(loop.body):
+        match stmt:
+            case Store(Buffer(name=name, space=Space.REGISTER), index) if name not in allocated:
+                if not any(Var(loop.var) in parts(part) for part in index):
+                    raise ScheduleError(f"iterations of {loop.var} share {name}")
 
 
 def _expand_accumulators(loop: For) -> tuple[Body, tuple[Alloc, ...]]:

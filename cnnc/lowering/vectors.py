@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from cnnc.loop.affine import affine
-from cnnc.loop.expr import Cast, Const, Expr, Load, Local, Ramp, Var
+from cnnc.loop.expr import Cast, Compare, Const, Expr, Load, Local, Ramp, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store
 from cnnc.loop.rewrite import transform
+from cnnc.loop.text import print_expr
 from cnnc.lowering.loops import ScheduleError, substitute
 
 
@@ -36,7 +37,7 @@ def _vector_body(loop: For) -> Body:
         stride = form.coefficient(var)
         rest = affine(index - var * stride).expr()
         if _mentions(rest, var):
-            raise ScheduleError(f"{index!r} is not linear in {loop.var}")
+            raise ScheduleError(f"{print_expr(index)} is not linear in {loop.var}")
         return Ramp(rest, lanes, stride) if stride else rest
 
     def change(expr: Expr) -> Expr | None:
@@ -47,6 +48,7 @@ def _vector_body(loop: For) -> Body:
                 return Cast(ramp(index), dtype)
             case Local(name, dtype, _) if name in widths:
                 return Local(name, dtype, widths[name])
+        _require_one_value(expr, var)
         return None
 
     result: list[Stmt] = []
@@ -63,6 +65,11 @@ def _vector_body(loop: For) -> Body:
             case Alloc() | For() | Prefetch():
                 raise ScheduleError(f"the vector loop {loop.var} is not innermost")
     return tuple(result)
+
+
+def _require_one_value(expr: Expr, var: Var) -> None:
+    if isinstance(expr, Compare) and expr.left.dtype is None and _mentions(expr, var):
+        raise ScheduleError(f"{print_expr(expr)} differs between the lanes of {var.name}")
 
 
 def _mentions(expr: Expr, var: Var) -> bool:
