@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from cnnc.ir.evaluate import round_to, widen
-from cnnc.ir.graph import Constant, Graph, Node, Real
+from cnnc.ir.graph import Array, Constant, Graph, Node, Real
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
 from cnnc.ops.arithmetic import Add, Mul
@@ -20,7 +20,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
 
     Dense as conv; add, sub, mul and div with a constant for each channel as batchnorm. A batchnorm
     that stays becomes x * scale + shift, which joins other pointwise operators. New weights are
-    computed in float64 and rounded once; nothing is folded that would not be finite.
+    computed in float64 and rounded once; nothing is folded that would overflow, or vanish.
     """
     return rewrite(graph, _rule)
 
@@ -83,8 +83,16 @@ def _parameters(node: Node, values: list[Real], graph: Graph) -> tuple[Node, ...
         name = f"{node.name}.{'weight' if position == 1 else 'bias'}"
         name = old.name if old and graph.is_private(old) else fresh_name(graph, name)
         made.append(_constant(node, value, name))
-    finite = all(np.isfinite(p.constant).all() for p in made if p.constant is not None)
-    return tuple(made) if finite else None
+    kept = all(
+        p.constant is not None and _survives(value, p.constant)
+        for p, value in zip(made, values, strict=True)
+    )
+    return tuple(made) if kept else None
+
+
+def _survives(value: Real, rounded: Array) -> bool:
+    """Whether rounding made nothing infinite, and nothing zero: 0 times infinity is NaN."""
+    return bool(np.isfinite(rounded).all() and np.array_equal(value == 0, rounded == 0))
 
 
 def _constant(node: Node, value: Real, name: str) -> Node:
