@@ -1,8 +1,7 @@
 """Three-way blame: which room disagrees with the other two."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from cnnc.base.report import Json
 from cnnc.ir.graph import Array, Node
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
-from cnnc.loop.interval import bounds
+from cnnc.loop.interval import Range, bounds
 from cnnc.loop.kernel import For, Kernel, Kind, Stmt, Store, walk
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.loops import parallelise
@@ -49,13 +48,12 @@ class Blame:
 class Suspect:
     """One element of a layer's result that is out of tolerance.
 
-    `params` are the layer's buffers as its scheduled kernel declares them and `flat` what the
-    backend got; `operands` are the logical arrays, `value` and `allowed` the exact element and its
-    tolerance.
+    `scheduled` is the layer's kernel before flattening and `flat` what the backend got; `operands`
+    are the logical arrays, `value` and `allowed` the exact element and its tolerance.
     """
 
     node: Node
-    params: tuple[Buffer, ...]
+    scheduled: Kernel
     flat: Kernel
     operands: tuple[Array, ...]
     index: tuple[int, ...]
@@ -116,17 +114,29 @@ def _nest_tasks(stmt: Stmt, out: str, index: Sequence[int]) -> Iterator[int]:
         yield 0
         return
     body = loops[-1].body
-    ranges = {each.var: (0, each.extent - 1) for each in walk(body) if isinstance(each, For)}
+    ranges = {each.var: (0, each.extent - 1) for each in walk((stmt,)) if isinstance(each, For)}
     stores = [each for each in walk(body) if isinstance(each, Store) and each.buffer.name == out]
     extents = [loop.extent for loop in loops]
-    for task in range(prod(extents)):
-        steps = np.unravel_index(task, extents)
-        fixed = {loop.var: (int(step), int(step)) for loop, step in zip(loops, steps, strict=True)}
-        if any(_reaches(store, index, {**ranges, **fixed}) for store in stores):
-            yield task
+    for steps in _narrow(loops, stores, index, ranges):
+        yield int(np.ravel_multi_index(steps, extents))
 
 
-def _reaches(store: Store, index: Sequence[int], ranges: dict[str, tuple[int, int]]) -> bool:
+def _narrow(
+    loops: Sequence[For], stores: Sequence[Store], index: Sequence[int], ranges: dict[str, Range]
+) -> Iterator[tuple[int, ...]]:
+    """Steps of the loops from which a store may reach the index, one loop after the other."""
+    if not loops:
+        yield ()
+        return
+    first, *rest = loops
+    for step in range(first.extent):
+        fixed = {**ranges, first.var: (step, step)}
+        if any(_reaches(store, index, fixed) for store in stores):
+            for steps in _narrow(rest, stores, index, fixed):
+                yield (step, *steps)
+
+
+def _reaches(store: Store, index: Sequence[int], ranges: dict[str, Range]) -> bool:
     for part, wanted in zip(store.index, index, strict=True):
         low, high = bounds(part, ranges)
         if not low <= wanted <= high:
@@ -136,14 +146,13 @@ def _reaches(store: Store, index: Sequence[int], ranges: dict[str, tuple[int, in
 
 def _interpret_flat(suspect: Suspect) -> float | str:
     """The element from the kernel the backend got."""
-    out = suspect.params[-1]
-    where = _offset(out, suspect.index)
+    *params, out = suspect.scheduled.params
     buffers = [
-        packed(param, operand)
-        for param, operand in zip(suspect.params[:-1], suspect.operands, strict=True)
+        packed(param, operand) for param, operand in zip(params, suspect.operands, strict=True)
     ]
-    memory = _undefined(out)
-    return _run(suspect.flat, [*buffers, memory], (where,), out, suspect.index)
+    # Flattening keeps parallel loops, and indices say more exactly than offsets who writes what.
+    tasks = tasks_of(suspect.scheduled, suspect.index)
+    return _run(suspect.flat, [*buffers, _undefined(out)], tasks, out, suspect.index)
 
 
 def _interpret_definition(suspect: Suspect) -> float | str:
@@ -156,14 +165,15 @@ def _interpret_definition(suspect: Suspect) -> float | str:
         packed(param, operand)
         for param, operand in zip(kernel.params[:-1], suspect.operands, strict=True)
     ]
-    return _run(kernel, [*buffers, _undefined(out)], suspect.index, out, suspect.index)
+    tasks = tasks_of(kernel, suspect.index)
+    return _run(kernel, [*buffers, _undefined(out)], tasks, out, suspect.index)
 
 
 def _run(
-    kernel: Kernel, buffers: list[Array], store: Sequence[int], out: Buffer, index: tuple[int, ...]
+    kernel: Kernel, buffers: list[Array], tasks: Set[int], out: Buffer, index: tuple[int, ...]
 ) -> float | str:
     try:
-        run_kernel(kernel, buffers, tasks_of(kernel, store))
+        run_kernel(kernel, buffers, tasks)
     except InternalError as error:
         return error.message
     return float(unpacked(out, buffers[-1])[index].item())
@@ -177,13 +187,6 @@ def _grid(kernel: Kernel) -> list[str]:
         names.append(body[0].var)
         body = body[0].body
     return names
-
-
-def _offset(buffer: Buffer, index: tuple[int, ...]) -> int:
-    """Where the element lies in the buffer's memory."""
-    numbers = np.zeros(buffer.shape, np.int64)
-    numbers[index] = 1
-    return int(np.argmax(buffer.layout.pack(numbers).reshape(-1)))
 
 
 def _undefined(buffer: Buffer) -> Array:

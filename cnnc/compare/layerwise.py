@@ -78,7 +78,7 @@ def _compare(
     if not errors.ok:
         flat = lowered.program.kernels[position]
         suspect = Suspect(
-            node, params, flat, operands, errors.index, errors.expected, errors.tolerance
+            node, layer.kernel, flat, operands, errors.index, errors.expected, errors.tolerance
         )
     return LayerResult(layer, errors, _find_spill(out, memory), suspect)
 

@@ -1,5 +1,6 @@
 """Rooms broken on purpose: the comparison names the right one, and the first bad layer."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -189,3 +190,25 @@ def test_a_broken_memory_plan_is_the_programs(monkeypatch: pytest.MonkeyPatch) -
     found = report()
     assert [blame.room for blame in found.blames] == ["memory plan and program"]
     assert all(layer.ok for layer in found.layers)
+
+
+def test_a_large_layer_is_blamed_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the iterations around one element are interpreted, of three hundred thousand."""
+
+    def no_addend(
+        self: values.Arithmetic, builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value
+    ) -> ir.Value:
+        return builder.fmul(a, b)
+
+    text = """cnn 1
+    net large {
+      input x: f32[N, 16, 100, 100]
+      output y = x -> conv(32, 3, pad = same)
+      weights he(seed = 3)
+    }
+    """
+    monkeypatch.setattr(values.Arithmetic, "fma", no_addend)
+    start = time.process_time()
+    found = cnnc.diff(cnnc.load_text(text))
+    assert [blame.room for blame in found.blames] == ["native backend"]
+    assert time.process_time() - start < 20

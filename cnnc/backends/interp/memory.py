@@ -35,10 +35,11 @@ def locate(buffer: Buffer) -> Locate:
 
 def locate_vector(buffer: Buffer, lanes: int) -> Locate:
     """The place of neighbours in a buffer of one axis, from the index of the first."""
+    last = buffer.size - lanes
 
     def find(index: Sequence[Index]) -> Place | None:
         start = int(index[0])
-        return slice(start, start + lanes) if 0 <= start <= buffer.size - lanes else None
+        return slice(start, start + lanes) if 0 <= start <= last else None
 
     return find
 
