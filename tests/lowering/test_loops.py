@@ -354,7 +354,7 @@ def assert_same_meaning(made: Kernel, plain: Kernel, seed: int, tolerance: float
     np.testing.assert_allclose(result_of(wide, made, seed), expected, rtol=tolerance)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(convolutions(), st.data(), st.integers(0, 99))
 def test_random_schedules_keep_the_meaning(plain: Kernel, data: st.DataObject, seed: int) -> None:
     made = plain
@@ -372,7 +372,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("case", OTHERS, ids=str)
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(st.data(), st.integers(0, 99))
 def test_random_schedules_of_other_operators(case: Case, data: st.DataObject, seed: int) -> None:
     made = plain = defined(case.op, [operand.shape for operand in case.operands])
