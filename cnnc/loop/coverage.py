@@ -12,11 +12,11 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.loop.affine import Affine, affine, simplify
+from cnnc.loop.affine import affine, simplify
 from cnnc.loop.expr import Binary, Buffer, Const, Expr, Ramp, Var
 from cnnc.loop.interval import Range
 from cnnc.loop.kernel import Body, For, Kernel, Stmt, Store
-from cnnc.loop.rewrite import parts
+from cnnc.loop.rewrite import parts, transform
 
 MOST_COUNTED = 1 << 22
 """Elements that are still counted one by one; larger tensors are then taken on trust."""
@@ -74,25 +74,22 @@ def _writes(body: Body, extents: Mapping[str, int]) -> Iterator[_Write]:
                 yield _spread(stmt, index, extents)
 
 
-def _spread(store: Store, index: tuple[Expr, ...], extents: Mapping[str, int]) -> _Write:
-    """The lanes of a ramp as one more variable; loops of one iteration as zero."""
-    ranges = {var: (0, extent - 1) for var, extent in extents.items()}
-    lanes: dict[str, int] = {}
-    scalar: list[Expr] = []
-    for part in index:
-        if isinstance(part, Ramp):
-            lanes[":+"] = part.width
-            ranges[":+"] = (0, part.width - 1)
-            part = part.base + Var(":+") * part.stride
-        scalar.append(simplify(part, ranges))
-    kept = {var: extent for var, extent in {**extents, **lanes}.items() if extent > 1}
-    return _Write(store, tuple(_drop(part, kept) for part in scalar), kept)
+def _spread(store: Store, index: tuple[Expr, ...], loops: Mapping[str, int]) -> _Write:
+    """The lanes of a ramp as one more variable; variables of one iteration are zero."""
+    lanes = {":+": part.width for part in index if isinstance(part, Ramp)}
+    kept = {var: extent for var, extent in {**loops, **lanes}.items() if extent > 1}
+    ranges = {var: (0, extent - 1) for var, extent in kept.items()}
 
+    def change(part: Expr) -> Expr | None:
+        match part:
+            case Var(name) if name not in kept:
+                return Const(0)
+            case Ramp(base, _, stride):
+                return base + Var(":+") * stride
+        return None
 
-def _drop(index: Expr, kept: Mapping[str, int]) -> Expr:
-    form = affine(index)
-    terms = tuple((t, k) for t, k in form.terms if not isinstance(t, Var) or t.name in kept)
-    return Affine(terms, form.constant).expr()
+    spread = tuple(simplify(transform(part, change), ranges) for part in index)
+    return _Write(store, spread, kept)
 
 
 def _find_fault(out: Buffer, writes: Sequence[_Write], is_flat: bool) -> Fault | None:

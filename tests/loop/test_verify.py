@@ -63,6 +63,8 @@ GOOD = {
     "two nests": "for i in 4 { for j in 2 { y[i, j + 4] = 0.0 } }\n"
     "for i in 4 { for j in 4 { y[i, j] = 0.0 } }",
     "counted": "for e in 24 { y[e // 6, e % 6] = x[e // 6, e % 6] }",
+    "counted around one iteration": """for a in 1 { for e in 24 {
+        y[(a + e) // 6, (a + e) % 6] = 0.0 } }""",
     "strided": "for i in 4 { for p in 2 { for j in 3 { y[i, j * 2 + p] = 0.0 } } }",
     "strided apart": """for i in 4 { for j in 3 { y[i, j * 2] = 0.0 } }
         for i in 4 { for j in 3 { y[i, j * 2 + 1] = 0.0 } }""",
