@@ -114,7 +114,11 @@ class _Planner:
         op = node.op
         assert isinstance(op, Operator)
         blocking = op.blocking(block, *(operand.type for operand in operands))
-        wanted = [block] * len(operands)
+        # Channels of a side operand of lower rank are another axis of the result.
+        wanted = [
+            1 if each.constant is None and 1 < each.type.rank < node.type.rank else block
+            for each in operands
+        ]
         for position in range(arity):
             kind = operands[position].type
             if blocking.follows or kind.rank < 2:

@@ -1,0 +1,41 @@
+"""Where tensors lie after `assign_layouts`."""
+
+import pytest
+
+from cnnc.base.source import SourceFile
+from cnnc.driver import find_target
+from cnnc.frontend.load import load_text
+from cnnc.ir.graph import Graph
+from cnnc.ops.repack import Repack
+from cnnc.passes.assign_layouts import assign_layouts
+from cnnc.passes.fuse import fuse
+
+
+def placed(body: str, target: str) -> Graph:
+    """A net of one image of 32 channels, with a side input of rank 3, after fusion and layout."""
+    text = (
+        "cnn 1\nnet n {\n  input x: f32[N, 32, 6, 6]\n  input side: f32[N, 6, 6]\n"
+        f"  output y = {body}\n  weights he\n}}\n"
+    )
+    graph = load_text(SourceFile("n.cnn", text), None).graph
+    return assign_layouts(fuse(graph), find_target(target))
+
+
+@pytest.mark.parametrize(("target", "lanes"), [("x86-64-v4", 16), ("x86-64-v3", 8), ("aarch64", 4)])
+def test_channels_are_blocked_by_the_vector_through_the_net(target: str, lanes: int) -> None:
+    graph = placed("x -> conv(32, 3, pad = same) -> conv(32, 1) -> pool(max, 2)", target)
+    inner = [node for node in graph.nodes if node.name.startswith("y.")]
+    blocks = [node.type.layout.block(1) for node in inner if node.type.rank == 4 and node.inputs]
+    assert set(blocks[:-1]) == {lanes}
+    repacks = [node for node in graph.nodes if isinstance(node.op, Repack)]
+    assert len(repacks) == 2
+    assert repacks[0].type.layout.halo == ((0, 0), (0, 0), (1, 1), (1, 1))
+    assert repacks[1] in graph.output_nodes
+
+
+def test_a_side_operand_of_lower_rank_stays_as_it_is() -> None:
+    graph = placed("(x -> conv(32, 1)) + (side -> relu)", "x86-64-v4")
+    copied = [node.inputs[0] for node in graph.nodes if isinstance(node.op, Repack)]
+    assert copied
+    assert all(node.type.rank == 4 for node in copied)
+    assert all(node.type.layout.is_plain for node in graph.nodes if node.type.rank == 3)
