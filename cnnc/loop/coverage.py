@@ -76,8 +76,8 @@ def _writes(body: Body, extents: Mapping[str, int]) -> Iterator[_Write]:
 
 def _spread(store: Store, index: tuple[Expr, ...], loops: Mapping[str, int]) -> _Write:
     """The lanes of a ramp as one more variable; variables of one iteration are zero."""
-    lanes = {":+": part.width for part in index if isinstance(part, Ramp)}
-    kept = {var: extent for var, extent in {**loops, **lanes}.items() if extent > 1}
+    lanes = max((part.lanes for part in index), default=1)
+    kept = {var: extent for var, extent in {**loops, ":+": lanes}.items() if extent > 1}
     ranges = {var: (0, extent - 1) for var, extent in kept.items()}
 
     def change(part: Expr) -> Expr | None:
