@@ -53,8 +53,8 @@ SPECIALS = [
     *[polynomials.ERF_SPLIT, polynomials.ERF_END, np.sqrt(2), np.sqrt(0.5), 2.0**-24, 2.0**-25],
 ]
 BOUNDS: dict[str, tuple[Callable[[Reals], Reals], float]] = {
-    "exp": (np.exp, 1.0),
-    "expm1": (np.expm1, 1.6),
+    "exp": (np.exp, 1.1),
+    "expm1": (np.expm1, 1.7),
     "sigmoid": (special.expit, 2.3),
     "tanh": (np.tanh, 2.6),
     "erf": (special.erf, 1.2),
