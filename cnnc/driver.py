@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cnnc.backends.base import Backend, Executable
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
 from cnnc.base.target import Target
-from cnnc.files import write_dump
+from cnnc.files import keep_evidence, write_dump
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph
 from cnnc.ir.verify import verify
@@ -207,8 +207,7 @@ def _bug(stage: str, graph: Graph, error: Exception) -> InternalError:
         text += format_graph(graph, places=True)
     except Exception as second:  # a graph that is broken may not print either
         text += f"# it does not print: {second}\n"
-    knobs = read_knobs()
-    dump = write_dump(knobs.dump, f"failed-{stage}.graph", text)
+    dump = keep_evidence(read_knobs().dump, f"failed-{stage}.graph", text)
     return InternalError(f"{type(error).__name__}: {error}", stage=stage, dump=dump)
 
 

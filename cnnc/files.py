@@ -5,7 +5,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from cnnc.base.errors import fail
+from cnnc.base.errors import UserError, fail
 
 
 def write_dump(folder: Path | None, name: str, text: str) -> Path:
@@ -20,6 +20,14 @@ def write_dump(folder: Path | None, name: str, text: str) -> Path:
     path = folder / name
     replace_file(path, text.encode())
     return path
+
+
+def keep_evidence(folder: Path | None, name: str, text: str) -> Path | None:
+    """The same for what a bug leaves behind: where it cannot be written, the bug still shows."""
+    try:
+        return write_dump(folder, name, text)
+    except UserError:
+        return None
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -3,9 +3,11 @@
 Exit codes: 0 all well, 1 the user's error, 2 a bug in cnnc.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -19,8 +21,8 @@ from cnnc.cli.env import env
 from cnnc.cli.ops import ops
 from cnnc.cli.run import run
 from cnnc.cli.show import show
-from cnnc.files import write_dump
-from cnnc.options import read_knobs
+from cnnc.files import keep_evidence
+from cnnc.options import DUMP
 from cnnc.version import __version__
 
 OK, USER_ERROR, BUG, INTERRUPTED = 0, 1, 2, 130
@@ -68,11 +70,9 @@ def run_command(args: Sequence[str]) -> int:
         message = "there is not enough memory"
         return _show_user_error(fail("E0504", message), as_json="--json" in args)
     except InternalError as error:
-        return _show_bug(error)
+        return _show_bug(error if error.dump else _with_dump(error, error.message, error.stage))
     except Exception as error:  # every other exception is a bug by definition
-        text = "".join(traceback.format_exception(error))
-        dump = write_dump(read_knobs().dump, "failed.traceback", text)
-        return _show_bug(InternalError(f"{type(error).__name__}: {error}", dump=dump))
+        return _show_bug(_with_dump(error, f"{type(error).__name__}: {error}", None))
 
 
 def _show_user_error(error: UserError, *, as_json: bool) -> int:
@@ -81,6 +81,14 @@ def _show_user_error(error: UserError, *, as_json: bool) -> int:
     else:
         remark(report(error.diagnostics, colour=wants_colour(sys.stderr)))
     return USER_ERROR
+
+
+def _with_dump(error: Exception, message: str, stage: str | None) -> InternalError:
+    text = "".join(traceback.format_exception(error))
+    # Not the knobs' reader: one of them may be what is wrong.
+    folder = os.environ.get(DUMP.name)
+    dump = keep_evidence(Path(folder) if folder else None, "failed.traceback", text)
+    return InternalError(message, stage=stage, dump=dump)
 
 
 def _show_bug(error: InternalError) -> int:

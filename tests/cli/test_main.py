@@ -69,6 +69,22 @@ def test_unexpected_exceptions_are_bugs(
     assert "deliberate" in (tmp_path / "dump" / "failed.traceback").read_text()
 
 
+def test_a_bug_shows_even_if_nothing_can_be_written(
+    cnnc: Runner, small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The folder for dumps is a file."""
+
+    def broken(graph: Graph) -> Graph:
+        raise ValueError("deliberate")
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(driver, "fuse", broken)
+    monkeypatch.setenv("CNNC_DUMP", str(tmp_path / "file"))
+    assert "E0704" in cnnc("check", small, "--net", "small", code=1).err
+    monkeypatch.setattr(driver, "_show_graph", lambda *args: None)
+    assert "this is a bug in cnnc in fuse" in cnnc("check", small, "--net", "small", code=2).err
+
+
 def test_as_a_module() -> None:
     """`python -m cnnc`, without colour and without a terminal."""
     code = [sys.executable, "-m", "cnnc", "check", "missing.cnn"]
