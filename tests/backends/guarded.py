@@ -1,0 +1,174 @@
+"""Memory between pages that may not be touched, and networks that run in nothing else."""
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from cnnc import driver
+from cnnc.backends.native.backend import BACKEND as NATIVE
+from cnnc.backends.native.backend import NativeExecutable
+from cnnc.backends.native.pool import shared_pool
+from cnnc.base.layout import Layout
+from cnnc.compare.layerwise import compare_layers
+from cnnc.ir.graph import Array, Graph
+from cnnc.ir.verify import verify
+from cnnc.loop.expr import Buffer
+from cnnc.loop.kernel import Program
+from cnnc.lowering.lowered import Layer, Lowered
+from tests.backends.wide_graphs import wide_graph
+
+PAGE = mmap.PAGESIZE
+NOTHING, READ, READ_WRITE = 0, 1, 3
+ODD = 0x7FC0DEAD
+"""A NaN that no arithmetic makes."""
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+@contextmanager
+def guarded(content: Array, *, at_end: bool, writable: bool = False) -> Iterator[Array]:
+    """A copy of the array that ends (or starts) where memory ends: a step beyond is a crash."""
+    size = content.nbytes
+    body = -(-max(size, 1) // PAGE) * PAGE
+    memory = mmap.mmap(-1, body + 2 * PAGE)
+    whole = (ctypes.c_char * len(memory)).from_buffer(memory)
+    base = ctypes.addressof(whole)
+    start = PAGE + (body - size if at_end else 0)
+    array = np.frombuffer(memory, np.uint8, size, start).view(content.dtype)
+    array[:] = content.reshape(-1)
+    _protect(base, PAGE, NOTHING)
+    _protect(base + PAGE, body, READ_WRITE if writable else READ)
+    _protect(base + PAGE + body, PAGE, NOTHING)
+    yield array
+    _protect(base, len(memory), READ_WRITE)
+
+
+def _protect(address: int, size: int, access: int) -> None:
+    if _LIBC.mprotect(address, size, access):
+        raise OSError(ctypes.get_errno(), "mprotect")
+
+
+def check_network(graph: Graph, target_name: str, seed: int) -> None:
+    """Every layer alone, then the program on several threads: right, inside its memory, the same.
+
+    What a layer must not depend on holds NaN: channels that only fill a block, memory not yet
+    written, the arena at the start.
+    """
+    verify(graph)
+    target = driver.find_target(target_name)
+    optimised = driver.optimise(graph, driver.pipeline(target))
+    lowered = driver.lower_graph(optimised, target)
+    executable = NATIVE.compile(lowered.program, target, 1)
+    random = np.random.default_rng(seed)
+    inputs = {
+        node.name: random.normal(0, 1, node.type.shape).astype(np.float32) for node in graph.inputs
+    }
+    for found in compare_layers(lowered, executable, inputs):
+        assert found.errors.ok, (found.layer.node.name, found.errors)
+        assert not found.spill, found.layer.node.name
+    for layer in lowered.layers:
+        for at_end in (True, False):
+            _check_layer(lowered, executable, layer, random, at_end=at_end)
+    runs = [
+        _run(lowered.program, executable.address, inputs, threads, poison, at_end=at_end)
+        for threads, poison, at_end in ((1, ODD, True), (3, 0xFF800000, False), (5, ODD, True))
+    ]
+    alone = executable_outputs(executable, inputs)
+    for outputs in runs:
+        for expected, each in zip(alone, outputs, strict=True):
+            np.testing.assert_array_equal(each, expected)
+
+
+def executable_outputs(executable: NativeExecutable, inputs: dict[str, Array]) -> list[Array]:
+    """The outputs from ordinary memory, flat."""
+    program = executable.program
+    outputs = [np.empty(port.shape, np.float32) for port in program.outputs]
+    executable.run([inputs[port.name] for port in program.inputs], outputs)
+    return [output.reshape(-1) for output in outputs]
+
+
+def _check_layer(
+    lowered: Lowered,
+    executable: NativeExecutable,
+    layer: Layer,
+    random: np.random.Generator,
+    *,
+    at_end: bool,
+) -> None:
+    *params, out = layer.kernel.params
+    kernel = lowered.program.steps[layer.step].kernel
+    with ExitStack() as stack:
+        buffers = []
+        for param, operand in zip(params, layer.operands, strict=False):
+            value = operand.constant
+            memory = param.layout.pack(
+                random.uniform(0.5, 2, param.shape).astype(np.float32) if value is None else value
+            ).reshape(-1)
+            if value is None:
+                memory[_is_filling(param)] = np.nan
+            buffers.append(stack.enter_context(guarded(memory, at_end=at_end)))
+        fresh = np.full(out.layout.size(out.shape), ODD, np.uint32)
+        result = stack.enter_context(guarded(fresh, at_end=at_end, writable=True))
+        executable.run_kernel(kernel, [*buffers, result])
+        logical = out.layout.unpack(result.view(np.float32), out.shape)
+        assert not np.isnan(logical).any(), layer.node.op.label
+
+
+def _is_filling(buffer: Buffer) -> Array:
+    """Where memory holds channels that only fill up a block: no elements, nor halo."""
+    grown = [size + sum(buffer.layout.halo_of(axis)) for axis, size in enumerate(buffer.shape)]
+    bare = Layout(buffer.layout.order, buffer.layout.blocks)
+    return bare.pack(np.ones(grown, np.uint8)).reshape(-1) == 0
+
+
+def _run(
+    program: Program,
+    address: int,
+    inputs: dict[str, Array],
+    threads: int,
+    poison: int,
+    *,
+    at_end: bool,
+) -> list[Array]:
+    """The outputs of a run in guarded memory, the second on the same arena."""
+    weights = np.zeros(program.weights_bytes, np.uint8)
+    for blob in program.weights:
+        weights[blob.offset : blob.offset + len(blob.data)] = np.frombuffer(blob.data, np.uint8)
+    arena = np.full(program.arena_bytes // 4, poison, np.uint32)
+    with ExitStack() as stack:
+
+        def place(content: Array, *, writable: bool = False) -> Array:
+            return stack.enter_context(guarded(content, at_end=at_end, writable=writable))
+
+        regions = [place(weights), place(arena, writable=True)]
+        sources = [place(inputs[port.name]) for port in program.inputs]
+        fresh = [np.full(port.shape, ODD, np.uint32) for port in program.outputs]
+        outputs = [place(each, writable=True) for each in fresh]
+        tables = [_table(sources), _table(outputs)]
+        for _ in range(2):
+            shared_pool(threads).run(
+                address,
+                *(region.ctypes.data for region in regions),
+                *(ctypes.addressof(table) for table in tables),
+            )
+        return [output.view(np.float32).copy() for output in outputs]
+
+
+def _table(arrays: Sequence[Array]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+
+
+def main(target: str, first: int, count: int) -> None:
+    """Check so many random networks, printing each one's number before it runs."""
+    for seed in range(first, first + count):
+        print(f"network {seed} for {target}", flush=True)
+        check_network(wide_graph(seed), target, seed)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

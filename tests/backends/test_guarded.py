@@ -1,0 +1,49 @@
+"""Random networks in memory that ends where theirs ends; in a process of its own, as it may crash.
+
+`python -m tests.backends.guarded native 0 1000` checks a thousand of them.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnc import driver
+
+ROOT = Path(__file__).parents[2]
+NETWORKS = {"native": (0, 14), "x86-64-v3": (100, 6), "x86-64": (200, 6)}
+
+
+@pytest.mark.parametrize("target", NETWORKS)
+def test_networks_stay_inside_their_memory(target: str) -> None:
+    if not driver.can_run(driver.find_target(target)):
+        pytest.skip(f"this machine does not run {target} code")
+    first, count = NETWORKS[target]
+    _run("-m", "tests.backends.guarded", target, str(first), str(count)).check_returncode()
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+def test_a_step_beyond_the_memory_is_a_crash(at_end: bool) -> None:
+    """The guard itself."""
+    place = "array.ctypes.data + array.nbytes" if at_end else "array.ctypes.data - 4"
+    code = (
+        "import ctypes, numpy as np\n"
+        "from tests.backends.guarded import guarded\n"
+        f"with guarded(np.zeros(5, np.float32), at_end={at_end}) as array:\n"
+        "    array.sum()\n"
+        "    print('alive', flush=True)\n"
+        f"    ctypes.c_float.from_address({place}).value\n"
+        "    print('unharmed')\n"
+    )
+    done = _run("-c", code)
+    assert done.stdout == "alive\n"
+    assert done.returncode < 0
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python in the repository; what it said is shown where it fails."""
+    command = [sys.executable, "-X", "faulthandler", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    print(done.stdout[-2000:], done.stderr[-4000:])
+    return done
