@@ -152,13 +152,19 @@ def test_shared_and_pickled() -> None:
         shared_pool(0)
 
 
-def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("cause", "raised"),
+    [(RuntimeError("can't start new thread"), UserError), (KeyboardInterrupt(), KeyboardInterrupt)],
+)
+def test_no_thread_to_be_had(
+    monkeypatch: pytest.MonkeyPatch, cause: BaseException, raised: type[BaseException]
+) -> None:
     """The second worker cannot start: a user's error, and the pool works again later."""
     start, started = threading.Thread.start, []
 
     def refuse(thread: threading.Thread) -> None:
         if started:
-            raise RuntimeError("can't start new thread")
+            raise cause
         started.append(thread)
         start(thread)
 
@@ -166,8 +172,10 @@ def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     with Pool(3) as pool:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
-            with pytest.raises(UserError, match="refuses to start 3 threads"):
+            with pytest.raises(raised) as caught:
                 net.run(pool)
+        if raised is UserError:
+            assert "refuses to start 3 threads" in str(caught.value)
         assert not started[0].is_alive()
         net.run(pool)
     assert net.outputs[0] == 0

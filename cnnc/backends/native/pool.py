@@ -112,10 +112,13 @@ class _Crew:
                 arguments = (self._runtime, self._memory, self._address, thread)
                 name = f"cnnc-{thread}"
                 worker = threading.Thread(target=_work, args=arguments, name=name, daemon=True)
-                worker.start()
+                # Known before it runs: an interrupt on the way must not leave it behind.
                 self._workers.append(worker)
-        except RuntimeError as error:
+                worker.start()
+        except BaseException as error:
             self._end()
+            if not isinstance(error, RuntimeError):
+                raise
             raise fail(
                 "E0803",
                 f"the system refuses to start {self._threads} threads: {error}",
@@ -131,7 +134,8 @@ class _Crew:
         if self._workers:
             self._runtime.stop(self._address)
         for worker in self._workers:
-            worker.join()
+            if worker.ident is not None:  # one that never started cannot be joined
+                worker.join()
         self._workers.clear()
         self._prepare()  # those who may start later count from zero
 
