@@ -87,7 +87,7 @@ class Binding:
         known = list(self._graph.outputs)
         for name in given:
             if name not in known:
-                help = did_you_mean(name, known) or f"its outputs are {', '.join(known)}"
+                help = did_you_mean(str(name), known) or f"its outputs are {', '.join(known)}"
                 why = f"{self._graph.name} has no output `{name}`"
                 wrong.append(Diagnostic("E0603", why, help=help))
         for name, node in self._graph.outputs.items():
@@ -137,7 +137,7 @@ class Binding:
         arrays = {**first, **arrays}
         for name in arrays:
             if name not in self._names:
-                near = did_you_mean(name, self._names)
+                near = did_you_mean(str(name), self._names)
                 fix = near or f"its inputs are {', '.join(self._names)}"
                 why = f"{self._graph.name} has no input `{name}`"
                 wrong.append(Diagnostic("E0603", why, help=fix))

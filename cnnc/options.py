@@ -19,6 +19,9 @@ class Options:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        for what, name in (("target", self.target), ("backend", self.backend)):
+            if not isinstance(name, str):
+                raise fail("E0801", f"the {what} is a name, not {name!r}")
         whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
         if not whole or not 1 <= self.threads <= MAX_THREADS:
             raise fail(

@@ -95,6 +95,7 @@ def test_inputs_by_name_mapping_or_alone(two: cnnc.Compiled, one: cnnc.Compiled)
     [
         ({}, "E0603", "missing"),
         ({"x": 1, "z": 2}, "E0603", "no input `z`"),
+        ({1: 2}, "E0603", "no input `1`"),
         ({"x": np.zeros((2, 3, 6, 4), np.float32)}, "E0601", "expected N×3×6×5"),
         ({"x": np.zeros((3, 6, 5), np.float32)}, "E0601", "x[None]"),
         ({"x": np.zeros((2, 3, 6, 5))}, "E0602", "astype('float32')"),
@@ -164,6 +165,7 @@ def test_results_can_be_written_in_place(one: cnnc.Compiled) -> None:
     ("out", "part"),
     [
         ({"q": np.zeros((6, 4), np.float32)}, "no output `q`"),
+        ({0: np.zeros((6, 4), np.float32)}, "no output `0`"),
         ({"y": np.zeros((5, 4), np.float32)}, "has shape"),
         ({"y": np.zeros((6, 4))}, "float64"),
         ({"y": [0]}, "list"),

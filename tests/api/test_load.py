@@ -68,12 +68,14 @@ def test_errors_are_user_errors() -> None:
     [
         ({"backend": "nativ"}, "E0801"),
         ({"target": "x68-64"}, "E0801"),
+        ({"backend": None}, "E0801"),
+        ({"target": 3}, "E0801"),
         ({"threads": 0}, "E0803"),
         ({"threads": 10**6}, "E0803"),
         ({"batch": 0}, "E0206"),
     ],
 )
-def test_options_are_checked(options: dict[str, str | int], code: str) -> None:
+def test_options_are_checked(options: dict[str, str | int | None], code: str) -> None:
     """A wrong option is a user's error."""
     with pytest.raises(cnnc.UserError, match=code):
         cnnc.load(DIGITS).compile(**options)  # type: ignore[arg-type]
