@@ -28,22 +28,32 @@ from cnnc.ops.spec import Operator
 def lower(graph: Graph, target: Target) -> Lowered:
     """Loops for a graph whose layouts are assigned; equal layers share one kernel."""
     layers: list[Layer] = []
+    made: dict[object, tuple[Kernel, int]] = {}
     flat: dict[Kernel, int] = {}
-    kernels: list[Kernel] = []
     calls: list[int] = []
-    for node in graph.nodes:
-        if node.is_leaf:
-            continue
-        kernel = lower_node(node, target)
+    for node in (node for node in graph.nodes if not node.is_leaf):
+        # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
+        if (key := _shape_of(node)) not in made:
+            scheduled = lower_node(node, target)
+            bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))
+            made[key] = scheduled, flat.setdefault(bare, len(flat))
+        scheduled, call = made[key]
+        origin = replace(scheduled.origin, layer=node.name, place=str(node.span or ""))
+        kernel = replace(scheduled, name=_identifier(node.name), origin=origin)
         layers.append(Layer(node, (*node.inputs, node), kernel, len(layers)))
-        bare = flatten_kernel(replace(kernel, name="", origin=Origin("", "")))
-        if bare not in flat:
-            flat[bare] = len(kernels)
-            kernels.append(replace(bare, name=f"k{len(kernels)}_{_identifier(node.name)}"))
-            verify_kernel(kernels[-1])
-        calls.append(flat[bare])
+        calls.append(call)
+    first = {call: layer.kernel.name for layer, call in zip(layers[::-1], calls[::-1], strict=True)}
+    kernels = [replace(bare, name=f"k{call}_{first[call]}") for bare, call in flat.items()]
+    for kernel in kernels:
+        verify_kernel(kernel)
     program = assemble(graph, layers, kernels, calls)
     return Lowered(graph, program, tuple(layers))
+
+
+def _shape_of(node: Node) -> object:
+    """All that the loops of a node depend on."""
+    operands = tuple((operand.type, operand.constant is None) for operand in node.inputs)
+    return node.op, operands, node.type
 
 
 def flatten_kernel(kernel: Kernel) -> Kernel:

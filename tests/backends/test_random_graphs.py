@@ -11,6 +11,7 @@ from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant, Graph, Input, Node
+from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.spec import Operator, Real
 from tests.ir.random_graphs import arrays_for, graphs
 
@@ -69,5 +70,19 @@ def _bounds(graph: Graph, inputs: dict) -> list[Real]:
         values[node] = node.op.reference(*operands)
         # Twice the bound: fusing and folding round at other places than the graph as written.
         bound = node.op.error(2.0**-24, values[node], operands, carried)
+        if isinstance(node.op, BatchNorm):
+            bound = bound + 4 * 2.0**-24 * _parts_of_batchnorm(node.op.eps, *operands)
         errors[node] = 2 * np.asarray(bound, np.float64)
     return [errors[node] for node in graph.outputs.values()]
+
+
+def _parts_of_batchnorm(
+    eps: float, x: Real, weight: Real, bias: Real, mean: Real, var: Real
+) -> Real:
+    """Sizes that cancel once batchnorm is a scale and a shift: |s x| + |s mean| + |bias|."""
+    per_channel = (-1, *[1] * (x.ndim - 2))
+    scale, mean, bias = (
+        np.abs(value).reshape(per_channel) for value in (weight / np.sqrt(var + eps), mean, bias)
+    )
+    size: Real = scale * (np.abs(x) + mean) + bias
+    return size
