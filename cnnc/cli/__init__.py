@@ -3,6 +3,7 @@
 Exit codes: 0 all well, 1 the user's error, 2 a bug in cnnc.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -26,6 +27,7 @@ from cnnc.options import DUMP
 from cnnc.version import __version__
 
 OK, USER_ERROR, BUG, INTERRUPTED = 0, 1, 2, 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -53,6 +55,7 @@ def run_command(args: Sequence[str]) -> int:
             stream.reconfigure(errors="replace")
     try:
         code = cli.main(list(args), prog_name="cnnc", standalone_mode=False)
+        sys.stdout.flush()  # what cannot be written shows here, not after the exit code is known
         return code if isinstance(code, int) else OK
     except UserError as error:
         return _show_user_error(error, as_json="--json" in args)
@@ -69,6 +72,12 @@ def run_command(args: Sequence[str]) -> int:
     except MemoryError:
         message = "there is not enough memory"
         return _show_user_error(fail("E0504", message), as_json="--json" in args)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            return _show_bug(_with_dump(error, f"{type(error).__name__}: {error}", None))
+        sys.stdout = None  # it still holds what it could not write
+        remark(f"error: the output cannot be written: {error.strerror}")
+        return USER_ERROR
     except InternalError as error:
         return _show_bug(error if error.dump else _with_dump(error, error.message, error.stage))
     except Exception as error:  # every other exception is a bug by definition

@@ -101,3 +101,15 @@ def test_a_closed_pipe_is_no_error(small: Path) -> None:
     ended = subprocess.run(["sh", "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 0
     assert ended.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize("verb", ["ops", "env"])
+def test_a_full_disk_is_no_bug(verb: str) -> None:
+    """Also where all output waits in a buffer until the end."""
+    with open("/dev/full", "w") as full:
+        code = [sys.executable, "-m", "cnnc", verb]
+        ended = subprocess.run(code, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: the output cannot be written")
+    assert "Traceback" not in ended.stderr
