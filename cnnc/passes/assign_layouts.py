@@ -135,11 +135,11 @@ class _Planner:
 
     def _fit(self, operand: Node, result: TensorType, block: int, halo: Halo) -> Node:
         """The operand, or a copy of it, with this channel block and at least this halo."""
+        if operand.constant is not None:
+            return self._fit_constant(operand, result, block)
         kind = operand.type
         if kind.rank > 1 and kind.channels == 1 and result.rank > 1 and result.channels > 1:
             block = 1
-        if operand.constant is not None:
-            return self._fit_constant(operand, result, block)
         if kind.rank < 2:
             return operand
         has = kind.layout
@@ -155,7 +155,7 @@ class _Planner:
         value = operand.constant
         assert value is not None
         value = value.reshape((1,) * (result.rank - value.ndim) + value.shape)
-        blocked = block if value.ndim > 1 and value.shape[1] == result.channels else 1
+        blocked = block if value.ndim > 1 and value.shape[1] == result.channels > 1 else 1
         layout = Layout.blocked(value.ndim, 1, blocked)
         return self._constant(operand, value, layout)
 

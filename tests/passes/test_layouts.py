@@ -1,11 +1,15 @@
 """Where tensors lie after `assign_layouts`."""
 
+import numpy as np
 import pytest
 
 from cnnc.base.source import SourceFile
 from cnnc.driver import find_target
 from cnnc.frontend.load import load_text
-from cnnc.ir.graph import Graph
+from cnnc.ir.graph import Constant, Graph, Input, Node
+from cnnc.ir.types import TensorType
+from cnnc.ops.arithmetic import Mul
+from cnnc.ops.conv import Conv
 from cnnc.ops.repack import Repack
 from cnnc.passes.assign_layouts import assign_layouts
 from cnnc.passes.fuse import fuse
@@ -39,3 +43,22 @@ def test_a_side_operand_of_lower_rank_stays_as_it_is() -> None:
     assert copied
     assert all(node.type.rank == 4 for node in copied)
     assert all(node.type.layout.is_plain for node in graph.nodes if node.type.rank == 3)
+
+
+def test_a_constant_of_lower_rank_lies_as_the_channels_it_scales() -> None:
+    weights = np.ones((32, 32, 1, 1), np.float32)
+    per_channel = np.ones((32, 1, 1), np.float32)
+    x = _leaf(Input("x"), (1, 32, 6, 6), "x")
+    conv = Conv(32, (1,), bias=False)
+    weight = _leaf(Constant(weights), weights.shape, "w")
+    scale = _leaf(Constant(per_channel), per_channel.shape, "s")
+    inner = Node(conv, (x, weight), x.type, "conv")
+    outer = Node(Mul(), (inner, scale), x.type, "mul")
+    graph = assign_layouts(fuse(Graph("g", (x,), {"y": outer})), find_target("x86-64-v4"))
+    (found,) = (node for node in graph.nodes if node.name.startswith("s."))
+    assert found.type.shape == (1, 32, 1, 1)
+    assert found.type.layout.block(1) == 16
+
+
+def _leaf(op: Input | Constant, shape: tuple[int, ...], name: str) -> Node:
+    return Node(op, (), TensorType.plain(shape), name)
