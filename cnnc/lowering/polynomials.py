@@ -1,6 +1,6 @@
 """Coefficients of the elementary functions, lowest degree first.
 
-scripts/fit_elementary.py computes them and says how.
+tests/lowering/fit_elementary.py computes them and says how.
 """
 
 ERF_SPLIT = 0.921875

@@ -227,7 +227,7 @@ def test_other_element_types_are_refused() -> None:
 
 
 def test_polynomials_are_what_the_script_computes() -> None:
-    script = runpy.run_path(str(ROOT / "scripts/fit_elementary.py"))
+    script = runpy.run_path(str(ROOT / "tests/lowering/fit_elementary.py"))
     assert script["ERF_SPLIT"] == polynomials.ERF_SPLIT
     assert script["ERF_END"] == polynomials.ERF_END
     for task in script["FITS"]:

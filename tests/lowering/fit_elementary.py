@@ -1,6 +1,6 @@
 """Fits the polynomials of the elementary functions: prints cnnc/lowering/polynomials.py.
 
-    python scripts/fit_elementary.py > cnnc/lowering/polynomials.py
+    python tests/lowering/fit_elementary.py > cnnc/lowering/polynomials.py
 
 Each is a weighted minimax fit: Lawson's iteration over Chebyshev nodes. Coefficients for float32
 are rounded one after the other, lowest degree first, and the rest is fitted again around them.
@@ -161,7 +161,7 @@ def minimax(powers: Reals, values: Reals, weight: Reals) -> Reals:
 
 HEADER = '''"""Coefficients of the elementary functions, lowest degree first.
 
-scripts/fit_elementary.py computes them and says how.
+tests/lowering/fit_elementary.py computes them and says how.
 """
 '''
 
