@@ -87,6 +87,27 @@ def test_the_same_network_compiles_to_the_same_bytes(tower: cnnc.Compiled) -> No
     assert objects[0] == objects[1]
 
 
+CHAINS = {
+    "convolutions": "repeat(5) { conv(8, 3, pad = same, bias = false) }",
+    "pools": "repeat(5) { pool(avg, 3, stride = 1, pad = 1) }",
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_only_pointwise_layers_write_over_what_they_read(chain: str, threads: int) -> None:
+    """Equal shapes, layouts and halos invite it; neighbours would be read after they are gone."""
+    text = (
+        "cnn 1\nnet chain {\n  input x: f32[N, 8, 12, 12]\n"
+        f"  output y = x -> {CHAINS[chain]} -> conv(8, 3, pad = same)\n  weights he(seed = 5)\n}}\n"
+    )
+    model = cnnc.load_text(text)
+    network = model.compile(threads=threads)
+    x = np.random.default_rng(3).standard_normal((1, 8, 12, 12), np.float32)
+    exact = model.reference(x)["y"]
+    np.testing.assert_allclose(network(x)["y"], exact, rtol=1e-4, atol=1e-5)
+
+
 def test_nothing_is_read_that_was_not_written(tower: cnnc.Compiled) -> None:
     """An arena full of NaN changes no result: every run writes all it reads, halos included."""
     lowered = tower.lowered

@@ -69,6 +69,7 @@ class _Builder:
         steps = [self._concat, self._pointwise, self._two, self._batchnorm]
         if x.type.spatial:
             steps += [self._conv, self._conv, self._conv, self._pool, self._gate, self._dense]
+            steps.append(self._tower)
         steps[self.number(0, len(steps) - 1)](x)
 
     def _conv(self, x: Node) -> None:
@@ -101,6 +102,12 @@ class _Builder:
         if made and alike and self.number(0, 2):
             pair = [made, alike[-1]][:: self.number(0, 1) * 2 - 1]
             self.apply(operator(str(self.one_of("add", "sub", "mul"))), *pair)
+
+    def _tower(self, x: Node) -> None:
+        """Convolutions one upon the other, each result like its operand in shape and halo."""
+        conv = operator("conv", channels=x.type.channels, kernel=3, pad=Symbol("same"), bias=False)
+        for _ in range(self.number(2, 4)):
+            x = self.apply(conv, x) or x
 
     def _pool(self, x: Node) -> None:
         self.apply(
