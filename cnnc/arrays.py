@@ -73,7 +73,11 @@ def read_inputs(graph: Graph, sources: Sequence[Source], labels: str | None = No
             node = _target(graph, source, nodes)
             parts.setdefault(node.name, []).append(_read_single(source.path, node))
     if labels is not None and not known:
-        raise fail("E0603", f"no file holds the labels `{labels}`")
+        raise fail(
+            "E0603",
+            f"no file holds the labels `{labels}`",
+            help="labels are an array of an .npz or .safetensors file that is given with -i",
+        )
     arrays = {name: _join(name, several) for name, several in parts.items()}
     return Inputs(arrays, _join(labels or "", known) if known else None, tuple(notes))
 
@@ -91,6 +95,10 @@ def read_array(path: Path) -> Array:
     """The array of an npy file; nothing is unpickled, no more memory taken than the file has."""
     _check_exists(path)
     try:
+        with path.open("rb") as file:
+            # without its magic text, NumPy would take the file for a pickle and say so
+            if file.read(len(npy.MAGIC_PREFIX)) != npy.MAGIC_PREFIX:
+                raise ValueError("it does not begin as an npy file does")
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, RecursionError) as error:
         raise _damaged(path, error) from None
@@ -99,28 +107,38 @@ def read_array(path: Path) -> Array:
     return np.array(mapped, mapped.dtype.newbyteorder("="), order="C")
 
 
+def check_output(path: Path, names: Sequence[str]) -> None:
+    """UserError where the outputs of these names cannot go there, before anything has run."""
+    if path.is_dir():
+        help = f"name a file in it: {path / 'results.npz'}"
+        raise fail("E0704", f"`{path}` is a folder", help=help)
+    if path.suffix.lower() not in (".npz", ".npy"):
+        raise fail(
+            "E0703",
+            f"`{path}` is no known kind of file",
+            help="outputs are written as .npz or .npy",
+        )
+    if path.suffix.lower() == ".npy" and len(names) != 1:
+        raise fail(
+            "E0703",
+            f"an npy file holds one array, and there are {len(names)} outputs: {', '.join(names)}",
+            help="write an npz file",
+        )
+    if not path.parent.is_dir():
+        raise fail(
+            "E0704", f"`{path}` cannot be written", help=f"make the folder `{path.parent}` first"
+        )
+
+
 def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
     """All outputs as npz, or the only one as npy; the file appears whole or not at all."""
+    check_output(path, list(outputs))
     data = io.BytesIO()
-    match path.suffix.lower():
-        case ".npz":
-            _write_npz(data, outputs)
-        case ".npy" if len(outputs) == 1:
-            (only,) = outputs.values()
-            np.save(data, only, allow_pickle=False)
-        case ".npy":
-            names = ", ".join(outputs)
-            raise fail(
-                "E0703",
-                f"an npy file holds one array, and there are {len(outputs)} outputs: {names}",
-                help="write an npz file",
-            )
-        case _:
-            raise fail(
-                "E0703",
-                f"`{path.name}` is no known kind of file",
-                help="outputs are written as .npz or .npy",
-            )
+    if path.suffix.lower() == ".npz":
+        _write_npz(data, outputs)
+    else:
+        (only,) = outputs.values()
+        np.save(data, only, allow_pickle=False)
     replace_file(path, data.getvalue())
 
 
@@ -155,6 +173,7 @@ def _read_single(path: Path, node: Node) -> Array:
         return read_array(path)
     if suffix in IMAGES:
         return read_image(path, node)
+    _check_exists(path)
     raise fail(
         "E0703",
         f"`{path}` is no known kind of file",

@@ -144,7 +144,8 @@ class Binding:
         for node in self._graph.inputs:
             if node.name not in arrays:
                 why = f"input `{node.name}` is missing"
-                wrong.append(Diagnostic("E0603", why, node.span, notes=(f"it is {node.type}",)))
+                note = f"it is {node.type.dtype} {self._accepted(node)}"
+                wrong.append(Diagnostic("E0603", why, node.span, notes=(note,)))
         return arrays, wrong
 
     def _convert(self, node: Node, given: ArrayLike) -> tuple[Array, list[Diagnostic]]:
@@ -166,20 +167,24 @@ class Binding:
 
     def _check_shape(self, node: Node, shape: Sequence[int]) -> Diagnostic | None:
         expected = node.type.shape
-        rest = shape_text(expected[1:])
-        accepted = f"N×{rest}" if self.splittable else shape_text(expected)
         fits = len(shape) == len(expected) and tuple(shape[1:]) == expected[1:]
         if fits and (self.splittable or shape[0] == expected[0]):
             return None
-        why = f"input `{node.name}` has shape {shape_text(shape)}, expected {accepted}"
+        why = f"input `{node.name}` has shape {shape_text(shape)}, expected {self._accepted(node)}"
         notes: tuple[str, ...] = ()
         help = None
         if tuple(shape) == expected[1:]:
             help = f"add the batch axis: `{node.name}[None]`"
+        elif len(shape) > 2 and (shape[-1], *shape[1:-1]) == expected[1:]:
+            help = f"channels come first: `np.moveaxis({node.name}, -1, 1)`"
         elif fits:
             notes = (f"samples are not independent, so only batches of {expected[0]} can run",)
             help = f"compile for a batch of {shape[0]}" if shape[0] else None
         return Diagnostic("E0601", why, node.span, notes=notes, help=help)
+
+    def _accepted(self, node: Node) -> str:
+        batch = "N" if self.splittable else str(node.type.shape[0])
+        return "×".join([batch, *map(str, node.type.shape[1:])])
 
 
 def _as_array(given: object) -> Array:

@@ -169,7 +169,8 @@ def find_backend(name: str) -> Backend:
         from cnnc.backends.interp.backend import BACKEND as INTERP
 
         return INTERP
-    help = did_you_mean(name, BACKENDS) or f"there are {', '.join(BACKENDS)}"
+    known = (*BACKENDS, "reference")
+    help = did_you_mean(name, known) or f"there are {', '.join(known)}"
     raise fail("E0801", f"no backend is called `{name}`", help=help)
 
 

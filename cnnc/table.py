@@ -51,6 +51,11 @@ def count_text(count: int) -> str:
     return f"{count:,}"
 
 
+def plural(count: int, noun: str) -> str:
+    """So many of these: 1 sample, 2 samples."""
+    return f"{count_text(count)} {noun}" + ("" if count == 1 else "s")
+
+
 def bytes_text(count: int) -> str:
     """A number of bytes for people: 96.6 KiB."""
     size = float(count)

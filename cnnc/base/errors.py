@@ -96,6 +96,12 @@ class Diagnostic:
         label = f" ({self.label})" if self.label else ""
         return f"{place}{self.severity}[{self.code}]: {self.message}{label}"
 
+    def in_full(self) -> str:
+        """The line above, and below it the notes and the help, for where no report is printed."""
+        more = [f"note: {note}" for note in self.notes]
+        more += [f"help: {self.help}"] if self.help else []
+        return "\n  ".join([str(self), *more])
+
 
 class CnncError(Exception):
     """Anything cnnc raises on purpose."""
@@ -108,7 +114,7 @@ class UserError(CnncError):
         if not diagnostics:
             raise InternalError("a user error without a diagnostic")
         self.diagnostics = tuple(diagnostics)
-        super().__init__("\n".join(str(each) for each in self.diagnostics))
+        super().__init__("\n".join(each.in_full() for each in self.diagnostics))
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[tuple[Diagnostic, ...]]]:
         return UserError, (self.diagnostics,)

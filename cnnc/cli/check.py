@@ -10,7 +10,7 @@ from cnnc.base.report import Json, to_json
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import Net, json_option, net_options
 from cnnc.loop.kernel import Program
-from cnnc.table import bytes_text, count_text, shape_text
+from cnnc.table import bytes_text, count_text, plural, shape_text
 
 
 @click.command(short_help="Shapes, parameters, MACs and memory per layer.")
@@ -53,7 +53,8 @@ def _as_text(model: Model, program: Program | None) -> str:
     )
     if program:
         lines.append(
-            f"compiled: {len(program.steps)} steps of {len(program.kernels)} distinct kernels, "
+            f"compiled: {plural(len(program.steps), 'step')} of "
+            f"{plural(len(program.kernels), 'distinct kernel')}, "
             f"weights {bytes_text(program.weights_bytes)}, arena {bytes_text(program.arena_bytes)}"
         )
     return "\n".join(lines)

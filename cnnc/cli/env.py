@@ -11,6 +11,7 @@ from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import json_option
+from cnnc.compiled import REFERENCE
 from cnnc.options import KNOBS, read_knobs
 from cnnc.table import bytes_text
 from cnnc.version import __version__
@@ -47,7 +48,7 @@ def _facts(machine: Target) -> dict[str, str]:
         "llvm": ".".join(map(str, driver.llvm_version())),
         "system": platform.platform(),
         "targets": ", ".join(driver.target_names()),
-        "backends": ", ".join(driver.BACKENDS),
+        "backends": ", ".join((*driver.BACKENDS, REFERENCE)),
         "triple": machine.triple,
         "cpu": machine.cpu,
         "vectors": f"{machine.vector_registers} of {machine.vector_bits} bits"

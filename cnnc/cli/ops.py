@@ -1,6 +1,7 @@
 """`cnnc ops`: the operators of the language, from their classes."""
 
 import inspect
+from textwrap import wrap
 
 import click
 
@@ -11,6 +12,9 @@ from cnnc.cli.options import json_option
 from cnnc.ops.attributes import Value, format_value
 from cnnc.ops.spec import Attribute, Operator, find, operators
 from cnnc.table import Column, format_table
+
+VALUES = 64
+"""Characters of a line of values, so that a table fits a terminal."""
 
 
 @click.command(short_help="The operators of the language.")
@@ -36,16 +40,13 @@ def ops(name: str | None, as_json: bool) -> None:
 
 
 def _table(chosen: list[type[Operator]]) -> str:
-    columns = [Column("operator"), Column("operands"), Column("attributes"), Column("what it does")]
-    rows = [
-        [
-            each.name,
-            _arity(each),
-            ", ".join(attribute.name for attribute in each.attributes()),
-            _summary(each),
-        ]
-        for each in chosen
-    ]
+    columns = [Column("operator"), Column("operands"), Column("what it does, attributes")]
+    rows = []
+    for each in chosen:
+        rows.append([each.name, _arity(each), _summary(each)])
+        names = ", ".join(attribute.name for attribute in each.attributes())
+        if names:
+            rows.append(["", "", f"  {names}"])
     return format_table(columns, rows)
 
 
@@ -54,8 +55,11 @@ def _describe(op: type[Operator]) -> str:
     lines.append(inspect.getdoc(op) or "")
     attributes = op.attributes()
     if attributes:
-        columns = [Column(title) for title in ("attribute", "value", "default", "meaning")]
-        rows = [[a.name, a.kind.describe(), _default(a), a.doc] for a in attributes]
+        columns = [Column(title) for title in ("attribute", "default", "meaning, values")]
+        rows = []
+        for each in attributes:
+            rows.append([each.name, "" if each.required else _default(each), each.doc])
+            rows += [["", "", f"  {line}"] for line in wrap(each.kind.describe(), VALUES)]
         lines += ["", format_table(columns, rows)]
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from cnnc.api import Array
-from cnnc.arrays import Source, read_inputs, write_outputs
+from cnnc.arrays import Source, check_output, read_inputs, write_outputs
 from cnnc.base.errors import fail
 from cnnc.base.report import Json
 from cnnc.binding import Binding
@@ -15,7 +15,7 @@ from cnnc.cli.console import print_json, remark, say
 from cnnc.cli.options import Net, compile_options, json_option, net_options
 from cnnc.compare.report import number_json
 from cnnc.options import Options
-from cnnc.table import Column, format_table, seconds_text, shape_text
+from cnnc.table import Column, format_table, plural, seconds_text, shape_text
 
 SHOWN = 8
 """Samples whose best classes are listed."""
@@ -56,9 +56,13 @@ def run(
     """Run a network on arrays or images."""
     if repeat < 1:
         raise fail("E0803", f"--repeat is {repeat}, it must be 1 or more")
+    if top < 0:
+        raise fail("E0803", f"--top is {top}, it must be 0 or more")
     which = Net(file, net, settings, batch)
     model, compiled = which.compile(Options(target, backend, threads))
     given = read_inputs(model.graph, [Source.parse(text) for text in inputs], labels)
+    if output:
+        check_output(output, list(model.outputs))
     for note in given.notes:
         remark(f"note: {note}")
     samples = Binding(model.graph).bind(given.arrays, {}).samples
@@ -96,8 +100,8 @@ def _as_text(
     lines.append("")
     for name, share in accuracy.items():
         lines.append(f"{name}: {share:.2%} of {samples} right")
-    each = seconds_text(seconds / max(samples, 1))
-    lines.append(f"{samples} samples in {seconds_text(seconds)}, {each} each")
+    each = f", {seconds_text(seconds / samples)} each" if samples > 1 else ""
+    lines.append(f"{plural(samples, 'sample')} in {seconds_text(seconds)}{each}")
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ from cnnc.base.layout import Shape
 from cnnc.base.report import Json
 from cnnc.compare.blame import Blame
 from cnnc.compare.measure import Errors
-from cnnc.table import Column, format_table, shape_text, shorten
+from cnnc.table import Column, format_table, plural, shape_text, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,9 @@ class DiffReport:
             for each in self.outputs
         ]
         lines += [
-            f"check file, {each.name} of {each.samples} samples: max abs {each.max_abs:.1e}, "
-            f"error / tolerance {each.ratio:.3f}{'' if each.ok else '  OUT'}"
+            f"check file, {each.name} of {plural(each.samples, 'sample')}: "
+            f"max abs {each.max_abs:.1e}, error / tolerance {each.ratio:.3f}"
+            f"{'' if each.ok else '  OUT'}"
             for each in self.checks
         ]
         unbounded = sum(layer.errors.unbounded for layer in self.layers)
@@ -159,7 +160,7 @@ class DiffReport:
         return lines
 
     def _verdict(self) -> str:
-        count = f"{len(self.layers)} layers, {self.samples} samples"
+        count = f"{plural(len(self.layers), 'layer')}, {plural(self.samples, 'sample')}"
         if self.ok:
             return f"{self.net} agrees with the reference ({self.backend}, {count})"
         lines = [f"{self.net} does not agree with the reference ({self.backend}, {count})"]

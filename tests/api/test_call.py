@@ -130,6 +130,16 @@ def test_all_mistakes_at_once(two: cnnc.Compiled) -> None:
         two({"a": np.zeros((2, 4), np.float32)}, a=np.zeros((2, 4), np.float32))
 
 
+def test_a_mistake_tells_how_to_fix_it(one: cnnc.Compiled, two: cnnc.Compiled) -> None:
+    """A traceback shows the exception's text only, so help and notes are part of it."""
+    with pytest.raises(cnnc.UserError, match=r"help: convert it with `\.astype"):
+        one(images(2).astype(np.float64))
+    with pytest.raises(cnnc.UserError, match=r"help: channels come first: `np\.moveaxis"):
+        one(np.moveaxis(images(2), 1, -1))
+    with pytest.raises(cnnc.UserError, match="note: it is f32 N×4"):
+        two(a=np.zeros((2, 4), np.float32))
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.uint8, np.int8, np.bool_, ">f4"])
 def test_types_are_widened(one: cnnc.Compiled, dtype: str) -> None:
     """What float32 holds exactly is converted."""

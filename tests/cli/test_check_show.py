@@ -113,6 +113,8 @@ def test_operators_come_from_their_classes(cnnc: Runner) -> None:
     text = cnnc("ops", "conv").out
     assert "dilation" in text
     assert "distance between taps" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, cnnc("ops").out.splitlines())) <= 120
     assert "did you mean `conv`?" in cnnc("ops", "cnov", code=1).err
     (conv,) = cnnc("ops", "conv", "--json").json()
     assert conv["name"] == "conv"
@@ -121,7 +123,7 @@ def test_operators_come_from_their_classes(cnnc: Runner) -> None:
 def test_the_environment(cnnc: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions, target facts and knobs; a wrong knob is a user's error."""
     text = cnnc("env").out
-    for part in ("llvmlite", "vectors", "CNNC_DEBUG", "x86-64-v3"):
+    for part in ("llvmlite", "vectors", "CNNC_DEBUG", "x86-64-v3", "native, interp, reference"):
         assert part in text
     assert {"triple", "knobs", "cnnc"} <= cnnc("env", "--json").json().keys()
     monkeypatch.setenv("CNNC_DEBUG", "9")

@@ -161,7 +161,37 @@ def test_files_that_are_not_there(cnnc: Runner, small: Path, samples: Path, tmp_
     )
     text = cnnc("run", small, *NET, "-i", samples, "-o", tmp_path / "no" / "y.npy", code=1).err
     assert "E0704" in text
+    assert f"make the folder `{tmp_path / 'no'}` first" in text
     assert "E0703" in cnnc("run", small, *NET, "-i", samples, "-o", tmp_path / "y.txt", code=1).err
+    text = cnnc("run", small, *NET, "-i", samples, "-o", tmp_path, code=1).err
+    assert f"`{tmp_path}` is a folder" in text
+    assert "is not a file" in cnnc("run", small, *NET, "-i", tmp_path, code=1).err
+    assert "there is no file" in cnnc("run", small, *NET, "-i", tmp_path / "zz", code=1).err
+
+
+def test_text_called_npy_is_no_pickle(cnnc: Runner, small: Path, tmp_path: Path) -> None:
+    """NumPy's advice to unpickle it is not passed on."""
+    (tmp_path / "text.npy").write_text("1 2 3")
+    text = cnnc("run", small, *NET, "-i", tmp_path / "text.npy", code=1).err
+    assert "does not begin as an npy file" in text
+    assert "pickle" not in text
+
+
+def test_numbers_and_nouns_agree(cnnc: Runner, small: Path, tmp_path: Path) -> None:
+    """One sample is one sample; none has no mean time."""
+    for count, said in ((0, "0 samples in"), (1, "1 sample in"), (2, "2 samples in")):
+        np.save(tmp_path / "x.npy", np.zeros((count, 3, 5, 6), np.float32))
+        line = cnnc("run", small, *NET, "-i", tmp_path / "x.npy").out.splitlines()[-1]
+        assert line.startswith(said)
+        assert line.endswith("each") is (count > 1)
+
+
+def test_options_that_mean_nothing(cnnc: Runner, small: Path, samples: Path) -> None:
+    """A negative --top, labels that nowhere are, a backend that is none."""
+    args = ("run", small, *NET, "-i", samples)
+    assert "--top is -1" in cnnc(*args, "--top", "-1", code=1).err
+    assert "given with -i" in cnnc(*args, "--labels", "label", code=1).err
+    assert "native, interp, reference" in cnnc(*args, "--backend", "cuda", code=1).err
 
 
 def test_outputs_appear_whole(cnnc: Runner, small: Path, samples: Path, tmp_path: Path) -> None:

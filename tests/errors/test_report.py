@@ -153,7 +153,7 @@ def test_json() -> None:
 def test_two_kinds_of_failure() -> None:
     """Both say what they are and survive a trip through pickle."""
     user = fail("E0701", "there is no file `a`", help="make one")
-    assert str(user) == "error[E0701]: there is no file `a`"
+    assert str(user) == "error[E0701]: there is no file `a`\n  help: make one"
     copy = pickle.loads(pickle.dumps(user))
     assert isinstance(copy, UserError)
     assert copy.diagnostics == user.diagnostics
