@@ -157,7 +157,10 @@ def _work(node: Node, block: int, read_block: int) -> Work:
         blocks = max(1, root.channels // root.groups // block)
         spatial = (root.groups, *out.spatial)
         return Work(blocks, spatial, steps, per_channel=False, read_block=read_block)
-    return Work(blocks, out.spatial, steps, not shares_input, read_block)
+    strided, taps = False, 1
+    if isinstance(root, Conv):
+        strided, taps = max(root.stride) > 1, root.kernel[-1]
+    return Work(blocks, out.spatial, steps, not shares_input, read_block, strided, taps)
 
 
 def _is_padded(kernel: Kernel, out: Buffer) -> bool:

@@ -43,6 +43,7 @@ class Work:
     `blocks` channel blocks of the result, `spatial` its extents, `steps` multiply-accumulates per
     element; `per_channel` when each channel block reads its own vector of the input rather than
     one scalar that all of them share, from memory where `read_block` channels are neighbours.
+    `strided` when neighbouring positions share no inputs; `taps` of the window along the last axis.
     """
 
     blocks: int
@@ -50,6 +51,8 @@ class Work:
     steps: int
     per_channel: bool
     read_block: int = 1
+    strided: bool = False
+    taps: int = 1
 
 
 def choose_tile(work: Work, target: Target) -> Tile:
@@ -66,7 +69,7 @@ def registers(tile: Tile, work: Work, target: Target) -> int:
     """
     positions = tile.rows * tile.columns
     if work.per_channel:
-        inputs = tile.vectors
+        inputs = tile.vectors * (2 if work.strided else 1) + max(0, work.taps - 3)
     else:
         by_lane = target.multiplies_by_lane and work.read_block > 1
         inputs = positions if by_lane else -(-positions // _POSITIONS_PER_INPUT)

@@ -26,23 +26,27 @@ SPILL = (
     r"mov[a-z]*(?:ps|dq[a-z0-9]*)\s+(?:%[xyz]mm\d+, -?\d*\(%rsp|-?\d*\(%rsp[^)]*\), %[xyz]mm)"
     r"|(?:str|ldr)\s+q\d+, \[sp|\.Spill"
 )
-# name, input channels, output channels, extent, kernel, groups
+# input channels, output channels, extent, kernel, groups, stride
 LAYERS = [
-    pytest.param(64, 64, 56, 3, 1, id="3x3-56"),
-    pytest.param(128, 128, 28, 3, 1, id="3x3-28"),
-    pytest.param(64, 256, 56, 1, 1, id="1x1-56"),
-    pytest.param(512, 512, 7, 3, 1, id="3x3-7"),
-    pytest.param(3, 64, 56, 7, 1, id="stem"),
-    pytest.param(64, 64, 56, 3, 64, id="depthwise"),
+    pytest.param(64, 64, 56, 3, 1, 1, id="3x3-56"),
+    pytest.param(128, 128, 28, 3, 1, 1, id="3x3-28"),
+    pytest.param(64, 256, 56, 1, 1, 1, id="1x1-56"),
+    pytest.param(512, 512, 7, 3, 1, 1, id="3x3-7"),
+    pytest.param(3, 64, 56, 7, 1, 1, id="stem"),
+    pytest.param(64, 64, 56, 3, 64, 1, id="depthwise"),
+    pytest.param(64, 64, 56, 3, 64, 2, id="depthwise-strided"),
+    pytest.param(64, 64, 28, 5, 64, 1, id="depthwise-5x5"),
+    pytest.param(64, 128, 56, 3, 1, 2, id="3x3-strided"),
+    pytest.param(96, 96, 17, 1, 1, 1, id="1x1-odd"),
 ]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("inputs", "outputs", "extent", "kernel", "groups"), LAYERS)
+@pytest.mark.parametrize(("inputs", "outputs", "extent", "kernel", "groups", "stride"), LAYERS)
 def test_tiles_stay_in_registers(
-    family: str, inputs: int, outputs: int, extent: int, kernel: int, groups: int
+    family: str, inputs: int, outputs: int, extent: int, kernel: int, groups: int, stride: int
 ) -> None:
-    assembly = _assembly(family, inputs, outputs, extent, kernel, groups)
+    assembly = _assembly(family, inputs, outputs, extent, kernel, groups, stride)
     loop = _hottest_block(assembly, MULTIPLY[family])
     assert len(re.findall(MULTIPLY[family], loop)) >= 8
     assert not re.findall(SCALAR, loop)
@@ -55,12 +59,14 @@ def _hottest_block(assembly: str, instruction: str) -> str:
     return max(blocks, key=lambda block: len(re.findall(instruction, block)))
 
 
-def _assembly(family: str, inputs: int, outputs: int, extent: int, kernel: int, groups: int) -> str:
+def _assembly(
+    family: str, inputs: int, outputs: int, extent: int, kernel: int, groups: int, stride: int
+) -> str:
     """The convolution between two pointwise ones, so that both its sides are blocked."""
     target = named_target(family)
     x = Node(Input("x"), (), TensorType.plain((1, inputs, extent, extent)), "x")
     value = x if inputs == 3 else _conv(x, Conv(inputs, (1,), bias=False), "before")
-    op = Conv(outputs, (kernel,), pad=Padding("same"), groups=groups)
+    op = Conv(outputs, (kernel,), stride=(stride,), pad=Padding("same"), groups=groups)
     value = _conv(value, op, "layer")
     value = _conv(value, Conv(outputs, (1,), bias=False), "after")
     lowered = lower(assign_layouts(Graph("g", (x,), {"y": value}), target), target)
