@@ -29,7 +29,7 @@ def test_the_report_as_text_and_json() -> None:
     found = cnnc.diff(tiny())
     text, data = found.format(), json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert text.endswith(
-        f"tiny agrees with the reference (native, {len(found.layers)} layers, 1 samples)"
+        f"tiny agrees with the reference (native, {len(found.layers)} layers, 1 sample)"
     )
     assert [row["name"] for row in data["layers"]] == [layer.name for layer in found.layers]
     assert all(layer.name in text for layer in found.layers)
