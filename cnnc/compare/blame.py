@@ -76,8 +76,17 @@ def blame_layer(suspect: Suspect, backend: str) -> Blame:
         )
         return Blame(LOWERING, why, suspect.node.name, place)
     why = f"its loops give {_show(defined)}, its reference {suspect.value!r}"
-    root = suspect.node.op.root if isinstance(suspect.node.op, Fused) else suspect.node.op
-    return Blame(f"{OPERATOR} ({type(root).__module__})", why, suspect.node.name, place)
+    modules = " or ".join(_modules(suspect.node))
+    return Blame(f"{OPERATOR} ({modules})", why, suspect.node.name, place)
+
+
+def _modules(node: Node) -> list[str]:
+    """Where the definition may be wrong: the operator's file; of a fused one, all that it joins."""
+    op = node.op
+    if not isinstance(op, Fused):
+        return [type(op).__module__]
+    joined = (op.root, *(step.op for step in op.tail), op)
+    return list(dict.fromkeys(type(each).__module__ for each in joined))
 
 
 def definition(node: Node) -> Kernel:

@@ -125,6 +125,7 @@ def test_a_broken_definition_is_the_operators(monkeypatch: pytest.MonkeyPatch) -
     for backend in ("native", "interp"):
         found = report(backend)
         assert found.blames[0].room.startswith("operator definition (cnnc.ops.")
+        assert "cnnc.ops.activations" in found.blames[0].room
 
 
 def test_a_broken_pass_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
