@@ -5,6 +5,7 @@ from collections.abc import Callable
 from cnnc.base.errors import Diagnostic
 from cnnc.base.source import SourceFile, Span
 from cnnc.frontend.grammar import Surprise
+from cnnc.frontend.habits import describe_habit
 from cnnc.frontend.tokens import span_of
 
 _SHOWN = {
@@ -162,6 +163,27 @@ def _missing_arrow(source: SourceFile, it: Surprise) -> Diagnostic | None:
     )
 
 
+def _missing_last_arrow(source: SourceFile, it: Surprise) -> Diagnostic | None:
+    """`a = x -> conv(3) relu` at the end of a line: `relu` looks like the next statement's name."""
+    if "EQUAL" not in it.possible or len(it.before) < 2 or it.before[-1].type != "NAME":
+        return None
+    before, name = it.before[-2:]
+    if before.type not in _VALUE_ENDS or before.end_line != name.line:
+        return None
+    if it.token is not None and it.token.type != "RBRACE" and it.token.line == name.line:
+        return None
+    line = [token for token in it.before if token.line == name.line]
+    if line[0].type in ("INPUT", "WEIGHTS", "CHECK"):
+        return None
+    return Diagnostic(
+        "E0104",
+        f"`->` is missing between `{before}` and `{name}`",
+        span_of(source, name),
+        "expected `->` before this",
+        help="write `->` between a value and the stage it flows into",
+    )
+
+
 def _unnamed_pipe(source: SourceFile, it: Surprise) -> Diagnostic | None:
     """`add { a | b }` as a statement of a net."""
     if not _names_nothing(it):
@@ -256,12 +278,14 @@ def _empty_body(source: SourceFile, it: Surprise) -> Diagnostic | None:
 
 
 _HINTS: tuple[_Hint, ...] = (
+    describe_habit,
     _keyword_bound,
     _single_equals,
     _double_equals,
     _unparenthesised_condition,
     _split_call,
     _missing_arrow,
+    _missing_last_arrow,
     _unnamed_pipe,
     _power_as_stars,
     _slash_comment,

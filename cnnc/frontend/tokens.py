@@ -52,6 +52,14 @@ def span_of(source: SourceFile, token: Token) -> Span:
     return source.span(start, start + len(token))
 
 
+def find_first_word(source: SourceFile) -> Span:
+    """The word, or the single character, after the blanks and comments a text begins with."""
+    blank = re.match(r"(?:[ \t\f\r\n]+|#[^\n]*)*", source.text)
+    start = blank.end() if blank else 0
+    word = re.compile(r"\w+|.|").match(source.text, start)
+    return source.span(start, word.end() if word else start)
+
+
 def read_tokens(lark: Lark, source: SourceFile) -> tuple[tuple[Token, ...], list[Diagnostic]]:
     """All tokens of the text, with CALL and INDEX marked; malformed pieces become diagnostics."""
     found: list[Diagnostic] = []
@@ -99,6 +107,17 @@ def check_brackets(source: SourceFile, chunk: Chunk) -> Diagnostic | None:
     if opened:
         return _never_closed(source, opened[-1], chunk.tokens[-1])
     return None
+
+
+def innermost_open(tokens: Sequence[Token]) -> int | None:
+    """Where the last bracket opens that is still open after these well-paired tokens."""
+    opened: list[int] = []
+    for position, token in enumerate(tokens):
+        if token.type in _OPENERS:
+            opened.append(position)
+        elif token.type in _CLOSERS:
+            opened.pop()
+    return opened[-1] if opened else None
 
 
 def _wrong_closer(source: SourceFile, closer: Token, opener: Token | None) -> Diagnostic:

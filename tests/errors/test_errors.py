@@ -1,6 +1,7 @@
 """Each `.cnn` file here fails, or warns, exactly where and how its comments say.
 
-`# error[E0302]: part of the message` stands on the guilty line; several are joined by `;`.
+`# error[E0302]: part of the message` stands on the guilty line; several are joined by `;`, and so
+is `help: part of the help`.
 """
 
 import re
@@ -13,6 +14,7 @@ from cnnc.base.errors import Diagnostic, UserError
 from cnnc.frontend.load import load
 
 CASES = sorted(Path(__file__).parent.glob("*.cnn"))
+HELP = re.compile(r"; help: ([^;\n]+)")
 MARK = re.compile(r"(error|warning)\[([EW]\d{4})\]: ([^;\n]+)")
 
 
@@ -46,6 +48,18 @@ def test_diagnostics_are_where_the_comments_say(path: Path) -> None:
         assert matching, f"nothing announces {diagnostic}"
         expected.remove(matching[0])
     assert not expected
+
+
+HELPFUL = [path for path in CASES if HELP.search(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("path", HELPFUL, ids=lambda path: path.stem)
+def test_help_is_what_the_comments_say(path: Path) -> None:
+    """A diagnostic on the line of each `help:` has that text in its help."""
+    found = [(each.span and each.span.line, each.help or "") for each in find_diagnostics(path)]
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        for text in HELP.findall(line):
+            assert any(at == number and text.strip() in help for at, help in found), (number, found)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
