@@ -22,6 +22,15 @@ _EXTENTS: Mapping[str, tuple[int, int]] = {
 }
 """Members of tensors that exist for one rank only: (rank, axis)."""
 
+_FOREIGN: Mapping[str, str] = {
+    "True": "did you mean `true`?",
+    "False": "did you mean `false`?",
+    "None": "there is no empty value; write `false`, or leave the argument out",
+}
+"""Values as other languages write them; no operator or choice is called so."""
+
+_BATCH_NAMES = ("B", "b", "BS", "bs", "BATCH", "Batch", "batch", "batch_size")
+
 _MEMBERS = ("shape", "rank", "batch", "channels", "spatial", "size", *_EXTENTS)
 
 
@@ -91,6 +100,9 @@ def find_name(ev: Evaluates, name: ast.Name, context: Context) -> Value:
             notes=[f"it is defined at line {later.line}, column {later.column}"],
             help="statements run from top to bottom, and nothing may depend on itself",
         )
+    if name.text in _FOREIGN and name.text not in ev.state.blocks:
+        message, help = f"`{name.text}` is not defined", _FOREIGN[name.text]
+        return ev.state.error("E0201", message, name.span, help=help)
     return Word(name.text, name.span)
 
 
@@ -254,6 +266,8 @@ def unknown_name(ev: Evaluates, word: Word, context: Context) -> Unknown:
         help = f"feed it a tensor: `(in -> {word.name})`"
         return ev.state.error("E0206", message, word.span, help=help)
     help_text = did_you_mean(word.name, context.scope.names())
+    if word.name in _BATCH_NAMES:
+        help_text = help_text or "the batch is called `N`"
     return ev.state.error("E0201", f"`{word.name}` is not defined", word.span, help=help_text)
 
 
