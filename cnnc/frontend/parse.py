@@ -7,12 +7,19 @@ from itertools import pairwise
 from lark import Token
 
 from cnnc.base.errors import Diagnostic, InternalError, UserError, fail
-from cnnc.base.source import SourceFile
+from cnnc.base.source import SourceFile, Span
 from cnnc.frontend import ast
 from cnnc.frontend.build_ast import Parsed, build_ast
 from cnnc.frontend.grammar import Start, Surprise, language, parse_tokens
 from cnnc.frontend.syntax_errors import describe_surprise
-from cnnc.frontend.tokens import Chunk, check_brackets, read_tokens, span_of, split_items
+from cnnc.frontend.tokens import (
+    Chunk,
+    check_brackets,
+    find_first_word,
+    read_tokens,
+    span_of,
+    split_items,
+)
 
 LANGUAGE_VERSION = 1
 MAX_TEXT = 1 << 20
@@ -22,7 +29,7 @@ MAX_DEPTH = 120
 
 def parse(source: SourceFile) -> ast.Program:
     """The AST of a whole file; UserError with one diagnostic per broken item."""
-    tokens = _read(source)
+    tokens = _read(source, whole_file=True)
     header, *chunks = split_items(tokens)
     found = [*_check_header(source, header)]
     items: list[Parsed] = []
@@ -44,27 +51,35 @@ def parse(source: SourceFile) -> ast.Program:
 
 def parse_expression(source: SourceFile) -> ast.Expression:
     """The AST of one pipeline or expression, such as the value of a `--set`."""
-    parsed = _parse_chunk(source, Chunk(_read(source), is_header=False), "pipe")
+    parsed = _parse_chunk(source, Chunk(_read(source, whole_file=False), is_header=False), "pipe")
     if not isinstance(parsed, ast.Expression):
         raise InternalError(f"a pipeline parsed to {type(parsed).__name__}", stage="parse")
     return parsed
 
 
-def _read(source: SourceFile) -> tuple[Token, ...]:
+def _read(source: SourceFile, *, whole_file: bool) -> tuple[Token, ...]:
     if len(source.text) > MAX_TEXT:
         raise fail("E0501", f"the file has {len(source.text)} characters, the limit is {MAX_TEXT}")
     tokens, found = read_tokens(language(), source)
     if found:
-        raise UserError(found)
+        first = find_first_word(source)
+        # A text in another language: its many unknown characters are not what is wrong with it.
+        foreign = whole_file and len(found) > 1 and first.excerpt != "cnn"
+        raise UserError([_missing_version(first)] if foreign else found)
     return tokens
+
+
+def _missing_version(place: Span) -> Diagnostic:
+    message = "the file does not start with the version of the language"
+    help = f"start the file with `cnn {LANGUAGE_VERSION}`"
+    return Diagnostic("E0101", message, place, "expected `cnn` and a number", help=help)
 
 
 def _check_header(source: SourceFile, header: Chunk) -> Iterator[Diagnostic]:
     help = f"start the file with `cnn {LANGUAGE_VERSION}`"
     if not header.tokens or header.tokens[0].type != "CNN":
         first = span_of(source, header.tokens[0]) if header.tokens else source.span(0, 0)
-        message = "the file does not start with the version of the language"
-        yield Diagnostic("E0101", message, first, "expected `cnn` and a number", help=help)
+        yield _missing_version(first)
         return
     try:
         version = _parse_chunk(source, header, "header")
