@@ -8,7 +8,14 @@ import pytest
 import cnnc
 from cnnc import driver
 from cnnc.backends.native.backend import BACKEND as NATIVE
+from cnnc.ir.evaluate import evaluate
+from cnnc.ir.graph import Constant, Graph, Input, Node
+from cnnc.ir.types import TensorType
 from cnnc.loop.kernel import ALIGNMENT, Region
+from cnnc.lowering.lower import lower
+from cnnc.ops.attributes import Padding
+from cnnc.ops.conv import Conv
+from cnnc.passes.assign_layouts import assign_layouts
 
 RESIDUAL = """
 cnn 1
@@ -121,3 +128,22 @@ def test_nothing_is_read_that_was_not_written(tower: cnnc.Compiled) -> None:
     executable.run([x], [second])
     np.testing.assert_array_equal(first, second)
     assert np.isfinite(first).all()
+
+
+def test_one_weight_in_two_layouts_is_packed_twice() -> None:
+    """Both convolutions read the same constant; only one of them reads blocked channels."""
+    random = np.random.default_rng(4)
+    kind = TensorType.plain((4, 4, 3, 3))
+    weight = Node(Constant(random.standard_normal(kind.shape, np.float32)), (), kind, "w")
+    x = Node(Input("x"), (), TensorType.plain((1, 4, 6, 6)), "x")
+    conv = Conv(4, (3,), pad=Padding("same"), bias=False)
+    first = Node(conv, (x, weight), x.type, "first")
+    second = Node(conv, (first, weight), x.type, "second")
+    graph = Graph("g", (x,), {"y": second})
+    target = driver.find_target("native")
+    program = lower(assign_layouts(graph, target), target).program
+    assert len(program.weights) == 2
+    value = random.standard_normal((1, 4, 6, 6), np.float32)
+    out = np.empty((1, 4, 6, 6), np.float32)
+    NATIVE.compile(program, target, 1).run([value], [out])
+    np.testing.assert_allclose(out, evaluate(graph, {"x": value})["y"], rtol=1e-4, atol=1e-4)
