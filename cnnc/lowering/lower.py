@@ -164,13 +164,14 @@ def _work(node: Node, block: int, read_block: int) -> Work:
 
 
 def _is_padded(kernel: Kernel, out: Buffer) -> bool:
-    """Whether every operand indexed by the result's channels has them up to whole blocks."""
+    """Whether operands have their channels in memory up to the whole blocks of the result.
+
+    The layout pass sees to it for all operators but the copies it makes itself.
+    """
+    if kernel.origin.op != Repack().label:
+        return True
     extent = out.layout.extent(out.shape, 1)
-    return extent == out.shape[1] or all(
-        param.layout.extent(param.shape, 1) == extent
-        for param in kernel.params
-        if kernel.origin.op == Repack().label and param is not out
-    )
+    return all(param.layout.extent(param.shape, 1) == extent for param in kernel.params[:-1])
 
 
 def _root(op: object) -> Operator:
