@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from cnnc.base.dtype import DType
-from cnnc.base.layout import Layout, Shape
+from cnnc.base.layout import Shape
 from cnnc.loop.expr import (
     Buffer,
     Cast,
@@ -13,7 +13,6 @@ from cnnc.loop.expr import (
     Index,
     Load,
     Local,
-    Space,
     Var,
     as_index,
     both,
@@ -107,12 +106,6 @@ class KernelBuilder:
         name = self._fresh(name)
         self._emit(Let(name, value))
         return Local(name, value.dtype, value.lanes)
-
-    def scratch(self, name: str, shape: Shape, dtype: DType) -> Buffer:
-        """A register array of several elements."""
-        buffer = Buffer(self._fresh(name), shape, dtype, Layout.plain(len(shape)), Space.REGISTER)
-        self._emit(Alloc(buffer))
-        return buffer
 
     def store(self, buffer: Buffer, index: Sequence[Index], value: Expr) -> None:
         """Write one element."""

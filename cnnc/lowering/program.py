@@ -49,7 +49,7 @@ def assemble(
         name=graph.name,
         kernels=tuple(kernels),
         steps=tuple(steps),
-        inputs=tuple(Port(_port(node), node.type.shape, node.type.dtype) for node in graph.inputs),
+        inputs=tuple(Port(node.name, node.type.shape, node.type.dtype) for node in graph.inputs),
         outputs=tuple(
             Port(name, node.type.shape, node.type.dtype) for name, node in graph.outputs.items()
         ),
@@ -57,10 +57,6 @@ def assemble(
         weights_bytes=weights.bytes,
         arena_bytes=arena,
     )
-
-
-def _port(node: Node) -> str:
-    return node.name
 
 
 def _arena_values(graph: Graph, layers: Sequence[Layer], names: dict[Node, str]) -> list[Value]:
@@ -74,7 +70,7 @@ def _arena_values(graph: Graph, layers: Sequence[Layer], names: dict[Node, str])
         node = layer.node
         if node in graph.output_nodes:
             continue
-        in_place = tuple(names[operand] for operand in _replaceable(layer) if operand in names)
+        in_place = tuple(names[operand] for operand in _replaceable(layer))
         values.append(
             Value(names[node], node.type.bytes, layer.step, last.get(node, layer.step), in_place)
         )
@@ -82,19 +78,20 @@ def _arena_values(graph: Graph, layers: Sequence[Layer], names: dict[Node, str])
 
 
 def _replaceable(layer: Layer) -> list[Node]:
-    """Operands whose memory the result may take: read only at the index that is written."""
+    """Operands whose memory the result may take: read only at the index that is written.
+
+    One that stands twice is not among them: the root of a fused operator may read it elsewhere.
+    """
     node = layer.node
     op, first = node.op, 0
     if isinstance(op, Fused):
         first = 0 if isinstance(op.root, Pointwise) else op.root_arity
     elif not isinstance(op, Pointwise):
         return []
-    repeated = [operand for operand in node.inputs if node.inputs.count(operand) > 1]
-    reached = node.inputs[:first]
     return [
         operand
         for operand in node.inputs[first:]
-        if operand.type == node.type and operand not in repeated and operand not in reached
+        if operand.type == node.type and node.inputs.count(operand) == 1
     ]
 
 

@@ -41,7 +41,6 @@ def schedule_blocked(
 
     for n, oc.0, oh.0 parallel: for ow.0:
       acc[ow.1, oh.1, oc.1] of vectors over oc.2;  the reduction, innermost part unrolled;  stores
-
     """
     axes = [stmt.var for stmt in _grid(kernel)]
     spatial = axes[2:]

@@ -176,7 +176,7 @@ class _Emitter:
             constant //= width
         pointer = base
         if varying:
-            key = (buffer.name, tuple(varying.items()))
+            key = (base, tuple(varying.items()))
             pointer = self._remember(
                 key,
                 lambda: self.builder.gep(base, [self._sum(varying)], source_etype=element),
@@ -242,6 +242,7 @@ class _Emitter:
                 pointer = self._address(buffer, base)
                 self.builder.store(value, pointer, align=align)
             case Ramp(base, width, stride):
+                value = values.splat(self.builder, value, width)
                 for lane in range(width):
                     part = self.builder.extract_element(value, ir.IntType(32)(lane))
                     self.builder.store(part, self._address(buffer, base + lane * stride), align)
