@@ -10,7 +10,7 @@ from cnnc.base.report import Json
 from cnnc.cli.console import print_json, say
 from cnnc.cli.options import json_option
 from cnnc.ops.attributes import Value, format_value
-from cnnc.ops.spec import Attribute, Operator, find, operators
+from cnnc.ops.spec import Attribute, Named, find, operators
 from cnnc.table import Column, format_table
 
 VALUES = 64
@@ -39,7 +39,7 @@ def ops(name: str | None, as_json: bool) -> None:
         say(_describe(chosen[0]))
 
 
-def _table(chosen: list[type[Operator]]) -> str:
+def _table(chosen: list[type[Named]]) -> str:
     columns = [Column("operator"), Column("operands"), Column("what it does, attributes")]
     rows = []
     for each in chosen:
@@ -50,7 +50,7 @@ def _table(chosen: list[type[Operator]]) -> str:
     return format_table(columns, rows)
 
 
-def _describe(op: type[Operator]) -> str:
+def _describe(op: type[Named]) -> str:
     lines = [f"{op.name}, {_arity(op)} operand{'s' if op.arity != (1, 1) else ''}", ""]
     lines.append(inspect.getdoc(op) or "")
     attributes = op.attributes()
@@ -64,11 +64,11 @@ def _describe(op: type[Operator]) -> str:
     return "\n".join(lines)
 
 
-def _summary(op: type[Operator]) -> str:
+def _summary(op: type[Named]) -> str:
     return (inspect.getdoc(op) or "").split("\n")[0]
 
 
-def _arity(op: type[Operator]) -> str:
+def _arity(op: type[Named]) -> str:
     least, most = op.arity
     if most is None:
         return f"{least} or more"
@@ -83,7 +83,7 @@ def _default_value(attribute: Attribute) -> Value:
     return attribute.kind.unparse(attribute.default)
 
 
-def _as_json(op: type[Operator]) -> Json:
+def _as_json(op: type[Named]) -> Json:
     least, most = op.arity
     attributes: list[Json] = [
         {

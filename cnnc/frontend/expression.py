@@ -10,7 +10,7 @@ from cnnc.frontend.context import Context, Evaluates
 from cnnc.frontend.operators import Application, Operand, apply_operator
 from cnnc.frontend.values import UNKNOWN, Given, Unknown, Value, Word, holds_unknown, kind, show
 from cnnc.ir.graph import Node
-from cnnc.ops.spec import find
+from cnnc.ops.spec import find, find_operator
 
 _OPERATORS: Mapping[str, str] = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 """Infix signs on tensors are these operators."""
@@ -305,7 +305,7 @@ def _infix(
     span: Span,
     context: Context,
 ) -> Value:
-    operator = find(_OPERATORS.get(symbol, ""))
+    operator = find_operator(_OPERATORS.get(symbol, ""))
     if operator is None:
         message = f"`{symbol}` does not work on tensors"
         help = f"between tensors there are {', '.join(_OPERATORS)}"

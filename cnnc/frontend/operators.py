@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from cnnc.base.errors import InternalError, did_you_mean
 from cnnc.base.source import Span
 from cnnc.frontend import ast
-from cnnc.frontend.scope import Path, Scope
+from cnnc.frontend.scope import Path, Scope, join
 from cnnc.frontend.state import BuildState
 from cnnc.frontend.values import UNKNOWN, Given, Unknown, Value, Word, kind, show, to_attribute
 from cnnc.ir.graph import Constant, Node, OpError, Parameter
 from cnnc.ops.attributes import Value as AttributeValue
-from cnnc.ops.spec import Attribute, Operator
+from cnnc.ops.spec import Attribute, Composite, Named, Operator, ParameterSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Operand:
 class Application:
     """An operator applied: `word` is its name in the text, `span` the whole call."""
 
-    operator: type[Operator]
+    operator: type[Named]
     word: Span
     span: Span
     operands: tuple[Operand, ...]
@@ -35,8 +35,8 @@ class Application:
     path: Path
 
 
-def apply_operator(state: BuildState, it: Application) -> Node | Unknown:
-    """The node, with its parameters; UNKNOWN after reporting what does not fit."""
+def apply_operator(state: BuildState, it: Application) -> Value:
+    """The node with its parameters, or a list of nodes; UNKNOWN after reporting what is wrong."""
     before = len(state.diagnostics)
     operands = list(it.operands)
     attributes = _read_given(state, it, operands)
@@ -51,17 +51,34 @@ def apply_operator(state: BuildState, it: Application) -> Node | Unknown:
     try:
         op = it.operator.make(values)
         types = [node.type for node in nodes]
-        specs = op.parameters(*types)
-        result = op.infer(*types, *(spec.type for spec in specs))
+        if isinstance(op, Composite):
+            several = op.expand(*types)
+            results = [each.infer(*types) for each in several]
+        else:
+            assert isinstance(op, Operator)
+            specs = op.parameters(*types)
+            result = op.infer(*types, *(spec.type for spec in specs))
     except OpError as error:
         return _blame(state, it, error, operands, places)
     path = it.path.exact or state.paths.claim_free(it.path.prefix, it.operator.name)
+    if isinstance(op, Composite):
+        return tuple(
+            state.node(each, nodes, made, join(path, str(place)), it.span)
+            for place, (each, made) in enumerate(zip(several, results, strict=True))
+        )
+    nodes += _parameters(state, it, specs, path)
+    return state.node(op, nodes, result, path, it.span)
+
+
+def _parameters(
+    state: BuildState, it: Application, specs: Sequence[ParameterSpec], path: str
+) -> Iterator[Node]:
+    """The leaves an instance owns."""
     for spec in specs:
         name = f"{path}.{spec.name}"
         trained = Parameter(name, spec.initial)
         leaf = trained if spec.value is None else Constant(spec.value)
-        nodes.append(state.node(leaf, (), spec.type, name, it.span))
-    return state.node(op, nodes, result, path, it.span)
+        yield state.node(leaf, (), spec.type, name, it.span)
 
 
 def _read_given(

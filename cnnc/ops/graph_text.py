@@ -15,7 +15,7 @@ from cnnc.ops.attributes import Symbol, Value, whole
 from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.repack import Repack
-from cnnc.ops.spec import Operator, find
+from cnnc.ops.spec import Operator, find_operator
 
 T = TypeVar("T")
 _NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
@@ -98,7 +98,7 @@ class _Reader:
         if self._take(r"repack\b") is not None:
             return Repack()
         name = self._expect(r"([^\W\d]\w*)", "an operator")
-        found = find(name)
+        found = find_operator(name)
         if found is None:
             self._fail(f"no operator is called {name}")
         values = self._arguments()

@@ -4,7 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar, dataclass_transform
+from typing import ClassVar, Self, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class ParameterSpec:
 class Sample:
     """A case every backend must pass: an operator and the shapes of its data operands."""
 
-    op: "Operator"
+    op: "Named"
     shapes: tuple[Shape, ...]
 
 
@@ -67,16 +67,61 @@ ANY_BLOCK = (64, 32, 16, 8, 4, 2, 1)
 """For operators that read whatever block their operand has."""
 
 
-class Operator(ABC):
-    """An operator: its attributes are the fields of its class.
+class Named(ABC):
+    """What a call in the language may name; attributes are the fields of its class.
 
-    Data operands come first, then parameters in the order of `parameters`. Shapes are
-    (batch, channels, *spatial). A class is made one by @operator.
+    A class is made one by @operator.
     """
 
     name: ClassVar[str]
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
     """Least and most data operands (None: any number)."""
+
+    @classmethod
+    @abstractmethod
+    def samples(cls) -> Sequence[Sample]:
+        """Cases for the tests of all backends: odd sizes, size 1, every attribute."""
+
+    @property
+    def label(self) -> str:
+        """The operator with all attributes that differ from their defaults."""
+        shown = []
+        for field in self.attributes():
+            value = getattr(self, field.name)
+            if field.required or value != field.default:
+                shown.append(f"{field.name}={format_value(field.kind.unparse(value))}")
+        return f"{self.name}({', '.join(shown)})" if shown else self.name
+
+    @classmethod
+    def attributes(cls) -> Sequence["Attribute"]:
+        """The attributes in the order positional arguments fill them."""
+        return [
+            Attribute(field.name, field.metadata["kind"], field.default, field.metadata["doc"])
+            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+        ]
+
+    @classmethod
+    def make(cls, values: Mapping[str, Value]) -> Self:
+        """An instance from language values; OpError `at` the attribute whose value does not fit.
+
+        Unknown or missing names are the caller's to report.
+        """
+        fields: dict[str, object] = {}
+        for attribute in cls.attributes():
+            if attribute.name in values:
+                try:
+                    fields[attribute.name] = attribute.kind.parse(values[attribute.name])
+                except OpError as error:
+                    raise dataclasses.replace(error, at=attribute.name) from None
+        return cls(**fields)
+
+
+class Operator(Named):
+    """An operator with one result.
+
+    Data operands come first, then parameters in the order of `parameters`. Shapes are
+    (batch, channels, *spatial).
+    """
 
     @abstractmethod
     def infer(self, *inputs: TensorType) -> TensorType:
@@ -97,11 +142,6 @@ class Operator(ABC):
         `unit` is the unit roundoff of the working precision; `errors` bounds each operand's own
         error. See docs/numerics.md for the formulas.
         """
-
-    @classmethod
-    @abstractmethod
-    def samples(cls) -> Sequence[Sample]:
-        """Cases for the tests of all backends: odd sizes, size 1, every attribute."""
 
     def parameters(self, *inputs: TensorType) -> tuple[ParameterSpec, ...]:
         """Parameters an instance on these data operands owns."""
@@ -127,38 +167,13 @@ class Operator(ABC):
         """Whether one sample's result depends on another sample."""
         return False
 
-    @property
-    def label(self) -> str:
-        """The operator with all attributes that differ from their defaults."""
-        shown = []
-        for field in self.attributes():
-            value = getattr(self, field.name)
-            if field.required or value != field.default:
-                shown.append(f"{field.name}={format_value(field.kind.unparse(value))}")
-        return f"{self.name}({', '.join(shown)})" if shown else self.name
 
-    @classmethod
-    def attributes(cls) -> Sequence["Attribute"]:
-        """The attributes in the order positional arguments fill them."""
-        return [
-            Attribute(field.name, field.metadata["kind"], field.default, field.metadata["doc"])
-            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-        ]
+class Composite(Named):
+    """An operator with several results: an operator without parameters for each of them."""
 
-    @classmethod
-    def make(cls, values: Mapping[str, Value]) -> "Operator":
-        """An instance from language values; OpError `at` the attribute whose value does not fit.
-
-        Unknown or missing names are the caller's to report.
-        """
-        fields: dict[str, object] = {}
-        for attribute in cls.attributes():
-            if attribute.name in values:
-                try:
-                    fields[attribute.name] = attribute.kind.parse(values[attribute.name])
-                except OpError as error:
-                    raise dataclasses.replace(error, at=attribute.name) from None
-        return cls(**fields)
+    @abstractmethod
+    def expand(self, *inputs: TensorType) -> tuple[Operator, ...]:
+        """The operators, each to be applied to all data operands; OpError as in `infer`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +201,8 @@ def attr(kind: Kind[T], *, doc: str, default: T | None = None) -> T:
     return made
 
 
-_REGISTRY: dict[str, type[Operator]] = {}
-C = TypeVar("C", bound=Operator)
+_REGISTRY: dict[str, type[Named]] = {}
+C = TypeVar("C", bound=Named)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(attr,))
@@ -206,13 +221,19 @@ def operator(name: str, *, arity: tuple[int, int | None] = (1, 1)) -> Callable[[
     return register
 
 
-def find(name: str) -> type[Operator] | None:
-    """The operator of this name."""
+def find(name: str) -> type[Named] | None:
+    """The operator of this name, which may be a composite."""
     return _REGISTRY.get(name)
 
 
-def operators() -> Iterator[type[Operator]]:
-    """All operators by name."""
+def find_operator(name: str) -> type[Operator] | None:
+    """The operator with one result of this name."""
+    found = find(name)
+    return found if found is not None and issubclass(found, Operator) else None
+
+
+def operators() -> Iterator[type[Named]]:
+    """All operators, composites among them, by name."""
     return iter(_REGISTRY[name] for name in sorted(_REGISTRY))
 
 

@@ -10,7 +10,7 @@ from cnnc.base.dtype import DType
 from cnnc.ir.graph import Array, Constant, Graph, Input, Node, Op, OpError
 from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import Symbol, Value
-from cnnc.ops.spec import Operator, find
+from cnnc.ops.spec import Operator, find_operator
 
 UNARY = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish")
 IDLE = ("id", "dropout")
@@ -22,7 +22,7 @@ MOST_ELEMENTS = 600
 
 def operator(name: str, **values: Value) -> Operator:
     """An operator of the language from language values."""
-    found = find(name)
+    found = find_operator(name)
     assert found is not None, name
     return found.make(values)
 

@@ -105,7 +105,7 @@ def test_elements_are_exact(value: Array) -> None:
     assert found.constant.tobytes() == value.tobytes()
 
 
-@pytest.mark.parametrize("made", list(operators()), ids=lambda op: op.name)
+@pytest.mark.parametrize("made", [each for each in operators() if issubclass(each, Operator)])
 def test_operator_labels_read_back(made: type[Operator]) -> None:
     """The label of every sample of every operator."""
     for sample in made.samples():

@@ -1,6 +1,6 @@
 """The operators' samples with operands drawn for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import cnnc.ops  # noqa: F401
 from cnnc.base.dtype import DType
 from cnnc.ir.types import TensorType
-from cnnc.ops.spec import Operator, ParameterSpec, operators
+from cnnc.ops.spec import Composite, Operator, ParameterSpec, Sample, operators
 
 Real = NDArray[np.float64]
 
@@ -60,4 +60,16 @@ def _parameter(spec: ParameterSpec, rng: np.random.Generator) -> Real:
     raise ValueError(spec.initial.kind)
 
 
-CASES = [make_case(sample.op, sample.shapes) for each in operators() for sample in each.samples()]
+def _cases(sample: Sample) -> Iterator[Case]:
+    """One case, or one for each result of a composite."""
+    several: tuple[Operator, ...]
+    if isinstance(sample.op, Composite):
+        several = sample.op.expand(*(TensorType.plain(shape) for shape in sample.shapes))
+    else:
+        assert isinstance(sample.op, Operator)
+        several = (sample.op,)
+    for op in several:
+        yield make_case(op, sample.shapes)
+
+
+CASES = [case for each in operators() for sample in each.samples() for case in _cases(sample)]
