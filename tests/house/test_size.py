@@ -31,7 +31,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def texts() -> list[Path]:
     """Every text file of the project."""
-    found = [path for path in ROOT.iterdir() if path.is_file()]
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for room in ROOMS:
         found += (path for path in (ROOT / room).rglob("*") if "__pycache__" not in path.parts)
     return sorted(path for path in found if path.is_file() and path.suffix in TEXT)
