@@ -14,9 +14,18 @@ from cnnc.frontend.expression import find_name, unknown_name
 from cnnc.frontend.scope import Path, Scope
 from cnnc.frontend.settings import batch_of, bind_params
 from cnnc.frontend.state import BuildState, Limits, StopBuildError
-from cnnc.frontend.statements import bind_name, flow_named, run_statement
+from cnnc.frontend.statements import DISCARD, bind_name, flow_named, run_statement
 from cnnc.frontend.unused import find_unused
-from cnnc.frontend.values import UNKNOWN, Unknown, Value, Word, holds_unknown, kind, show
+from cnnc.frontend.values import (
+    UNKNOWN,
+    Unknown,
+    Value,
+    Word,
+    holds_tensor,
+    holds_unknown,
+    kind,
+    show,
+)
 from cnnc.ir.graph import Graph, Input, Node
 from cnnc.ir.types import TensorType
 
@@ -148,7 +157,7 @@ class _NetBuilder:
                     names += item.names
                 case ast.Output():
                     names += [each.name for each in item.items if each.value is not None]
-        return {name.text: name.span for name in reversed(names)}
+        return {name.text: name.span for name in reversed(names) if name.text != DISCARD}
 
     def _input(self, it: ast.Input, context: Context, batch: int | Unknown) -> None:
         extents = [self._extent(each, context) for each in it.shape]
@@ -204,7 +213,9 @@ class _NetBuilder:
             self._outputs[it.name.text] = value
         elif not holds_unknown(value):
             message = f"`{it.name.text}` is {kind(value)}, but outputs are tensors"
-            self._state.error("E0206", message, it.span)
+            help = "take the list apart, and name each output: `a, b = …`, `output a, b`"
+            help_of_list = help if holds_tensor(value) else None
+            self._state.error("E0206", message, it.span, help=help_of_list)
 
     def _check_ends(self) -> None:
         kinds = {type(item) for item in self._net.items}

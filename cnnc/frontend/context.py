@@ -6,20 +6,19 @@ from typing import Protocol
 from cnnc.frontend import ast
 from cnnc.frontend.scope import Path, Scope
 from cnnc.frontend.state import BuildState
-from cnnc.frontend.values import Unknown, Value
-from cnnc.ir.graph import Node
+from cnnc.frontend.values import Flow, Value
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Names in sight, where instances hang, and the tensor that `in` is (None: nothing).
+    """Names in sight, where instances hang, and what `in` is (None: nothing).
 
     `in` is what flows into the braces around the text; `if` and `repeat` begin at their keyword.
     """
 
     scope: Scope
     path: Path
-    here: Node | Unknown | None = None
+    here: Flow | None = None
 
     def at(self, path: Path) -> "Context":
         """The same, with instances elsewhere."""
@@ -29,7 +28,7 @@ class Context:
         """The same, where no name is meant for the next instance."""
         return replace(self, path=self.path.unnamed())
 
-    def feeding(self, here: Node | Unknown) -> "Context":
+    def feeding(self, here: Flow) -> "Context":
         """The same, with `here` flowing in."""
         return replace(self, here=here)
 

@@ -18,13 +18,15 @@ from cnnc.frontend.formals import bind_formals
 from cnnc.frontend.operators import Application, Operand, apply_operator
 from cnnc.frontend.scope import Path, Scope, join
 from cnnc.frontend.state import BuildState
-from cnnc.frontend.statements import claim_path, run_statement
+from cnnc.frontend.statements import DISCARD, claim_path, run_statement
 from cnnc.frontend.values import (
     UNKNOWN,
+    Flow,
     Given,
     Unknown,
     Value,
     Word,
+    holds_tensor,
     holds_unknown,
     is_number,
     kind,
@@ -85,14 +87,19 @@ class Evaluator:
         return value
 
     def _is_stage(self, it: ast.Expression, context: Context) -> bool:
+        """Whether the start of a pipeline is a stage itself, or holds one."""
         match it:
+            case ast.Pipe():
+                return True
+            case ast.Sequence():
+                return any(self._is_stage(item, context) for item in it.items)
             case ast.Reference():
                 return context.scope.find(it.name.text) is None
             case ast.Call():
                 return bool(it.branches) or it.name.text not in FUNCTIONS
         return isinstance(it, ast.Labelled | ast.Repeat | ast.Condition)
 
-    def _flowing(self, value: Value, place: Span, context: Context) -> Node | Unknown:
+    def _flowing(self, value: Value, place: Span, context: Context) -> Flow:
         """What may flow through `->`."""
         if isinstance(value, Node | Unknown):
             return value
@@ -100,17 +107,22 @@ class Evaluator:
             return UNKNOWN
         if isinstance(value, Word):
             return expression.unknown_name(self, value, context)
+        if isinstance(value, tuple) and value:
+            items = tuple(self._flowing(item, place, context) for item in value)
+            return UNKNOWN if holds_unknown(items) else items
         if is_number(value):
             message, help = f"a number cannot flow through `->`: {show(value)}", None
         else:
-            message, help = f"{kind(value)} cannot flow through `->`", "only tensors flow"
+            what = "an empty list" if value == () else kind(value)
+            message, help = (
+                f"{what} cannot flow through `->`",
+                "only tensors and lists of them flow",
+            )
         return self.state.error("E0206", message, place, "expected a tensor", help=help)
 
     # ── stages ──────────────────────────────────────────────────────────────────────────────────
 
-    def _stage(
-        self, it: ast.Expression, context: Context, fed: Node | Unknown | None = None
-    ) -> Value:
+    def _stage(self, it: ast.Expression, context: Context, fed: Flow | None = None) -> Value:
         """A stage behind `->`, which feeds it, or at the start of a pipeline, fed by `in`.
 
         Its arguments stand outside of its braces: `in` is not yet what is fed to it there.
@@ -130,7 +142,7 @@ class Evaluator:
                 return self._condition(it, entering, flows=True)
         raise InternalError(f"{type(it).__name__} is no stage", stage="build")
 
-    def _labelled(self, it: ast.Labelled, context: Context, fed: Node | Unknown | None) -> Value:
+    def _labelled(self, it: ast.Labelled, context: Context, fed: Flow | None) -> Value:
         path = join(context.path.owner, it.label.text)
         claim_path(self.state, path, it.label)
         return self._stage(it.stage, context.at(context.path.named(path)), fed)
@@ -145,16 +157,25 @@ class Evaluator:
     def _call(self, it: ast.Call, context: Context, *, flows: bool) -> Value:
         """A call that is not behind `->`: a function, a word with arguments, or a stage."""
         given = self._given(it.arguments, context)
-        holds_tensor = any(isinstance(each.value, Node) for each in given)
-        is_function = it.name.text in FUNCTIONS and not it.branches and given and not holds_tensor
-        if is_function and context.scope.find(it.name.text) is None:
+        with_tensor = any(holds_tensor(each.value) for each in given)
+        if self._is_function(it, given, context):
             return expression.function(self, it, given)
-        if flows or holds_tensor or it.branches:
+        if flows or with_tensor or it.branches:
             return self._apply(it.name, given, it, context, False)
         if any(holds_unknown(each.value) for each in given):
             return UNKNOWN
         self.state.hold([each.value for each in given], it.span)
         return Word(it.name.text, it.span, tuple(given))
+
+    def _is_function(self, it: ast.Call, given: Sequence[Given], context: Context) -> bool:
+        """Functions are for numbers and for lists of anything; what takes tensors is a stage."""
+        function = FUNCTIONS.get(it.name.text)
+        if function is None or it.branches or not given:
+            return False
+        is_tensor = (lambda v: isinstance(v, Node)) if function.of_list else holds_tensor
+        if any(is_tensor(each.value) for each in given):
+            return False
+        return context.scope.find(it.name.text) is None
 
     def _apply(
         self,
@@ -195,8 +216,7 @@ class Evaluator:
             # A name for the join itself is a prefix for what its branches hold.
             inner = context.unnamed()
             return tuple(Operand(self.flow(each, inner), each.span) for each in branches)
-        has_tensor = any(isinstance(each.value, Node) for each in given)
-        if has_tensor and not is_fed:
+        if any(holds_tensor(each.value) for each in given) and not is_fed:
             return ()
         if context.here is not None:
             return (Operand(context.here, it.span),)
@@ -328,6 +348,7 @@ class Evaluator:
             for each in body.statements
             if isinstance(each, ast.Binding)
             for name in each.names
+            if name.text != DISCARD
         }
         context = replace(context, scope=Scope(context.scope, later))
         for statement in body.statements:

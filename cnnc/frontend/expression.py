@@ -8,7 +8,17 @@ from cnnc.frontend import ast
 from cnnc.frontend.arithmetic import NoValueError, call_function, compare, compute, negate
 from cnnc.frontend.context import Context, Evaluates
 from cnnc.frontend.operators import Application, Operand, apply_operator
-from cnnc.frontend.values import UNKNOWN, Given, Unknown, Value, Word, holds_unknown, kind, show
+from cnnc.frontend.values import (
+    UNKNOWN,
+    Given,
+    Unknown,
+    Value,
+    Word,
+    holds_tensor,
+    holds_unknown,
+    kind,
+    show,
+)
 from cnnc.ir.graph import Node
 from cnnc.ops.spec import find, find_operator
 
@@ -107,7 +117,7 @@ def find_name(ev: Evaluates, name: ast.Name, context: Context) -> Value:
 
 
 def here(ev: Evaluates, expression: ast.Here, context: Context) -> Value:
-    """The tensor that flows in."""
+    """What flows in."""
     if context.here is not None:
         return context.here
     return ev.state.error(
@@ -123,8 +133,8 @@ def sign(ev: Evaluates, it: ast.Sign, context: Context) -> Value:
     value = _operand(ev, it.operand, context)
     if isinstance(value, Unknown):
         return UNKNOWN
-    if isinstance(value, Node):
-        if it.sign.text == "+":
+    if holds_tensor(value):
+        if it.sign.text == "+" and isinstance(value, Node):
             return value
         operands = (Operand(value, it.operand.span), Operand(-1, it.sign.span))
         return _infix(ev, "*", it.sign, operands, it.span, context)
@@ -142,7 +152,7 @@ def arithmetic(ev: Evaluates, it: ast.Arithmetic, context: Context) -> Value:
         span = place.to(expression.span)
         if isinstance(total, Unknown) or isinstance(right, Unknown):
             total = UNKNOWN
-        elif isinstance(total, Node) or isinstance(right, Node):
+        elif holds_tensor(total) or holds_tensor(right):
             operands = (Operand(total, place), Operand(right, expression.span))
             total = _infix(ev, symbol.text, symbol, operands, span, context)
         else:
@@ -203,7 +213,10 @@ def member(ev: Evaluates, it: ast.Member, context: Context) -> Value:
     name = it.name.text
     if not isinstance(owner, Node):
         message = f"only tensors have members, {kind(owner)} has none"
-        return ev.state.error("E0203", message, it.owner.span, notes=[f"it is {show(owner)}"])
+        first = f"`{it.owner.span.excerpt}[0].{name}` is that of its first item"
+        help = first if isinstance(owner, tuple) and holds_tensor(owner) else None
+        notes = [f"it is {show(owner)}"]
+        return ev.state.error("E0203", message, it.owner.span, notes=notes, help=help)
     type = owner.type
     if name in _EXTENTS:
         rank, axis = _EXTENTS[name]
@@ -310,6 +323,11 @@ def _infix(
         message = f"`{symbol}` does not work on tensors"
         help = f"between tensors there are {', '.join(_OPERATORS)}"
         return ev.state.error("E0206", message, sign.span, help=help)
+    for each in operands:
+        if isinstance(each.value, tuple):
+            message = f"`{sign.text}` takes tensors and numbers, not a list"
+            help = f"choose an item, or let the list flow: `list -> {operator.name}`"
+            return ev.state.error("E0206", message, each.span, help=help)
     scope, path = context.scope, context.path.unnamed()
     return apply_operator(
         ev.state, Application(operator, sign.span, span, operands, (), scope, path)

@@ -8,7 +8,17 @@ from cnnc.base.source import Span
 from cnnc.frontend import ast
 from cnnc.frontend.scope import Path, Scope, join
 from cnnc.frontend.state import BuildState
-from cnnc.frontend.values import UNKNOWN, Given, Unknown, Value, Word, kind, show, to_attribute
+from cnnc.frontend.values import (
+    UNKNOWN,
+    Given,
+    Unknown,
+    Value,
+    Word,
+    holds_tensor,
+    kind,
+    show,
+    to_attribute,
+)
 from cnnc.ir.graph import Constant, Node, OpError, Parameter
 from cnnc.ops.attributes import Value as AttributeValue
 from cnnc.ops.spec import Attribute, Composite, Named, Operator, ParameterSpec
@@ -16,10 +26,11 @@ from cnnc.ops.spec import Attribute, Composite, Named, Operator, ParameterSpec
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A data operand and where it comes from."""
+    """A data operand and where it comes from; `item` is its position if it was in a list."""
 
     value: Value
     span: Span
+    item: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,7 @@ def apply_operator(state: BuildState, it: Application) -> Value:
     before = len(state.diagnostics)
     operands = list(it.operands)
     attributes = _read_given(state, it, operands)
+    operands = [item for each in operands for item in _items(each)]
     _check_arity(state, it, operands)
     lost = any(isinstance(each.value, Unknown) for each in it.given)
     inputs = [_to_node(state, it, each) for each in operands]
@@ -92,7 +104,7 @@ def _read_given(
     is_good = True
     for given in it.given:
         is_spare = len(seen) == len(known) and _takes_more(it, operands)
-        if given.name is None and (isinstance(given.value, Node) or is_spare):
+        if given.name is None and (holds_tensor(given.value) or is_spare):
             if _is_choice_too(state, it, given, [*known.values()][len(seen) :]):
                 seen.add(next(free).name)
                 is_good = False
@@ -227,6 +239,9 @@ def _takes_more(it: Application, operands: Sequence[Operand]) -> bool:
 def _check_arity(state: BuildState, it: Application, operands: Sequence[Operand]) -> None:
     least, most = it.operator.arity
     count = len(operands)
+    # A lost operand may have been a list of any length.
+    if count < least and any(isinstance(each.value, Unknown) for each in operands):
+        return
     if least <= count and (most is None or count <= most):
         return
     if most is None:
@@ -237,7 +252,22 @@ def _check_arity(state: BuildState, it: Application, operands: Sequence[Operand]
     message = f"`{it.operator.name}` takes {wanted}, not {count}"
     example = f"join branches: `{it.operator.name} {{ … | … }}`" if least > 1 else None
     place = it.word if count < least else operands[-1].span
-    state.error(code, message, place, help=example)
+    notes = [f"`{it.operator.name}` takes the items of a list as operands of their own"]
+    if all(each.item is None for each in operands):
+        notes = []
+    elif most is not None and count > most:
+        place = it.word
+        example = "choose an item (`in[0]`, `list[0]`), or take the list apart: `a, b = …`"
+    state.error(code, message, place, notes=notes, help=example)
+
+
+def _items(operand: Operand) -> Iterator[Operand]:
+    """The operands that one stands for: itself, or the items of a list with tensors."""
+    if not isinstance(operand.value, tuple) or not holds_tensor(operand.value):
+        yield operand
+        return
+    for position, item in enumerate(operand.value):
+        yield Operand(item, operand.span, position)
 
 
 def _to_node(state: BuildState, it: Application, operand: Operand) -> Node | Unknown:
@@ -253,7 +283,8 @@ def _to_node(state: BuildState, it: Application, operand: Operand) -> Node | Unk
                 operand.span,
                 help=f"if it is a stage, feed it: `in -> {name}`",
             )
-    message = f"`{it.operator.name}` takes tensors, not {kind(operand.value)}"
+    inside = " in a list" if operand.item is not None else ""
+    message = f"`{it.operator.name}` takes tensors, not {kind(operand.value)}{inside}"
     return state.error("E0206", message, operand.span, notes=[f"it is {show(operand.value)}"])
 
 
@@ -278,12 +309,15 @@ def _blame(
     if error.at is not None and error.at >= len(operands):
         # Parameters have the shapes the operator itself asked for.
         raise InternalError(f"{name} refuses its own parameters: {error.why}", stage="build")
-    place = it.span
-    if error.at is not None and operands[error.at].span != it.span:
-        place = operands[error.at].span
+    place, blamed = it.span, None
+    if error.at is not None:
+        operand = operands[error.at]
+        place = operand.span
+        if operand.item is not None:
+            blamed = f"this is about item {operand.item} of the list"
     message = f"`{name}` cannot take {'these tensors' if len(operands) > 1 else 'this tensor'}"
     return state.error(
-        "E0301", message, place, error.why, notes=[error.note, shown], help=error.help
+        "E0301", message, place, error.why, notes=[error.note, blamed, shown], help=error.help
     )
 
 

@@ -8,6 +8,9 @@ from cnnc.frontend.scope import join
 from cnnc.frontend.state import BuildState
 from cnnc.frontend.values import UNKNOWN, Value, Word, holds_unknown, kind, show
 
+DISCARD = "_"
+"""Where a list is taken apart, the name for what nobody needs."""
+
 
 def run_statement(ev: Evaluates, statement: ast.Binding | ast.Assertion, context: Context) -> None:
     """One statement of a body or net."""
@@ -76,7 +79,8 @@ def _bind(ev: Evaluates, it: ast.Binding, context: Context) -> None:
             message = f"{kind(value)} for {len(it.names)} names"
             ev.state.error("E0206", message, it.value.span, "expected a list")
     for name, item in zip(it.names, items, strict=True):
-        bind_name(ev, name, item, context)
+        if name.text != DISCARD:
+            bind_name(ev, name, item, context)
 
 
 def _value_of(ev: Evaluates, value: Value, context: Context) -> Value:

@@ -163,17 +163,22 @@ def _starts_item(tokens: Sequence[Token], i: int) -> bool:
 
 
 def _mark_calls(tokens: list[Token]) -> Iterator[Token]:
-    """`(` and `[` on the same line as the name (or list) before them become CALL and INDEX."""
-    before: Token | None = None
+    """`(` and `[` on the same line as the name (or list) before them become CALL and INDEX.
+
+    `in` is such a name too, but not in `repeat (width in [16, 32])`.
+    """
+    recent: tuple[str, ...] = ()
+    line = 0
     for token in tokens:
-        joined = before is not None and before.end_line == token.line
-        if joined and before is not None:
-            if token.type == "LPAR" and before.type == "NAME":
-                token = token.update(type="CALL")
-            elif token.type == "LSQB" and before.type in ("NAME", "RPAR", "RSQB"):
-                token = token.update(type="INDEX")
+        before = recent[-1] if recent and token.line == line else ""
+        names_item = before == "IN" and recent[-4:-1] != ("REPEAT", "LPAR", "NAME")
+        if token.type == "LPAR" and before == "NAME":
+            token = token.update(type="CALL")
+        elif token.type == "LSQB" and (before in ("NAME", "RPAR", "RSQB") or names_item):
+            token = token.update(type="INDEX")
         yield token
-        before = token
+        recent = (*recent[-3:], token.type)
+        line = token.end_line or 0
 
 
 def _malformed_piece(source: SourceFile, start: int) -> Span:

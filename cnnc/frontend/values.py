@@ -37,6 +37,9 @@ class Word:
 
 Value = bool | int | float | str | Word | Node | Unknown | tuple["Value", ...]
 
+Flow = Node | Unknown | tuple["Flow", ...]
+"""What flows through `->`: a tensor, or a list of tensors and of such lists."""
+
 
 def is_number(value: Value) -> bool:
     """Whether the value is an integer or a real number; truth values are not."""
@@ -48,6 +51,13 @@ def holds_unknown(value: Value) -> bool:
     if isinstance(value, tuple):
         return any(map(holds_unknown, value))
     return isinstance(value, Unknown)
+
+
+def holds_tensor(value: Value) -> bool:
+    """Whether the value is a tensor, or a list with one in it."""
+    if isinstance(value, tuple):
+        return any(map(holds_tensor, value))
+    return isinstance(value, Node)
 
 
 def to_attribute(value: Value) -> AttributeValue | None:
