@@ -70,6 +70,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0803": "an option is invalid",
         # W02xx: names that do nothing
         "W0201": "a name is never used",
+        # W09xx: the net as a whole
+        "W0901": "the net has no convolution, so it is no CNN",
     }
 )
 """Every code with its title; the first two digits are the family. Operators need no new code."""

@@ -11,6 +11,7 @@ from cnnc.frontend.clauses import Check, FileWeights, InitialWeights, read_check
 from cnnc.frontend.context import Context
 from cnnc.frontend.evaluate import Evaluator
 from cnnc.frontend.expression import find_name, unknown_name
+from cnnc.frontend.no_convolution import find_no_convolution
 from cnnc.frontend.scope import Path, Scope
 from cnnc.frontend.settings import batch_of, bind_params
 from cnnc.frontend.state import BuildState, Limits, StopBuildError
@@ -133,13 +134,10 @@ class _NetBuilder:
         weights, checks = self._weights(context), self._checks(context)
         if self._state.diagnostics or isinstance(batch, Unknown):
             return None
-        return BuiltNet(
-            Graph(self._net.name.text, tuple(self._inputs), self._outputs, batch),
-            self._params(),
-            weights,
-            checks,
-            tuple(find_unused(self._program, self._net)),
-        )
+        graph = Graph(self._net.name.text, tuple(self._inputs), self._outputs, batch)
+        unused = find_unused(self._program, self._net)
+        missing = find_no_convolution(graph, self._net.name.span)
+        return BuiltNet(graph, self._params(), weights, checks, (*unused, *missing))
 
     def _params(self) -> Mapping[str, str]:
         found = {

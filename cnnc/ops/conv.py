@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class Conv(Operator):
 
     Reads [N, C, *spatial], writes [N, channels, *out]. Weights are [channels, C / groups, *kernel].
     """
+
+    is_convolution: ClassVar[bool] = True
 
     channels: int = attr(Integer(), doc="channels of the result")
     kernel: tuple[int, ...] = attr(Extents(), doc="extent of the window")

@@ -123,6 +123,9 @@ class Operator(Named):
     (batch, channels, *spatial).
     """
 
+    is_convolution: ClassVar[bool] = False
+    """Whether it convolves: one kernel, shared by all positions."""
+
     @abstractmethod
     def infer(self, *inputs: TensorType) -> TensorType:
         """Type of the result from data operands and parameters; OpError blames one of them."""

@@ -171,7 +171,10 @@ def test_several_inputs_and_outputs_keep_their_order() -> None:
     )
     assert [node.name for node in loaded.graph.inputs] == ["x", "b", "spare"]
     assert [*loaded.graph.outputs] == ["second", "first", "copy"]
-    assert [str(each.span) for each in loaded.warnings] == ["test.cnn:6:9"]
+    assert [(each.code, str(each.span)) for each in loaded.warnings] == [
+        ("W0201", "test.cnn:6:9"),
+        ("W0901", "test.cnn:3:5"),
+    ]
 
 
 def test_lists_of_tensors_come_apart() -> None:
