@@ -158,7 +158,7 @@ def _macs(node: Node) -> int:
 
 
 def _trained(node: Node) -> Iterator[Node]:
-    """Operands that are trained, not fixed by the operator's attributes."""
+    """Operands that are trained: no statistics, and nothing that the attributes fix."""
     fused = node.op if isinstance(node.op, Fused) else None
     op, arity = (fused.root, fused.root_arity) if fused else (node.op, len(node.inputs))
     if not isinstance(op, Operator):
@@ -166,5 +166,5 @@ def _trained(node: Node) -> Iterator[Node]:
     types: list[TensorType] = [operand.type for operand in node.inputs]
     specs = op.parameters(*types[:1])
     for spec, operand in zip(specs, node.inputs[arity - len(specs) : arity], strict=True):
-        if spec.value is None:
+        if spec.is_trained:
             yield operand

@@ -27,8 +27,8 @@ from cnnc.ops.spec import (
 class BatchNorm(Operator):
     """Normalisation of each channel: y = (x - mean) / √(var + eps) * weight + bias.
 
-    Reads [N, C, *spatial] or [N, C]. All four parameters are [C]; `mean` and `var` are the
-    statistics gathered in training.
+    Reads [N, C, *spatial] or [N, C]. All four parameters are [C]; `mean` and `var` are
+    statistics gathered in training, and not counted as trained.
     """
 
     eps: float = attr(Number(minimum=0), doc="added to the variance", default=1e-5)
@@ -40,7 +40,10 @@ class BatchNorm(Operator):
             raise OpError("the operand has no channels", at=0, note=f"its shape is {list(x.shape)}")
         each = TensorType.plain((x.channels,), x.dtype)
         first = {"weight": "ones", "bias": "zeros", "mean": "zeros", "var": "ones"}
-        return tuple(ParameterSpec(name, each, Initial(kind)) for name, kind in first.items())
+        return tuple(
+            ParameterSpec(name, each, Initial(kind), statistic=name in ("mean", "var"))
+            for name, kind in first.items()
+        )
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """See Operator."""

@@ -25,14 +25,20 @@ T = TypeVar("T")
 class ParameterSpec:
     """A tensor an operator instance owns: the last part of its name, type, first values.
 
-    It is trained, unless `value` is given: then the attributes fix it, and it becomes a constant
-    that no weights file holds.
+    It is trained, unless it is a `statistic` that training gathers, or `value` is given: then the
+    attributes fix it, and it becomes a constant that no weights file holds.
     """
 
     name: str
     type: TensorType
     initial: Initial
     value: Array | None = dataclasses.field(default=None, compare=False, repr=False)
+    statistic: bool = False
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it counts among the parameters of a network, as papers and frameworks count."""
+        return self.value is None and not self.statistic
 
     @staticmethod
     def fixed(name: str, value: Real, dtype: DType) -> "ParameterSpec":

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from llvmlite import ir
 
 import cnnc
 from cnnc import driver
-from cnnc.backends.native import values
+from cnnc.backends.native import ir, values
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Expr

@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
 import llvmlite.binding as llvm
-from llvmlite import ir
 
-from cnnc.backends.native import unlocked
+from cnnc.backends.native import ir, unlocked
 from cnnc.backends.native.emit import emit_kernel
 from cnnc.backends.native.emit_program import emit_program
 from cnnc.backends.native.host import host_target

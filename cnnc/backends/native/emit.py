@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from math import prod
 
-from llvmlite import ir
-
-from cnnc.backends.native import values
+from cnnc.backends.native import ir, values
 from cnnc.base.target import Target
 from cnnc.loop.affine import Affine, affine
 from cnnc.loop.expr import (
@@ -161,7 +160,6 @@ class _Emitter:
         at_entry = ir.IRBuilder(self.entry)
         array = ir.ArrayType(element, buffer.size // width)
         slots = at_entry.alloca(array)
-        slots.type = POINTER  # llvmlite still types allocas; LLVM does not
         self.pointers[buffer.name] = slots
 
     def _address(self, buffer: Buffer, index: Expr) -> ir.Value:
@@ -202,11 +200,12 @@ class _Emitter:
         return varying, constant
 
     def _sum(self, varying: Mapping[ir.Value, int]) -> ir.Value:
-        b, total = self.builder, None
-        for number, coefficient in varying.items():
-            part = number if coefficient == 1 else b.mul(number, I64(coefficient), flags=("nsw",))
-            total = part if total is None else b.add(total, part, flags=("nsw",))
-        return total
+        b = self.builder
+        parts = [
+            number if coefficient == 1 else b.mul(number, I64(coefficient), flags=("nsw",))
+            for number, coefficient in varying.items()
+        ]
+        return reduce(lambda total, part: b.add(total, part, flags=("nsw",)), parts)
 
     def _remember(self, key: object, make: Callable[[], ir.Value]) -> ir.Value:
         for memo in reversed(self.memo):
@@ -257,7 +256,7 @@ class _Emitter:
                 return self.builder.load(self._address(buffer, base), align=align, typ=kind)
             case Ramp(base, width, stride):
                 kind = values.llvm_type(buffer.dtype, 1)
-                vector = ir.Constant(values.llvm_type(buffer.dtype, width), ir.Undefined)
+                vector: ir.Value = ir.Constant(values.llvm_type(buffer.dtype, width), ir.Undefined)
                 for lane in range(width):
                     pointer = self._address(buffer, base + lane * stride)
                     part = self.builder.load(pointer, align=align, typ=kind)

@@ -1,7 +1,6 @@
 """The function that runs a whole program: every step, with barriers between them."""
 
-from llvmlite import ir
-
+from cnnc.backends.native import ir
 from cnnc.loop.kernel import Place, Program, Region
 
 I64, POINTER = ir.IntType(64), ir.PointerType()

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llvmlite import ir
-
+from cnnc.backends.native import ir
 from cnnc.base.dtype import DType
 from cnnc.loop.expr import Const, binary
 
@@ -51,7 +50,7 @@ def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     if lanes == 1 or lanes_of(value) == lanes:
         return value
     kind = ir.VectorType(value.type, lanes)
-    if isinstance(value, ir.Constant):
+    if isinstance(value, ir.Constant) and isinstance(value.constant, int | float):
         return ir.Constant(kind, [value.constant] * lanes)
     undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, value, I32(0))
@@ -164,9 +163,8 @@ class Arithmetic:
 
 
 def _intrinsic(builder: ir.IRBuilder, name: str, args: Sequence[ir.Value]) -> ir.Value:
-    kind, lanes = args[0].type, lanes_of(args[0])
-    scalar = kind.element if lanes > 1 else kind
-    full_name = f"{name}.{f'v{lanes}' if lanes > 1 else ''}{scalar.intrinsic_name}"
+    kind = args[0].type
+    full_name = f"{name}.{kind.intrinsic_name}"
     function = builder.module.globals.get(full_name)
     if function is None:
         signature = ir.FunctionType(kind, [kind] * len(args))
