@@ -75,3 +75,10 @@ def bounded(unit: float, out: Real, error: Real, *, slope: float, roundings: int
     """
     carried = slope * error
     return carried + roundings * unit * (np.abs(out) + carried)
+
+
+def logistic(x: Real) -> Real:
+    """1 / (1 + exp(-x)), whose exp may overflow to the right result."""
+    with np.errstate(over="ignore"):
+        result: Real = 1 / (1 + np.exp(-x))
+    return result

@@ -7,7 +7,10 @@ import numpy as np
 from cnnc.ir.evaluate import widen
 from cnnc.ir.graph import Node, Real
 from cnnc.ir.types import TensorType
-from cnnc.ops.arithmetic import Add, Div, Mul, Sub
+from cnnc.ops.arithmetic.add import Add
+from cnnc.ops.arithmetic.div import Div
+from cnnc.ops.arithmetic.mul import Mul
+from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.batchnorm import BatchNorm
 
 

@@ -8,7 +8,8 @@ from cnnc.ir.evaluate import round_to, widen
 from cnnc.ir.graph import Array, Constant, Graph, Node, Real
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
-from cnnc.ops.arithmetic import Add, Mul
+from cnnc.ops.arithmetic.add import Add
+from cnnc.ops.arithmetic.mul import Mul
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Dense

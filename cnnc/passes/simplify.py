@@ -7,8 +7,14 @@ import numpy as np
 
 from cnnc.ir.graph import Graph, Node, Op
 from cnnc.ir.rewrite import rewrite
-from cnnc.ops.activations import Clip, Relu, Relu6, Sigmoid
-from cnnc.ops.arithmetic import Add, Div, Mul, Sub
+from cnnc.ops.activations.clip import Clip
+from cnnc.ops.activations.relu import Relu
+from cnnc.ops.activations.relu6 import Relu6
+from cnnc.ops.activations.sigmoid import Sigmoid
+from cnnc.ops.arithmetic.add import Add
+from cnnc.ops.arithmetic.div import Div
+from cnnc.ops.arithmetic.mul import Mul
+from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.flatten import Flatten
 from cnnc.ops.identity import Identity
 from cnnc.ops.pool import Pool

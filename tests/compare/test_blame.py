@@ -17,7 +17,7 @@ from cnnc.loop.kernel import For, Kernel, Stmt
 from cnnc.lowering import lower as lowering
 from cnnc.lowering import program
 from cnnc.lowering.plan_memory import Value
-from cnnc.ops.activations import Relu
+from cnnc.ops.activations.relu import Relu
 
 TEXT = """cnn 1
 net small {

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite, substitute
-from cnnc.ops.activations import Relu, Tanh
+from cnnc.ops.activations.relu import Relu
+from cnnc.ops.activations.tanh import Tanh
 from cnnc.ops.graph_text import parse_graph
 
 GRAPH = parse_graph(

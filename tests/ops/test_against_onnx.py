@@ -8,8 +8,11 @@ import pytest
 
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
-from cnnc.ops.activations import Clip, Gelu, LeakyRelu, Relu6
-from cnnc.ops.arithmetic import Add
+from cnnc.ops.activations.clip import Clip
+from cnnc.ops.activations.gelu import Gelu
+from cnnc.ops.activations.leaky_relu import LeakyRelu
+from cnnc.ops.activations.relu6 import Relu6
+from cnnc.ops.arithmetic.add import Add
 from cnnc.ops.attributes import Padding
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.concat import Concat

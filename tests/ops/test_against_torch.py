@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cnnc.ir.graph import OpError
-from cnnc.ops.activations import Gelu
+from cnnc.ops.activations.gelu import Gelu
 from cnnc.ops.attributes import Padding
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.conv import Conv

@@ -5,8 +5,15 @@ import pytest
 
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
-from cnnc.ops.activations import Gelu, Hardswish, LeakyRelu, Relu, Sigmoid
-from cnnc.ops.arithmetic import Add, Div, Mul, Sub
+from cnnc.ops.activations.gelu import Gelu
+from cnnc.ops.activations.hardswish import Hardswish
+from cnnc.ops.activations.leaky_relu import LeakyRelu
+from cnnc.ops.activations.relu import Relu
+from cnnc.ops.activations.sigmoid import Sigmoid
+from cnnc.ops.arithmetic.add import Add
+from cnnc.ops.arithmetic.div import Div
+from cnnc.ops.arithmetic.mul import Mul
+from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.attributes import Padding
 from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv

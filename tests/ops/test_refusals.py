@@ -8,8 +8,10 @@ import pytest
 from cnnc.base.dtype import DType
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
-from cnnc.ops.activations import Clip, Relu
-from cnnc.ops.arithmetic import Add, Div
+from cnnc.ops.activations.clip import Clip
+from cnnc.ops.activations.relu import Relu
+from cnnc.ops.arithmetic.add import Add
+from cnnc.ops.arithmetic.div import Div
 from cnnc.ops.attributes import Padding
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.concat import Concat

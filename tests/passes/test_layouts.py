@@ -8,7 +8,7 @@ from cnnc.driver import find_target
 from cnnc.frontend.load import load_text
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.types import TensorType
-from cnnc.ops.arithmetic import Mul
+from cnnc.ops.arithmetic.mul import Mul
 from cnnc.ops.conv import Conv
 from cnnc.ops.repack import Repack
 from cnnc.passes.assign_layouts import assign_layouts

@@ -1,0 +1,1 @@
+"""Arithmetic between tensors, with broadcasting: one file for each operator."""

@@ -1,0 +1,49 @@
+"""Products of tensors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cnnc.loop.build import KernelBuilder
+from cnnc.loop.expr import Expr
+from cnnc.ops.pointwise import Pointwise
+from cnnc.ops.spec import Real, Sample, operator
+
+
+@operator("mul", arity=(2, None))
+class Mul(Pointwise):
+    """a * b * …"""
+
+    def reference(self, *inputs: Real) -> Real:
+        """See Operator."""
+        product = inputs[0]
+        for operand in inputs[1:]:
+            product = np.multiply(product, operand)
+        return product
+
+    def element(self, build: KernelBuilder, *args: Expr) -> Expr:
+        """See Pointwise."""
+        product = args[0]
+        for operand in args[1:]:
+            product = product * operand
+        return product
+
+    def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
+        """See Operator: each factor's error times the other factor, and a rounding."""
+        product, bound = np.abs(inputs[0]), errors[0]
+        for operand, error in zip(inputs[1:], errors[1:], strict=True):
+            factor = np.abs(operand)
+            bound = product * error + factor * bound + bound * error
+            product = product * factor
+            bound = bound + unit * (product + bound)
+        return bound
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        """See Operator."""
+        return (
+            Sample(cls(), ((1, 1), (1, 1))),
+            Sample(cls(), ((2, 3, 5, 7), (2, 3, 5, 7))),
+            Sample(cls(), ((2, 17, 4, 5), (2, 17, 1, 1))),
+            Sample(cls(), ((2, 3, 9), (3, 1), (2, 1, 9))),
+        )
