@@ -1,7 +1,7 @@
 """Python's way in: load a network, look at it, compile it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from cnnc.frontend.settings import Setting
 from cnnc.frontend.vectors import CheckVectors
 from cnnc.ir.graph import Graph, Node, Parameter
 from cnnc.layers import Layers, graph_layers
-from cnnc.options import Options
+from cnnc.options import Options, read_import_path
 from cnnc.snapshot import Snapshot
 
 Array = NDArray[np.generic]
 Settings = Mapping[str, Setting]
+Folders = Sequence[str | os.PathLike[str]]
 
 
 class Model:
@@ -110,7 +111,9 @@ class Model:
     def with_batch(self, batch: int) -> "Model":
         """The same network for another number of samples a run."""
         choices = replace(self._choices, batch=batch)
-        return Model(frontend.load_text(self._loaded.source, self._loaded.folder, choices), choices)
+        loaded = self._loaded
+        made = frontend.load_text(loaded.source, loaded.folder, choices, loaded.links)
+        return Model(made, choices)
 
     def reference(self, inputs: Given | None = None, /, **named: ArrayLike) -> dict[str, Array]:
         """The outputs by name from the operators' references: NumPy, float64, rounded once."""
@@ -133,13 +136,16 @@ def load(
     set: Settings | None = None,
     batch: int | None = None,
     weights: bool = True,
+    import_path: Folders = (),
 ) -> Model:
     """Read a `.cnn` file; UserError with everything that is wrong in it.
 
     `net` chooses one of several nets, `set` overrides params, `batch` is how many samples a run
-    takes. Without `weights` the weights file is not opened: shapes are known, nothing runs.
+    takes. Without `weights` the weights file is not opened: shapes are known, nothing runs. Files
+    it imports lie beside it, in one of the folders `import_path`, or of the variable CNNC_PATH.
     """
-    choices = frontend.Choices(set or {}, net, batch, weights)
+    folders = _import_path(import_path)
+    choices = frontend.Choices(set or {}, net, batch, weights, import_path=folders)
     return Model(frontend.load(Path(path), choices), choices)
 
 
@@ -152,11 +158,17 @@ def load_text(
     set: Settings | None = None,
     batch: int | None = None,
     weights: bool = True,
+    import_path: Folders = (),
 ) -> Model:
     """The same for a text; files it names must lie in `folder`, `name` stands in messages."""
-    choices = frontend.Choices(set or {}, net, batch, weights)
+    folders = _import_path(import_path)
+    choices = frontend.Choices(set or {}, net, batch, weights, import_path=folders)
     where = None if folder is None else Path(folder)
     return Model(frontend.load_text(SourceFile(name, text), where, choices), choices)
+
+
+def _import_path(folders: Folders) -> tuple[Path, ...]:
+    return (*map(Path, folders), *read_import_path())
 
 
 def _restore(snapshot: Snapshot, hollow: frontend.LoadedNet, choices: frontend.Choices) -> Model:

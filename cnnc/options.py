@@ -1,4 +1,4 @@
-"""Options that change the code cnnc makes, and the CNNC_* knobs that only show what it does."""
+"""Options that change the code cnnc makes, and CNNC_* variables: where to look, what to show."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -57,7 +57,13 @@ DEBUG = Knob(
 )
 DUMP = Knob("CNNC_DUMP", "folder", "", "write the graph after every pass, and the loops, there")
 TIME = Knob("CNNC_TIME", "0 or 1", "0", "print to stderr how long each stage took")
-KNOBS = (DEBUG, DUMP, TIME)
+PATH = Knob(
+    "CNNC_PATH",
+    f"folders, joined by `{os.pathsep}`",
+    "",
+    "where imported files are looked for, after the importing file's folder and --import-path",
+)
+KNOBS = (DEBUG, DUMP, TIME, PATH)
 
 
 def read_knobs(environment: Mapping[str, str] = os.environ) -> Knobs:
@@ -68,6 +74,12 @@ def read_knobs(environment: Mapping[str, str] = os.environ) -> Knobs:
         dump=Path(dump) if dump else None,
         time=bool(_read(TIME, environment, lambda text: ("0", "1").index(text))),
     )
+
+
+def read_import_path(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """The folders of CNNC_PATH."""
+    text = environment.get(PATH.name, PATH.default)
+    return tuple(Path(each) for each in text.split(os.pathsep) if each)
 
 
 def _read(knob: Knob, environment: Mapping[str, str], parse: Callable[[str], int]) -> int:

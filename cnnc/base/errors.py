@@ -33,6 +33,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0211": "it is not clear which net is meant",
         "E0212": "a pipeline or net lacks an end",
         "E0213": "arithmetic has no result",
+        "E0214": "files import each other in a circle",
         # E03xx: shapes and types
         "E0301": "shapes do not fit each other",
         "E0302": "an attribute does not fit its input",
@@ -54,6 +55,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0503": "the net expands to too many operators, or its lists to too many items",
         "E0504": "the net needs too much memory",
         "E0505": "a number is too large",
+        "E0506": "the net imports too many files, or too much text",
         # E06xx: arrays given at run time
         "E0601": "an array has the wrong shape",
         "E0602": "an array has the wrong element type",

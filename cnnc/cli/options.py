@@ -16,6 +16,7 @@ from cnnc.options import Options
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_IMPORT_PATH = "cnnc.import_path"
 Decorator = Callable[[Callable[P, R]], Callable[P, R]]
 
 
@@ -31,7 +32,14 @@ class Net:
     def load(self, *, weights: bool = True) -> Model:
         """The network; warnings go to standard error."""
         settings = parse_settings(self.settings)
-        model = load(self.file, net=self.net, set=settings, batch=self.batch, weights=weights)
+        model = load(
+            self.file,
+            net=self.net,
+            set=settings,
+            batch=self.batch,
+            weights=weights,
+            import_path=click.get_current_context().meta.get(_IMPORT_PATH, ()),
+        )
         if model.warnings:
             import sys
 
@@ -58,9 +66,24 @@ def parse_settings(texts: tuple[str, ...]) -> Mapping[str, str]:
     return settings
 
 
+def _keep_import_path(
+    context: click.Context, option: click.Parameter, value: tuple[str, ...]
+) -> None:
+    """Leave it to Net.load: no verb does anything else with it."""
+    context.meta[_IMPORT_PATH] = value
+
+
 def net_options(command: Callable[..., R]) -> Callable[..., R]:
-    """FILE, --net, --set, --batch."""
+    """FILE, --net, --set, --batch, --import-path."""
     for decorate in (
+        click.option(
+            "--import-path",
+            multiple=True,
+            metavar="FOLDER",
+            expose_value=False,
+            callback=_keep_import_path,
+            help="Look for imported files there, too.",
+        ),
         click.option("--batch", type=int, help="Samples of one run: N in the file."),
         click.option("--set", "settings", multiple=True, metavar="K=V", help="Override a param."),
         click.option("--net", help="Which net, where the file has several."),

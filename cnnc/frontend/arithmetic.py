@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cnnc.frontend.values import Value, is_number, kind, show
+from cnnc.frontend.values import Range, Value, is_number, kind, show
 
 Number = int | float
 MAX_INTEGER = 2**63 - 1
@@ -60,6 +60,16 @@ def compare(symbol: str, left: Value, right: Value) -> bool:
         return same if symbol == "==" else not same
     a, b = _numbers(symbol, left, right)
     return _ORDER[symbol](a, b)
+
+
+def is_one_of(value: Value, choices: Range | tuple[Value, ...]) -> bool:
+    """Whether the value is in the range, or equal to an item of the list."""
+    if isinstance(choices, Range):
+        return isinstance(value, int | float) and is_number(value) and choices.holds(value)
+    try:
+        return any(kind(each) == kind(value) and _is_equal(each, value) for each in choices)
+    except NoValueError:
+        return False
 
 
 def within_limits(value: Number, text: str) -> Number:

@@ -108,6 +108,15 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """`low..high`, both ends included."""
+
+    low: "Expression"
+    high: "Expression"
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """`a.name`."""
 
@@ -203,6 +212,7 @@ Expression = (
     | Logic
     | Arithmetic
     | Comparison
+    | Range
     | Member
     | Index
     | Pipe
@@ -299,11 +309,35 @@ NetItem = Input | Binding | Assertion | Output | WeightsFile | WeightsInitial | 
 
 
 @dataclass(frozen=True, slots=True)
+class Imported:
+    """A block of another file, and the name it has here if that is another."""
+
+    name: Name
+    alias: Name | None
+    span: Span
+
+    @property
+    def local(self) -> Name:
+        """The name this file calls the block by."""
+        return self.alias or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`import block, block as name from "file"`."""
+
+    items: tuple[Imported, ...]
+    path: Text
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Param:
-    """`param name = value`."""
+    """`param name = value`; with `in choices`, only these."""
 
     name: Name
     value: Expression
+    choices: Expression | None
     span: Span
 
 
@@ -340,6 +374,7 @@ class Program:
     """A whole file: language version, then declarations by kind, each in the order written."""
 
     version: int
+    imports: tuple[Import, ...]
     params: tuple[Param, ...]
     blocks: tuple[Block, ...]
     nets: tuple[Net, ...]
@@ -353,6 +388,8 @@ Node = (
     | NetItem
     | OutputItem
     | Rename
+    | Import
+    | Imported
     | Param
     | Formal
     | Block

@@ -11,6 +11,8 @@ from cnnc.frontend.clauses import Check, FileWeights, InitialWeights, read_check
 from cnnc.frontend.context import Context
 from cnnc.frontend.evaluate import Evaluator
 from cnnc.frontend.expression import find_name, unknown_name
+from cnnc.frontend.imports import Imports
+from cnnc.frontend.modules import link_modules
 from cnnc.frontend.no_convolution import find_no_convolution
 from cnnc.frontend.scope import Path, Scope
 from cnnc.frontend.settings import batch_of, bind_params
@@ -69,18 +71,18 @@ def choose_net(program: ast.Program, name: str | None) -> ast.Net:
 
 
 def build_net(
-    program: ast.Program,
+    imports: Imports,
     net: ast.Net,
     settings: Mapping[str, ast.Expression],
     limits: Limits,
 ) -> BuiltNet:
     """The graph of one net; UserError with everything that is wrong in it."""
-    state = BuildState({block.name.text: block for block in program.blocks}, limits)
-    scope = Scope(later={param.name.text: param.name.span for param in reversed(program.params)})
+    modules, problems = link_modules(imports)
+    state = BuildState(modules, limits)
     try:
-        _check_declarations(state, program)
-        builder = _NetBuilder(Evaluator(state, scope), program, net, scope)
-        built = builder.build(settings)
+        for each in problems:
+            state.report(each)
+        built = _NetBuilder(Evaluator(state), net).build(settings)
     except StopBuildError:
         built = None
     except RecursionError:
@@ -92,33 +94,22 @@ def build_net(
     return built
 
 
-def _check_declarations(state: BuildState, program: ast.Program) -> None:
-    for declarations in (program.blocks, program.nets):
-        first: dict[str, ast.Name] = {}
-        for each in declarations:
-            before = first.setdefault(each.name.text, each.name)
-            if before is not each.name:
-                message = f"`{each.name.text}` is defined twice"
-                note = f"the first time at line {before.span.line}"
-                state.error("E0207", message, each.name.span, notes=[note])
-
-
 class _NetBuilder:
     """Runs the items of one net from top to bottom."""
 
-    def __init__(self, ev: Evaluator, program: ast.Program, net: ast.Net, scope: Scope) -> None:
+    def __init__(self, ev: Evaluator, net: ast.Net) -> None:
         self._ev = ev
         self._state = ev.state
-        self._program = program
+        self._program = ev.state.modules.main.program
         self._net = net
-        self._globals = scope
+        self._globals = ev.state.modules.main.scope
         self._inputs: list[Node] = []
         self._outputs: dict[str, Node] = {}
         self._output_places: dict[str, ast.Name] = {}
 
     def build(self, settings: Mapping[str, ast.Expression]) -> BuiltNet | None:
         """The net, or None where nothing but diagnostics came out."""
-        bind_params(self._ev, self._program, settings, self._globals)
+        bind_params(self._ev, self._state.modules, settings)
         batch = batch_of(self._ev, self._globals, self._program)
         context = Context(Scope(self._globals, self._later()), Path())
         for item in self._net.items:

@@ -7,7 +7,7 @@ from cnnc.base.source import SourceFile, Span
 from cnnc.frontend import ast
 from cnnc.frontend.tokens import is_integer, span_of
 
-Parsed = ast.Param | ast.Block | ast.Net | ast.Expression
+Parsed = ast.Import | ast.Param | ast.Block | ast.Net | ast.Expression
 _Operands = Token | ast.Expression
 _Arguments = tuple[ast.Argument, ...]
 
@@ -46,8 +46,22 @@ class _AstBuilder(Transformer_NonRecursive[Token, Parsed]):
     def header(self, meta: Meta, number: Token) -> ast.Number:
         return self.number(meta, number)
 
-    def param(self, meta: Meta, name: Token, value: ast.Expression) -> ast.Param:
-        return ast.Param(self._name(name), value, self._span(meta))
+    def import_(self, meta: Meta, *parts: ast.Imported | Token) -> ast.Import:
+        items = tuple(part for part in parts if isinstance(part, ast.Imported))
+        path = parts[-1]
+        assert isinstance(path, Token)
+        return ast.Import(items, self._text(path), self._span(meta))
+
+    def imported(
+        self, meta: Meta, name: Token, word: Token | None, alias: Token | None
+    ) -> ast.Imported:
+        local = self._name(alias) if alias is not None else None
+        return ast.Imported(self._name(name), local, self._span(meta))
+
+    def param(
+        self, meta: Meta, name: Token, value: ast.Expression, choices: ast.Expression | None
+    ) -> ast.Param:
+        return ast.Param(self._name(name), value, choices, self._span(meta))
 
     def formal(self, meta: Meta, name: Token, default: ast.Expression | None) -> ast.Formal:
         return ast.Formal(self._name(name), default, self._span(meta))
@@ -179,6 +193,9 @@ class _AstBuilder(Transformer_NonRecursive[Token, Parsed]):
 
     def comparison(self, meta: Meta, first: ast.Expression, *rest: _Operands) -> ast.Comparison:
         return ast.Comparison(first, self._chain(rest), self._span(meta))
+
+    def range(self, meta: Meta, low: ast.Expression, high: ast.Expression) -> ast.Range:
+        return ast.Range(low, high, self._span(meta))
 
     def sum(self, meta: Meta, first: ast.Expression, *rest: _Operands) -> ast.Arithmetic:
         return ast.Arithmetic(first, self._chain(rest), self._span(meta))

@@ -23,6 +23,7 @@ from cnnc.frontend.values import (
     UNKNOWN,
     Flow,
     Given,
+    Range,
     Unknown,
     Value,
     Word,
@@ -39,11 +40,10 @@ IMPLICIT_INDEX = "i"
 
 
 class Evaluator:
-    """Evaluates the AST of one net; `globals` is what blocks see besides their parameters."""
+    """Evaluates the AST of one net."""
 
-    def __init__(self, state: BuildState, globals: Scope) -> None:
+    def __init__(self, state: BuildState) -> None:
         self.state = state
-        self._globals = globals
 
     # ── the two positions ───────────────────────────────────────────────────────────────────────
 
@@ -187,16 +187,18 @@ class Evaluator:
     ) -> Value:
         """A block or operator by name, or by a name bound to one (`act = relu`)."""
         branches = it.branches if isinstance(it, ast.Call) else ()
-        word, bound = name.text, context.scope.find(name.text)
-        if isinstance(bound, Unknown):
-            return UNKNOWN
+        word, place, bound = name.text, name.span, context.scope.find(name.text)
         if isinstance(bound, Word):
-            word, given = bound.name, [*bound.arguments, *given]
-        if word in self.state.blocks:
-            return self._block(self.state.blocks[word], given, branches, it.span, name, context)
+            word, place, given = bound.name, bound.span, [*bound.arguments, *given]
+        block = self.state.find_block(word, place)
+        if isinstance(bound, Unknown) or isinstance(block, Unknown):
+            return UNKNOWN
+        if block is not None:
+            called = ast.Name(word, name.span)
+            return self._block(block, given, branches, it.span, called, context)
         operator = find(word)
         if operator is None:
-            return self._no_such_stage(name, word, bound, context)
+            return self._no_such_stage(name, word, place, bound, context)
         operands = self._operands(given, branches, it, context, is_fed)
         application = Application(
             operator, name.span, it.span, operands, tuple(given), context.scope, context.path
@@ -230,7 +232,7 @@ class Evaluator:
         return (Operand(lost, it.span),)
 
     def _no_such_stage(
-        self, name: ast.Name, word: str, bound: Value | None, context: Context
+        self, name: ast.Name, word: str, place: Span, bound: Value | None, context: Context
     ) -> Unknown:
         if bound is not None and not isinstance(bound, Word):
             message = f"`{name.text}` is {kind(bound)}, not a stage"
@@ -238,7 +240,8 @@ class Evaluator:
         if context.scope.find_later(name.text) is not None:
             expression.find_name(self, name, context)
             return UNKNOWN
-        known = [*self.state.blocks, *(each.name for each in operators()), *context.scope.names()]
+        blocks = self.state.modules.of(place.source).blocks
+        known = [*blocks, *(each.name for each in operators()), *context.scope.names()]
         message = f"no operator, block or tensor is called `{word}`"
         notes = [f"`{name.text}` is `{word}` here"] if word != name.text else []
         help = did_you_mean(word, known)
@@ -258,14 +261,14 @@ class Evaluator:
         if not self._may_enter(block, name):
             return UNKNOWN
         if branches:
-            message = f"`{block.name.text}` is a block, it joins no branches"
+            message = f"`{name.text}` is a block, it joins no branches"
             return self.state.error("E0205", message, branches[0].span)
         self.state.spend(span)
-        scope = bind_formals(self, block, given, name, self._globals)
+        scope = bind_formals(self, block, given, name)
         if scope is None:
             return UNKNOWN
         taken = context.path.exact
-        path = taken or self.state.paths.claim_free(context.path.prefix, block.name.text)
+        path = taken or self.state.paths.claim_free(context.path.prefix, name.text)
         inside = Context(scope, context.path.inside(path), context.here)
         self.state.callers.append((block, span))
         try:
@@ -316,10 +319,12 @@ class Evaluator:
             return UNKNOWN
         if isinstance(count, tuple):
             return count
+        if isinstance(count, Range) and isinstance(count.low, int) and isinstance(count.high, int):
+            return range(count.low, count.high + 1)
         if isinstance(count, Word):
             return expression.unknown_name(self, count, context)
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            message = f"`repeat` takes an integer ≥ 0 or a list, not {show(count)}"
+            message = f"`repeat` takes an integer ≥ 0, a list or range, not {show(count)}"
             return self.state.error("E0206", message, it.count.span)
         if context.here is None:
             message = "nothing flows into `repeat`"

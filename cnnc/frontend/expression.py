@@ -11,11 +11,13 @@ from cnnc.frontend.operators import Application, Operand, apply_operator
 from cnnc.frontend.values import (
     UNKNOWN,
     Given,
+    Range,
     Unknown,
     Value,
     Word,
     holds_tensor,
     holds_unknown,
+    is_number,
     kind,
     show,
 )
@@ -56,6 +58,7 @@ Plain = (
     | ast.Logic
     | ast.Arithmetic
     | ast.Comparison
+    | ast.Range
     | ast.Member
     | ast.Index
 )
@@ -78,6 +81,8 @@ def evaluate(ev: Evaluates, it: Plain, context: Context) -> Value:
             return sign(ev, it, context)
         case ast.Arithmetic():
             return arithmetic(ev, it, context)
+        case ast.Range():
+            return range_of(ev, it, context)
         case ast.Member():
             return member(ev, it, context)
         case ast.Index():
@@ -110,7 +115,7 @@ def find_name(ev: Evaluates, name: ast.Name, context: Context) -> Value:
             notes=[f"it is defined at line {later.line}, column {later.column}"],
             help="statements run from top to bottom, and nothing may depend on itself",
         )
-    if name.text in _FOREIGN and name.text not in ev.state.blocks:
+    if name.text in _FOREIGN and ev.state.find_block(name.text, name.span) is None:
         message, help = f"`{name.text}` is not defined", _FOREIGN[name.text]
         return ev.state.error("E0201", message, name.span, help=help)
     return Word(name.text, name.span)
@@ -162,6 +167,23 @@ def arithmetic(ev: Evaluates, it: ast.Arithmetic, context: Context) -> Value:
                 total = report_no_value(ev, error, span, [place, expression.span])
         place = span
     return total
+
+
+def range_of(ev: Evaluates, it: ast.Range, context: Context) -> Value:
+    """`low..high`: two numbers, the first not above the second."""
+    low, high = _operand(ev, it.low, context), _operand(ev, it.high, context)
+    if isinstance(low, Unknown) or isinstance(high, Unknown):
+        return UNKNOWN
+    for value, part in ((low, it.low), (high, it.high)):
+        if not is_number(value):
+            message = f"a range goes from number to number, not {kind(value)}"
+            return ev.state.error("E0206", message, part.span, notes=[f"it is {show(value)}"])
+    assert isinstance(low, int | float)
+    assert isinstance(high, int | float)
+    if low > high:
+        message = f"the range {show(low)}..{show(high)} is empty"
+        return ev.state.error("E0206", message, it.span, help="write the smaller number first")
+    return Range(low, high)
 
 
 def comparison(ev: Evaluates, it: ast.Comparison, context: Context) -> Value:
@@ -274,7 +296,7 @@ def function(ev: Evaluates, it: ast.Call, given: Sequence[Given]) -> Value:
 
 def unknown_name(ev: Evaluates, word: Word, context: Context) -> Unknown:
     """Report a word that had to be a value."""
-    if find(word.name) is not None or word.name in ev.state.blocks:
+    if find(word.name) is not None or ev.state.find_block(word.name, word.span) is not None:
         message = f"`{word.name}` is a stage, not a value"
         help = f"feed it a tensor: `(in -> {word.name})`"
         return ev.state.error("E0206", message, word.span, help=help)

@@ -1,6 +1,7 @@
 """Reading what a user names: source text, and paths that must stay inside the model's folder."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
@@ -54,35 +55,61 @@ def confine(text: str, folder: Path | None, span: Span) -> Path:
     """
     if folder is None:
         raise fail("E0407", "a text without a folder cannot name files", span)
+    return _find(text, (folder,), span, _BESIDE_MODEL).resolve()
+
+
+def find_source(text: str, folder: Path | None, others: Sequence[Path], span: Span) -> Path:
+    """The file that an `import` means: in the folder of the importing file, else in the others.
+
+    UserError unless it lies inside one of these; links are followed before the test.
+    """
+    for each in others:
+        if not each.is_dir():
+            raise fail("E0701", f"there is no folder `{each}` to import from", span)
+    folders = [each for each in (folder, *others) if each is not None]
+    if not folders:
+        help = "give the text a folder, or a path for imports"
+        raise fail("E0407", "a text without a folder cannot import files", span, help=help)
+    return _find(text, folders, span, _BESIDE_TEXT)
+
+
+_BESIDE_MODEL = (
+    "the folder of the model",
+    "keep the file beside the .cnn file, or in a folder below it",
+)
+_BESIDE_TEXT = (
+    "the folders it may lie in",
+    "keep the file beside the one that imports it or in a folder below, "
+    "or give its folder with --import-path",
+)
+
+
+def _find(text: str, folders: Sequence[Path], span: Span, where: tuple[str, str]) -> Path:
     if not text:
         raise fail("E0407", "the name of the file is empty", span)
     parts = re.split(r"[/\\]", text)
     is_relative = not text.startswith(("/", "\\")) and ":" not in text
     if not is_relative or ".." in parts or not text.isprintable():
-        raise _leads_out(text, span)
-    try:
-        root = folder.resolve(strict=True)
-        path = (root / Path(*parts)).resolve()
-        if not path.is_relative_to(root):
-            raise _leads_out(text, span)
-        if path.is_file():
-            return path
-        exists = path.exists()
-    except (OSError, RuntimeError, ValueError):
-        raise fail("E0702", f"`{text}` cannot be read", span) from None
-    if exists:
-        raise fail("E0702", f"`{text}` is not a file", span)
-    near = [each.name for each in path.parent.glob("*" + path.suffix)] if path.suffix else []
+        raise _leads_out(text, span, where)
+    near: list[str] = []
+    for folder in folders:
+        try:
+            root = folder.resolve(strict=True)
+            path = (root / Path(*parts)).resolve()
+            if not path.is_relative_to(root):
+                raise _leads_out(text, span, where)
+            if path.is_file():
+                return folder / Path(*parts)
+            exists = path.exists()
+        except (OSError, RuntimeError, ValueError):
+            raise fail("E0702", f"`{text}` cannot be read", span) from None
+        if exists:
+            raise fail("E0702", f"`{text}` is not a file", span)
+        near += [each.name for each in path.parent.glob("*" + path.suffix)] if path.suffix else []
+    looked = f"looked in {', '.join(map(str, folders))}"
     help = did_you_mean(path.name, near)
-    raise fail(
-        "E0701", f"there is no file `{text}`", span, notes=(f"looked in {folder}",), help=help
-    )
+    raise fail("E0701", f"there is no file `{text}`", span, notes=(looked,), help=help)
 
 
-def _leads_out(text: str, span: Span) -> UserError:
-    return fail(
-        "E0407",
-        f"`{text}` leads out of the folder of the model",
-        span,
-        help="keep the file beside the .cnn file, or in a folder below it",
-    )
+def _leads_out(text: str, span: Span, where: tuple[str, str]) -> UserError:
+    return fail("E0407", f"`{text}` leads out of {where[0]}", span, help=where[1])

@@ -10,13 +10,14 @@ from cnnc.frontend.values import Given
 
 
 def bind_formals(
-    ev: Evaluates, block: ast.Block, given: Sequence[Given], name: ast.Name, globals: Scope
+    ev: Evaluates, block: ast.Block, given: Sequence[Given], name: ast.Name
 ) -> Scope | None:
     """A scope with every parameter of the block; None after reporting what does not fit.
 
-    Defaults see the file's params and the parameters before them, never the caller's names.
+    Defaults see the params of the block's file and the parameters before them, never the caller's
+    names.
     """
-    scope = Scope(globals)
+    scope = Scope(ev.state.modules.of(block.span.source).scope)
     chosen: dict[str, Given] = {}
     is_good = True
     positional = iter(block.formals)

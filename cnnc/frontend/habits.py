@@ -8,7 +8,7 @@ from cnnc.frontend.tokens import innermost_open, span_of
 
 def describe_habit(source: SourceFile, surprise: Surprise) -> Diagnostic | None:
     """The diagnostic where the token that does not fit is such a habit, else `None`."""
-    for hint in (_tuple, _colon_argument, _return, _for, _bar_arrow):
+    for hint in (_tuple, _colon_argument, _return, _for, _bar_arrow, _whole_import):
         if found := hint(source, surprise):
             return found
     return None
@@ -87,6 +87,21 @@ def _is_statement_word(it: Surprise, word: str, back: int) -> bool:
     # `return -> relu` and `for = …` are ordinary names; what they lack is something else.
     joins = it.token.type in ("_ARROW", "EQUAL", "COMMA")
     return (starts_line or starts_body) and it.token.line == it.before[-back].line and not joins
+
+
+def _whole_import(source: SourceFile, it: Surprise) -> Diagnostic | None:
+    """`import "file.cnn"`, `from "file.cnn" import block`."""
+    before = [token.type for token in it.before]
+    bare = before == ["IMPORT"] and it.token is not None and it.token.type == "STRING"
+    python = it.token == "from" and before == ["CNN", "NUMBER"]
+    if it.token is None or not (bare or python):
+        return None
+    return Diagnostic(
+        "E0104",
+        "an import names blocks first",
+        span_of(source, it.token),
+        help='write `import block, other from "file.cnn"`',
+    )
 
 
 def _bar_arrow(source: SourceFile, it: Surprise) -> Diagnostic | None:

@@ -9,7 +9,7 @@ from cnnc.base.source import SourceFile
 from cnnc.frontend.build import build_net, choose_net
 from cnnc.frontend.clauses import Check, FileWeights, InitialWeights
 from cnnc.frontend.files import read_source
-from cnnc.frontend.parse import parse
+from cnnc.frontend.imports import Imports, Links, follow_imports
 from cnnc.frontend.settings import Setting, parse_settings
 from cnnc.frontend.state import Limits
 from cnnc.frontend.vectors import CheckVectors, read_vectors
@@ -21,12 +21,14 @@ from cnnc.ir.graph import Graph
 class LoadedNet:
     """A net ready for the passes.
 
+    `links` has the texts of the files it imports.
     `params` holds the final value of each param as text. `weights` says where the constants came
     from; where binding was declined, the graph still has its parameters.
     """
 
     source: SourceFile
     folder: Path | None
+    links: Links
     graph: Graph
     params: Mapping[str, str]
     weights: FileWeights | InitialWeights | None
@@ -43,7 +45,8 @@ class Choices:
     """What the caller decides about a file.
 
     `settings` override params (text is an expression of the language); `net` may be left out where
-    the file has one; `batch` is `N`; `with_weights` opens the weights file.
+    the file has one; `batch` is `N`; `with_weights` opens the weights file; files to import are
+    looked for in `import_path`, after the folder of the file that imports them.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -51,23 +54,48 @@ class Choices:
     batch: int | None = None
     with_weights: bool = True
     limits: Limits = field(default_factory=Limits)
+    import_path: tuple[Path, ...] = ()
 
 
 def load(path: str | Path, choices: Choices = Choices()) -> LoadedNet:
     """Read and build a `.cnn` file; UserError with everything that is wrong in it."""
     path = Path(path)
-    return load_text(read_source(path), path.parent, choices)
+    source = read_source(path)
+    imports = follow_imports(source, path, path.parent, choices.import_path)
+    return _build(source, path.parent, imports, choices)
 
 
-def load_text(source: SourceFile, folder: Path | None, choices: Choices = Choices()) -> LoadedNet:
-    """Build a text; weights and check files lie in `folder`, None if it may name none."""
-    program = parse(source)
+def load_text(
+    source: SourceFile,
+    folder: Path | None,
+    choices: Choices = Choices(),
+    links: Links | None = None,
+) -> LoadedNet:
+    """Build a text; weights and check files lie in `folder`, None if it may name none.
+
+    With the `links` of a loaded net, its texts are not read again.
+    """
+    imports = follow_imports(source, None, folder, choices.import_path, links)
+    return _build(source, folder, imports, choices)
+
+
+def _build(
+    source: SourceFile, folder: Path | None, imports: Imports, choices: Choices
+) -> LoadedNet:
+    program = imports.programs[source]
     net = choose_net(program, choices.net)
     settings = parse_settings(program, choices.settings, choices.batch)
-    built = build_net(program, net, settings, choices.limits)
+    built = build_net(imports, net, settings, choices.limits)
     graph = built.graph
     if choices.with_weights:
         graph = bind_weights(graph, built.weights, folder, net.name.span)
     return LoadedNet(
-        source, folder, graph, built.params, built.weights, built.checks, built.warnings
+        source,
+        folder,
+        imports.links,
+        graph,
+        built.params,
+        built.weights,
+        built.checks,
+        built.warnings,
     )

@@ -42,6 +42,7 @@ def parse(source: SourceFile) -> ast.Program:
         raise UserError(found)
     return ast.Program(
         LANGUAGE_VERSION,
+        tuple(item for item in items if isinstance(item, ast.Import)),
         tuple(item for item in items if isinstance(item, ast.Param)),
         tuple(item for item in items if isinstance(item, ast.Block)),
         tuple(item for item in items if isinstance(item, ast.Net)),

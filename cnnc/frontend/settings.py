@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean
-from cnnc.base.source import SourceFile
+from cnnc.base.source import SourceFile, Span
 from cnnc.frontend import ast
+from cnnc.frontend.arithmetic import is_one_of
 from cnnc.frontend.context import Context, Evaluates
+from cnnc.frontend.modules import Modules
 from cnnc.frontend.parse import parse_expression
 from cnnc.frontend.scope import Path, Scope
 from cnnc.frontend.statements import bind_name
-from cnnc.frontend.values import UNKNOWN, Unknown, Value, holds_unknown, kind, show
+from cnnc.frontend.values import UNKNOWN, Range, Unknown, Value, holds_unknown, kind, show
 
 BATCH = "N"
 """The name every file may use for the batch: 1, unless set or declared as a param."""
@@ -56,20 +58,39 @@ def parse_settings(
     return parsed
 
 
-def bind_params(
-    ev: Evaluates, program: ast.Program, settings: Mapping[str, ast.Expression], scope: Scope
-) -> None:
-    """Bind the batch and every param, in order, so that later defaults follow earlier settings."""
-    if BATCH not in {param.name.text for param in program.params}:
+def bind_params(ev: Evaluates, modules: Modules, settings: Mapping[str, ast.Expression]) -> None:
+    """Bind the batch and every param, in order, so that later defaults follow earlier settings.
+
+    Params of imported files keep their defaults, and the batch is everywhere the main file's.
+    """
+    main = modules.main
+    if BATCH not in {param.name.text for param in main.program.params}:
         value = _evaluate(ev, settings[BATCH]) if BATCH in settings else 1
-        scope.bind(BATCH, value, None)
+        main.scope.bind(BATCH, value, None)
+    for param in main.program.params:
+        _bind_param(ev, param, settings.get(param.name.text), main.scope)
+    for module in modules.all.values():
+        if module is not main:
+            module.scope.bind(BATCH, main.scope.find(BATCH) or UNKNOWN, None)
+            for param in module.program.params:
+                if param.name.text != BATCH:
+                    _bind_param(ev, param, None, module.scope)
+
+
+def _bind_param(
+    ev: Evaluates, param: ast.Param, setting: ast.Expression | None, scope: Scope
+) -> None:
     context = Context(scope, Path())
-    for param in program.params:
-        name = param.name.text
-        value = ev.value(param.value, context)
-        if name in settings:
-            value = _override(ev, param, settings[name], value)
-        bind_name(ev, param.name, value, context)
+    value = ev.value(param.value, context)
+    if param.choices is not None:
+        choices = ev.value(param.choices, context)
+        value = _check_choice(ev, param, value, choices, param.value.span)
+        if setting is not None:
+            value = _override(ev, param, setting, value)
+            value = _check_choice(ev, param, value, choices, None)
+    elif setting is not None:
+        value = _override(ev, param, setting, value)
+    bind_name(ev, param.name, value, context)
 
 
 def batch_of(ev: Evaluates, scope: Scope, program: ast.Program) -> int | Unknown:
@@ -89,6 +110,26 @@ def batch_of(ev: Evaluates, scope: Scope, program: ast.Program) -> int | Unknown
 def _evaluate(ev: Evaluates, expression: ast.Expression) -> Value:
     """A setting sees none of the file's names."""
     return ev.value(expression, Context(Scope(), Path()))
+
+
+def _check_choice(
+    ev: Evaluates, param: ast.Param, value: Value, choices: Value, default: Span | None
+) -> Value:
+    """The value if it is one of the choices; `default` is its place, None for a setting."""
+    assert param.choices is not None
+    place, name = param.choices.span, param.name.text
+    if holds_unknown(value) or holds_unknown(choices):
+        return UNKNOWN
+    if not isinstance(choices, Range | tuple):
+        message = f"the values of a param are a range or a list, not {kind(choices)}"
+        return ev.state.error("E0206", message, place, help="write `in 8..64` or `in [8, 16]`")
+    if is_one_of(value, choices):
+        return value
+    if default is not None:
+        message = f"the default of `{name}` is not in {show(choices)}: {show(value)}"
+        return ev.state.error("E0206", message, default)
+    message = f"param `{name}` cannot be set to {show(value)}"
+    return ev.state.error("E0210", message, place, "its values")
 
 
 def _override(ev: Evaluates, param: ast.Param, setting: ast.Expression, default: Value) -> Value:

@@ -1,7 +1,7 @@
 """What one build shares: diagnostics, limits, instance paths, and the making of nodes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic
 from cnnc.base.source import Span
 from cnnc.frontend import ast
+from cnnc.frontend.modules import Modules
 from cnnc.frontend.scope import Paths
 from cnnc.frontend.values import UNKNOWN, Unknown, Value, Word
 from cnnc.ir.graph import Constant, Node, Op
@@ -40,8 +41,8 @@ class StopBuildError(Exception):
 class BuildState:
     """Mutable state of one build; every node of the graph is made here."""
 
-    def __init__(self, blocks: Mapping[str, ast.Block], limits: Limits) -> None:
-        self.blocks = blocks
+    def __init__(self, modules: Modules, limits: Limits) -> None:
+        self.modules = modules
         self.limits = limits
         self.paths = Paths()
         self.diagnostics: list[Diagnostic] = []
@@ -49,6 +50,10 @@ class BuildState:
         self._steps = 0
         self._items = 0
         self._bytes = 0
+
+    def find_block(self, name: str, place: Span) -> ast.Block | Unknown | None:
+        """The block that a name in the text at `place` means; UNKNOWN if its import failed."""
+        return self.modules.of(place.source).blocks.get(name)
 
     def report(self, diagnostic: Diagnostic) -> Unknown:
         """Keep the diagnostic and give UNKNOWN.
@@ -59,10 +64,7 @@ class BuildState:
             is_same = each.message == diagnostic.message or self.callers
             if is_same and (each.code, each.span) == (diagnostic.code, diagnostic.span):
                 return UNKNOWN
-        callers = tuple(
-            f"in `{block.name.text}`, used at line {span.line}, column {span.column}"
-            for block, span in reversed(self.callers[-_SHOWN_CALLERS:])
-        )
+        callers = tuple(_place_of(*each) for each in reversed(self.callers[-_SHOWN_CALLERS:]))
         self.diagnostics.append(replace(diagnostic, notes=(*diagnostic.notes, *callers)))
         if len(self.diagnostics) >= self.limits.diagnostics:
             raise StopBuildError
@@ -133,6 +135,13 @@ class BuildState:
         array = np.full((1,), value, np.float32)
         type = TensorType.plain((1,), DType.F32)
         return self.node(Constant(array), (), type, self.paths.claim_free(prefix, "number"), span)
+
+
+def _place_of(block: ast.Block, caller: Span) -> str:
+    """Where a block is used, with the file if that is another than the block's."""
+    if block.span.source == caller.source:
+        return f"in `{block.name.text}`, used at line {caller.line}, column {caller.column}"
+    return f"in `{block.name.text}`, used from {caller}"
 
 
 def format_bytes(count: int) -> str:

@@ -6,13 +6,13 @@ from cnnc.base.errors import Diagnostic
 from cnnc.base.source import SourceFile, Span
 from cnnc.frontend.grammar import Surprise
 from cnnc.frontend.habits import describe_habit
-from cnnc.frontend.tokens import span_of
+from cnnc.frontend.tokens import ITEM_WORDS, span_of
 
 _SHOWN = {
     "_ARROW": "`->`", "_MAPS": "`=>`", "RPAR": "`)`", "RBRACE": "`}`", "RSQB": "`]`",
     "COMMA": "`,`", "EQUAL": "`=`", "LBRACE": "`{`", "CALL": "`(`", "LPAR": "`(`", "INDEX": "`[`",
     "VBAR": "`|`", "COLON": "`:`", "IN": "`in`", "CNN": "`cnn`", "ELSE": "`else`",
-    "NUMBER": "a number", "STRING": "a string", "NAME": "a name",
+    "NUMBER": "a number", "STRING": "a string", "NAME": "a name", "FROM": "`from`",
 }  # fmt: skip
 """What a reader may be told to write next, the likeliest first."""
 
@@ -22,8 +22,8 @@ _VALUE_ENDS = frozenset(
 _INFIX = frozenset(
     {"PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR", "MODULO", "CIRCUMFLEX", "COMPARE", "AND", "OR"}
 )
-_WORDS = frozenset(
-    {"CNN", "PARAM", "BLOCK", "NET", "INPUT", "OUTPUT", "WEIGHTS", "CHECK", "ASSERT", "REPEAT"}
+_WORDS = ITEM_WORDS | frozenset(
+    {"CNN", "INPUT", "OUTPUT", "WEIGHTS", "CHECK", "ASSERT", "REPEAT"}
     | {"IF", "ELSE", "IN", "TRUE", "FALSE", "AND", "OR", "NOT"}
 )
 
@@ -35,8 +35,8 @@ def describe_surprise(source: SourceFile, surprise: Surprise) -> Diagnostic:
             return found
     place = _place(source, surprise)
     if (surprise.expected or surprise.possible) <= {"$END"}:
-        message = f"expected `param`, `block` or `net`, found {_found(surprise)}"
-        if surprise.token is not None and surprise.token.type in ("PARAM", "BLOCK", "NET"):
+        message = f"expected `import`, `param`, `block` or `net`, found {_found(surprise)}"
+        if surprise.token is not None and surprise.token.type in ITEM_WORDS:
             message = f"`{surprise.token}` starts a line of its own"
         return Diagnostic("E0104", message, place, "the declaration is complete before this")
     expected = _expected(surprise)
@@ -320,7 +320,7 @@ def _expected(surprise: Surprise) -> str:
     elif "WEIGHTS" in wanted and "RBRACE" in wanted:
         shown = ["a statement of the net", "`}`"]
     elif {"PARAM", "NET"} <= wanted:
-        shown = ["`param`", "`block`", "`net`"]
+        shown = ["`import`", "`param`", "`block`", "`net`"]
     else:
         shown = list(dict.fromkeys(text for name, text in _SHOWN.items() if name in wanted))[:4]
     if not shown:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
@@ -18,7 +18,8 @@ MAX_INTEGER_DIGITS = 18
 
 _OPENERS = {"CALL": "RPAR", "LPAR": "RPAR", "LSQB": "RSQB", "INDEX": "RSQB", "LBRACE": "RBRACE"}
 _CLOSERS = frozenset(_OPENERS.values())
-_ITEM_WORDS = frozenset({"PARAM", "BLOCK", "NET"})
+ITEM_WORDS = frozenset({"IMPORT", "PARAM", "BLOCK", "NET"})
+"""First words of declarations."""
 _SUGGESTIONS = {
     "&": "`and` joins two conditions",
     ";": "statements end with their line; remove the semicolon",
@@ -76,11 +77,12 @@ def read_tokens(lark: Lark, source: SourceFile) -> tuple[tuple[Token, ...], list
         else:
             break
     found += _malformed_numbers(source, tokens)
-    return tuple(_mark_calls(tokens)), sorted(found, key=lambda each: each.span.start)  # type: ignore[union-attr]
+    found.sort(key=lambda each: each.span.start if each.span else 0)
+    return tuple(_mark_imports(_mark_calls(tokens))), found
 
 
 def split_items(tokens: Sequence[Token]) -> Iterator[Chunk]:
-    """The header, then one chunk for every `param`, `block` and `net`.
+    """The header, then one chunk for every `import`, `param`, `block` and `net`.
 
     Items are found by a first word that starts a line, with a name behind it, whatever the brackets
     before say, so that one unclosed brace spoils one item only.
@@ -156,7 +158,7 @@ def _partner(opener: Token) -> str:
 
 def _starts_item(tokens: Sequence[Token], i: int) -> bool:
     is_first = i == 0 or tokens[i - 1].end_line != tokens[i].line
-    if tokens[i].type not in _ITEM_WORDS or not is_first:
+    if tokens[i].type not in ITEM_WORDS or not is_first:
         return False
     after = tokens[i + 1].type if i + 1 < len(tokens) else "$END"
     return after == "NAME" or (tokens[i].column == 1 and after != "EQUAL")
@@ -165,20 +167,33 @@ def _starts_item(tokens: Sequence[Token], i: int) -> bool:
 def _mark_calls(tokens: list[Token]) -> Iterator[Token]:
     """`(` and `[` on the same line as the name (or list) before them become CALL and INDEX.
 
-    `in` is such a name too, but not in `repeat (width in [16, 32])`.
+    So they do after `in`, without a blank between: `in[0]` is an item, `width in [16, 32]` is not.
     """
     recent: tuple[str, ...] = ()
-    line = 0
+    line, end = 0, -1
     for token in tokens:
         before = recent[-1] if recent and token.line == line else ""
-        names_item = before == "IN" and recent[-4:-1] != ("REPEAT", "LPAR", "NAME")
+        is_index = before == "IN" and recent[-4:-1] != ("REPEAT", "LPAR", "NAME")
+        is_index = is_index and token.start_pos == end
         if token.type == "LPAR" and before == "NAME":
             token = token.update(type="CALL")
-        elif token.type == "LSQB" and (before in ("NAME", "RPAR", "RSQB") or names_item):
+        elif token.type == "LSQB" and (before in ("NAME", "RPAR", "RSQB") or is_index):
             token = token.update(type="INDEX")
         yield token
         recent = (*recent[-3:], token.type)
-        line = token.end_line or 0
+        line, end = token.end_line or 0, token.end_pos or 0
+
+
+def _mark_imports(tokens: Iterable[Token]) -> Iterator[Token]:
+    """`from` and `as` behind a name become FROM and AS, from an `import` to its file's name."""
+    importing, before = False, ""
+    for token in tokens:
+        if token.type in ITEM_WORDS or token.type == "STRING":
+            importing = token.type == "IMPORT"
+        elif importing and before == "NAME" and token in ("from", "as"):
+            token = token.update(type=token.upper())
+        yield token
+        before = token.type
 
 
 def _malformed_piece(source: SourceFile, start: int) -> Span:

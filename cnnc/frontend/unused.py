@@ -8,13 +8,16 @@ from cnnc.frontend import ast
 
 
 def find_unused(program: ast.Program, net: ast.Net) -> Iterator[Diagnostic]:
-    """Params and blocks the whole file never mentions, and names of this net and of blocks.
+    """What the whole file never mentions, and names of this net and of blocks without a use.
 
     A name that starts with `_` is meant to be unused.
     """
     everywhere = _mentioned(program)
     for param in program.params:
         yield from _warn("param", param.name, everywhere | {"N"})
+    for each in program.imports:
+        for imported in each.items:
+            yield from _warn("import", imported.local, everywhere)
     for block in program.blocks:
         yield from _warn("block", block.name, everywhere)
         inside = _mentioned(block)

@@ -35,7 +35,25 @@ class Word:
     arguments: tuple[Given, ...] = ()
 
 
-Value = bool | int | float | str | Word | Node | Unknown | tuple["Value", ...]
+@dataclass(frozen=True, slots=True)
+class Range:
+    """All numbers from `low` to `high`, both included; integers only, if both are."""
+
+    low: int | float
+    high: int | float
+
+    def holds(self, value: int | float) -> bool:
+        """Whether the number is one of them."""
+        whole = isinstance(value, int) or not self.is_whole
+        return whole and self.low <= value <= self.high
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a range of integers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+Value = bool | int | float | str | Word | Node | Unknown | Range | tuple["Value", ...]
 
 Flow = Node | Unknown | tuple["Flow", ...]
 """What flows through `->`: a tensor, or a list of tensors and of such lists."""
@@ -92,6 +110,8 @@ def show(value: Value) -> str:
             return f"[{', '.join(map(show, value))}]"
         case Node():
             return f"a tensor {value.type}"
+        case Range():
+            return f"{show(value.low)}..{show(value.high)}"
         case Unknown():
             return "?"
     return str(value)
@@ -112,4 +132,6 @@ def kind(value: Value) -> str:
             return "a list"
         case Node():
             return "a tensor"
+        case Range():
+            return "a range"
     return "an unknown value"

@@ -144,3 +144,18 @@ def test_knobs_show_and_dump(
     assert "source.graph" in names
     assert any(name.endswith("fuse.graph") for name in names)
     assert any(name.endswith(".loops") for name in names)
+
+
+def test_files_to_import(cnnc: Runner, tmp_path: Path) -> None:
+    """`--import-path` names folders, as often as needed; without it the file is not found."""
+    path = tmp_path / "net.cnn"
+    path.write_text(
+        'cnn 1\nimport squeeze from "blocks.cnn"\nnet n {\n  input x: f32[N, 8, 2]\n'
+        "  output y = x -> squeeze\n  weights he\n}\n"
+    )
+    folders = ("--import-path", tmp_path, "--import-path", DIGITS.parent)
+    assert "y.gate.conv_1" in cnnc("check", path, *folders).out
+    assert cnnc("diff", path, *folders, "--json").json()["ok"] is True
+    error = cnnc("check", path, code=1).err
+    assert "E0701" in error
+    assert "--import-path" in cnnc("run", "--help").out

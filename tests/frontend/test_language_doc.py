@@ -1,6 +1,7 @@
 """docs/language.md: examples compile, promised names exist, the table of codes is whole."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from cnnc.frontend.load import Choices, load_text
 from cnnc.frontend.parse import parse
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "language.md").read_text(encoding="utf-8")
+LIBRARY = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLES = re.findall(r"^```cnn\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 PROMISED = re.compile(r"[\w.]+\.(?:weight|bias|mean|var)\b")
 
@@ -21,10 +23,10 @@ def test_examples_compile(text: str) -> None:
     source = SourceFile("language.md", text)
     promised = set(PROMISED.findall(" ".join(re.findall(r"#.*", text))))
     for net in parse(source).nets:
-        named = Choices(net=net.name.text, with_weights=False)
+        named = Choices(net=net.name.text, with_weights=False, import_path=(LIBRARY,))
         loaded = load_text(source, None, named)
         if 'weights "' not in text:
-            load_text(source, None, Choices(net=net.name.text))
+            load_text(source, None, replace(named, with_weights=True))
         assert [str(each) for each in loaded.warnings] == []
         promised -= {node.name for node in loaded.graph.nodes}
     assert not promised

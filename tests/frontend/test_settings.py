@@ -118,3 +118,37 @@ def test_limits_are_the_callers() -> None:
             load_text(source, None, Choices(limits=limits))
         assert [each.code for each in caught.value.diagnostics] == [code]
     load_text(source, None, Choices(limits=Limits(steps=20, block_depth=3, memory=84)))
+
+
+BOUNDED = (
+    "param width = 4 in 2..8\nparam slope = 0.5 in 0..1.0\n"
+    "param act = relu in [relu, tanh]\nparam N = 2 in 1..4\n"
+)
+USES = "  output y = x -> conv(width, 1) -> act -> leaky_relu(slope)"
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"width": 2}, {"width": 8}, {"slope": 1}, {"act": "tanh"}, {"N": 4}]
+)
+def test_settings_in_bounds(settings: dict[str, Setting]) -> None:
+    """Both ends of a range are in it; a list holds what is equal."""
+    assert net(USES, before=BOUNDED, image="f32[N, 4, 8]", **settings).graph.outputs
+
+
+@pytest.mark.parametrize(
+    ("settings", "excerpt", "part"),
+    [
+        ({"width": 9}, "2..8", "cannot be set to 9"),
+        ({"width": 2.5}, "2..8", "cannot be set to 2.5"),
+        ({"slope": -0.1}, "0..1.0", "cannot be set to -0.1"),
+        ({"act": "sigmoid"}, "[relu, tanh]", "cannot be set to sigmoid"),
+        ({"N": 5}, "1..4", "cannot be set to 5"),
+    ],
+)
+def test_settings_out_of_bounds(settings: dict[str, Setting], excerpt: str, part: str) -> None:
+    """The caret is at the bounds."""
+    with pytest.raises(UserError) as caught:
+        net(USES, before=BOUNDED, image="f32[N, 4, 8]", **settings)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.span and found.span.excerpt) == ("E0210", excerpt)
+    assert part in found.message
