@@ -1,10 +1,12 @@
 """Arrays from files and to files: npy, npz, safetensors, images."""
 
 import io
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.lib import format as npy
@@ -100,7 +102,7 @@ def read_array(path: Path) -> Array:
             if file.read(len(npy.MAGIC_PREFIX)) != npy.MAGIC_PREFIX:
                 raise ValueError("it does not begin as an npy file does")
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, RecursionError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, RecursionError, TokenError) as error:
         raise _damaged(path, error) from None
     if not isinstance(mapped, np.ndarray) or mapped.dtype.kind not in "biuf":
         raise fail("E0406", f"`{path}` does not hold one array of plain numbers")
@@ -233,7 +235,8 @@ def read_image(path: Path, node: Node) -> Array:
     _check_exists(path)
     height, width = node.type.spatial
     try:
-        with Image.open(path) as opened:
+        # What Pillow warns about, such as odd tags of a camera, does not concern the pixels.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
             # checked before anything is decompressed
             if sorted(opened.size) != sorted((width, height)):
                 raise _wrong_size(path, opened.size, node)
