@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnnc.backends.base import Backend, Executable
+from cnnc.backends.base import Backend, Executable, Store
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
 from cnnc.base.target import Target
+from cnnc.cache import open_cache
 from cnnc.files import keep_evidence, write_dump
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph
@@ -120,13 +121,20 @@ def lower_graph(graph: Graph, target: Target, knobs: Knobs | None = None) -> Low
     return lowered
 
 
-def compile_lowered(lowered: Lowered, target: Target, options: Options) -> Executable:
-    """Machine code, or whatever the chosen backend makes of the program."""
+def compile_lowered(
+    lowered: Lowered, target: Target, options: Options, store: Store | None = None
+) -> Executable:
+    """Machine code, or whatever the chosen backend makes of the program.
+
+    Code comes from the store, or else from the user's cache, where they have it. With a knob that
+    shows how code is made, it is made.
+    """
     knobs = read_knobs()
+    store = None if knobs.look else store or open_cache()
     backend = find_backend(options.backend)
     with _timed(backend.name, knobs):
         try:
-            made = backend.compile(lowered.program, target, options.threads)
+            made = backend.compile(lowered.program, target, options.threads, store)
         except CnncError:
             raise
         except Exception as error:

@@ -47,6 +47,11 @@ class Knobs:
     dump: Path | None = None
     time: bool = False
 
+    @property
+    def look(self) -> bool:
+        """Whether somebody wants to see how code is made."""
+        return bool(self.debug or self.dump or self.time)
+
 
 DEBUG = Knob(
     "CNNC_DEBUG",
@@ -63,7 +68,16 @@ PATH = Knob(
     "",
     "where imported files are looked for, after the importing file's folder and --import-path",
 )
-KNOBS = (DEBUG, DUMP, TIME, PATH)
+CACHE = Knob(
+    "CNNC_CACHE",
+    "folder",
+    "",
+    "keep machine code there instead of the user's cache folder; `off`: nowhere",
+)
+CACHE_SIZE = Knob(
+    "CNNC_CACHE_SIZE", "bytes", "512M", "how much to keep at most; K, M and G count in 1024s"
+)
+KNOBS = (DEBUG, DUMP, TIME, PATH, CACHE, CACHE_SIZE)
 
 
 def read_knobs(environment: Mapping[str, str] = os.environ) -> Knobs:
@@ -80,6 +94,19 @@ def read_import_path(environment: Mapping[str, str] = os.environ) -> tuple[Path,
     """The folders of CNNC_PATH."""
     text = environment.get(PATH.name, PATH.default)
     return tuple(Path(each) for each in text.split(os.pathsep) if each)
+
+
+def read_cache_bytes(environment: Mapping[str, str] = os.environ) -> int:
+    """The size CNNC_CACHE_SIZE allows the cache, in bytes."""
+    return _read(CACHE_SIZE, environment, _bytes)
+
+
+def _bytes(text: str) -> int:
+    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper())
+    number = text[:-1] if scale else text
+    if not (number.isascii() and number.isdigit() and len(number) < 16):
+        raise ValueError(text)
+    return int(number) * (scale or 1)
 
 
 def _read(knob: Knob, environment: Mapping[str, str], parse: Callable[[str], int]) -> int:

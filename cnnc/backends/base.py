@@ -12,10 +12,20 @@ from cnnc.loop.kernel import Program
 Array = NDArray[np.generic]
 
 
-class Executable(Protocol):
-    """A program that runs. Calls from several threads at once are allowed."""
+class Store(Protocol):
+    """Keeps what was made from a recipe, for whoever meets the same recipe again."""
 
-    program: Program
+    def get(self, key: str) -> bytes | None:
+        """What was put under the key, or None."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep the data, if there is room."""
+        ...
+
+
+class Runner(Protocol):
+    """Something that runs whole programs. Calls from several threads at once are allowed."""
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Run the whole program once.
@@ -24,6 +34,12 @@ class Executable(Protocol):
         dtypes; `outputs` are written.
         """
         ...
+
+
+class Executable(Runner, Protocol):
+    """A program that runs, whole or kernel by kernel."""
+
+    program: Program
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """Run one distinct kernel on buffers as they lie in memory, one-dimensional, aligned.
@@ -42,6 +58,11 @@ class Backend(Protocol):
 
     name: str
 
-    def compile(self, program: Program, target: Target, threads: int) -> Executable:
-        """An executable for this machine running on so many threads."""
+    def compile(
+        self, program: Program, target: Target, threads: int, store: Store | None = None
+    ) -> Executable:
+        """An executable for this machine running on so many threads.
+
+        Code that the store has is not made again, and what is made is put there.
+        """
         ...

@@ -15,6 +15,7 @@ import click
 from cnnc.base.errors import InternalError, UserError, fail
 from cnnc.base.report import report, to_json
 from cnnc.cli.bench import bench
+from cnnc.cli.cache import cache
 from cnnc.cli.check import check
 from cnnc.cli.console import print_json, remark, wants_colour
 from cnnc.cli.diff import diff
@@ -39,7 +40,7 @@ def cli() -> None:
     """
 
 
-for verb in (check, run, diff, bench, show, ops, env):
+for verb in (check, run, diff, bench, show, ops, env, cache):
     cli.add_command(verb)
 
 

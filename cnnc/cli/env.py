@@ -9,6 +9,7 @@ import click
 from cnnc import driver
 from cnnc.base.report import Json
 from cnnc.base.target import Target
+from cnnc.cache import open_cache
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import json_option
 from cnnc.compiled import REFERENCE
@@ -41,6 +42,7 @@ def env(target: str, peak: bool, as_json: bool) -> None:
 
 
 def _facts(machine: Target) -> dict[str, str]:
+    kept = open_cache()
     facts = {
         "cnnc": __version__,
         "python": platform.python_version(),
@@ -56,6 +58,7 @@ def _facts(machine: Target) -> dict[str, str]:
         "caches": f"L1 {bytes_text(machine.l1_bytes)}, L2 {bytes_text(machine.l2_bytes)}, "
         f"L3 {bytes_text(machine.l3_bytes)}",
         "cores": str(machine.cores),
+        "cache": str(kept.folder) if kept else "off",
         "runs here": "yes" if driver.can_run(machine) else "no",
         "features": " ".join(f[1:] for f in machine.features.split(",") if f.startswith("+")),
     }

@@ -81,15 +81,13 @@ def test_batches_and_threads_change_nothing(tower: cnnc.Compiled, batch: int, th
 
 
 def test_the_same_network_compiles_to_the_same_bytes(tower: cnnc.Compiled) -> None:
-    from cnnc.backends.native.compile import compile_modules, kernel_source, program_source
+    from cnnc.backends.native.objects import compile_program
 
     target = driver.find_target("native")
     objects = []
     for _ in range(2):
         program = cnnc.load_text(RESIDUAL).compile().lowered.program
-        sources = [kernel_source(kernel, target) for kernel in program.kernels]
-        sources.append(program_source(program, target))
-        objects.append(compile_modules(sources, target))
+        objects.append(compile_program(program, target))
         assert [blob.data for blob in program.weights]
     assert objects[0] == objects[1]
 

@@ -25,6 +25,7 @@ PROGRAM = (
     "table",
     "options",
     "files",
+    "cache",
     "memory",
     "snapshot",
     "binding",

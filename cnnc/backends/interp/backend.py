@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from cnnc.backends.base import Array, Executable
+from cnnc.backends.base import Array, Executable, Store
 from cnnc.backends.interp.evaluate import run_kernel
 from cnnc.base.target import Target
 from cnnc.loop.expr import Buffer
@@ -64,8 +64,10 @@ class InterpBackend:
 
     name = "interp"
 
-    def compile(self, program: Program, target: Target, threads: int) -> Executable:
-        """See Backend; target and threads make no difference."""
+    def compile(
+        self, program: Program, target: Target, threads: int, store: Store | None = None
+    ) -> Executable:
+        """See Backend; there is no code to keep, and target and threads make no difference."""
         return InterpExecutable(program)
 
 

@@ -2,15 +2,13 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from itertools import chain
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.base import Array
-from cnnc.backends.native.compile import compile_modules, kernel_source, program_source
-from cnnc.backends.native.emit_program import ENTRY
-from cnnc.backends.native.engine import function, load_objects
+from cnnc.backends.base import Array, Store
+from cnnc.backends.native.engine import ENTRY, function, load_objects
 from cnnc.backends.native.pool import shared_pool
 from cnnc.base.target import Target
 from cnnc.loop.kernel import ALIGNMENT, Program
@@ -18,34 +16,36 @@ from cnnc.loop.kernel import ALIGNMENT, Program
 Bytes = NDArray[np.uint8]
 
 
-class NativeExecutable:
-    """A program as machine code. Each running call has an arena of its own."""
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A compiled program as plain data: all that is needed to run it.
 
-    def __init__(self, program: Program, target: Target, threads: int) -> None:
-        self.program = program
+    `objects` are object files, one of which defines the entry; `arena_bytes`, `inputs` and
+    `outputs` say how large the arena is and how many arrays a call takes and fills. `weights`
+    start at a multiple of ALIGNMENT.
+    """
+
+    objects: tuple[bytes, ...]
+    weights: Bytes
+    arena_bytes: int
+    inputs: int
+    outputs: int
+
+
+class NativeRunner:
+    """An image loaded into this process. Each running call has an arena of its own."""
+
+    def __init__(self, image: Image, target: Target, threads: int) -> None:
+        self.image = image
         self.threads = threads
-        kernels = (kernel_source(kernel, target) for kernel in program.kernels)
-        sources = chain(kernels, [program_source(program, target)])
-        self._engine = load_objects(compile_modules(sources, target), target)
+        self._engine = load_objects(image.objects, target)
         self.address = self._engine.address(ENTRY)
-        pointer, number = ctypes.c_void_p, ctypes.c_int64
-        self._kernels = [
-            function(
-                self._engine.address(kernel.name), *[pointer] * len(kernel.params), number, number
-            )
-            for kernel in program.kernels
-        ]
-        self._weights = aligned_bytes(program.weights_bytes)
-        for blob in program.weights:
-            self._weights[blob.offset : blob.offset + len(blob.data)] = np.frombuffer(
-                blob.data, np.uint8
-            )
         self._pool = shared_pool(threads)
-        self._weights_address = address_of(self._weights)
+        self._weights_address = address_of(image.weights)
         self._contexts: list[_Context] = []
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """See Executable."""
+        """See Runner."""
         context = self._take_context()
         for position, array in enumerate(inputs):
             context.inputs[position] = address_of(array)
@@ -53,6 +53,28 @@ class NativeExecutable:
             context.outputs[position] = address_of(array)
         self._pool.run(self.address, self._weights_address, *context.addresses)
         self._contexts.append(context)
+
+    def _take_context(self) -> "_Context":
+        # Taking from and adding to a list are atomic: no lock is needed.
+        try:
+            return self._contexts.pop()
+        except IndexError:
+            return _Context(self.image)
+
+
+class NativeExecutable(NativeRunner):
+    """A program as machine code, whole and kernel by kernel."""
+
+    def __init__(self, program: Program, image: Image, target: Target, threads: int) -> None:
+        super().__init__(image, target, threads)
+        self.program = program
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        self._kernels = [
+            function(
+                self._engine.address(kernel.name), *[pointer] * len(kernel.params), number, number
+            )
+            for kernel in program.kernels
+        ]
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """See Executable: on the calling thread alone."""
@@ -69,21 +91,14 @@ class NativeExecutable:
 
         return call
 
-    def _take_context(self) -> "_Context":
-        # Taking from and adding to a list are atomic: no lock is needed.
-        try:
-            return self._contexts.pop()
-        except IndexError:
-            return _Context(self.program)
-
 
 class _Context:
     """Memory of one running call."""
 
-    def __init__(self, program: Program) -> None:
-        self.arena = aligned_bytes(program.arena_bytes)
-        self.inputs = (ctypes.c_void_p * max(1, len(program.inputs)))()
-        self.outputs = (ctypes.c_void_p * max(1, len(program.outputs)))()
+    def __init__(self, image: Image) -> None:
+        self.arena = aligned_bytes(image.arena_bytes)
+        self.inputs = (ctypes.c_void_p * max(1, image.inputs))()
+        self.outputs = (ctypes.c_void_p * max(1, image.outputs))()
         tables = (ctypes.addressof(self.inputs), ctypes.addressof(self.outputs))
         self.addresses = (address_of(self.arena), *tables)
 
@@ -93,12 +108,31 @@ class NativeBackend:
 
     name = "native"
 
-    def compile(self, program: Program, target: Target, threads: int) -> NativeExecutable:
+    def compile(
+        self, program: Program, target: Target, threads: int, store: Store | None = None
+    ) -> NativeExecutable:
         """See Backend."""
-        return NativeExecutable(program, target, threads)
+        # not above: what is compiled already runs without this
+        from cnnc.backends.native.objects import compile_program
+
+        image = Image(
+            objects=compile_program(program, target, store),
+            weights=_packed_weights(program),
+            arena_bytes=program.arena_bytes,
+            inputs=len(program.inputs),
+            outputs=len(program.outputs),
+        )
+        return NativeExecutable(program, image, target, threads)
 
 
 BACKEND = NativeBackend()
+
+
+def _packed_weights(program: Program) -> Bytes:
+    weights = aligned_bytes(program.weights_bytes)
+    for blob in program.weights:
+        weights[blob.offset : blob.offset + len(blob.data)] = np.frombuffer(blob.data, np.uint8)
+    return weights
 
 
 def address_of(array: Array) -> int:

@@ -1,7 +1,5 @@
 """Kernels and programs to LLVM IR, and LLVM IR to machine code."""
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
 import llvmlite.binding as llvm
@@ -9,7 +7,6 @@ import llvmlite.binding as llvm
 from cnnc.backends.native import ir, unlocked
 from cnnc.backends.native.emit import emit_kernel
 from cnnc.backends.native.emit_program import emit_program
-from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Kernel, Program
@@ -49,20 +46,11 @@ def emit_llvm(program: Program, kernel: int, target: Target, *, optimise: bool =
     return compile_module(source, target, Form.LLVM).decode() if optimise else source
 
 
-def compile_modules(
-    sources: Iterable[str], target: Target, form: Form = Form.OBJECT
-) -> list[bytes]:
-    """Optimise each module and emit it, as many side by side as there are cores.
-
-    Sources may be made on the way: LLVM works on the first while the next is written. Raises
-    RuntimeError with LLVM's message if a module is invalid.
-    """
-    with ThreadPoolExecutor(host_target().cores) as pool:
-        return list(pool.map(lambda source: compile_module(source, target, form), sources))
-
-
 def compile_module(source: str, target: Target, form: Form) -> bytes:
-    """One module, in an LLVM context of its own."""
+    """One module, optimised, in an LLVM context of its own: threads may do this side by side.
+
+    Raises RuntimeError with LLVM's message if the module is invalid.
+    """
     machine = target_machine(target, jit=form is Form.OBJECT)
     context = llvm.create_context()
     module = llvm.parse_assembly(source, context)

@@ -1,10 +1,10 @@
 """The function that runs a whole program: every step, with barriers between them."""
 
 from cnnc.backends.native import ir
+from cnnc.backends.native.engine import ENTRY
 from cnnc.loop.kernel import Place, Program, Region
 
 I64, POINTER = ir.IntType(64), ir.PointerType()
-ENTRY = "cnnc_net"
 BARRIER = "cnnc_barrier"
 
 

@@ -11,6 +11,9 @@ from cnnc.backends.native.runtime import runtime
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.target import Target
 
+ENTRY = "cnnc_net"
+"""The function that runs a whole program."""
+
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Engine:
