@@ -42,9 +42,7 @@ def evaluate_index(expr: Expr, values: Mapping[str, Indices]) -> Indices:
             return np.asarray(_OPERATIONS[op](a, b))
         case Select(condition, then, otherwise):
             chosen = evaluate_index(condition, values).astype(bool)
-            return np.where(
-                chosen, evaluate_index(then, values), evaluate_index(otherwise, values)
-            )
+            return np.where(chosen, evaluate_index(then, values), evaluate_index(otherwise, values))
     raise TypeError(f"{expr!r} is no index")
 
 

@@ -137,7 +137,8 @@ def _connected(
         (set(factor.axes), [factor], []) for factor in product
     ]
     for link in term:
-        axes, factors, links = set(link.out_axes if backward else link.in_axes), [], [link]
+        axes, links = set(link.out_axes if backward else link.in_axes), [link]
+        factors: list[Factor] = []
         kept = []
         for known, ours, theirs in groups:
             if known & axes:
@@ -185,13 +186,14 @@ def _expand(factors: Sequence[Factor], axes: tuple[int, ...]) -> Mask:
 
 def _split(axes: tuple[int, ...], mask: Mask) -> Product:
     """A set that is not empty as a product over as many single axes as come off."""
-    factors, count = [], int(np.count_nonzero(mask))
+    factors: list[Factor] = []
+    count = int(np.count_nonzero(mask))
     for axis in axes:
         if len(axes) == 1:
             break
         place = axes.index(axis)
-        along = mask.any(axis=tuple(p for p in range(mask.ndim) if p != place))
-        rest = mask.any(axis=place)
+        along = np.asarray(mask.any(axis=tuple(p for p in range(mask.ndim) if p != place)))
+        rest = np.asarray(mask.any(axis=place))
         others = int(np.count_nonzero(rest))
         if int(np.count_nonzero(along)) * others == count:
             factors.append(Factor((axis,), along))

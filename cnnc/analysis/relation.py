@@ -163,11 +163,12 @@ def decouple(links: Sequence[Link]) -> Term:
 
 def _single_axes(link: Link) -> Iterator[Link]:
     """A set over several axes as sets over each, if it is their product."""
-    axes, shape = (link.out_axes, link.out_shape) if link.out_axes else (link.in_axes, link.in_shape)
+    axes, shape, members = link.out_axes, link.out_shape, link.outs
+    if not axes:
+        axes, shape, members = link.in_axes, link.in_shape, link.ins
     if len(axes) < 2 or (link.out_axes and link.in_axes):
         yield link
         return
-    members = link.outs if link.out_axes else link.ins
     kept = [np.unique(part) for part in np.unravel_index(members, shape)]
     if prod(map(len, kept)) != link.pairs:
         yield link
@@ -199,4 +200,3 @@ def identity(shape: Shape) -> Term:
         each = np.arange(extent)
         links.append(Link((axis,), (axis,), (extent,), (extent,), each, each))
     return tuple(links)
-

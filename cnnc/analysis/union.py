@@ -65,8 +65,7 @@ def _merge(first: Term, second: Term) -> Term | None:
     if sum(differ) > 1:
         return None
     links = [
-        link_of_keys(np.union1d(*keys), link)
-        for (link, _), keys in zip(aligned, ones, strict=True)
+        link_of_keys(np.union1d(*keys), link) for (link, _), keys in zip(aligned, ones, strict=True)
     ]
     return decouple(links)
 

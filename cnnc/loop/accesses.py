@@ -38,13 +38,15 @@ class Guard:
 class Access:
     """An element of a tensor that is read where the guards hold.
 
-    Where one of `zeros` does not hold, what is read is multiplied by a literal zero.
+    Where one of `zeros` does not hold, what is read is multiplied by a literal zero. `loops` are
+    the variables of the loops around the load.
     """
 
     buffer: str
     index: tuple[Expr, ...]
     guards: tuple[Guard, ...] = ()
     zeros: tuple[Guard, ...] = ()
+    loops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,10 @@ class _Reader:
     """Gives every variable its own name, and keeps what is stored where."""
 
     ranges: dict[str, Range] = field(default_factory=dict)
-    registers: dict[str, list[Expr]] = field(default_factory=dict)
-    results: list[Store] = field(default_factory=list)
+    registers: dict[str, list["_Stored"]] = field(default_factory=dict)
+    results: list["_Stored"] = field(default_factory=list)
 
-    def run(self, body: Body, known: Mapping[str, Expr]) -> None:
+    def run(self, body: Body, known: Mapping[str, Expr], loops: tuple[str, ...] = ()) -> None:
         """Statements of one body; `known` holds the variables and names in scope."""
         known = dict(known)
         for stmt in body:
@@ -94,61 +96,82 @@ class _Reader:
                 case For(var, extent, inner):
                     name = f"{var}:{len(self.ranges)}"
                     self.ranges[name] = (0, extent - 1)
-                    self.run(inner, {**known, var: Var(name)})
+                    self.run(inner, {**known, var: Var(name)}, (*loops, name))
                 case Let(name, value):
                     known[name] = _resolve(value, known)
                 case Store(buffer, index, value):
                     where = tuple(_resolve(part, known) for part in index)
-                    store = Store(buffer, where, _resolve(value, known))
+                    stored = _Stored(Store(buffer, where, _resolve(value, known)), loops)
                     if buffer.space is Space.REGISTER:
-                        self.registers.setdefault(buffer.name, []).append(store.value)
+                        self.registers.setdefault(buffer.name, []).append(stored)
                     else:
-                        self.results.append(store)
+                        self.results.append(stored)
 
-    def write(self, store: Store) -> Write:
+    def write(self, stored: "_Stored") -> Write:
         """What a store reads."""
-        found = _Found()
-        self._follow(store.value, (), (), frozenset(), found)
+        found, store = _Found(), stored.store
+        self._follow(store.value, _Path(stored.loops), found)
         reads = tuple(dict.fromkeys(found.reads))
         numbers, choices = tuple(dict.fromkeys(found.numbers)), tuple(dict.fromkeys(found.choices))
         return Write(store.buffer.name, store.index, self.ranges, reads, numbers, choices)
 
-    def _follow(
-        self,
-        expr: Expr,
-        guards: tuple[Guard, ...],
-        zeros: tuple[Guard, ...],
-        open_: frozenset[str],
-        found: "_Found",
-    ) -> None:
+    def _follow(self, expr: Expr, path: "_Path", found: "_Found") -> None:
         match expr:
-            case Load(buffer, index) if buffer.space is Space.REGISTER:
+            case Load(buffer, _) if buffer.space is Space.REGISTER:
                 # An accumulator reads itself: what it holds is what is stored into it.
-                if buffer.name not in open_:
-                    for value in self.registers.get(buffer.name, ()):
-                        self._follow(value, guards, zeros, open_ | {buffer.name}, found)
+                if buffer.name not in path.open:
+                    inside = replace(path, open=path.open | {buffer.name})
+                    for stored in self.registers.get(buffer.name, ()):
+                        within = replace(inside, loops=stored.loops)
+                        self._follow(stored.store.value, within, found)
                 return
             case Load(buffer, index):
-                found.reads.append(Access(buffer.name, index, guards, zeros))
+                found.reads.append(Access(buffer.name, index, path.guards, path.zeros, path.loops))
                 return
             case Select(condition, then, otherwise) if is_static(condition):
                 found.choices.append(Guard(condition))
                 for part, holds in ((then, True), (otherwise, False)):
-                    guard = Guard(condition, holds)
-                    self._follow(part, (*guards, guard), zeros, open_, found)
+                    self._follow(part, path.guarded(Guard(condition, holds)), found)
                 return
             case Fma(a, b, c):
-                more = (*zeros, *_zero_unless(a), *_zero_unless(b))
-                for part, where in ((a, more), (b, more), (c, zeros)):
-                    self._follow(part, guards, where, open_, found)
+                product = path.times(a, b)
+                for part, where in ((a, product), (b, product), (c, path)):
+                    self._follow(part, where, found)
                 return
             case Binary("mul", a, b) if a.dtype is not None:
-                zeros = (*zeros, *_zero_unless(a), *_zero_unless(b))
+                path = path.times(a, b)
             case Cast(value, _) if value.dtype is None:
-                found.numbers.append(Numbers(value, guards))
+                found.numbers.append(Numbers(value, path.guards))
                 return
         for part in children(expr):
-            self._follow(part, guards, zeros, open_, found)
+            self._follow(part, path, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A store with the loops around it."""
+
+    store: Store
+    loops: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """The way from a result back to a load: what must hold, and the registers passed."""
+
+    loops: tuple[str, ...]
+    guards: tuple[Guard, ...] = ()
+    zeros: tuple[Guard, ...] = ()
+    open: frozenset[str] = frozenset()
+
+    def guarded(self, guard: Guard) -> "_Path":
+        """The way on where a condition holds."""
+        return replace(self, guards=(*self.guards, guard))
+
+    def times(self, *factors: Expr) -> "_Path":
+        """The way on into one of some factors."""
+        zeros = (guard for factor in factors for guard in _zero_unless(factor))
+        return replace(self, zeros=(*self.zeros, *zeros))
 
 
 @dataclass(slots=True)

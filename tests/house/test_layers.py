@@ -31,6 +31,7 @@ PROGRAM = (
     "binding",
     "layers",
     "arrays",
+    "analysis",
     "driver",
     "compiled",
     "bench",

@@ -1,0 +1,1 @@
+"""What convolution buys, computed for one network: receptive fields, sharing, shifts."""
