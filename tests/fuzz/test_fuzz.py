@@ -47,7 +47,7 @@ def test_there_are_enough() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "texts"])
 def test_most_inputs_are_sound_before_they_are_mutated(kind: str, tmp_path: Path) -> None:
-    """So errors come from the mutations. Texts are not: the golden cases of errors are seeds too."""
+    """So errors come from the mutations. Texts are not: golden cases of errors are seeds too."""
     run, random, sound = KINDS[kind](tmp_path, NONE), Random(1), 0
     for _ in range(100):
         with suppress(UserError):
