@@ -1,7 +1,8 @@
 """Whether a kernel stores every element of its outputs exactly once.
 
-A store whose index is made of its loops' variables fills a box; boxes that do not meet and add up
-to the tensor prove it. Where that form is missing, elements are counted if they are not too many.
+A store whose index is made of its loops' variables fills a lattice along every axis, once; lattices
+that do not meet and add up to the tensor prove it. Where that form is missing, elements are counted
+if they are not too many.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,16 +13,17 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.loop.affine import affine, simplify
+from cnnc.loop.affine import simplify
 from cnnc.loop.expr import Binary, Buffer, Const, Expr, Ramp, Var
-from cnnc.loop.interval import Range
 from cnnc.loop.kernel import Body, For, Kernel, Stmt, Store
+from cnnc.loop.lattice import Lattice, lattice_of
 from cnnc.loop.rewrite import parts, transform
 
 MOST_COUNTED = 1 << 22
 """Elements that are still counted one by one; larger tensors are then taken on trust."""
 
-Box = tuple[Range, ...]
+Grid = tuple[Lattice, ...]
+"""A lattice for each axis; a store fills their product."""
 Counts = NDArray[np.int64]
 
 
@@ -99,40 +101,51 @@ def _find_fault(out: Buffer, writes: Sequence[_Write], is_flat: bool) -> Fault |
         if idle:
             why = f"every iteration of {idle[0]} stores the same element of {out.name}"
             return Fault("once", why, write.store)
-    boxes = [_box(write) for write in writes]
-    known = [box for box in boxes if box is not None]
-    if len(known) == len(boxes):
-        return _compare_boxes(out, list(zip(known, writes, strict=True)), is_flat)
+    grids = [_grid_of(write) for write in writes]
+    known = [grid for grid in grids if grid is not None]
+    if len(known) == len(grids):
+        meeting, is_known = _first_meeting(known)
+        if meeting is not None:
+            return Fault("once", f"{out.name} is stored twice", writes[meeting].store)
+        if is_known:
+            return None if is_flat else _missing_of(out, known)
     if sum(write.count for write in writes) <= MOST_COUNTED >= out.size:
         return _count(out, writes, is_flat)
     return None
 
 
-def _box(write: _Write) -> Box | None:
-    """The box a store fills, each element once; None if its index has another form."""
-    box: list[Range] = []
+def _grid_of(write: _Write) -> Grid | None:
+    """The elements a store fills, each once; None if its index has another form."""
     seen: set[str] = set()
+    grid: list[Lattice] = []
     for part in write.index:
-        form = affine(part)
-        filled = 1
-        for term, step in sorted(form.terms, key=lambda pair: pair[1]):
-            if not isinstance(term, Var) or term.name in seen or step != filled:
-                return None
-            seen.add(term.name)
-            filled *= write.extents[term.name]
-        box.append((form.constant, form.constant + filled - 1))
-    return tuple(box)
+        names = {each.name for each in parts(part) if isinstance(each, Var)}
+        lattice = lattice_of(part, write.extents)
+        if lattice is None or names & seen:
+            return None
+        seen |= names
+        grid.append(lattice)
+    return tuple(grid)
 
 
-def _compare_boxes(out: Buffer, boxes: Sequence[tuple[Box, _Write]], is_flat: bool) -> Fault | None:
-    for (first, _), (second, write) in combinations(boxes, 2):
-        if all(a <= d and c <= b for (a, b), (c, d) in zip(first, second, strict=True)):
-            return Fault("once", f"{out.name} is stored twice within {second}", write.store)
-    if is_flat:
-        return None
+def _first_meeting(grids: Sequence[Grid]) -> tuple[int | None, bool]:
+    """The number of the first grid that meets an earlier one, and whether that is all known."""
+    is_known = True
+    for (_, first), (number, second) in combinations(enumerate(grids), 2):
+        meeting = [a.meets(b) for a, b in zip(first, second, strict=True)]
+        if all(meeting):
+            return number, True
+        is_known &= False in meeting
+    return None, is_known
+
+
+def _missing_of(out: Buffer, grids: Sequence[Grid]) -> Fault | None:
     inside = [
-        prod(max(0, min(last, extent - 1) - max(low, 0) + 1) for (low, last), extent in pairs)
-        for pairs in (list(zip(box, out.shape, strict=True)) for box, _ in boxes)
+        prod(
+            lattice.count_below(extent) - lattice.count_below(0)
+            for lattice, extent in zip(grid, out.shape, strict=True)
+        )
+        for grid in grids
     ]
     return _missing(out, prod(out.shape) - sum(inside))
 

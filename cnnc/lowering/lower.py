@@ -18,7 +18,6 @@ from cnnc.lowering.program import assemble
 from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
 from cnnc.lowering.tiles import Tile, Work, choose_tile
 from cnnc.lowering.vectors import expand_vectors
-from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.repack import Repack
@@ -80,7 +79,7 @@ def lower_node(node: Node, target: Target) -> Kernel:
     kernel = Kernel(_identifier(node.name), (*params, out), ("y",), build.body, origin)
     if plan.block > 1:
         padded = _is_padded(kernel, out)
-        order = Order(plan.shares_input, padded, plan.rows_first, _has_one_tap(op))
+        order = Order(plan.shares_input, padded, plan.rows_first, plan.one_tap)
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
         if not padded:
             kernel = clear_padding(kernel, out)
@@ -103,6 +102,7 @@ class _Plan:
     algorithm: str
     shares_input: bool
     rows_first: bool
+    one_tap: bool
 
 
 def _plan(node: Node, target: Target) -> _Plan:
@@ -125,7 +125,10 @@ def _plan(node: Node, target: Target) -> _Plan:
     if rows_first:
         algorithm += ", rows first"
     shares_input = work is not None and not work.per_channel
-    return _Plan(block, read_block, tile, tuple(layouts), algorithm, shares_input, rows_first)
+    one_tap = op.nest(node.type, *kinds).one_tap
+    return _Plan(
+        block, read_block, tile, tuple(layouts), algorithm, shares_input, rows_first, one_tap
+    )
 
 
 def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
@@ -143,24 +146,27 @@ def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
 
 def _work(node: Node, block: int, read_block: int) -> Work:
     """What the tile search needs to know of a node."""
-    root, out = _root(node.op), node.type
-    macs = root.macs(out, *(operand.type for operand in node.inputs))
-    shares_input = macs > 0 and not (
-        isinstance(root, Conv) and root.is_depthwise(node.inputs[0].type)
-    )
-    blocks = -(-out.channels // block)
+    op, out = node.op, node.type
+    assert isinstance(op, Operator)
+    kinds = [operand.type for operand in node.inputs]
+    macs, nest = op.macs(out, *kinds), op.nest(out, *kinds)
     steps = max(1, macs // max(1, out.elements))
     if not macs:
-        taken = node.inputs[0].type.elements / max(1, out.elements)
-        steps = max(1, round(taken))
-    if isinstance(root, Conv) and root.groups > 1 and shares_input:
-        blocks = max(1, root.channels // root.groups // block)
-        spatial = (root.groups, *out.spatial)
-        return Work(blocks, spatial, steps, per_channel=False, read_block=read_block)
-    strided, taps = False, 1
-    if isinstance(root, Conv):
-        strided, taps = max(root.stride) > 1, root.kernel[-1]
-    return Work(blocks, out.spatial, steps, not shares_input, read_block, strided, taps)
+        steps = max(1, round(kinds[0].elements / max(1, out.elements)))
+    blocks, spatial = -(-out.channels // block), nest.spatial
+    if nest.groups > 1 and not nest.per_channel:
+        blocks = max(1, out.channels // nest.groups // block)
+        spatial = (nest.groups, *spatial)
+    return Work(
+        blocks,
+        spatial,
+        steps,
+        nest.per_channel,
+        read_block,
+        nest.strided,
+        nest.taps,
+        nest.own_weights,
+    )
 
 
 def _is_padded(kernel: Kernel, out: Buffer) -> bool:
@@ -192,8 +198,3 @@ def _operand_names(op: Operator, inputs: Sequence[Node]) -> list[str]:
 def _identifier(name: str) -> str:
     """A name as a symbol of the linker."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
-
-
-def _has_one_tap(op: Operator) -> bool:
-    root = _root(op)
-    return isinstance(root, Conv) and all(extent == 1 for extent in root.kernel)

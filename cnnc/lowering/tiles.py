@@ -43,7 +43,8 @@ class Work:
     `blocks` channel blocks of the result, `spatial` its extents, `steps` multiply-accumulates per
     element; `per_channel` when each channel block reads its own vector of the input rather than
     one scalar that all of them share, from memory where `read_block` channels are neighbours.
-    `strided` when neighbouring positions share no inputs; `taps` of the window along the last axis.
+    `strided` when neighbouring positions share no inputs; `taps` of the window along the last axis;
+    `own_weights` when every position multiplies by weights of its own.
     """
 
     blocks: int
@@ -53,6 +54,7 @@ class Work:
     read_block: int = 1
     strided: bool = False
     taps: int = 1
+    own_weights: bool = False
 
 
 def choose_tile(work: Work, target: Target) -> Tile:
@@ -89,7 +91,8 @@ def cycles(work: Work, tile: Tile) -> float:
     for height, times in _parts(rows, tile.rows):
         for width, repeat in _parts(columns, tile.columns):
             positions = height * width
-            loads = tile.blocks + positions * (tile.blocks if work.per_channel else 1)
+            loads = tile.blocks * (positions if work.own_weights else 1)
+            loads += positions * (tile.blocks if work.per_channel else 1)
             step = max(tile.blocks * positions / _PORTS, loads / _PORTS, _LATENCY)
             per_tile = step * work.steps + _TILE_OVERHEAD + tile.blocks * positions
             total += times * repeat * per_tile

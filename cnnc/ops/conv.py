@@ -7,15 +7,22 @@ from typing import ClassVar
 import numpy as np
 
 from cnnc.base.layout import Layout
-from cnnc.ir.graph import Initial, OpError
+from cnnc.ir.graph import Initial
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder, spatial_letters
 from cnnc.loop.expr import Buffer, Const, Expr, Fma
 from cnnc.ops.attributes import Extents, Flag, Integer, Padding, PaddingKind, spread
+from cnnc.ops.groups import (
+    channel_blocking,
+    check_groups,
+    convolution_error,
+    fan,
+    input_channel,
+    is_depthwise,
+)
 from cnnc.ops.spec import (
-    ANY_BLOCK,
-    PLAIN,
     Blocking,
+    Nest,
     Operator,
     ParameterSpec,
     Real,
@@ -23,7 +30,6 @@ from cnnc.ops.spec import (
     attr,
     check_floats,
     check_parameters,
-    gamma,
     operator,
 )
 from cnnc.ops.window import Window, resolve_window
@@ -53,12 +59,12 @@ class Conv(Operator):
     def parameters(self, *inputs: TensorType) -> tuple[ParameterSpec, ...]:
         """See Operator."""
         x = inputs[0]
-        self._check_groups(x)
+        check_groups(x, self.channels, self.groups, self.name)
         kernel = spread(self.kernel, len(x.spatial), "kernel")
         shape = (self.channels, x.channels // self.groups, *kernel)
-        fan_in, fan_out = prod(shape[1:]), self.channels // self.groups * prod(kernel)
         weight = TensorType.plain(shape, x.dtype)
-        specs = [ParameterSpec("weight", weight, Initial("weight", fan_in, fan_out))]
+        initial = Initial("weight", *fan(shape, self.groups))
+        specs = [ParameterSpec("weight", weight, initial)]
         if self.bias:
             bias = TensorType.plain((self.channels,), x.dtype)
             specs.append(ParameterSpec("bias", bias, Initial("zeros")))
@@ -71,22 +77,6 @@ class Conv(Operator):
         window = self.window(x)
         check_parameters(self, *inputs)
         return x.with_shape((x.shape[0], self.channels, *window.out))
-
-    def _check_groups(self, x: TensorType) -> None:
-        if x.rank < 3:
-            raise OpError(
-                "the operand has no spatial axes",
-                at=0,
-                note=f"its shape is {list(x.shape)}; conv needs [N, C, length] or more",
-            )
-        for what, count in (("input", x.channels), ("output", self.channels)):
-            if count % self.groups:
-                raise OpError(
-                    f"{self.groups} groups do not divide {count} {what} channels",
-                    at="groups",
-                    note=f"{count} = {count // self.groups} × {self.groups} "
-                    f"+ {count % self.groups}",
-                )
 
     def reference(self, *inputs: Real) -> Real:
         """See Operator."""
@@ -102,12 +92,9 @@ class Conv(Operator):
         return y + inputs[2].reshape(-1, *[1] * len(window.kernel)) if self.bias else y
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
-        """See Operator: gamma(terms) (|w| * |x| + |b|), and |w| * error of x."""
+        """See Operator."""
         terms = prod(inputs[1].shape[1:]) + 1
-        size = self.reference(*(np.abs(value) for value in inputs))
-        weights = [np.abs(inputs[1]), *(np.zeros_like(value) for value in inputs[2:])]
-        carried = self.reference(errors[0], *weights)
-        return gamma(terms, unit) * size + carried * (1 + gamma(terms, unit))
+        return convolution_error(self, terms, unit, inputs, errors)
 
     def macs(self, out: TensorType, *inputs: TensorType) -> int:
         """See Operator."""
@@ -117,27 +104,28 @@ class Conv(Operator):
         """See Operator."""
         return ((0, 0), (0, 0), *self.window(inputs[0]).halo(inputs[0].spatial))
 
-    def is_depthwise(self, x: TensorType) -> bool:
-        """Whether every channel is filtered on its own, so that vectors run along channels."""
-        return self.groups == x.channels == self.channels and self.groups > 1
+    def nest(self, out: TensorType, *inputs: TensorType) -> Nest:
+        """See Operator."""
+        x = inputs[0]
+        kernel = self.window(x).kernel
+        return Nest(
+            out.spatial,
+            groups=self.groups,
+            per_channel=is_depthwise(x, self.channels, self.groups),
+            strided=max(self.stride) > 1,
+            taps=kernel[-1],
+            one_tap=max(kernel) == 1,
+        )
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
         """See Operator."""
-        x = inputs[0]
-        if self.is_depthwise(x):
-            return Blocking((lanes,), lanes)
-        if self.groups == 1:
-            return Blocking(ANY_BLOCK, lanes)
-        if self.channels // self.groups % lanes:
-            return PLAIN
-        per_group = x.channels // self.groups
-        return Blocking(tuple(size for size in ANY_BLOCK if per_group % size == 0), lanes)
+        return channel_blocking(inputs[0], self.channels, self.groups, lanes)
 
     def packing(self, read: int, write: int, *inputs: TensorType) -> tuple[Layout, ...]:
         """See Operator: [O/write][I/read][*kernel][read][write]."""
         rank = inputs[0].rank
         blocks: tuple[tuple[int, int], ...] = ((1, read), (0, write))
-        if self.is_depthwise(inputs[0]):
+        if is_depthwise(inputs[0], self.channels, self.groups):
             blocks = ((0, write),)
         weight = Layout(tuple(range(rank)), tuple(block for block in blocks if block[1] > 1))
         return (weight, Layout.blocked(1, 0, write))[: 1 + self.bias]
@@ -153,12 +141,7 @@ class Conv(Operator):
             total = build.register("acc", x.dtype, start)
             names = ("ic", *(f"k{letter}" for letter in letters))
             with build.loops(names, (per_group, *window.kernel), reduces=True) as (i, *tap):
-                if self.groups == 1:
-                    channel: Expr = i
-                elif outputs == 1 and per_group == 1:
-                    channel = o
-                else:
-                    channel = o // outputs * per_group + i
+                channel = input_channel(o, i, per_group, outputs, self.groups)
                 value = build.padded(x, (n, channel, *window.position(position, tap)), 0.0)
                 build.store(total, (), Fma(w[(o, i, *tap)], value, total[()]))
             build.result((n, o, *position), total[()])

@@ -11,7 +11,7 @@ from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer, Expr
 from cnnc.ops.broadcast import load_broadcast
 from cnnc.ops.pointwise import Pointwise
-from cnnc.ops.spec import Blocking, Operator, Real, Sample
+from cnnc.ops.spec import Blocking, Nest, Operator, Real, Sample
 
 V = TypeVar("V")
 
@@ -121,6 +121,10 @@ class Fused(Operator):
     def macs(self, out: TensorType, *inputs: TensorType) -> int:
         """See Operator."""
         return self.root.macs(out, *inputs[: self.root_arity])
+
+    def nest(self, out: TensorType, *inputs: TensorType) -> Nest:
+        """See Operator."""
+        return self.root.nest(out, *inputs[: self.root_arity])
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
         """See Operator."""

@@ -73,6 +73,25 @@ ANY_BLOCK = (64, 32, 16, 8, 4, 2, 1)
 """For operators that read whatever block their operand has."""
 
 
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """What the choice of a register tile must know of an operator's loops.
+
+    `spatial` are the extents of the loops over positions, and the channels stand in so many
+    `groups`; `per_channel` when every channel reads its own input rather than one that all of its
+    group share. `strided` when neighbouring positions share no inputs; `taps` of the window along
+    the last axis, `one_tap` when it has no other; `own_weights` when positions share no weights.
+    """
+
+    spatial: Shape
+    groups: int = 1
+    per_channel: bool = False
+    strided: bool = False
+    taps: int = 1
+    one_tap: bool = False
+    own_weights: bool = False
+
+
 class Named(ABC):
     """What a call in the language may name; attributes are the fields of its class.
 
@@ -159,6 +178,10 @@ class Operator(Named):
     def macs(self, out: TensorType, *inputs: TensorType) -> int:
         """Multiply-accumulates of one evaluation."""
         return 0
+
+    def nest(self, out: TensorType, *inputs: TensorType) -> Nest:
+        """The loops over positions, for the search for a register tile."""
+        return Nest(out.spatial, per_channel=self.macs(out, *inputs) == 0)
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
         """Channel blocks the operator's loops work well on, for vectors of `lanes` elements."""

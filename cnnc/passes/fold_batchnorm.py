@@ -12,27 +12,33 @@ from cnnc.ops.arithmetic.add import Add
 from cnnc.ops.arithmetic.mul import Mul
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.conv import Conv
+from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.dense import Dense
+from cnnc.ops.unshared import Unshared
 from cnnc.passes._affine import Affine, affine_of
+
+Linear = Conv | ConvTranspose | Dense | Unshared
+"""Operators whose weights scale each channel of the operand and of the result."""
 
 
 def fold_batchnorm(graph: Graph) -> Graph:
     """batchnorm(conv(x, w, b))  →  conv(x, w′, b′), and conv(x * s, w, b)  →  conv(x, w′, b)
 
-    Dense as conv; add, sub, mul and div with a constant for each channel as batchnorm. A batchnorm
-    that stays becomes x * scale + shift, which joins other pointwise operators. New weights are
-    computed in float64 and rounded once; nothing is folded that would overflow, or vanish.
+    conv_transpose, unshared and dense as conv; add, sub, mul and div with a constant for each
+    channel as batchnorm. A batchnorm that stays becomes x * scale + shift, which joins other
+    pointwise operators. New weights are computed in float64 and rounded once; nothing is folded
+    that would overflow, or vanish.
     """
     return rewrite(graph, _rule)
 
 
 def _rule(node: Node, graph: Graph) -> Node | None:
-    if isinstance(node.op, Conv | Dense):
+    if isinstance(node.op, Linear):
         return _scaled_before(node, graph)
     affine = affine_of(node)
     if affine is None:
         return None
-    if isinstance(affine.x.op, Conv | Dense) and graph.is_private(affine.x):
+    if isinstance(affine.x.op, Linear) and graph.is_private(affine.x):
         return _scaled_after(affine, graph)
     return _spelled_out(node, affine, graph) if isinstance(node.op, BatchNorm) else None
 
@@ -40,12 +46,15 @@ def _rule(node: Node, graph: Graph) -> Node | None:
 def _scaled_after(affine: Affine, graph: Graph) -> Node | None:
     """The conv or dense whose result is scaled and shifted."""
     node, op = affine.x, affine.x.op
-    assert isinstance(op, Conv | Dense)
+    assert isinstance(op, Linear)
     values = [widen(p.constant) for p in node.inputs[1:] if p.constant is not None]
     if len(values) != 1 + op.bias:
         return None
-    weight = values[0] * affine.scale.reshape(-1, *[1] * (values[0].ndim - 1))
-    bias = (values[1] * affine.scale if op.bias else 0) + affine.shift
+    weight = _scale_results(op, values[0], affine.scale)
+    # The bias of each channel, or with `unshared` of each of its positions.
+    each = node.type.shape[1:] if isinstance(op, Unshared) else node.type.shape[1:2]
+    scale, shift = (_along(value, len(each)) for value in (affine.scale, affine.shift))
+    bias = (values[1] * scale if op.bias else np.zeros(each)) + shift
     made = _parameters(node, [weight, bias], graph)
     if made is None:
         return None
@@ -59,11 +68,33 @@ def _scaled_before(node: Node, graph: Graph) -> Node | None:
         return None
     if not graph.is_private(node.inputs[0]):
         return None
-    groups = node.op.groups if isinstance(node.op, Conv) else 1
-    split = widen(weight).reshape(groups, -1, *weight.shape[1:])
-    scale = affine.scale.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
-    made = _parameters(node, [(split * scale).reshape(weight.shape)], graph)
+    assert isinstance(node.op, Linear)
+    made = _parameters(node, [_scale_operands(node.op, widen(weight), affine.scale)], graph)
     return None if made is None else replace(node, inputs=(affine.x, *made, *node.inputs[2:]))
+
+
+def _along(value: Real, rank: int) -> Real:
+    """One number for each channel, to be multiplied along the first of `rank` axes."""
+    return value.reshape(-1, *[1] * (rank - 1))
+
+
+def _scale_results(op: Linear, weight: Real, scale: Real) -> Real:
+    """Weights whose results are scaled channel by channel."""
+    if not isinstance(op, ConvTranspose):
+        return weight * _along(scale, weight.ndim)
+    split = weight.reshape(op.groups, -1, *weight.shape[1:])
+    factor = scale.reshape(op.groups, 1, -1, *[1] * (weight.ndim - 2))
+    return (split * factor).reshape(weight.shape)
+
+
+def _scale_operands(op: Linear, weight: Real, scale: Real) -> Real:
+    """Weights that scale their operand channel by channel."""
+    if isinstance(op, ConvTranspose):
+        return weight * _along(scale, weight.ndim)
+    groups = 1 if isinstance(op, Dense) else op.groups
+    split = weight.reshape(groups, -1, *weight.shape[1:])
+    factor = scale.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
+    return (split * factor).reshape(weight.shape)
 
 
 def _spelled_out(node: Node, affine: Affine, graph: Graph) -> Node:

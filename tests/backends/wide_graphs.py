@@ -85,8 +85,9 @@ class _Builder:
         def extents(*choices: Value) -> Value:
             return tuple(self.one_of(*choices) for _ in range(axes))
 
+        name = ("conv", "conv", "conv", "conv_transpose", "unshared")[self.number(0, 4)]
         conv = operator(
-            "conv",
+            name,
             channels=channels,
             kernel=extents(1, 2, 3, 4),
             stride=extents(1, 1, 1, 2, 3, 4),

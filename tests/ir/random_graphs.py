@@ -139,8 +139,9 @@ class Builder:
     def _conv(self, x: Node) -> Operator:
         channels = self.integer(1, 4)
         depthwise = bool(self.integer(0, 3) == 0) and x.type.rank > 2
+        name = ("conv", "conv", "conv", "conv_transpose", "unshared")[self.integer(0, 4)]
         return operator(
-            "conv",
+            name,
             channels=x.type.channels if depthwise else channels,
             kernel=self.integer(1, 3),
             stride=self.integer(1, 2),

@@ -1,13 +1,11 @@
 """References against ONNX Runtime."""
 
-from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
 import pytest
 
 from cnnc.ir.graph import OpError
-from cnnc.ir.types import TensorType
 from cnnc.ops.activations.clip import Clip
 from cnnc.ops.activations.gelu import Gelu
 from cnnc.ops.activations.leaky_relu import LeakyRelu
@@ -16,35 +14,30 @@ from cnnc.ops.arithmetic.add import Add
 from cnnc.ops.attributes import Padding
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.concat import Concat
-from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Dense
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum, Norm, Reduction
 from cnnc.ops.softmax import Softmax
 from cnnc.ops.spec import Operator
-from cnnc.ops.window import Window
-from tests.ops.cases import CASES, Case, Real
+from tests.ops.cases import CASES, Case
 from tests.ops.evaluate_loops import run_loops
-from tests.ops.onnx_model import Attribute, OnnxOperator, run_onnx
+from tests.ops.onnx_model import OnnxOperator, run_onnx
+from tests.ops.onnx_windows import OnnxCall, translate_window
 
-OnnxCall = tuple[str, Sequence[Real], Mapping[str, Attribute]]
 SAME_NAME = {
     "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "hardswish": "HardSwish", "mul": "Mul",
     "sub": "Sub", "div": "Div", "flatten": "Flatten", "id": "Identity", "dropout": "Dropout",
 }  # fmt: skip
-NO_COUNTERPART = {"silu", "reshape"}
+NO_COUNTERPART = {"silu", "reshape", "unshared"}
 """Operators that other tests compare: the opset has none, or takes an operand for an attribute."""
 
 
 def translate(case: Case) -> OnnxCall | None:
     """The ONNX operator that computes the same, its operands and attributes, if there is one."""
+    if call := translate_window(case):
+        return call
     x = case.operands[0]
     match case.op:
-        case Conv() as op:
-            attributes = _window(op.window(TensorType.plain(x.shape)))
-            return "Conv", case.operands, {**attributes, "group": op.groups}
-        case Pool() as op:
-            return _pool(op, x)
         case Dense():
             return "Gemm", case.operands, {"transB": 1}
         case BatchNorm(eps=eps):
@@ -65,30 +58,6 @@ def translate(case: Case) -> OnnxCall | None:
             return "Sum", case.operands, {}
     name = SAME_NAME.get(case.op.name)
     return (name, case.operands, {}) if name and len(case.operands) < 3 else None
-
-
-def _window(window: Window) -> dict[str, Attribute]:
-    return {
-        "kernel_shape": window.kernel,
-        "strides": window.stride,
-        "dilations": window.dilation,
-        "pads": [ends[side] for side in (0, 1) for ends in window.pads],
-    }
-
-
-def _pool(op: Pool, x: Real) -> OnnxCall | None:
-    window = op.window(TensorType.plain(x.shape))
-    attributes = {**_window(window), "ceil_mode": int(op.ceil)}
-    if any(max(ends) >= k for ends, k in zip(window.pads, window.kernel, strict=True)):
-        return None  # ONNX Runtime refuses padding as wide as the kernel, dilated or not
-    match op.kind:
-        case Maximum():
-            return "MaxPool", [x], attributes
-        case Average():
-            return "AveragePool", [x], {**attributes, "count_include_pad": int(op.count_pad)}
-        case Norm(p=p) if p == int(p):
-            return "LpPool", [x], {**attributes, "p": int(p)}
-    return None
 
 
 PAIRS = [(case, call) for case in CASES if (call := translate(case))]

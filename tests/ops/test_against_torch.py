@@ -11,6 +11,7 @@ from cnnc.ops.activations.gelu import Gelu
 from cnnc.ops.attributes import Padding
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.conv import Conv
+from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.dense import Dense
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum, Norm
@@ -29,6 +30,11 @@ ACTIVATIONS: dict[str, Callable[..., "torch.Tensor"]] = {
     "silu": functional.silu,
     "hardswish": functional.hardswish,
 }
+CONV_TRANSPOSE = {
+    1: functional.conv_transpose1d,
+    2: functional.conv_transpose2d,
+    3: functional.conv_transpose3d,
+}
 CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
@@ -43,6 +49,20 @@ def run_torch(case: Case) -> Real | None:
             bias = rest[1] if op.bias else None
             y = run(functional.pad(x, spread), rest[0], bias, window.stride, 0, window.dilation,
                     op.groups)  # fmt: skip
+        case ConvTranspose() as op:
+            back = op.window(case.types[0])
+            run = CONV_TRANSPOSE[len(back.kernel)]
+            bias = rest[1] if op.bias else None
+            whole = run(x, rest[0], bias, back.stride, 0, 0, op.groups, back.dilation)
+            before = [ends[0] for ends in back.crop]
+            missing = [
+                max(0, first + out - have)
+                for first, out, have in zip(before, back.out, whole.shape[2:], strict=True)
+            ]
+            if any(missing):
+                return None  # PyTorch adds no more than it crops; see test_transposed
+            kept = [slice(a, a + out) for a, out in zip(before, back.out, strict=True)]
+            y = whole[(slice(None), slice(None), *kept)]
         case Dense():
             y = functional.linear(x, *rest)
         case BatchNorm(eps=eps):

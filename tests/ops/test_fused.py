@@ -17,6 +17,7 @@ from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.attributes import Padding
 from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
+from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.dense import Dense
 from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
 from cnnc.ops.pointwise import Pointwise
@@ -24,6 +25,7 @@ from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum, Weighted
 from cnnc.ops.softmax import Softmax
 from cnnc.ops.spec import Operator
+from cnnc.ops.unshared import Unshared
 from tests.ops.cases import Case, Real, make_case
 from tests.ops.evaluate_loops import run_loops
 
@@ -50,6 +52,9 @@ TAILED: list[tuple[Operator, Shapes, tuple[TailStep, ...], Shapes]] = [
     (Conv(5, (3,), pad=SAME), [(2, 3, 7, 6)], RESIDUAL, [(2, 5, 7, 6)]),
     (Conv(6, (3,), groups=6, pad=SAME), [(2, 6, 9)], SWISH, []),
     (Conv(4, (1,), bias=False), [(1, 3, 5, 4)], CHAIN, [(4, 1, 1), (1, 1, 5, 1)]),
+    (ConvTranspose(5, (3,), (2,), SAME), [(2, 3, 4, 3)], RESIDUAL, [(2, 5, 8, 6)]),
+    (ConvTranspose(2, (5,), (9,), dilation=(7,)), [(1, 2, 2, 3)], SWISH, []),
+    (Unshared(5, (3,), pad=SAME), [(2, 3, 4, 5)], CHAIN, [(5, 1, 1), (1, 1, 4, 1)]),
     (Dense(7), [(3, 5)], (step(Gelu(), ROOT),), []),
     (Pool(Maximum(), (3,), (2,), SAME), [(2, 3, 7, 6)], RESIDUAL, [(2, 3, 1, 1)]),
     (Pool(Average(), (3,), (2,), SAME), [(2, 3, 7)], SWISH, []),

@@ -16,12 +16,14 @@ from cnnc.ops.attributes import Padding
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
+from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.dense import Dense
 from cnnc.ops.flatten import Flatten
 from cnnc.ops.identity import Identity
 from cnnc.ops.reshape import Reshape
 from cnnc.ops.softmax import Softmax
 from cnnc.ops.spec import Operator
+from cnnc.ops.unshared import Unshared
 from tests.ops.evaluate_loops import run_loops
 
 Shape = tuple[int, ...]
@@ -50,6 +52,40 @@ def refusal(op: Operator, *shapes: Shape) -> OpError:
         (Conv(4, (3, 3)), [(2, 3, 9)], "kernel", None),
         (Conv(4, (3,), stride=(1, 2)), [(2, 3, 9)], "stride", None),
         (Conv(4, (3,), pad=Padding(explicit=((1, 1), (1, 1)))), [(2, 3, 9)], "pad", None),
+        (Unshared(4, (3,), groups=2), [(2, 3, 9)], "groups", "3 = 1 × 2 + 1"),
+        (Unshared(4, (3,)), [(2, 3, 2)], "kernel", None),
+        (ConvTranspose(4, (3,), groups=2), [(2, 3, 9)], "groups", "3 = 1 × 2 + 1"),
+        (
+            ConvTranspose(4, (3,)),
+            [(2, 3)],
+            0,
+            "its shape is [2, 3]; conv_transpose needs [N, C, length] or more",
+        ),
+        (
+            ConvTranspose(4, (3,), (2,), Padding(explicit=((3, 2),))),
+            [(2, 3, 2)],
+            "pad",
+            "spatial axis 0: (2 - 1) × 2 + 3 + 0 = 5, less 3 + 2",
+        ),
+        (
+            ConvTranspose(4, (3,), (2,), output_pad=(2,)),
+            [(2, 3, 2)],
+            "output_pad",
+            "spatial axis 0: 2, stride 2, dilation 1",
+        ),
+        (
+            ConvTranspose(4, (3,), (2,), Padding("same"), (1,)),
+            [(2, 3, 2)],
+            "output_pad",
+            "`same` gives extent × stride positions",
+        ),
+        (ConvTranspose(4, (3,), output_pad=(0, 0)), [(2, 3, 2)], "output_pad", None),
+        (
+            ConvTranspose(1, (1,), (2**31 - 1,)),
+            [(1, 1, 9)],
+            "stride",
+            "1 × 17179869177 = 17179869177 elements of each channel, the limit is 4294967296",
+        ),
         (Dense(4), [(2, 3, 5, 5)], 0, "its shape is [2, 3, 5, 5]"),
         (BatchNorm(), [(3,)], 0, "its shape is [3]"),
         (Softmax(2), [(2, 3)], "axis", "the operand has 2 axes"),
