@@ -128,7 +128,7 @@ def resolve_window(
     strides, dilations = spread(stride, rank, "stride"), spread(dilation, rank, "dilation")
     spans = tuple((k - 1) * d + 1 for k, d in zip(kernels, dilations, strict=True))
     pads = resolve_padding(pad, x.spatial, spans, strides)
-    _check_padded_size(x, pads)
+    check_padded_size(x, pads)
     out = tuple(
         _positions(axis, extent, span, s, ends, ceil, at)
         for axis, (extent, span, s, ends) in enumerate(
@@ -138,7 +138,8 @@ def resolve_window(
     return Window(kernels, strides, dilations, pads, out)
 
 
-def _check_padded_size(x: TensorType, pads: Sequence[tuple[int, int]]) -> None:
+def check_padded_size(x: TensorType, pads: Sequence[tuple[int, int]]) -> None:
+    """OpError at `pad` where the operand with its padding has too many elements."""
     padded = [extent + sum(ends) for extent, ends in zip(x.spatial, pads, strict=True)]
     elements = prod((*x.shape[:2], *padded))
     if any(map(any, pads)) and elements > LARGEST_PADDED:
