@@ -242,11 +242,15 @@ class Assertion:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """`input name: f32[N, 3, 32, 32]`."""
+    """`input name: u8[N, 32, 32, 3] { layout = nhwc }`.
+
+    `clauses` are named arguments of the operator `preprocess`, None without braces.
+    """
 
     name: Name
     dtype: Name
     shape: tuple[Expression, ...]
+    clauses: tuple[Argument, ...] | None
     span: Span
 
 

@@ -14,6 +14,7 @@ from cnnc.frontend.expression import find_name, unknown_name
 from cnnc.frontend.imports import Imports
 from cnnc.frontend.modules import link_modules
 from cnnc.frontend.no_convolution import find_no_convolution
+from cnnc.frontend.operators import Application, Operand, apply_operator
 from cnnc.frontend.scope import Path, Scope
 from cnnc.frontend.settings import batch_of, bind_params
 from cnnc.frontend.state import BuildState, Limits, StopBuildError
@@ -21,6 +22,7 @@ from cnnc.frontend.statements import DISCARD, bind_name, flow_named, run_stateme
 from cnnc.frontend.unused import find_unused
 from cnnc.frontend.values import (
     UNKNOWN,
+    Given,
     Unknown,
     Value,
     Word,
@@ -31,6 +33,7 @@ from cnnc.frontend.values import (
 )
 from cnnc.ir.graph import Graph, Input, Node
 from cnnc.ir.types import TensorType
+from cnnc.ops.spec import find
 
 INPUT_DTYPES = (DType.F32,)
 MAX_EXTENT = 2**31 - 1
@@ -172,8 +175,23 @@ class _NetBuilder:
                 node = self._state.node(Input(it.name.text), (), type, it.name.text, it.span)
                 self._state.paths.claim(it.name.text)
                 self._inputs.append(node)
-                value = node
+                value = node if it.clauses is None else self._preprocess(it, node, context)
         bind_name(self._ev, it.name, value, context)
+
+    def _preprocess(self, it: ast.Input, node: Node, context: Context) -> Value:
+        """What the clauses behind an input make of it."""
+        operator, clauses = find("preprocess"), it.clauses or ()
+        assert operator is not None
+        given = tuple(
+            Given(each.name, self._ev.value(each.value, context), each.span, each.value)
+            for each in clauses
+        )
+        operands = (Operand(node, it.name.span),)
+        path = Path(it.name.text, it.name.text)
+        return apply_operator(
+            self._state,
+            Application(operator, it.name.span, it.span, operands, given, context.scope, path),
+        )
 
     def _extent(self, it: ast.Expression, context: Context) -> int | Unknown:
         value = self._ev.value(it, context)

@@ -80,9 +80,19 @@ class _AstBuilder(Transformer_NonRecursive[Token, Parsed]):
         return ast.Net(self._name(name), items, self._span(meta))
 
     def input(
-        self, meta: Meta, name: Token, dtype: Token, index: Token, *shape: ast.Expression
+        self,
+        meta: Meta,
+        name: Token,
+        dtype: Token,
+        index: Token,
+        *rest: ast.Expression | _Arguments | None,
     ) -> ast.Input:
-        return ast.Input(self._name(name), self._name(dtype), shape, self._span(meta))
+        shape = tuple(part for part in rest[:-1] if not isinstance(part, tuple | None))
+        clauses = rest[-1] if isinstance(rest[-1], tuple) else None
+        return ast.Input(self._name(name), self._name(dtype), shape, clauses, self._span(meta))
+
+    def preprocessing(self, meta: Meta, *clauses: ast.Argument) -> _Arguments:
+        return clauses
 
     def output(self, meta: Meta, *items: ast.OutputItem) -> ast.Output:
         return ast.Output(items, self._span(meta))

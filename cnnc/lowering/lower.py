@@ -19,7 +19,6 @@ from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
 from cnnc.lowering.tiles import Tile, Work, choose_tile
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.ops.fused import Fused
-from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
 
@@ -78,14 +77,14 @@ def lower_node(node: Node, target: Target) -> Kernel:
     origin = Origin(op.label, node.name, str(node.span or ""), macs, plan.algorithm)
     kernel = Kernel(_identifier(node.name), (*params, out), ("y",), build.body, origin)
     if plan.block > 1:
-        padded = _is_padded(kernel, out)
+        padded = _is_padded(_root(op), kernel, out)
         order = Order(plan.shares_input, padded, plan.rows_first, plan.one_tap)
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
         if not padded:
             kernel = clear_padding(kernel, out)
     else:
         lanes = target.lanes(node.type.dtype)
-        kernel = schedule_plain(kernel, lanes, pointwise=isinstance(_root(op), Pointwise))
+        kernel = schedule_plain(kernel, lanes, by_element=_root(op).is_elementwise)
     kernel = clear_halo(kernel, out)
     verify_kernel(kernel)
     return kernel
@@ -169,14 +168,17 @@ def _work(node: Node, block: int, read_block: int) -> Work:
     )
 
 
-def _is_padded(kernel: Kernel, out: Buffer) -> bool:
+def _is_padded(op: Operator, kernel: Kernel, out: Buffer) -> bool:
     """Whether operands have their channels in memory up to the whole blocks of the result.
 
-    The layout pass sees to it for all operators but the copies it makes itself.
+    The layout pass sees to it for all operators but the copies it makes itself, and for those that
+    write blocks from rows.
     """
-    if kernel.origin.op != Repack().label:
-        return True
     extent = out.layout.extent(out.shape, 1)
+    if op.gathers:
+        return extent == out.shape[1]
+    if not isinstance(op, Repack):
+        return True
     return all(param.layout.extent(param.shape, 1) == extent for param in kernel.params[:-1])
 
 

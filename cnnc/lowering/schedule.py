@@ -75,13 +75,13 @@ def schedule_blocked(
     return _parallel_outer(kernel)
 
 
-def schedule_plain(kernel: Kernel, lanes: int, *, pointwise: bool) -> Kernel:
+def schedule_plain(kernel: Kernel, lanes: int, *, by_element: bool) -> Kernel:
     """Row-major kernels: outer loops in parallel, vectors along the last axis where they serve.
 
-    That is in pointwise kernels, and in others that read and write neighbours along that axis.
+    That is in kernels that work by element, and in others that read and write neighbours along that axis.
     """
     grid = _grid(kernel)
-    if grid and (pointwise or _has_rows(kernel, grid[-1].var)):
+    if grid and (by_element or _has_rows(kernel, grid[-1].var)):
         last = grid[-1].var
         longest = max(loop.extent for loop in _loops_of(kernel, last))
         if longest > lanes:

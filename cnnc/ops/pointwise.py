@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ FUNCTION = 8
 
 class Pointwise(Operator):
     """One element of the result from the same element of each operand."""
+
+    is_elementwise: ClassVar[bool] = True
 
     @abstractmethod
     def element(self, build: KernelBuilder, *args: Expr) -> Expr:

@@ -150,6 +150,10 @@ class Operator(Named):
 
     is_convolution: ClassVar[bool] = False
     """Whether it convolves: one kernel, shared by all positions."""
+    is_elementwise: ClassVar[bool] = False
+    """Whether its loops store one element each and no more, so that any loop may be vectors."""
+    gathers: ClassVar[bool] = False
+    """Whether an operand's channels are not where the result has them: blocks are not filled up."""
 
     @abstractmethod
     def infer(self, *inputs: TensorType) -> TensorType:

@@ -30,7 +30,7 @@ SAME_NAME = {
 }  # fmt: skip
 ELSEWHERE = {"reshape", "slice", "pad", "transpose", "depth_to_space", "space_to_depth"}
 """Operators that test_movement_against_onnx compares."""
-NO_COUNTERPART = {"silu", "unshared", *ELSEWHERE}
+NO_COUNTERPART = {"silu", "unshared", "preprocess", *ELSEWHERE}
 
 
 def translate(case: Case) -> OnnxCall | None:
