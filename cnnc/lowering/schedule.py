@@ -78,7 +78,7 @@ def schedule_blocked(
 def schedule_plain(kernel: Kernel, lanes: int, *, by_element: bool) -> Kernel:
     """Row-major kernels: outer loops in parallel, vectors along the last axis where they serve.
 
-    That is in kernels that work by element, and in others that read and write neighbours along that axis.
+    That is in kernels that work by element, and in others that read and write neighbours there.
     """
     grid = _grid(kernel)
     if grid and (by_element or _has_rows(kernel, grid[-1].var)):
