@@ -128,7 +128,7 @@ class Preprocess(Operator):
             return ()
         factor, offset = scale / std, -mean / std
         with np.errstate(all="ignore"):
-            tables = np.float32([factor, offset])
+            tables = np.array([factor, offset], np.float32)
         if self.scale == 0 or not np.isfinite(tables).all():
             note = f"scale / std is {factor.min():g} to {factor.max():g}"
             raise OpError("nothing is left of the operand", at="scale", note=note)
