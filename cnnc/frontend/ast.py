@@ -242,10 +242,7 @@ class Assertion:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """`input name: u8[N, 32, 32, 3] { layout = nhwc }`.
-
-    `clauses` are named arguments of the operator `preprocess`, None without braces.
-    """
+    """`input name: u8[N, 32, 32, 3] { clauses }`: arguments of `preprocess`; None: no braces."""
 
     name: Name
     dtype: Name
