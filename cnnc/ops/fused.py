@@ -14,6 +14,8 @@ from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.spec import Blocking, Nest, Operator, Real, Sample
 
 V = TypeVar("V")
+UNDERFLOW = 2.0**-150
+"""Largest rounding error of a subnormal float32, and more than that of a float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,16 @@ class Fused(Operator):
         return values
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
-        """See Operator: each step's bound, given the bound of the step before."""
+        """See Operator: each step's bound, given the bound of the step before.
+
+        A value between steps may be subnormal, where roundings are no longer relative to it.
+        """
         n = self.root_arity
         values = self._values(inputs)
         bounds = [self.root.error(unit, values[0], inputs[:n], errors[:n])]
         for position, step in enumerate(self.tail, start=1):
             operands = _pick(step, values, inputs[n:])
-            carried = _pick(step, bounds, errors[n:])
+            carried = _pick(step, [bound + UNDERFLOW for bound in bounds], errors[n:])
             bounds.append(step.op.error(unit, values[position], operands, carried))
         return bounds[-1]
 
