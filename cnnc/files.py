@@ -30,12 +30,17 @@ def keep_evidence(folder: Path | None, name: str, text: str) -> Path | None:
         return None
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename; UserError where that fails."""
+def replace_file(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write a file under a temporary name beside it, then rename; UserError where that fails.
+
+    `mode` is that of the new file, where the usual one will not do.
+    """
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}")
     try:
         with temporary.open("xb") as file:
             file.write(data)
+        if mode is not None:
+            temporary.chmod(mode)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

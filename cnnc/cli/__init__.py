@@ -20,6 +20,7 @@ from cnnc.cli.check import check
 from cnnc.cli.console import print_json, remark, wants_colour
 from cnnc.cli.diff import diff
 from cnnc.cli.env import env
+from cnnc.cli.fmt import fmt
 from cnnc.cli.ops import ops
 from cnnc.cli.run import run
 from cnnc.cli.show import show
@@ -40,7 +41,7 @@ def cli() -> None:
     """
 
 
-for verb in (check, run, diff, bench, show, ops, env, cache):
+for verb in (check, run, diff, bench, show, fmt, ops, env, cache):
     cli.add_command(verb)
 
 

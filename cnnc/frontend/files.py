@@ -26,6 +26,11 @@ def read_source(path: Path) -> SourceFile:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise fail("E0702", f"`{name}` cannot be read", notes=(reason or "",)) from None
+    return decode_source(name, data)
+
+
+def decode_source(name: str, data: bytes) -> SourceFile:
+    """Bytes as text with line ends as `\\n`; UserError where they are none, or too many."""
     if len(data) > 4 * MAX_TEXT:
         raise fail("E0501", f"`{name}` is larger than {4 * MAX_TEXT} bytes")
     text = data.decode("utf-8", errors="replace").removeprefix("\ufeff")
