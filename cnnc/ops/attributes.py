@@ -234,6 +234,27 @@ class Axis(Kind[int]):
 
 
 @dataclass(frozen=True)
+class Axes(Kind[tuple[int, ...]]):
+    """One axis by number, or a list of them; `resolve_axes` counts them from 0."""
+
+    def parse(self, value: Value) -> tuple[int, ...]:
+        """See Kind."""
+        parts = value if isinstance(value, tuple) else (value,)
+        found = tuple(n for n in map(whole, parts) if n is not None and abs(n) <= 64)
+        if not parts or len(found) != len(parts):
+            raise self.refuse(value)
+        return found
+
+    def describe(self) -> str:
+        """See Kind."""
+        return "an axis (0 is the batch, 1 the channels, -1 the last), or a list of axes"
+
+    def unparse(self, field: tuple[int, ...]) -> Value:
+        """See Kind."""
+        return field[0] if len(field) == 1 else field
+
+
+@dataclass(frozen=True)
 class ShapeKind(Kind[tuple[int, ...]]):
     """A list of extents, with 0 and -1 left for the operator to fill in."""
 

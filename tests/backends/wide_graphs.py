@@ -66,7 +66,7 @@ class _Builder:
     def step(self) -> None:
         """One operator, or a few that make a pattern."""
         x = self.late()
-        steps = [self._concat, self._pointwise, self._two, self._batchnorm]
+        steps = [self._concat, self._pointwise, self._two, self._normalisation]
         if x.type.spatial:
             steps += [self._conv, self._conv, self._conv, self._pool, self._gate, self._dense]
             steps.append(self._tower)
@@ -140,8 +140,19 @@ class _Builder:
     def _concat(self, x: Node) -> None:
         self.apply(operator("concat"), x, self.late())
 
-    def _batchnorm(self, x: Node) -> None:
-        self.apply(operator("batchnorm"), x)
+    def _normalisation(self, x: Node) -> None:
+        """Of every kind; a large eps keeps lines of equal elements from being all rounding."""
+        match self.number(0, 5):
+            case 0:
+                self.apply(operator("instance_norm", eps=0.1), x)
+            case 1:
+                self.apply(operator("group_norm", groups=self.number(1, 4), eps=0.1), x)
+            case 2:
+                self.apply(operator("layer_norm", axes=self.number(1, 2), eps=0.1), x)
+            case 3:
+                self.apply(operator("lrn", size=self.number(1, 6), alpha=0.5), x)
+            case _:
+                self.apply(operator("batchnorm"), x)
 
     def _two(self, x: Node) -> None:
         self.apply(operator(str(self.one_of("add", "sub", "mul"))), x, self.late())

@@ -16,7 +16,18 @@ UNARY = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hard
 IDLE = ("id", "dropout")
 BINARY = ("add", "sub", "mul")
 STEPS = ("conv", "conv", "pool", "batchnorm", "unary", "unary", "idle", "binary", "scalar")
-RARE = ("channels", "concat", "flatten", "dense", "reshape", "softmax", "gate", "twin", "number")
+RARE = (
+    "normalisation",
+    "channels",
+    "concat",
+    "flatten",
+    "dense",
+    "reshape",
+    "softmax",
+    "gate",
+    "twin",
+    "number",
+)
 MOST_ELEMENTS = 600
 
 
@@ -96,7 +107,7 @@ class Builder:
         """One operator of a family; two for those that make a pattern."""
         x = self.value()
         match kind:
-            case "conv" | "pool" | "dense":
+            case "conv" | "pool" | "dense" | "normalisation":
                 self.apply(getattr(self, f"_{kind}")(x), x)
             case "batchnorm" | "flatten" | "softmax":
                 self.apply(operator(kind), x)
@@ -159,6 +170,17 @@ class Builder:
         if self.integer(0, 3) == 0:
             return operator("pool", kind=kind, size=Symbol("global"))
         return operator("pool", kind=kind, size=self.integer(1, 3), stride=self.integer(1, 2))
+
+    def _normalisation(self, x: Node) -> Operator:
+        name = self.choice(("instance_norm", "group_norm", "layer_norm", "lrn"))
+        if name == "lrn":
+            return operator(name, size=self.integer(1, 4), alpha=0.5)
+        affine = bool(self.integer(0, 2))
+        if name == "group_norm":
+            return operator(name, groups=self.integer(1, 2), eps=0.1, affine=affine)
+        if name == "layer_norm":
+            return operator(name, axes=self.integer(1, 2), eps=0.1, affine=affine)
+        return operator(name, eps=0.1, affine=affine)
 
     def _dense(self, x: Node) -> Operator:
         return operator("dense", features=self.integer(1, 5), bias=bool(self.integer(0, 1)))

@@ -2,9 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from cnnc.ir.types import TensorType
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_transpose import ConvTranspose
+from cnnc.ops.normalisation.group_norm import GroupNorm
+from cnnc.ops.normalisation.instance_norm import InstanceNorm
+from cnnc.ops.normalisation.layer_norm import LayerNorm
+from cnnc.ops.normalisation.lrn import Lrn
+from cnnc.ops.normalisation.moments import Normalisation
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum, Norm
 from cnnc.ops.transposed import TransposedWindow
@@ -27,6 +34,28 @@ def translate_window(case: Case) -> OnnxCall | None:
             return "ConvTranspose", case.operands, {**attributes, "group": op.groups}
         case Pool() as op:
             return _pool(op, x)
+        case Lrn() as op if x.ndim == 4 and op.size % 2:  # ONNX Runtime refuses even sizes
+            factors = {"alpha": op.alpha, "beta": op.beta, "bias": op.k}
+            return "LRN", [x], {**factors, "size": op.size}
+        case Normalisation() as op:
+            return _normalisation(op, case.operands)
+    return None
+
+
+def _normalisation(op: Normalisation, operands: Sequence[Real]) -> OnnxCall | None:
+    """ONNX always wants a weight and a bias."""
+    x, rank = operands[0], operands[0].ndim
+    axes = op.parameter_axes(rank)
+    shape = [x.shape[axis] for axis in axes]
+    given = operands if op.affine else (x, np.ones(shape), np.zeros(shape))
+    attributes: dict[str, Attribute] = {"epsilon": op.eps}
+    match op:
+        case InstanceNorm():
+            return "InstanceNormalization", given, attributes
+        case GroupNorm(groups=groups):
+            return "GroupNormalization", given, {**attributes, "num_groups": groups}
+        case LayerNorm() if axes == tuple(range(axes[0], rank)):
+            return "LayerNormalization", given, {**attributes, "axis": axes[0]}
     return None
 
 

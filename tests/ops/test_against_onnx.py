@@ -15,6 +15,7 @@ from cnnc.ops.attributes import Padding
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.concat import Concat
 from cnnc.ops.dense import Dense
+from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum, Norm, Reduction
 from cnnc.ops.softmax import Softmax
@@ -116,7 +117,7 @@ SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38, 90.0, -90.0
 ACTIVATIONS = {
     str(case.op.label): case.op
     for case, call in PAIRS
-    if len(case.operands) == 1 and case.op.name not in ("pool", "concat", "softmax", "flatten")
+    if len(case.operands) == 1 and isinstance(case.op, Pointwise)
 }
 
 

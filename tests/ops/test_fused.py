@@ -20,6 +20,10 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.dense import Dense
 from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
+from cnnc.ops.normalisation.group_norm import GroupNorm
+from cnnc.ops.normalisation.instance_norm import InstanceNorm
+from cnnc.ops.normalisation.layer_norm import LayerNorm
+from cnnc.ops.normalisation.lrn import Lrn
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum, Weighted
@@ -61,6 +65,10 @@ TAILED: list[tuple[Operator, Shapes, tuple[TailStep, ...], Shapes]] = [
     (Pool(Weighted(), (3,), (1,), SAME, weights=(1.0, 2.0, 1.0)), [(1, 2, 6)], SWISH, []),
     (Add(), [(2, 3, 4), (2, 3, 4)], CHAIN, [(1,), (2, 3, 1)]),
     (Concat(), [(2, 3, 4), (2, 1, 4)], RESIDUAL, [(1, 4, 1)]),
+    (InstanceNorm(), [(2, 3, 7, 6)], RESIDUAL, [(2, 3, 7, 6)]),
+    (GroupNorm(2), [(2, 4, 6)], SWISH, []),
+    (LayerNorm((1,)), [(2, 5, 3, 4)], CHAIN, [(5, 1, 1), (1, 1, 3, 1)]),
+    (Lrn(3), [(2, 5, 4)], RESIDUAL, [(2, 5, 4)]),
     (Softmax(), [(2, 5, 3)], (step(Mul(), ROOT, Extra(0)),), [(5, 1)]),
 ]
 

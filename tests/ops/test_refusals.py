@@ -20,6 +20,10 @@ from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.dense import Dense
 from cnnc.ops.flatten import Flatten
 from cnnc.ops.identity import Identity
+from cnnc.ops.normalisation.group_norm import GroupNorm
+from cnnc.ops.normalisation.instance_norm import InstanceNorm
+from cnnc.ops.normalisation.layer_norm import LayerNorm
+from cnnc.ops.normalisation.lrn import Lrn
 from cnnc.ops.reshape import Reshape
 from cnnc.ops.softmax import Softmax
 from cnnc.ops.spec import Operator
@@ -88,6 +92,18 @@ def refusal(op: Operator, *shapes: Shape) -> OpError:
         ),
         (Dense(4), [(2, 3, 5, 5)], 0, "its shape is [2, 3, 5, 5]"),
         (BatchNorm(), [(3,)], 0, "its shape is [3]"),
+        (
+            InstanceNorm(),
+            [(2, 3)],
+            0,
+            "its shape is [2, 3]; instance_norm needs [N, C, length] or more",
+        ),
+        (GroupNorm(2), [(2, 3, 4)], "groups", "3 = 1 × 2 + 1"),
+        (GroupNorm(1), [(2,)], 0, "its shape is [2]"),
+        (LayerNorm((2,)), [(2, 3)], "axes", "the operand has 2 axes"),
+        (LayerNorm((1, -1)), [(2, 3)], "axes", None),
+        (LayerNorm((0, 1)), [(2, 3)], "axes", "samples do not depend on each other"),
+        (Lrn(3), [(2,)], 0, "its shape is [2]"),
         (Softmax(2), [(2, 3)], "axis", "the operand has 2 axes"),
         (Concat(3), [(2, 3), (2, 3)], "axis", "the operand has 2 axes"),
         (Concat(), [(2, 3, 4), (2, 1, 4), (2, 3, 5)], 2, "[2, 3, 5] against [2, 3, 4]"),

@@ -1,0 +1,1 @@
+"""Operators that normalise by what they find in the tensor itself."""
