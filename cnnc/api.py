@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnc.base.errors import Diagnostic, fail
+from cnnc.analysis.analysis import Analysis, Wishes, analyze_graph
+from cnnc.base.errors import Diagnostic, UserError, fail
 from cnnc.base.source import SourceFile
-from cnnc.binding import Given
+from cnnc.binding import Binding, Given
 from cnnc.compiled import REFERENCE, Compiled
 from cnnc.frontend import load as frontend
 from cnnc.frontend.settings import Setting
@@ -115,6 +116,37 @@ class Model:
         made = frontend.load_text(loaded.source, loaded.folder, choices, loaded.links)
         return Model(made, choices)
 
+    def analyze(
+        self,
+        inputs: Given | None = None,
+        *,
+        layers: Sequence[str] = (),
+        position: Sequence[int] | None = None,
+        seed: int = 0,
+        pixels: int = 3,
+        measure: bool | None = None,
+    ) -> Analysis:
+        """What convolution buys, for one sample: dependence, receptive fields, sharing, shifts.
+
+        Without `layers`, all that read more than one element for a result, and the outputs.
+        `position` is where receptive fields are asked for, in the layers' spatial axes; without it
+        their centre. Measurements run the reference on the first of the `inputs`, or on smooth
+        noise drawn by `seed`; `pixels` is how far invariance is measured. `measure` None leaves
+        them out for nets too large for that. UserError for what does not fit.
+        """
+        model = self._for_one_sample()
+        arrays = None if inputs is None else _first_batch(model.graph, inputs)
+        wishes = Wishes(layers, position, arrays, seed, pixels, measure)
+        return analyze_graph(model.graph, wishes)
+
+    def _for_one_sample(self) -> "Model":
+        if self.batch == 1:
+            return self
+        try:
+            return self.with_batch(1)
+        except UserError:  # the text asks for a number of samples
+            return self
+
     def reference(self, inputs: Given | None = None, /, **named: ArrayLike) -> dict[str, Array]:
         """The outputs by name from the operators' references: NumPy, float64, rounded once."""
         compiled = self.compile(backend=REFERENCE)
@@ -173,6 +205,16 @@ def _import_path(folders: Folders) -> tuple[Path, ...]:
 
 def _restore(snapshot: Snapshot, hollow: frontend.LoadedNet, choices: frontend.Choices) -> Model:
     return Model(replace(hollow, graph=snapshot.restore()), choices)
+
+
+def _first_batch(graph: Graph, inputs: Given) -> dict[str, Array]:
+    """One batch of the given samples by input; UserError where there are fewer."""
+    bound = Binding(graph).bind(inputs, {})
+    if bound.samples < graph.batch:
+        raise fail("E0601", f"{bound.samples} samples are given, {graph.batch} are needed")
+    names = (node.name for node in graph.inputs)
+    first = (array[: graph.batch] for array in bound.arrays)
+    return dict(zip(names, first, strict=True))
 
 
 def _no_weights(node: Node) -> Exception:

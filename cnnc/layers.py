@@ -129,7 +129,7 @@ def lowered_layers(lowered: Lowered) -> Layers:
 
 def _describe(node: Node, counted: set[Node]) -> LayerInfo:
     """The row of one node; parameters that an earlier row counted are not counted again."""
-    trained = [operand for operand in _trained(node) if operand not in counted]
+    trained = [operand for operand in trained_operands(node) if operand not in counted]
     counted.update(trained)
     constants = [n for n in node.inputs if isinstance(n.op, Constant | Parameter)]
     return LayerInfo(
@@ -157,7 +157,7 @@ def _macs(node: Node) -> int:
     return node.op.macs(node.type, *types) if isinstance(node.op, Operator) else 0
 
 
-def _trained(node: Node) -> Iterator[Node]:
+def trained_operands(node: Node) -> Iterator[Node]:
     """Operands that are trained: no statistics, and nothing that the attributes fix."""
     fused = node.op if isinstance(node.op, Fused) else None
     op, arity = (fused.root, fused.root_arity) if fused else (node.op, len(node.inputs))

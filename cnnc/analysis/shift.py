@@ -15,6 +15,7 @@ from cnnc.analysis.motion import (
 )
 from cnnc.analysis.region import Region
 from cnnc.ir.graph import Graph, Node
+from cnnc.loop.build import spatial_letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Shifts:
         self.axis = axis
         self._dependences = dependences
         self.moved = moved_inputs(graph, axis)
+        rank = max((len(node.type.spatial) for node in self.moved), default=1)
+        self.letter = spatial_letters(rank)[axis]
         self._tracks: dict[Node, tuple[Track | None, ...]] = {}
         self.states: dict[Node, State] = {}
         for node in graph.nodes:

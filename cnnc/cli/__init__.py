@@ -14,6 +14,7 @@ import click
 
 from cnnc.base.errors import InternalError, UserError, fail
 from cnnc.base.report import report, to_json
+from cnnc.cli.analyze import analyze
 from cnnc.cli.bench import bench
 from cnnc.cli.cache import cache
 from cnnc.cli.check import check
@@ -41,7 +42,7 @@ def cli() -> None:
     """
 
 
-for verb in (check, run, diff, bench, show, fmt, ops, env, cache):
+for verb in (check, run, diff, bench, analyze, show, fmt, ops, env, cache):
     cli.add_command(verb)
 
 

@@ -1,0 +1,199 @@
+"""Equivariance: which shifts of the input only shift the result; derived, then measured."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cnnc.analysis.probe import Probe, stretch, turn
+from cnnc.analysis.region import Mask
+from cnnc.analysis.shift import Bound, Gathered, Moving, Shifts
+from cnnc.base.report import Json
+from cnnc.ir.graph import Array, Node, Real
+
+HOLDS = 1e-9
+"""Largest deviation, relative to the largest value, that counts as rounding in float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Largest deviations relative to the layer's largest value.
+
+    `inside` is that of the positions which must only shift, None if there are none; `anywhere`
+    takes in the margins, for all positions that have a counterpart.
+    """
+
+    inside: float | None
+    anywhere: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the positions inside deviate by rounding at most."""
+        return self.inside is None or self.inside <= HOLDS
+
+
+@dataclass(frozen=True, slots=True)
+class AxisShift:
+    """What a shift of the inputs along one spatial axis does to one layer.
+
+    A shift by `pixels`, or a multiple, moves an "equivariant" result by `positions`. The margins
+    count positions before and after that do not follow exactly; `free` is how many do, out of
+    `extent`, after a shift by `pixels`: the first `positions` show what has entered. An
+    "invariant" result stays, but for what enters and leaves. "none" says why in `reason`.
+    """
+
+    layer: str
+    axis: int
+    letter: str
+    kind: str
+    pixels: int | None = None
+    positions: int | None = None
+    margin: tuple[int, int] | None = None
+    free: int | None = None
+    extent: int | None = None
+    reason: str | None = None
+    measured: Measured | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        """The shift as plain data."""
+        measured: Json = None
+        if self.measured:
+            measured = {
+                "inside": number_json(self.measured.inside),
+                "anywhere": number_json(self.measured.anywhere),
+                "holds": self.measured.holds,
+            }
+        return {
+            "layer": self.layer,
+            "axis": self.axis,
+            "kind": self.kind,
+            "pixels": self.pixels,
+            "positions": self.positions,
+            "margin": [*self.margin] if self.margin else None,
+            "free": self.free,
+            "extent": self.extent,
+            "reason": self.reason,
+            "measured": measured,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """How far a layer is from following a rotation and a scaling of the input.
+
+    Largest deviation relative to the layer's largest value; None where the transformation does not
+    fit the layer's or the input's shape.
+    """
+
+    layer: str
+    rotation: float | None
+    scaling: float | None
+
+    def to_json(self) -> dict[str, Json]:
+        """The deviations as plain data."""
+        rotation, scaling = number_json(self.rotation), number_json(self.scaling)
+        return {"layer": self.layer, "rotation": rotation, "scaling": scaling}
+
+
+def find_shifts(
+    shifts: Mapping[int, Shifts], layers: Sequence[Node], probe: Probe | None
+) -> tuple[AxisShift, ...]:
+    """Every layer under shifts along every axis, measured if there is a probe."""
+    plain = probe.values(layers) if probe else {}
+    moved: dict[tuple[int, int], Mapping[Node, Real]] = {}
+    found = []
+    for node in layers:
+        for axis, each in shifts.items():
+            state = each.states[node]
+            row, free = _describe(node, each)
+            if probe and isinstance(state, Moving | Gathered):
+                key = (axis, state.pixels)
+                if key not in moved:
+                    moved[key] = probe.shifted(layers, *key)
+                steps = row.positions or 0
+                along = state.axis if isinstance(state, Moving) else 0
+                measured = _measure(plain[node], moved[key][node], along, steps, free)
+                row = replace(row, measured=measured)
+            found.append(row)
+    return tuple(found)
+
+
+def _describe(node: Node, shifts: Shifts) -> tuple[AxisShift, Mask | None]:
+    """The row without measurements, and the elements that only shift."""
+    head = (node.name, shifts.axis, shifts.letter)
+    match shifts.states[node]:
+        case Moving(along, pixels, positions):
+            free = ~shifts.changed(node, pixels)[node].mask()
+            others = tuple(place for place in range(free.ndim) if place != along)
+            places = np.flatnonzero(free.all(axis=others))
+            extent = node.type.shape[along]
+            margin = None
+            if len(places):
+                margin = (int(places[0]) - positions, extent - 1 - int(places[-1]))
+            row = AxisShift(*head, "equivariant", pixels, positions, margin, len(places), extent)
+            return row, free
+        case Gathered(pixels):
+            return AxisShift(*head, "invariant", pixels, 0), None
+        case Bound(layer, why):
+            return AxisShift(*head, "none", reason=f"`{layer}`: {why}"), None
+    return AxisShift(*head, "none", reason=f"`{node.name}`: it does not read what is shifted"), None
+
+
+def _measure(before: Real, after: Real, along: int, steps: int, free: Mask | None) -> Measured:
+    expected = np.roll(before, steps, along)
+    deviation = relative(expected, after)
+    counterpart = [slice(None)] * before.ndim
+    counterpart[along] = slice(steps, None)
+    inside = None
+    if free is not None and free.any():
+        inside = float(deviation[free].max())
+    return Measured(inside, float(deviation[tuple(counterpart)].max(initial=0.0)))
+
+
+def relative(expected: Real, found: Real) -> Real:
+    """Deviations relative to the largest expected value; NaN and infinities alike deviate by 0."""
+    with np.errstate(invalid="ignore"):
+        same = (expected == found) | (np.isnan(expected) & np.isnan(found))
+        finite = np.abs(expected[np.isfinite(expected)])
+        scale = float(finite.max(initial=0.0)) or 1.0
+        deviation = np.where(same, 0.0, np.abs(expected - found) / scale)
+    return np.where(np.isnan(deviation), np.inf, deviation)
+
+
+def number_json(number: float | None) -> float | None:
+    """A number as JSON can say it: infinity and NaN become null."""
+    return number if number is not None and np.isfinite(number) else None
+
+
+def find_others(layers: Sequence[Node], probe: Probe) -> tuple[Others, ...]:
+    """Rotation by 90 degrees and scaling by two, measured."""
+    moved = list(probe.moved)
+    can_turn = all(_is_square(node) for node in moved) and bool(moved)
+    can_stretch = all(min(node.type.spatial) > 1 for node in moved) and bool(moved)
+    plain = probe.values(layers)
+    turned = probe.turned(layers) if can_turn else None
+    stretched = probe.stretched(layers) if can_stretch else None
+    rows = []
+    for node in layers:
+        spatial = bool(node.type.spatial)
+        rotation = scaling = None
+        if turned and (_is_square(node) or not spatial):
+            rotation = _deviation(plain[node], turned[node], turn if spatial else _same)
+        if stretched and (not spatial or min(node.type.spatial) > 1):
+            scaling = _deviation(plain[node], stretched[node], stretch if spatial else _same)
+        rows.append(Others(node.name, rotation, scaling))
+    return tuple(rows)
+
+
+def _deviation(before: Real, after: Real, change: Callable[[Array], Array]) -> float:
+    expected = np.asarray(change(before), np.float64)
+    return float(relative(expected, after).max(initial=0.0))
+
+
+def _same(x: Array) -> Array:
+    return x
+
+
+def _is_square(node: Node) -> bool:
+    spatial = node.type.spatial
+    return len(spatial) >= 2 and spatial[-1] == spatial[-2]

@@ -1,0 +1,93 @@
+"""Running a network's reference on inputs that are shifted, turned and stretched."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnc.ir.evaluate import round_to, trace, widen
+from cnnc.ir.graph import Array, Graph, Node, Real
+
+SMOOTHNESS = 2.0
+"""Width in pixels of the bell that random inputs are blurred with."""
+
+Arrays = Mapping[str, Array]
+Values = Mapping[Node, Real]
+
+
+def random_arrays(graph: Graph, seed: int) -> dict[str, Array]:
+    """Inputs of smooth noise with mean 0 and variance 1; noise between 0 and 255 for integers.
+
+    It is blurred along the spatial axes, because neighbours in pictures and series are alike.
+    """
+    random, arrays = np.random.default_rng(seed), {}
+    for node in graph.inputs:
+        noise = random.normal(0, 1, node.type.shape)
+        for axis in range(2, noise.ndim):
+            frequency = np.fft.rfftfreq(noise.shape[axis])
+            bell = np.exp(-2 * (np.pi * SMOOTHNESS * frequency) ** 2)
+            shape = [-1 if place == axis else 1 for place in range(noise.ndim)]
+            noise = np.fft.irfft(
+                np.fft.rfft(noise, axis=axis) * bell.reshape(shape), noise.shape[axis], axis=axis
+            )
+        noise = (noise - noise.mean()) / (noise.std() or 1)
+        if not node.type.dtype.is_float:
+            noise = np.clip(128 + 40 * noise, 0, 255)
+        arrays[node.name] = round_to(noise, node.type.dtype)
+    return arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A graph, inputs for it, and which of them are moved."""
+
+    graph: Graph
+    arrays: Arrays
+    moved: frozenset[Node]
+
+    def values(self, wanted: Sequence[Node]) -> Values:
+        """The values of nodes, in float64."""
+        return self._run(self.arrays, wanted)
+
+    def shifted(self, wanted: Sequence[Node], axis: int, pixels: int) -> Values:
+        """The same with the moved inputs shifted around along a spatial axis."""
+        return self._changed(wanted, lambda x: np.roll(x, pixels, 2 + axis))
+
+    def turned(self, wanted: Sequence[Node]) -> Values:
+        """The same with the moved inputs turned by 90 degrees in their last two axes."""
+        return self._changed(wanted, turn)
+
+    def stretched(self, wanted: Sequence[Node]) -> Values:
+        """The same with the middle of the moved inputs stretched to twice its size."""
+        return self._changed(wanted, stretch)
+
+    def _changed(self, wanted: Sequence[Node], change: Callable[[Array], Array]) -> Values:
+        moved = {node.name for node in self.moved}
+        arrays = {
+            name: change(array) if name in moved else array for name, array in self.arrays.items()
+        }
+        return self._run(arrays, wanted)
+
+    def _run(self, arrays: Arrays, wanted: Sequence[Node]) -> Values:
+        chosen = set(wanted)
+        return {
+            step.node: widen(np.asarray(step.value))
+            for step in trace(self.graph, arrays)
+            if step.node in chosen
+        }
+
+
+def turn(x: Array) -> Array:
+    """Turned by 90 degrees in the last two axes."""
+    return np.rot90(x, axes=(-2, -1))
+
+
+def stretch(x: Array) -> Array:
+    """The middle half of every spatial axis at twice its size, each element repeated."""
+    for axis in range(2, x.ndim):
+        extent = x.shape[axis]
+        half = -(-extent // 2)
+        start = (extent - half) // 2
+        middle = x.take(range(start, start + half), axis=axis)
+        x = np.repeat(middle, 2, axis=axis).take(range(extent), axis=axis)
+    return x

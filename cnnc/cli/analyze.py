@@ -1,0 +1,81 @@
+"""`cnnc analyze`: what convolution buys, computed exactly for one network."""
+
+from pathlib import Path
+
+import click
+
+from cnnc.analysis.analysis import Analysis
+from cnnc.analysis.fields import Field
+from cnnc.arrays import Source, read_inputs
+from cnnc.base.errors import fail
+from cnnc.cli.console import print_json, remark, say, working
+from cnnc.cli.options import Net, json_option, net_options
+
+
+@click.command(short_help="Sparse interactions, sharing, equivariance, receptive fields.")
+@net_options
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="Only these layers.")
+@click.option("--at", metavar="Y,X", help="Position whose receptive field is shown.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the receptive field (png).")
+@click.option(
+    "-i", "--input", "inputs", multiple=True, metavar="[NAME=]PATH", help="Inputs to measure on."
+)
+@click.option("--seed", default=0, show_default=True, help="Of random inputs.")
+@click.option("--shifts", default=3, show_default=True, help="Pixels to measure invariance over.")
+@click.option("--measure/--no-measure", default=None, help="Run the reference, or do not.")
+@click.option("--no-weights", is_flag=True, help="Open no weights file; nothing is measured.")
+@json_option
+def analyze(
+    file: Path,
+    net: str | None,
+    settings: tuple[str, ...],
+    batch: int | None,
+    layers: tuple[str, ...],
+    at: str | None,
+    plot: Path | None,
+    inputs: tuple[str, ...],
+    seed: int,
+    shifts: int,
+    measure: bool | None,
+    no_weights: bool,
+    as_json: bool,
+) -> None:
+    """Analyse a network: sparse interactions, receptive fields, parameter sharing, equivariance
+    and invariance, for one sample. docs/analysis.md defines them."""
+    if shifts < 0:
+        raise fail("E0803", f"--shifts is {shifts}, it must be 0 or more")
+    model = Net(file, net, settings, batch).load(weights=not no_weights)
+    given = None
+    if inputs:
+        read = read_inputs(model.graph, [Source.parse(text) for text in inputs])
+        for note in read.notes:
+            remark(f"note: {note}")
+        given = read.arrays
+    position = _parse_position(at) if at is not None else None
+    with working(f"analysing {model.name}"):
+        analysis = model.analyze(
+            given, layers=layers, position=position, seed=seed, pixels=shifts, measure=measure
+        )
+    if plot:
+        from cnnc.analysis.plot import draw_field
+
+        draw_field(_field_to_draw(analysis), plot, given)
+    if as_json:
+        print_json(analysis.to_json())
+    else:
+        say(analysis.format())
+
+
+def _field_to_draw(analysis: Analysis) -> Field:
+    """That of the last layer that was chosen and sees an input with spatial axes."""
+    drawable = [field for field in analysis.fields if field.axes]
+    if not drawable:
+        raise fail("E0803", "no layer here sees an input with spatial axes, so none can be drawn")
+    return drawable[-1]
+
+
+def _parse_position(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise fail("E0803", f"`--at {text}` is no position", help="write --at 3,4") from None
