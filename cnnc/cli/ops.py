@@ -1,6 +1,5 @@
 """`cnnc ops`: the operators of the language, from their classes."""
 
-import inspect
 from textwrap import wrap
 
 import click
@@ -8,9 +7,10 @@ import click
 from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.report import Json
 from cnnc.cli.console import print_json, say
+from cnnc.cli.ops_markdown import example_text, reference
 from cnnc.cli.options import json_option
-from cnnc.ops.attributes import Value, format_value
-from cnnc.ops.spec import Attribute, Named, find, operators
+from cnnc.ops.describe import OperatorInfo, describe, operators_by_field
+from cnnc.ops.spec import find, operators
 from cnnc.table import Column, format_table
 
 VALUES = 64
@@ -19,86 +19,90 @@ VALUES = 64
 
 @click.command(short_help="The operators of the language.")
 @click.argument("name", required=False)
+@click.option("--markdown", is_flag=True, help="Print the reference of docs/language.md.")
 @json_option
-def ops(name: str | None, as_json: bool) -> None:
-    """List the operators, or describe one with its attributes."""
-    if name is None:
-        chosen = list(operators())
-    else:
-        found = find(name)
-        if found is None:
-            known = [each.name for each in operators()]
-            help = did_you_mean(name, known) or "`cnnc ops` lists them all"
-            raise fail("E0202", f"no operator is called `{name}`", help=help)
-        chosen = [found]
+def ops(name: str | None, markdown: bool, as_json: bool) -> None:
+    """List the operators by field, or describe one with its attributes."""
+    groups = operators_by_field() if name is None else {"": [_find(name)]}
     if as_json:
-        print_json([_as_json(each) for each in chosen])
+        print_json([_as_json(each) for group in groups.values() for each in group])
+    elif markdown:
+        say(reference(groups).rstrip())
     elif name is None:
-        say(_table(chosen))
+        say(_table(groups))
     else:
-        say(_describe(chosen[0]))
+        say(_in_full(groups[""][0]))
 
 
-def _table(chosen: list[type[Named]]) -> str:
+def _find(name: str) -> OperatorInfo:
+    found = find(name)
+    if found is None:
+        known = [each.name for each in operators()]
+        help = did_you_mean(name, known) or "`cnnc ops` lists them all"
+        raise fail("E0202", f"no operator is called `{name}`", help=help)
+    return describe(found)
+
+
+def _table(groups: dict[str, list[OperatorInfo]]) -> str:
     columns = [Column("operator"), Column("operands"), Column("what it does, attributes")]
-    rows = []
-    for each in chosen:
-        rows.append([each.name, _arity(each), _summary(each)])
-        names = ", ".join(attribute.name for attribute in each.attributes())
-        if names:
-            rows.append(["", "", f"  {names}"])
-    return format_table(columns, rows)
-
-
-def _describe(op: type[Named]) -> str:
-    lines = [f"{op.name}, {_arity(op)} operand{'s' if op.arity != (1, 1) else ''}", ""]
-    lines.append(inspect.getdoc(op) or "")
-    attributes = op.attributes()
-    if attributes:
-        columns = [Column(title) for title in ("attribute", "default", "meaning, values")]
-        rows = []
-        for each in attributes:
-            rows.append([each.name, "" if each.required else _default(each), each.doc])
-            rows += [["", "", f"  {line}"] for line in wrap(each.kind.describe(), VALUES)]
-        lines += ["", format_table(columns, rows)]
+    rows: list[list[str]] = []
+    headings: dict[int, str] = {}
+    for field, group in groups.items():
+        headings[len(rows)] = field
+        for each in group:
+            rows.append([each.name, _arity(each), each.doc.split("\n")[0]])
+            names = ", ".join(attribute.name for attribute in each.attributes)
+            rows += [["", "", f"  {names}"]] * bool(names)
+    title, rule, *body = format_table(columns, rows).split("\n")
+    lines = [title, rule]
+    for number, line in enumerate(body):
+        if number in headings:
+            lines += ["", headings[number], ""] if number else [headings[number], ""]
+        lines.append(line)
     return "\n".join(lines)
 
 
-def _summary(op: type[Named]) -> str:
-    return (inspect.getdoc(op) or "").split("\n")[0]
+def _in_full(op: OperatorInfo) -> str:
+    lines = [*wrap(op.signature, 100, subsequent_indent="    "), "", op.doc]
+    if op.attributes:
+        columns = [Column(title) for title in ("attribute", "default", "meaning, values")]
+        rows = []
+        for each in op.attributes:
+            rows.append([each.name, each.default or "", each.doc])
+            rows += [["", "", f"  {line}"] for line in wrap(each.values, VALUES)]
+        lines += ["", format_table(columns, rows)]
+    lines += ["", f"{op.field}, {op.arity}", f"for example, {example_text(op.example)}"]
+    return "\n".join(lines)
 
 
-def _arity(op: type[Named]) -> str:
-    least, most = op.arity
-    if most is None:
-        return f"{least} or more"
-    return str(least) if least == most else f"{least} to {most}"
+def _arity(op: OperatorInfo) -> str:
+    return op.arity.removesuffix("s").removesuffix(" operand")
 
 
-def _default(attribute: Attribute) -> str:
-    return "" if attribute.required else format_value(_default_value(attribute))
-
-
-def _default_value(attribute: Attribute) -> Value:
-    return attribute.kind.unparse(attribute.default)
-
-
-def _as_json(op: type[Named]) -> Json:
-    least, most = op.arity
+def _as_json(op: OperatorInfo) -> Json:
+    least, most = op.operands
     attributes: list[Json] = [
         {
             "name": each.name,
-            "value": each.kind.describe(),
-            "required": each.required,
-            "default": None if each.required else _default(each),
+            "value": each.values,
+            "required": each.default is None,
+            "default": each.default,
             "doc": each.doc,
         }
-        for each in op.attributes()
+        for each in op.attributes
     ]
     return {
         "name": op.name,
+        "field": op.field,
+        "signature": op.signature,
         "least_operands": least,
         "most_operands": most,
-        "doc": inspect.getdoc(op) or "",
+        "doc": op.doc,
         "attributes": attributes,
+        "example": {
+            "call": op.example.call,
+            "operands": [list(shape) for shape in op.example.operands],
+            "results": [list(shape) for shape in op.example.results],
+            "parameters": {name: list(shape) for name, shape in op.example.parameters},
+        },
     }

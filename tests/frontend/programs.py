@@ -110,6 +110,9 @@ _RENAMES = st.lists(
 ).map("\n".join)
 _ITEMS = st.one_of(
     st.tuples(NAMES, lists(VALUES)).map(lambda it: f"input {it[0]}: f32[{it[1]}]"),
+    st.tuples(NAMES, VALUES, st.sampled_from([" ", ", ", "\n"])).map(
+        lambda it: f"input {it[0]}: u8[N, 3] {{ layout = nhwc{it[2]}mean = {it[1]}{it[2]}}}"
+    ),
     st.tuples(lists(NAMES, least=0).filter(bool), VALUES).map(" = ".join),
     st.tuples(NAMES, VALUES, NAMES).map(lambda it: f"output {it[0]} = {it[1]}, {it[2]}"),
     st.tuples(STRINGS, _RENAMES).map(lambda it: f"weights {it[0]} {{ {it[1]} }}"),

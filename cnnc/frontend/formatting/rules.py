@@ -89,6 +89,8 @@ class _Builder:
             return Cat(self._statements(rule, parts))
         if rule in _LONG_STATEMENTS:
             return Group(self._joined(rule, parts, comma=Nest((Line(),))))
+        if rule == "preprocessing":
+            return self._clauses(parts)
         if rule == "range" and max(map(_size, parts)) <= _SHORT:
             low, dots, high = parts
             behind = ((*self._forced_or(part, ()), self.doc(part)) for part in (dots, high))
@@ -189,6 +191,18 @@ class _Builder:
                 docs.append(Nest((*first, self.doc(part)), 2 * INDENT))
         docs += (Nest(tuple(_comments(self._gap(closer)))), Line(), self.doc(closer))
         return Group(tuple(docs))
+
+    def _clauses(self, parts: Sequence[Part]) -> Doc:
+        """With commas on one line, and without them on lines of their own."""
+        opener, *inside, closer = parts
+        clauses = [part for part in inside if isinstance(part, Tree)]
+        if not clauses:
+            return self._braces("", opener, (), closer)
+        docs: list[Doc] = []
+        for clause in clauses:
+            docs += (*self._line(clause, Line(", " if docs else " ")), self.doc(clause))
+        inner = Nest((*docs, *_comments(self._gap(closer))))
+        return Group((self.doc(opener), inner, Line(), self.doc(closer)))
 
     # ── statements ──────────────────────────────────────────────────────────────────────────────
 
