@@ -13,6 +13,7 @@ from cnnc.ops.describe import OperatorInfo, describe, operators_by_field
 from cnnc.ops.spec import find, operators
 from cnnc.table import Column, format_table
 
+WIDTH = 100
 VALUES = 64
 """Characters of a line of values, so that a table fits a terminal."""
 
@@ -63,7 +64,7 @@ def _table(groups: dict[str, list[OperatorInfo]]) -> str:
 
 
 def _in_full(op: OperatorInfo) -> str:
-    lines = [*wrap(op.signature, 100, subsequent_indent="    "), "", op.doc]
+    lines = [*wrap(op.signature, WIDTH, subsequent_indent="    "), "", op.doc]
     if op.attributes:
         columns = [Column(title) for title in ("attribute", "default", "meaning, values")]
         rows = []
@@ -71,7 +72,8 @@ def _in_full(op: OperatorInfo) -> str:
             rows.append([each.name, each.default or "", each.doc])
             rows += [["", "", f"  {line}"] for line in wrap(each.values, VALUES)]
         lines += ["", format_table(columns, rows)]
-    lines += ["", f"{op.field}, {op.arity}", f"for example, {example_text(op.example)}"]
+    example = f"For example, {example_text(op.example)}."
+    lines += ["", *wrap(example, WIDTH), "", f"{op.field}, {op.arity}"]
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ def test_a_model_describes_itself() -> None:
     assert model.name == "digits"
     assert model.inputs == {"image": (1, 1, 8, 8)}
     assert model.outputs == {"logits": (1, 10), "prob": (1, 10)}
-    assert model.parameters == 24_730
+    assert model.parameters == 24_378
     stem = model.layers[0]
     assert (stem.name, stem.shape, stem.parameters) == ("stem.conv", (1, 16, 8, 8), 16 * 9)
     assert stem.macs == 16 * 8 * 8 * 9

@@ -13,7 +13,7 @@ def test_check_prints_layers_and_memory(cnnc: Runner) -> None:
     """The digits example, with its totals."""
     text = cnnc("check", DIGITS / "digits.cnn").out
     assert "stem.conv" in text
-    assert "24,730 parameters" in text
+    assert "24,378 parameters" in text
     assert "arena" in text
 
 
