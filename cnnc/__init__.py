@@ -1,11 +1,18 @@
 """cnnc: a compiler for convolutional networks."""
 
-from cnnc.api import Model, load, load_text
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from cnnc.base.errors import CnncError, InternalError, UserError
-from cnnc.compare import DiffReport, diff
-from cnnc.compiled import Compiled
 from cnnc.layers import LayerInfo, Layers
+from cnnc.loaded import Loaded, load_compiled
+from cnnc.network import Network
 from cnnc.version import __version__
+
+if TYPE_CHECKING:
+    from cnnc.api import Model, load, load_text
+    from cnnc.compare import DiffReport, diff
+    from cnnc.compiled import Compiled
 
 __all__ = [
     "CnncError",
@@ -14,10 +21,35 @@ __all__ = [
     "InternalError",
     "LayerInfo",
     "Layers",
+    "Loaded",
     "Model",
+    "Network",
     "UserError",
     "__version__",
     "diff",
     "load",
+    "load_compiled",
     "load_text",
 ]
+
+_LATE = {
+    "Compiled": "cnnc.compiled",
+    "DiffReport": "cnnc.compare",
+    "Model": "cnnc.api",
+    "diff": "cnnc.compare",
+    "load": "cnnc.api",
+    "load_text": "cnnc.api",
+}
+"""Imported when asked for: running a network that is compiled needs no language and no compiler."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module 'cnnc' has no attribute {name!r}")
+    value: object = getattr(import_module(_LATE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

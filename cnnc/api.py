@@ -3,12 +3,14 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnc.analysis.analysis import Analysis, Wishes, analyze_graph
+from cnnc.artifact import SUFFIX, Provenance
 from cnnc.base.errors import Diagnostic, UserError, fail
 from cnnc.base.source import SourceFile
 from cnnc.binding import Binding, Given
@@ -16,6 +18,7 @@ from cnnc.compiled import REFERENCE, Compiled
 from cnnc.frontend import load as frontend
 from cnnc.frontend.settings import Setting
 from cnnc.frontend.vectors import CheckVectors
+from cnnc.interface import Interface
 from cnnc.ir.graph import Graph, Node, Parameter
 from cnnc.layers import Layers, graph_layers
 from cnnc.options import Options, read_import_path
@@ -107,7 +110,7 @@ class Model:
         for node in self.graph.nodes:
             if isinstance(node.op, Parameter):
                 raise _no_weights(node)
-        return Compiled(self.graph, options)
+        return Compiled(self.graph, options, self._provenance())
 
     def with_batch(self, batch: int) -> "Model":
         """The same network for another number of samples a run."""
@@ -152,6 +155,11 @@ class Model:
         compiled = self.compile(backend=REFERENCE)
         return compiled(named if inputs is None else inputs)
 
+    def _provenance(self) -> Provenance:
+        source = self._loaded.source
+        digest = sha256(source.text.encode()).hexdigest()
+        return Provenance(Path(source.name).name, digest, tuple(self.params.items()))
+
     def __reduce__(self) -> tuple[object, tuple[Snapshot, frontend.LoadedNet, frontend.Choices]]:
         hollow = replace(self._loaded, graph=Graph(self.name, (), {}))
         return _restore, (Snapshot.take(self.graph), hollow, self._choices)
@@ -176,6 +184,9 @@ def load(
     takes. Without `weights` the weights file is not opened: shapes are known, nothing runs. Files
     it imports lie beside it, in one of the folders `import_path`, or of the variable CNNC_PATH.
     """
+    if Path(path).suffix.lower() == SUFFIX:
+        help = "`load_compiled` reads it; a Model needs the .cnn file"
+        raise fail("E0703", f"`{path}` is a compiled network, not a text", help=help)
     folders = _import_path(import_path)
     choices = frontend.Choices(set or {}, net, batch, weights, import_path=folders)
     return Model(frontend.load(Path(path), choices), choices)
@@ -209,7 +220,7 @@ def _restore(snapshot: Snapshot, hollow: frontend.LoadedNet, choices: frontend.C
 
 def _first_batch(graph: Graph, inputs: Given) -> dict[str, Array]:
     """One batch of the given samples by input; UserError where there are fewer."""
-    bound = Binding(graph).bind(inputs, {})
+    bound = Binding(Interface.of(graph)).bind(inputs, {})
     if bound.samples < graph.batch:
         raise fail("E0601", f"{bound.samples} samples are given, {graph.batch} are needed")
     names = (node.name for node in graph.inputs)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cnnc.base.errors import UserError, did_you_mean, fail
 from cnnc.files import replace_file
 from cnnc.frontend.arrays import ArrayInfo, open_arrays
-from cnnc.ir.graph import Graph, Node
+from cnnc.interface import End, Interface
 from cnnc.table import shape_text
 
 Array = NDArray[np.generic]
@@ -50,7 +50,7 @@ class Inputs:
     notes: tuple[str, ...]
 
 
-def read_inputs(graph: Graph, sources: Sequence[Source], labels: str | None = None) -> Inputs:
+def read_inputs(net: Interface, sources: Sequence[Source], labels: str | None = None) -> Inputs:
     """The arrays of the files by input; UserError where a file is unsound or fits no input.
 
     A collection (npz, safetensors) is matched by name. A single array (npy, image) goes to the
@@ -58,13 +58,13 @@ def read_inputs(graph: Graph, sources: Sequence[Source], labels: str | None = No
     Images become N = 1, channels × height × width in 0..1, and are never resized. `labels` names
     an array of a collection that is returned beside the inputs.
     """
-    nodes = {node.name: node for node in graph.inputs}
+    ends = {end.name: end for end in net.inputs}
     parts: dict[str, list[Array]] = {}
     known: list[Array] = []
     notes: list[str] = []
     for source in sources:
         if source.path.suffix.lower() in COLLECTIONS:
-            found, ignored = _read_collection(source, nodes, labels)
+            found, ignored = _read_collection(source, ends, labels)
             if labels is not None and labels in found:
                 known.append(found.pop(labels))
             if ignored:
@@ -72,8 +72,8 @@ def read_inputs(graph: Graph, sources: Sequence[Source], labels: str | None = No
             for name, array in found.items():
                 parts.setdefault(name, []).append(array)
         else:
-            node = _target(graph, source, nodes)
-            parts.setdefault(node.name, []).append(_read_single(source.path, node))
+            end = _target(net, source, ends)
+            parts.setdefault(end.name, []).append(_read_single(source.path, end))
     if labels is not None and not known:
         raise fail(
             "E0603",
@@ -152,29 +152,29 @@ def _write_npz(data: io.BytesIO, outputs: Mapping[str, Array]) -> None:
                 npy.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def _target(graph: Graph, source: Source, nodes: Mapping[str, Node]) -> Node:
+def _target(net: Interface, source: Source, ends: Mapping[str, End]) -> End:
     """The input a single array is for."""
-    known = ", ".join(nodes)
+    known = ", ".join(ends)
     if source.name is None:
-        if len(nodes) == 1:
-            return graph.inputs[0]
+        if len(ends) == 1:
+            return net.inputs[0]
         raise fail(
             "E0603",
-            f"{graph.name} has {len(nodes)} inputs, and `{source.path}` does not say which it is",
+            f"{net.name} has {len(ends)} inputs, and `{source.path}` does not say which it is",
             help=f"write NAME={source.path} with one of {known}",
         )
-    if source.name not in nodes:
-        help = did_you_mean(source.name, nodes) or f"its inputs are {known}"
-        raise fail("E0603", f"{graph.name} has no input `{source.name}`", help=help)
-    return nodes[source.name]
+    if source.name not in ends:
+        help = did_you_mean(source.name, ends) or f"its inputs are {known}"
+        raise fail("E0603", f"{net.name} has no input `{source.name}`", help=help)
+    return ends[source.name]
 
 
-def _read_single(path: Path, node: Node) -> Array:
+def _read_single(path: Path, end: End) -> Array:
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return read_array(path)
     if suffix in IMAGES:
-        return read_image(path, node)
+        return read_image(path, end)
     _check_exists(path)
     raise fail(
         "E0703",
@@ -184,72 +184,72 @@ def _read_single(path: Path, node: Node) -> Array:
 
 
 def _read_collection(
-    source: Source, nodes: Mapping[str, Node], labels: str | None
+    source: Source, ends: Mapping[str, End], labels: str | None
 ) -> tuple[dict[str, Array], list[str]]:
     """The arrays that are inputs or labels, and the names of the others, which are not read."""
     path = source.path
     _check_exists(path)
     file = open_arrays(path, None)
     if source.name is not None:
-        if source.name not in nodes:
+        if source.name not in ends:
             raise fail("E0603", f"there is no input `{source.name}`")
         if len(file.infos) == 1:
             (only,) = file.infos
-            _check_info(path, file.infos[only], nodes[source.name])
+            _check_info(path, file.infos[only], ends[source.name])
             return {source.name: file.read([only])[only]}, []
-        nodes = {source.name: nodes[source.name]}
-    wanted = [name for name in file.infos if name in nodes]
-    ignored = [name for name in file.infos if name not in nodes and name != labels]
+        ends = {source.name: ends[source.name]}
+    wanted = [name for name in file.infos if name in ends]
+    ignored = [name for name in file.infos if name not in ends and name != labels]
     if not wanted:
         raise fail(
             "E0603",
-            f"`{path}` holds none of the inputs {', '.join(nodes)}",
+            f"`{path}` holds none of the inputs {', '.join(ends)}",
             notes=(f"it holds {', '.join(file.infos) or 'nothing'}",),
             help=f"write NAME={path} if it holds one array under another name",
         )
     for name in wanted:
-        _check_info(path, file.infos[name], nodes[name])
+        _check_info(path, file.infos[name], ends[name])
     return file.read([name for name in file.infos if name in wanted or name == labels]), ignored
 
 
-def _check_info(path: Path, info: ArrayInfo, node: Node) -> None:
+def _check_info(path: Path, info: ArrayInfo, end: End) -> None:
     """Before anything is decompressed: the header must fit the input."""
-    if len(info.shape) != node.type.rank or info.shape[1:] != node.type.shape[1:]:
-        rest = shape_text(node.type.shape[1:])
-        why = f"`{node.name}` in `{path}` is {shape_text(info.shape)}, expected N×{rest}"
-        raise fail("E0601", why, node.span)
+    if len(info.shape) != end.type.rank or info.shape[1:] != end.type.shape[1:]:
+        rest = shape_text(end.type.shape[1:])
+        why = f"`{end.name}` in `{path}` is {shape_text(info.shape)}, expected N×{rest}"
+        raise fail("E0601", why, end.span)
 
 
-def read_image(path: Path, node: Node) -> Array:
+def read_image(path: Path, end: End) -> Array:
     """An image as f32[1, channels, height, width], 0 black to 1 white; UserError unless it fits."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    if len(node.type.shape) != 4 or node.type.channels not in _MODES:
-        text = shape_text(node.type.shape)
+    if len(end.type.shape) != 4 or end.type.channels not in _MODES:
+        text = shape_text(end.type.shape)
         raise fail(
             "E0601",
-            f"input `{node.name}` is {text}, which no image can be",
-            node.span,
+            f"input `{end.name}` is {text}, which no image can be",
+            end.span,
             help="images fit N×C×height×width with 1, 3 or 4 channels; use .npy for others",
         )
     _check_exists(path)
-    height, width = node.type.spatial
+    height, width = end.type.spatial
     try:
         # What Pillow warns about, such as odd tags of a camera, does not concern the pixels.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
             # checked before anything is decompressed
             if sorted(opened.size) != sorted((width, height)):
-                raise _wrong_size(path, opened.size, node)
+                raise _wrong_size(path, opened.size, end)
             upright = ImageOps.exif_transpose(opened)
             if upright.size != (width, height):
-                raise _wrong_size(path, upright.size, node)
+                raise _wrong_size(path, upright.size, end)
             if upright.mode.startswith("I;16"):
                 scaled = np.asarray(upright, np.float32)[..., None] / np.float32(65535)
-                pixels = np.repeat(scaled, node.type.channels, axis=2)
+                pixels = np.repeat(scaled, end.type.channels, axis=2)
             elif upright.mode in ("I", "F"):
                 raise fail("E0703", f"`{path}` has pixels of mode {upright.mode}, use .npy instead")
             else:
-                bytes_ = np.asarray(upright.convert(_MODES[node.type.channels]))
+                bytes_ = np.asarray(upright.convert(_MODES[end.type.channels]))
                 pixels = bytes_.reshape(height, width, -1).astype(np.float32) / np.float32(255)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise _damaged(path, error) from None
@@ -258,12 +258,12 @@ def read_image(path: Path, node: Node) -> Array:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
-def _wrong_size(path: Path, size: tuple[int, int], node: Node) -> UserError:
-    height, width = node.type.spatial
+def _wrong_size(path: Path, size: tuple[int, int], end: End) -> UserError:
+    height, width = end.type.spatial
     return fail(
         "E0601",
-        f"`{path}` is {size[0]} wide and {size[1]} high, `{node.name}` is {width} and {height}",
-        node.span,
+        f"`{path}` is {size[0]} wide and {size[1]} high, `{end.name}` is {width} and {height}",
+        end.span,
         help="resize it first, the way the network was trained with",
     )
 

@@ -17,6 +17,7 @@ from cnnc.compiled import Compiled
 from cnnc.layers import operator_text
 from cnnc.lowering.lowered import Layer
 from cnnc.memory import aligned, packed
+from cnnc.network import Network
 from cnnc.table import Column, count_text, format_table, seconds_text, shorten
 
 if TYPE_CHECKING:
@@ -89,23 +90,24 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """Times of a network; `total` is the whole on all its threads, layers are timed on one."""
+    """Times of a network; `total` is the whole on all its threads, layers are timed on one.
+
+    `macs` are the multiply-accumulates of one run. Without layers, only the whole can run.
+    """
 
     net: str
     backend: str
     threads: int
     batch: int
+    macs: int
     machine: Machine
     layers: tuple[LayerTime, ...]
     total: Timing
 
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one run."""
-        return sum(layer.macs for layer in self.layers)
-
     def format(self) -> str:
         """The table of layers, the total, and what the machine can do."""
+        if not self.layers:
+            return self._summary()
         peak = self.machine.one.gflops
         columns = [Column("layer"), Column("operator"), Column("algorithm")]
         titles = ("time", "± spread", "best", "MACs", "GFLOP/s", "of peak", "of limit")
@@ -135,8 +137,14 @@ class BenchReport:
                 f"{self.net}, batch {self.batch}, {threads}: {seconds_text(self.total.seconds)} "
                 f"± {self.total.spread:.0%}, {gflops:.1f} GFLOP/s, "
                 f"{gflops / self.machine.all.gflops:.0%} of the peak of {threads}",
-                f"layers alone on one thread: {seconds_text(layers)}; "
-                "GFLOP/s, of peak and of limit are those of the best measurement",
+                *(
+                    [
+                        f"layers alone on one thread: {seconds_text(layers)}; "
+                        "GFLOP/s, of peak and of limit are those of the best measurement"
+                    ]
+                    if self.layers
+                    else []
+                ),
                 f"measured, one thread: peak {one.gflops:.1f} GFLOP/s; reads {levels}",
             ]
         )
@@ -176,24 +184,28 @@ class BenchReport:
 
 
 def bench(
-    network: Compiled,
+    network: Network,
     seconds: float = 2.0,
     *,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
 ) -> BenchReport:
-    """Time every layer and the whole network on random data, interleaved, for about so long."""
-    calls = [_kernel_call(network, layer, seed) for layer in network.lowered.layers]
-    calls.append(_whole_call(network, seed))
+    """Time every layer and the whole network on random data, interleaved, for about so long.
+
+    A network that was loaded compiled is timed as a whole. UserError for the reference.
+    """
+    alone = _layer_calls(network, seed)
+    calls = [*(call for _, call in alone), _whole_call(network, seed)]
     samples = _measure(calls, seconds, progress)
-    machine = measure_machine(network.target, network.options.threads)
+    target = driver.find_target(network.options.target)
+    machine = measure_machine(target, network.options.threads)
     layers = tuple(
         _layer_time(layer, Timing.of(times), machine)
-        for layer, times in zip(network.lowered.layers, samples[:-1], strict=True)
+        for (layer, _), times in zip(alone, samples[:-1], strict=True)
     )
     return BenchReport(
-        *(network.graph.name, network.options.backend, network.options.threads, network.batch),
-        *(machine, layers, Timing.of(samples[-1])),
+        *(network.name, network.options.backend, network.options.threads, network.batch),
+        *(network.layers.macs, machine, layers, Timing.of(samples[-1])),
     )
 
 
@@ -201,6 +213,13 @@ def measure_machine(target: Target, threads: int) -> Machine:
     """What this machine can do, on one thread and on so many."""
     one = driver.measure_peak(target, 1)
     return Machine(one, driver.measure_peak(target, threads) if threads > 1 else one)
+
+
+def _layer_calls(network: Network, seed: int) -> list[tuple[Layer, Call]]:
+    """Every layer with a call of it alone; none for a network that only runs whole."""
+    if not isinstance(network, Compiled):
+        return []
+    return [(layer, _kernel_call(network, layer, seed)) for layer in network.lowered.layers]
 
 
 def _kernel_call(network: Compiled, layer: Layer, seed: int) -> Call:
@@ -219,14 +238,14 @@ def _kernel_call(network: Compiled, layer: Layer, seed: int) -> Call:
     return network.executable.bind_kernel(position, buffers)
 
 
-def _whole_call(network: Compiled, seed: int) -> Call:
+def _whole_call(network: Network, seed: int) -> Call:
     random = np.random.default_rng(seed)
-    program = network.lowered.program
-    inputs = [
-        random.standard_normal(port.shape).astype(port.dtype.numpy) for port in program.inputs
-    ]
-    outputs = [np.empty(port.shape, port.dtype.numpy) for port in program.outputs]
-    return partial(network.executable.run, inputs, outputs)
+    takes, fills = (
+        [end.type for end in ends] for ends in (network.interface.inputs, network.interface.outputs)
+    )
+    inputs = [random.standard_normal(each.shape).astype(each.dtype.numpy) for each in takes]
+    outputs = [np.empty(each.shape, each.dtype.numpy) for each in fills]
+    return partial(network.runner.run, inputs, outputs)
 
 
 def _measure(calls: Sequence[Call], seconds: float, progress: Progress) -> list[list[float]]:

@@ -7,22 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
-from cnnc.ir.graph import Graph, Node
-from cnnc.ops.spec import Operator
+from cnnc.interface import End, Interface
 from cnnc.table import shape_text
 
 Array = NDArray[np.generic]
 Given = ArrayLike | Mapping[str, ArrayLike]
-
-
-def is_splittable(graph: Graph) -> bool:
-    """Whether samples are independent, so that any number can run in batches of any size."""
-    for node in graph.nodes:
-        op = node.op
-        if isinstance(op, Operator) and op.mixes_batch(*(each.type for each in node.inputs)):
-            return False
-    ends = (*graph.inputs, *graph.outputs.values())
-    return all(node.type.rank > 0 and node.type.shape[0] == graph.batch for node in ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +25,13 @@ class Bound:
 class Binding:
     """Checks and converts the arrays of one network."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._names = [node.name for node in graph.inputs]
+    def __init__(self, interface: Interface) -> None:
+        self._net = interface
+        self._names = [end.name for end in interface.inputs]
         self._makes = [
-            (name, node.type.shape, node.type.dtype.numpy) for name, node in graph.outputs.items()
+            (end.name, end.type.shape, end.type.dtype.numpy) for end in interface.outputs
         ]
-        self.splittable = is_splittable(graph)
+        self.splittable = interface.splittable
 
     def bind(self, given: Given | None, named: Mapping[str, ArrayLike]) -> Bound:
         """The inputs by name, or the only one; UserError lists everything that does not fit.
@@ -53,16 +42,16 @@ class Binding:
             return Bound((given,), given.shape[0])
         arrays, wrong = self._collect(given, named)
         ready = []
-        for node in self._graph.inputs:
-            if node.name in arrays:
-                converted, found = self._convert(node, arrays[node.name])
+        for end in self._net.inputs:
+            if end.name in arrays:
+                converted, found = self._convert(end, arrays[end.name])
                 ready.append(converted)
                 wrong += found
         samples = {array.shape[0] for array in ready} if not wrong else set()
         if len(samples) > 1:
             counts = ", ".join(
-                f"`{node.name}` {array.shape[0]}"
-                for node, array in zip(self._graph.inputs, ready, strict=True)
+                f"`{end.name}` {array.shape[0]}"
+                for end, array in zip(self._net.inputs, ready, strict=True)
             )
             wrong.append(
                 Diagnostic("E0601", "inputs differ in how many samples they have: " + counts)
@@ -84,27 +73,28 @@ class Binding:
     def _given_results(self, bound: Bound, given: Mapping[str, Array]) -> dict[str, Array]:
         made: dict[str, Array] = {}
         wrong: list[Diagnostic] = []
-        known = list(self._graph.outputs)
+        known = [end.name for end in self._net.outputs]
         for name in given:
             if name not in known:
                 help = did_you_mean(str(name), known) or f"its outputs are {', '.join(known)}"
-                why = f"{self._graph.name} has no output `{name}`"
+                why = f"{self._net.name} has no output `{name}`"
                 wrong.append(Diagnostic("E0603", why, help=help))
-        for name, node in self._graph.outputs.items():
-            shape = (bound.samples, *node.type.shape[1:]) if self.splittable else node.type.shape
+        for end in self._net.outputs:
+            name = end.name
+            shape = (bound.samples, *end.type.shape[1:]) if self.splittable else end.type.shape
             if name in given:
                 taken = (*bound.arrays, *(given[other] for other in made if other in given))
-                wrong += _check_result(name, given[name], shape, node, taken)
+                wrong += _check_result(name, given[name], shape, end, taken)
                 made[name] = given[name]
             else:
-                made[name] = np.empty(shape, node.type.dtype.numpy)
+                made[name] = np.empty(shape, end.type.dtype.numpy)
         if wrong:
             raise UserError(wrong)
         return made
 
     def _is_ready(self, array: Array) -> bool:
         """Whether the only input can be taken as it is: the way of a call that must be quick."""
-        inputs = self._graph.inputs
+        inputs = self._net.inputs
         expected, flags = inputs[0].type, array.flags
         return (
             len(inputs) == 1
@@ -128,7 +118,7 @@ class Binding:
         elif given is not None and len(self._names) == 1:
             first = {self._names[0]: given}
         elif given is not None:
-            why = f"{self._graph.name} has {len(self._names)} inputs, and one array without a name"
+            why = f"{self._net.name} has {len(self._names)} inputs, and one array without a name"
             help = f"pass them by name: {', '.join(f'{name}=…' for name in self._names)}"
             return {}, [Diagnostic("E0603", why, help=help)]
         for name in first:
@@ -139,52 +129,50 @@ class Binding:
             if name not in self._names:
                 near = did_you_mean(str(name), self._names)
                 fix = near or f"its inputs are {', '.join(self._names)}"
-                why = f"{self._graph.name} has no input `{name}`"
+                why = f"{self._net.name} has no input `{name}`"
                 wrong.append(Diagnostic("E0603", why, help=fix))
-        for node in self._graph.inputs:
-            if node.name not in arrays:
-                why = f"input `{node.name}` is missing"
-                note = f"it is {node.type.dtype} {self._accepted(node)}"
-                wrong.append(Diagnostic("E0603", why, node.span, notes=(note,)))
+        for end in self._net.inputs:
+            if end.name not in arrays:
+                why = f"input `{end.name}` is missing"
+                note = f"it is {end.type.dtype} {self._accepted(end)}"
+                wrong.append(Diagnostic("E0603", why, end.span, notes=(note,)))
         return arrays, wrong
 
-    def _convert(self, node: Node, given: ArrayLike) -> tuple[Array, list[Diagnostic]]:
-        wanted = node.type.dtype.numpy
+    def _convert(self, end: End, given: ArrayLike) -> tuple[Array, list[Diagnostic]]:
+        wanted = end.type.dtype.numpy
         try:
             array = _as_array(given)
         except Exception as error:  # whatever an object's own conversion raises
-            why = f"input `{node.name}` is no array: {type(error).__name__}: {error}"
-            return np.empty(0), [Diagnostic("E0602", why, node.span)]
+            why = f"input `{end.name}` is no array: {type(error).__name__}: {error}"
+            return np.empty(0), [Diagnostic("E0602", why, end.span)]
         if array.dtype != wanted and not np.can_cast(array.dtype, wanted, "safe"):
-            why = (
-                f"input `{node.name}` is {array.dtype}, and {wanted} cannot hold all of its values"
-            )
+            why = f"input `{end.name}` is {array.dtype}, and {wanted} cannot hold all of its values"
             help = f"convert it with `.astype({wanted.name!r})`"
-            return array, [Diagnostic("E0602", why, node.span, help=help)]
-        if wrong := self._check_shape(node, array.shape):
+            return array, [Diagnostic("E0602", why, end.span, help=help)]
+        if wrong := self._check_shape(end, array.shape):
             return array, [wrong]
         return np.require(array, wanted, ("C", "A")), []
 
-    def _check_shape(self, node: Node, shape: Sequence[int]) -> Diagnostic | None:
-        expected = node.type.shape
+    def _check_shape(self, end: End, shape: Sequence[int]) -> Diagnostic | None:
+        expected = end.type.shape
         fits = len(shape) == len(expected) and tuple(shape[1:]) == expected[1:]
         if fits and (self.splittable or shape[0] == expected[0]):
             return None
-        why = f"input `{node.name}` has shape {shape_text(shape)}, expected {self._accepted(node)}"
+        why = f"input `{end.name}` has shape {shape_text(shape)}, expected {self._accepted(end)}"
         notes: tuple[str, ...] = ()
         help = None
         if tuple(shape) == expected[1:]:
-            help = f"add the batch axis: `{node.name}[None]`"
+            help = f"add the batch axis: `{end.name}[None]`"
         elif len(shape) > 2 and (shape[-1], *shape[1:-1]) == expected[1:]:
-            help = f"channels come first: `np.moveaxis({node.name}, -1, 1)`"
+            help = f"channels come first: `np.moveaxis({end.name}, -1, 1)`"
         elif fits:
             notes = (f"samples are not independent, so only batches of {expected[0]} can run",)
             help = f"compile for a batch of {shape[0]}" if shape[0] else None
-        return Diagnostic("E0601", why, node.span, notes=notes, help=help)
+        return Diagnostic("E0601", why, end.span, notes=notes, help=help)
 
-    def _accepted(self, node: Node) -> str:
-        batch = "N" if self.splittable else str(node.type.shape[0])
-        return "×".join([batch, *map(str, node.type.shape[1:])])
+    def _accepted(self, end: End) -> str:
+        batch = "N" if self.splittable else str(end.type.shape[0])
+        return "×".join([batch, *map(str, end.type.shape[1:])])
 
 
 def _as_array(given: object) -> Array:
@@ -203,9 +191,9 @@ def _as_mapping(out: object) -> Mapping[str, Array]:
 
 
 def _check_result(
-    name: str, array: Array, shape: Sequence[int], node: Node, others: Sequence[Array]
+    name: str, array: Array, shape: Sequence[int], end: End, others: Sequence[Array]
 ) -> list[Diagnostic]:
-    wanted = node.type.dtype.numpy
+    wanted = end.type.dtype.numpy
     if not isinstance(array, np.ndarray) or array.dtype != wanted:
         found = getattr(array, "dtype", type(array).__name__)
         return [Diagnostic("E0602", f"`out` for `{name}` is {found}, not {wanted}")]

@@ -1,21 +1,26 @@
-"""A compiled network: call it with arrays."""
+"""A network compiled in this process: everything about it can be looked at."""
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cnnc import driver
-from cnnc.backends.base import Executable
+from cnnc.artifact import Artifact, Provenance, write_artifact
+from cnnc.backends.base import Executable, Runner, Store
 from cnnc.base.errors import UserError, fail
 from cnnc.base.target import Target
-from cnnc.binding import Binding, Bound, Given
+from cnnc.base.vectors import CheckVectors
+from cnnc.interface import Interface
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Graph
 from cnnc.layers import Layers, graph_layers, lowered_layers
 from cnnc.lowering.lowered import Lowered
+from cnnc.network import Network
 from cnnc.options import Options
 from cnnc.snapshot import Snapshot
 
@@ -23,50 +28,32 @@ Array = NDArray[np.generic]
 REFERENCE = "reference"
 
 
-class Compiled:
-    """A network ready to run. Calls from several threads at once are allowed; it pickles.
+class Compiled(Network):
+    """A network ready to run, with all that the compiler knows of it; it pickles.
 
     `graph` is the network as built; `lowered` what the compiler made of it, None for the
     reference.
     """
 
-    def __init__(self, graph: Graph, options: Options) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        options: Options,
+        provenance: Provenance | None = None,
+        store: Store | None = None,
+    ) -> None:
         self.graph = graph
-        self.options = options
-        self._binding = Binding(graph)
+        self.provenance = provenance or Provenance()
         self._lowered: Lowered | None = None
         self._executable: Executable | None = None
+        runner: Runner = _Reference(graph)
         if options.backend != REFERENCE:
             self.target = _runnable_target(options)
             optimised = driver.optimise(graph, driver.pipeline(self.target))
             self._lowered = driver.lower_graph(optimised, self.target)
-            self._executable = driver.compile_lowered(self._lowered, self.target, options)
-
-    def __call__(
-        self,
-        inputs: Given | None = None,
-        /,
-        *,
-        out: Mapping[str, Array] | None = None,
-        **named: ArrayLike,
-    ) -> dict[str, Array]:
-        """The outputs by name, for arrays by name, a mapping of them, or the only input itself.
-
-        Axis 0 of every array is the samples, any number of them: they run in batches of the
-        compiled size, the last one filled up with zeros. Arrays of the declared element type are
-        taken as they are, contiguous ones without a copy; others are converted where no value can
-        change, so float64 is refused. `out` gives arrays to write outputs into. UserError where
-        something does not fit.
-        """
-        bound = self._binding.bind(inputs, named)
-        results = self._binding.results(bound, out)
-        self._run_all(bound, list(results.values()))
-        return results
-
-    @property
-    def batch(self) -> int:
-        """Samples of one run."""
-        return self.graph.batch
+            runner = driver.compile_lowered(self._lowered, self.target, options, store)
+            self._executable = runner
+        super().__init__(Interface.of(graph), options, runner)
 
     @property
     def lowered(self) -> Lowered:
@@ -87,42 +74,79 @@ class Compiled:
         """The layers as they run, with shapes, parameters, MACs, bytes, layouts and tiles."""
         return lowered_layers(self._lowered) if self._lowered else graph_layers(self.graph)
 
-    def _run_all(self, bound: Bound, results: Sequence[Array]) -> None:
-        size = self.graph.batch
-        if not self._binding.splittable or bound.samples == size:
-            self._run(bound.arrays, results)
-            return
-        whole = bound.samples - bound.samples % size
-        for start in range(0, whole, size):
-            part = slice(start, start + size)
-            self._run([each[part] for each in bound.arrays], [each[part] for each in results])
-        if rest := bound.samples - whole:
-            staged = [_padded(each[whole:], size) for each in bound.arrays]
-            filled = [np.empty((size, *each.shape[1:]), each.dtype) for each in results]
-            self._run(staged, filled)
-            for result, source in zip(results, filled, strict=True):
-                result[whole:] = source[:rest]
+    def save(self, path: str | os.PathLike[str], checks: Sequence[CheckVectors] = ()) -> None:
+        """Write a file that `load_compiled` runs without compiling, on machines like this one.
 
-    def _run(self, inputs: Sequence[Array], results: Sequence[Array]) -> None:
-        if self._executable is not None:
-            self._executable.run(inputs, results)
-            return
-        names = (node.name for node in self.graph.inputs)
-        values = evaluate(self.graph, dict(zip(names, inputs, strict=True)))
-        for result, value in zip(results, values.values(), strict=True):
+        It holds machine code and weights; `checks` (see `Model.checks`) go with it. UserError for
+        other backends than `native`, and where the file cannot be written.
+        """
+        image = driver.machine_code(self._executable)
+        if image is None:
+            raise fail(
+                "E0801",
+                f"the backend `{self.options.backend}` makes no machine code to write",
+                help="compile with the backend `native`",
+            )
+        artifact = Artifact(
+            interface=self.interface,
+            options=self.options,
+            target=self.target,
+            layers=self.layers,
+            checks=tuple(checks),
+            provenance=self.provenance,
+            objects=image.objects,
+            weights=image.weights,
+            arena_bytes=image.arena_bytes,
+        )
+        write_artifact(Path(path), artifact)
+
+    def __reduce__(self) -> tuple[object, tuple["_Pickle"]]:
+        kept = _Kept({})
+        if self._lowered:
+            kept = _Kept(driver.known_code(self._lowered, self.target, self._executable))
+        return _restore, (_Pickle(Snapshot.take(self.graph), self.options, self.provenance, kept),)
+
+
+class _Reference:
+    """Runs the operators' references."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """See Runner."""
+        names = (node.name for node in self._graph.inputs)
+        values = evaluate(self._graph, dict(zip(names, inputs, strict=True)))
+        for result, value in zip(outputs, values.values(), strict=True):
             result[...] = value
 
-    def __reduce__(self) -> tuple[object, tuple[Snapshot, Options]]:
-        return _restore, (Snapshot.take(self.graph), self.options)
 
-    def __repr__(self) -> str:
-        ends = chain(self.graph.inputs, self.graph.outputs.values())
-        shapes = ", ".join(str(node.type) for node in ends)
-        return f"<cnnc.Compiled {self.graph.name} for {self.options.backend}: {shapes}>"
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Object code that travels with a pickle: a store that is only read."""
+
+    objects: Mapping[str, bytes]
+
+    def get(self, key: str) -> bytes | None:
+        """See Store."""
+        return self.objects.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        """See Store: what this machine had to make is not kept here."""
 
 
-def _restore(snapshot: Snapshot, options: Options) -> Compiled:
-    return Compiled(snapshot.restore(), options)
+@dataclass(frozen=True, slots=True)
+class _Pickle:
+    """The source graph, and the code made of it: used where lowering gives the same loops."""
+
+    graph: Snapshot
+    options: Options
+    provenance: Provenance
+    code: _Kept
+
+
+def _restore(made: _Pickle) -> Compiled:
+    return Compiled(made.graph.restore(), made.options, made.provenance, made.code)
 
 
 def _runnable_target(options: Options) -> Target:
@@ -134,13 +158,6 @@ def _runnable_target(options: Options) -> Target:
             help="leave the target at `native`, or look at the code with `cnnc show`",
         )
     return target
-
-
-def _padded(array: Array, size: int) -> Array:
-    """The samples and zeros up to a whole batch."""
-    batch = np.zeros((size, *array.shape[1:]), array.dtype)
-    batch[: len(array)] = array
-    return batch
 
 
 def _nothing_compiled() -> UserError:

@@ -2,12 +2,12 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnnc.backends.base import Backend, Executable, Store
+from cnnc.backends.base import Backend, Executable, Runner, Store
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
@@ -27,6 +27,7 @@ from cnnc.passes.share_common import share_common
 from cnnc.passes.simplify import simplify
 
 if TYPE_CHECKING:
+    from cnnc.backends.native.backend import Image
     from cnnc.backends.native.peak import Peak
 
 Rewrite = Callable[[Graph], Graph]
@@ -164,6 +165,41 @@ def can_run(target: Target) -> bool:
     from cnnc.backends.native.targets import runs_here
 
     return runs_here(target)
+
+
+def obstacles(target: Target) -> tuple[str, ...]:
+    """Why object code for the target does not run on this machine; empty where it does."""
+    from cnnc.backends.native import targets
+
+    return targets.obstacles(target)
+
+
+def machine_code(executable: Executable | None) -> "Image | None":
+    """The code and data of an executable; None where its backend makes none."""
+    from cnnc.backends.native.backend import NativeExecutable
+
+    return executable.image if isinstance(executable, NativeExecutable) else None
+
+
+def known_code(
+    lowered: Lowered, target: Target, executable: Executable | None
+) -> Mapping[str, bytes]:
+    """The executable's object code by the keys a store knows it by; empty where there is none."""
+    image = machine_code(executable)
+    if image is None:
+        return {}
+    from cnnc.backends.native.objects import recipes
+
+    keys = [recipe.key for recipe in recipes(lowered.program, target)]
+    return dict(zip(keys, image.objects, strict=True))
+
+
+def load_code(image: "Image", target: Target, threads: int) -> Runner:
+    """Machine code made before, ready to run."""
+    from cnnc.backends.native.backend import NativeRunner
+
+    with _timed("load", read_knobs()):
+        return NativeRunner(image, target, threads)
 
 
 def find_backend(name: str) -> Backend:

@@ -30,7 +30,7 @@ def keep_evidence(folder: Path | None, name: str, text: str) -> Path | None:
         return None
 
 
-def replace_file(path: Path, data: bytes, mode: int | None = None) -> None:
+def replace_file(path: Path, data: bytes | bytearray, mode: int | None = None) -> None:
     """Write a file under a temporary name beside it, then rename; UserError where that fails.
 
     `mode` is that of the new file, where the usual one will not do.

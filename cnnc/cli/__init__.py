@@ -18,6 +18,7 @@ from cnnc.cli.analyze import analyze
 from cnnc.cli.bench import bench
 from cnnc.cli.cache import cache
 from cnnc.cli.check import check
+from cnnc.cli.compile import compile_
 from cnnc.cli.console import print_json, remark, wants_colour
 from cnnc.cli.diff import diff
 from cnnc.cli.env import env
@@ -42,7 +43,7 @@ def cli() -> None:
     """
 
 
-for verb in (check, run, diff, bench, analyze, show, fmt, ops, env, cache):
+for verb in (check, run, diff, bench, analyze, show, fmt, ops, env, cache, compile_):
     cli.add_command(verb)
 
 

@@ -47,7 +47,7 @@ def analyze(
     model = Net(file, net, settings, batch).load(weights=not no_weights)
     given = None
     if inputs:
-        read = read_inputs(model.graph, [Source.parse(text) for text in inputs])
+        read = read_inputs(Interface.of(model.graph), [Source.parse(text) for text in inputs])
         for note in read.notes:
             remark(f"note: {note}")
         given = read.arrays

@@ -7,7 +7,7 @@ import click
 from cnnc.base.errors import fail
 from cnnc.bench import bench as measure
 from cnnc.cli.console import print_json, progress, say
-from cnnc.cli.options import Net, compile_options, json_option, net_options
+from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options
 from cnnc.options import Options
 
 
@@ -29,12 +29,16 @@ def bench(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Time each layer and the whole: GFLOP/s, and how near to this machine's measured limits."""
+    """Time each layer and the whole: GFLOP/s, and how near to this machine's measured limits.
+
+    Of a compiled file, the whole alone.
+    """
     if not 0 < seconds < 1e6:
         raise fail("E0803", f"--seconds is {seconds}, it must be positive")
-    model, compiled = Net(file, net, settings, batch).compile(Options(target, backend, threads))
-    with progress(f"timing {model.name}") as advance:
-        report = measure(compiled, seconds, seed=seed, progress=advance)
+    which, options = Net(file, net, settings, batch), Options(target, backend, threads)
+    network = which.network(options, threads_given=is_given("threads"))
+    with progress(f"timing {network.name}") as advance:
+        report = measure(network, seconds, seed=seed, progress=advance)
     if as_json:
         print_json(report.to_json())
     else:

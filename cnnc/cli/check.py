@@ -7,9 +7,11 @@ import click
 from cnnc import driver
 from cnnc.api import Model
 from cnnc.base.report import Json, to_json
+from cnnc.cli import check_compiled
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import Net, json_option, net_options
 from cnnc.loop.kernel import Program
+from cnnc.options import Options
 from cnnc.table import bytes_text, count_text, plural, shape_text
 
 
@@ -27,8 +29,19 @@ def check(
     no_weights: bool,
     as_json: bool,
 ) -> None:
-    """Check a network: shapes, parameters, MACs and memory of each layer."""
-    model = Net(file, net, settings, batch).load(weights=not no_weights)
+    """Check a network: shapes, parameters, MACs and memory of each layer.
+
+    A compiled file's check vectors are run too.
+    """
+    which = Net(file, net, settings, batch)
+    if which.is_compiled:
+        network = which.loaded(Options(target))
+        if as_json:
+            print_json(check_compiled.to_json(network))
+        else:
+            say(check_compiled.describe(network))
+        return
+    model = which.load(weights=not no_weights)
     program = None
     if not no_weights:
         model.checks()

@@ -41,7 +41,7 @@ def diff(
     model, compiled = Net(file, net, settings, batch).compile(Options(target, backend, threads))
     given = None
     if inputs:
-        read = read_inputs(model.graph, [Source.parse(text) for text in inputs])
+        read = read_inputs(compiled.interface, [Source.parse(text) for text in inputs])
         for note in read.notes:
             remark(f"note: {note}")
         given = read.arrays

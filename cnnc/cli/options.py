@@ -8,10 +8,13 @@ from typing import ParamSpec, TypeVar
 import click
 
 from cnnc.api import Model, load
+from cnnc.artifact import SUFFIX
 from cnnc.base.errors import fail
 from cnnc.base.report import report
 from cnnc.cli.console import remark, wants_colour, working
 from cnnc.compiled import Compiled
+from cnnc.loaded import Loaded, load_compiled
+from cnnc.network import Network
 from cnnc.options import Options
 
 P = ParamSpec("P")
@@ -29,8 +32,19 @@ class Net:
     settings: tuple[str, ...]
     batch: int | None
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the file holds a compiled network, not a text."""
+        return self.file.suffix.lower() == SUFFIX
+
     def load(self, *, weights: bool = True) -> Model:
         """The network; warnings go to standard error."""
+        if self.is_compiled:
+            raise fail(
+                "E0703",
+                f"`{self.file}` is a compiled network, and this needs the text",
+                help="give the .cnn file it was compiled from",
+            )
         settings = parse_settings(self.settings)
         model = load(
             self.file,
@@ -51,6 +65,35 @@ class Net:
         model = self.load()
         with working(f"compiling {model.name}"):
             return model, model.compile(options.target, options.backend, options.threads)
+
+    def network(self, options: Options, *, threads_given: bool) -> Network:
+        """The network ready to run: compiled, or read from a file of a compiled one."""
+        if not self.is_compiled:
+            return self.compile(options)[1]
+        return self.loaded(options, options.threads if threads_given else None)
+
+    def loaded(self, options: Options, threads: int | None = None) -> Loaded:
+        """The compiled network in the file; UserError for options that would change it."""
+        fixed = {
+            "--net": self.net is not None,
+            "--set": bool(self.settings),
+            "--batch": self.batch is not None,
+            "--target": options.target != "native",
+            "--backend": options.backend != "native",
+        }
+        if given := [name for name, is_given in fixed.items() if is_given]:
+            raise fail(
+                "E0803",
+                f"{' and '.join(given)} cannot change `{self.file}`, which is compiled",
+                help="give the options to `cnnc compile`",
+            )
+        return load_compiled(self.file, threads=threads)
+
+
+def is_given(name: str) -> bool:
+    """Whether the running verb's option of this name was given, rather than left at its default."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not click.core.ParameterSource.DEFAULT
 
 
 def parse_settings(texts: tuple[str, ...]) -> Mapping[str, str]:

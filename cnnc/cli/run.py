@@ -12,7 +12,7 @@ from cnnc.base.errors import fail
 from cnnc.base.report import Json
 from cnnc.binding import Binding
 from cnnc.cli.console import print_json, remark, say
-from cnnc.cli.options import Net, compile_options, json_option, net_options
+from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options
 from cnnc.compare.report import number_json
 from cnnc.options import Options
 from cnnc.table import Column, format_table, plural, seconds_text, shape_text
@@ -59,13 +59,14 @@ def run(
     if top < 0:
         raise fail("E0803", f"--top is {top}, it must be 0 or more")
     which = Net(file, net, settings, batch)
-    model, compiled = which.compile(Options(target, backend, threads))
-    given = read_inputs(model.graph, [Source.parse(text) for text in inputs], labels)
+    options = Options(target, backend, threads)
+    compiled = which.network(options, threads_given=is_given("threads"))
+    given = read_inputs(compiled.interface, [Source.parse(text) for text in inputs], labels)
     if output:
-        check_output(output, list(model.outputs))
+        check_output(output, list(compiled.outputs))
     for note in given.notes:
         remark(f"note: {note}")
-    samples = Binding(model.graph).bind(given.arrays, {}).samples
+    samples = Binding(compiled.interface).bind(given.arrays, {}).samples
     times = []
     for _ in range(repeat):
         start = time.perf_counter()

@@ -46,10 +46,11 @@ def show(
         raise fail("E0803", "--after goes with --stage graph")
     if layer and stage in ("ast", "graph", "program"):
         raise fail("E0803", f"--layer does not go with --stage {stage}")
-    if stage == "ast":
+    which = Net(file, net, settings, batch)
+    if stage == "ast" and not which.is_compiled:
         say(format_ast(parse(read_source(file))))
         return
-    model = Net(file, net, settings, batch).load()
+    model = which.load()
     machine = driver.find_target(target)
     if stage == "graph":
         say(format_graph(_graph_after(model, machine, after), places=True).rstrip("\n"))

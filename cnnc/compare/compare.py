@@ -7,6 +7,7 @@ import numpy as np
 
 from cnnc.api import Model
 from cnnc.base.errors import fail
+from cnnc.base.vectors import CheckVectors
 from cnnc.binding import Binding, Given
 from cnnc.compare.blame import PASSES, PROGRAM, Blame, Suspect, blame_layer
 from cnnc.compare.layerwise import compare_layers
@@ -14,7 +15,6 @@ from cnnc.compare.measure import Errors
 from cnnc.compare.report import CheckDiff, DiffReport, LayerDiff, OutputDiff
 from cnnc.compare.whole import Expected, expect, find_guilty_pass, split_batches
 from cnnc.compiled import REFERENCE, Compiled
-from cnnc.frontend.vectors import CheckVectors
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Array, Graph
 from cnnc.layers import operator_text
@@ -56,7 +56,7 @@ def compare(
         raise fail("E0801", "the reference cannot be compared with itself")
     if inputs is None:
         inputs = checks[0].inputs if checks else random_inputs(network.graph, seed)
-    bound = Binding(network.graph).bind(inputs, {})
+    bound = Binding(network.interface).bind(inputs, {})
     if not bound.samples:
         raise fail("E0601", "there are no samples to compare")
     names = [node.name for node in network.graph.inputs]
@@ -171,18 +171,7 @@ def _compare_checks(network: Compiled, checks: Sequence[CheckVectors]) -> list[C
         results = network(check.inputs)
         truth = reference(check.inputs) if reference else {}
         for name, wanted in check.outputs.items():
-            largest, ratio = _off(results[name], wanted, check)
-            _, reference_ratio = _off(truth[name], wanted, check)
+            largest, ratio = check.measure(name, results[name])
+            _, reference_ratio = check.measure(name, truth[name])
             rows.append(CheckDiff(name, len(wanted), largest, ratio, reference_ratio))
     return rows
-
-
-def _off(got: Array, wanted: Array, check: CheckVectors) -> tuple[float, float]:
-    """Largest difference, and the largest over its tolerance."""
-    a, b = got.astype(np.float64), wanted.astype(np.float64)
-    with np.errstate(all="ignore"):
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
-        difference = np.where(same, 0.0, np.abs(a - b))
-        ratio = np.where(same, 0.0, difference / (check.atol + check.rtol * np.abs(b)))
-    ratio = np.where(np.isnan(ratio), np.inf, ratio)
-    return float(np.nan_to_num(difference).max()), float(ratio.max())

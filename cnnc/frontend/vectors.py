@@ -1,14 +1,10 @@
 """The arrays of a `check` file, held against the net they are for."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean
+from cnnc.base.vectors import CheckVectors
 from cnnc.frontend.arrays import ArrayInfo, open_arrays
 from cnnc.frontend.clauses import Check
 from cnnc.frontend.files import confine
@@ -17,18 +13,7 @@ from cnnc.ir.graph import Graph
 MAX_BYTES = 4 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class CheckVectors:
-    """Inputs and the outputs expected for them.
-
-    All have the same leading extent, a number of samples that need not be the graph's batch;
-    outputs that the file leaves out are not checked.
-    """
-
-    inputs: Mapping[str, NDArray[np.generic]]
-    outputs: Mapping[str, NDArray[np.generic]]
-    atol: float
-    rtol: float
+__all__ = ["CheckVectors", "read_vectors"]
 
 
 def read_vectors(graph: Graph, check: Check, folder: Path | None) -> CheckVectors:

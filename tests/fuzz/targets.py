@@ -12,6 +12,7 @@ from cnnc.base.source import SourceFile
 from cnnc.binding import Binding
 from cnnc.frontend.load import Choices, load_text
 from cnnc.frontend.state import Limits
+from cnnc.interface import Interface
 from cnnc.ir.text import format_graph
 from tests.fuzz import seeds
 from tests.fuzz.mutate import mutate_bytes, mutate_text
@@ -104,8 +105,8 @@ def _files(folder: Path, changes: Changes, files: Mapping[str, bytes]) -> Run:
         name = random.choice(sorted(files))
         path = folder / name
         path.write_bytes(changes.data(random, files[name]))
-        read = read_inputs(graph, [Source(path, random.choice((None, "image")))])
-        return Binding(graph).bind(read.arrays, {}).samples
+        read = read_inputs(Interface.of(graph), [Source(path, random.choice((None, "image")))])
+        return Binding(Interface.of(graph)).bind(read.arrays, {}).samples
 
     return run
 

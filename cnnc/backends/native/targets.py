@@ -75,6 +75,27 @@ def runs_here(target: Target) -> bool:
     return same and (certain or enabled(target.features) <= enabled(host_features()))
 
 
+def obstacles(target: Target) -> tuple[str, ...]:
+    """Why object code for the target does not run on this machine; empty where it does.
+
+    Other than for `runs_here`, the system must be the same: it decides about the file's format.
+    """
+    here = host_target()
+    if _platform(target) != _platform(here):
+        return (f"it is for {target.triple}, and this machine is {here.triple}",)
+    if runs_here(target):
+        return ()
+    missing = sorted(enabled(target.features) - enabled(host_features()))
+    return (f"this processor ({here.cpu}) lacks {', '.join(missing) or 'what it asks for'}",)
+
+
+def _platform(target: Target) -> tuple[str, str]:
+    """Architecture and system of a triple."""
+    architecture, *rest = target.triple.split("-")
+    known = ("linux", "darwin", "macosx", "windows")
+    return architecture, next((s for s in known if any(s in part for part in rest)), "")
+
+
 def target_machine(target: Target, *, jit: bool) -> llvm.TargetMachine:
     """LLVM's machine for the target; `target_data` of the result is its data layout.
 

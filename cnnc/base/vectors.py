@@ -1,0 +1,32 @@
+"""Golden vectors: inputs of a network, and the outputs expected for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class CheckVectors:
+    """Inputs and the outputs expected for them.
+
+    All have the same leading extent, a number of samples that need not be the graph's batch;
+    outputs that the file leaves out are not checked. A result may differ from what is expected by
+    `atol + rtol * |expected|`.
+    """
+
+    inputs: Mapping[str, NDArray[np.generic]]
+    outputs: Mapping[str, NDArray[np.generic]]
+    atol: float
+    rtol: float
+
+    def measure(self, name: str, got: NDArray[np.generic]) -> tuple[float, float]:
+        """Largest difference of an output, and the largest over its tolerance."""
+        a, b = got.astype(np.float64), self.outputs[name].astype(np.float64)
+        with np.errstate(all="ignore"):
+            same = (a == b) | (np.isnan(a) & np.isnan(b))
+            difference = np.where(same, 0.0, np.abs(a - b))
+            ratio = np.where(same, 0.0, difference / (self.atol + self.rtol * np.abs(b)))
+        ratio = np.where(np.isnan(ratio), np.inf, ratio)
+        return float(np.nan_to_num(difference).max()), float(ratio.max())

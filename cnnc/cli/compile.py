@@ -1,0 +1,66 @@
+"""`cnnc compile`: a file that runs without compiling."""
+
+from pathlib import Path
+
+import click
+
+from cnnc.artifact import SUFFIX, check_suffix
+from cnnc.base.errors import fail
+from cnnc.cli.console import print_json, say
+from cnnc.cli.options import Net, compile_options, json_option, net_options
+from cnnc.options import Options
+from cnnc.table import bytes_text, plural
+
+
+@click.command("compile", short_help="Write a file that runs without compiling.")
+@net_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help=f"Where to write it; FILE with the suffix {SUFFIX} if left out.",
+)
+@compile_options
+@json_option
+def compile_(
+    file: Path,
+    net: str | None,
+    settings: tuple[str, ...],
+    batch: int | None,
+    output: Path | None,
+    target: str,
+    backend: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Compile a network into one file: machine code, weights, and the file's check vectors.
+
+    `cnnc run`, `bench` and `check` take it instead of the text, on machines like this one. It holds
+    machine code: run only files you trust.
+    """
+    output = output or file.with_suffix(SUFFIX)
+    check_suffix(output)
+    if not output.parent.is_dir():
+        help = f"make the folder `{output.parent}` first"
+        raise fail("E0704", f"`{output}` cannot be written", help=help)
+    model, compiled = Net(file, net, settings, batch).compile(Options(target, backend, threads))
+    checks = model.checks()
+    compiled.save(output, checks)
+    size, program = output.stat().st_size, compiled.lowered.program
+    if as_json:
+        print_json(
+            {
+                "ok": True,
+                "path": str(output),
+                "bytes": size,
+                "weights_bytes": program.weights_bytes,
+                "arena_bytes": program.arena_bytes,
+                "steps": len(program.steps),
+                "checks": len(checks),
+            }
+        )
+        return
+    say(
+        f"{output}: {bytes_text(size)}, weights {bytes_text(program.weights_bytes)}, "
+        f"{plural(len(program.steps), 'step')}, {plural(len(checks), 'check')}"
+    )

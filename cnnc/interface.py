@@ -1,0 +1,53 @@
+"""What a network looks like from outside: its ends, and how many samples a call may bring."""
+
+from dataclasses import dataclass
+
+from cnnc.base.source import Span
+from cnnc.ir.graph import Graph
+from cnnc.ir.types import TensorType
+from cnnc.ops.spec import Operator
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An input or output: its name, its type, and where the text declares it."""
+
+    name: str
+    type: TensorType
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network's name, batch and ends in declared order.
+
+    `splittable` says that samples are independent, so that any number can run in batches of any
+    size.
+    """
+
+    name: str
+    batch: int
+    inputs: tuple[End, ...]
+    outputs: tuple[End, ...]
+    splittable: bool
+
+    @staticmethod
+    def of(graph: Graph) -> "Interface":
+        """That of a graph."""
+        return Interface(
+            graph.name,
+            graph.batch,
+            tuple(End(node.name, node.type, node.span) for node in graph.inputs),
+            tuple(End(name, node.type, node.span) for name, node in graph.outputs.items()),
+            is_splittable(graph),
+        )
+
+
+def is_splittable(graph: Graph) -> bool:
+    """Whether samples are independent, so that any number can run in batches of any size."""
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Operator) and op.mixes_batch(*(each.type for each in node.inputs)):
+            return False
+    ends = (*graph.inputs, *graph.outputs.values())
+    return all(node.type.rank > 0 and node.type.shape[0] == graph.batch for node in ends)

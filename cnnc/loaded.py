@@ -1,0 +1,87 @@
+"""A network compiled before, read from its file."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cnnc import driver
+from cnnc.artifact import Artifact, Provenance, read_artifact, write_artifact
+from cnnc.base.vectors import CheckVectors
+from cnnc.layers import Layers
+from cnnc.memory import aligned
+from cnnc.network import Network
+
+
+class Loaded(Network):
+    """A network ready to run that was compiled elsewhere; `load_compiled` makes it, it pickles.
+
+    It has no graph: what needs one (`diff`, `show`) needs the text.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        # not above: importing cnnc is light, and this is where LLVM's linker is loaded
+        from cnnc.backends.native.backend import Image
+
+        self._artifact = artifact
+        image = Image(
+            objects=artifact.objects,
+            weights=artifact.weights,
+            arena_bytes=artifact.arena_bytes,
+            inputs=len(artifact.interface.inputs),
+            outputs=len(artifact.interface.outputs),
+        )
+        options = artifact.options
+        runner = driver.load_code(image, artifact.target, options.threads)
+        super().__init__(artifact.interface, options, runner)
+
+    @property
+    def layers(self) -> Layers:
+        """The layers as they run, with shapes, parameters, MACs, bytes, layouts and tiles."""
+        return self._artifact.layers
+
+    @property
+    def provenance(self) -> Provenance:
+        """What it was compiled from, and by which versions."""
+        return self._artifact.provenance
+
+    @property
+    def checks(self) -> tuple[CheckVectors, ...]:
+        """The golden vectors that came with it."""
+        return self._artifact.checks
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of its constants."""
+        return len(self._artifact.weights)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes each running call takes for what lies between layers."""
+        return self._artifact.arena_bytes
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to another file; UserError where that fails."""
+        write_artifact(Path(path), self._artifact)
+
+    def __reduce__(self) -> tuple[object, tuple[Artifact]]:
+        return _restore, (self._artifact,)
+
+
+def load_compiled(path: str | os.PathLike[str], *, threads: int | None = None) -> Loaded:
+    """Read a file that `Compiled.save` or `cnnc compile` wrote; UserError where it is not sound.
+
+    Nothing is compiled: the file holds machine code, and running it is running a program, so load
+    only files you trust. `threads` may differ from what it was compiled with.
+    """
+    artifact = read_artifact(Path(path))
+    if threads is not None:
+        artifact = replace(artifact, options=replace(artifact.options, threads=threads))
+    return Loaded(artifact)
+
+
+def _restore(artifact: Artifact) -> Loaded:
+    weights = aligned(len(artifact.weights), np.dtype(np.uint8)).view(np.uint8)
+    weights[:] = artifact.weights
+    return Loaded(replace(artifact, weights=weights))

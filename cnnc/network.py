@@ -1,0 +1,109 @@
+"""A network ready to run: call it with arrays."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cnnc.backends.base import Runner
+from cnnc.binding import Binding, Bound, Given
+from cnnc.interface import Interface
+from cnnc.layers import Layers
+from cnnc.options import Options
+
+Array = NDArray[np.generic]
+
+
+class Network(ABC):
+    """What can be called, however it came to be. Calls from several threads at once are allowed.
+
+    `interface` has the inputs and outputs, `options` what it was compiled for.
+    """
+
+    def __init__(self, interface: Interface, options: Options, runner: Runner) -> None:
+        self.interface = interface
+        self.options = options
+        self._binding = Binding(interface)
+        self._runner = runner
+
+    def __call__(
+        self,
+        inputs: Given | None = None,
+        /,
+        *,
+        out: Mapping[str, Array] | None = None,
+        **named: ArrayLike,
+    ) -> dict[str, Array]:
+        """The outputs by name, for arrays by name, a mapping of them, or the only input itself.
+
+        Axis 0 of every array is the samples, any number of them: they run in batches of the
+        compiled size, the last one filled up with zeros. Arrays of the declared element type are
+        taken as they are, contiguous ones without a copy; others are converted where no value can
+        change, so float64 is refused. `out` gives arrays to write outputs into. UserError where
+        something does not fit.
+        """
+        bound = self._binding.bind(inputs, named)
+        results = self._binding.results(bound, out)
+        self._run_all(bound, list(results.values()))
+        return results
+
+    @property
+    def name(self) -> str:
+        """The net's name in the text."""
+        return self.interface.name
+
+    @property
+    def batch(self) -> int:
+        """Samples of one run."""
+        return self.interface.batch
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the inputs by name, in declared order."""
+        return {end.name: end.type.shape for end in self.interface.inputs}
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the outputs by name, in declared order."""
+        return {end.name: end.type.shape for end in self.interface.outputs}
+
+    @property
+    @abstractmethod
+    def layers(self) -> Layers:
+        """The layers as they run, with shapes, parameters, MACs, bytes, layouts and tiles."""
+
+    @property
+    def runner(self) -> Runner:
+        """What runs one batch of exactly the compiled size."""
+        return self._runner
+
+    def _run_all(self, bound: Bound, results: Sequence[Array]) -> None:
+        size, run = self.batch, self._runner.run
+        if not self._binding.splittable or bound.samples == size:
+            run(bound.arrays, results)
+            return
+        whole = bound.samples - bound.samples % size
+        for start in range(0, whole, size):
+            part = slice(start, start + size)
+            run([each[part] for each in bound.arrays], [each[part] for each in results])
+        if rest := bound.samples - whole:
+            staged = [_padded(each[whole:], size) for each in bound.arrays]
+            filled = [np.empty((size, *each.shape[1:]), each.dtype) for each in results]
+            run(staged, filled)
+            for result, source in zip(results, filled, strict=True):
+                result[whole:] = source[:rest]
+
+    def __repr__(self) -> str:
+        ends = chain(self.interface.inputs, self.interface.outputs)
+        shapes = ", ".join(str(end.type) for end in ends)
+        made = f"{self.name} for {self.options.backend}"
+        return f"<cnnc.{type(self).__name__} {made}: {shapes}>"
+
+
+def _padded(array: Array, size: int) -> Array:
+    """The samples and zeros up to a whole batch."""
+    batch = np.zeros((size, *array.shape[1:]), array.dtype)
+    batch[: len(array)] = array
+    return batch
