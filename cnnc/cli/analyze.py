@@ -10,6 +10,7 @@ from cnnc.arrays import Source, read_inputs
 from cnnc.base.errors import fail
 from cnnc.cli.console import print_json, remark, say, working
 from cnnc.cli.options import Net, json_option, net_options
+from cnnc.interface import Interface
 
 
 @click.command(short_help="Sparse interactions, sharing, equivariance, receptive fields.")
