@@ -20,14 +20,15 @@ from cnnc.ir.graph import Graph, Node
 class AxisField:
     """A receptive field along one spatial axis of an input.
 
-    `size`, `stride` and `start` hold for an input without edges: position o sees the `size`
-    pixels from `start` + o * `stride` on. They are None where the layer does not follow the axis.
+    `size`, `stride` and `start` hold for an input without edges: positions see at most `size`
+    pixels, position 0 from `start` on, and `stride` later with every position. They are None where
+    the layer does not follow the axis.
     `first` and `last` are what the position really sees, and `seen` how many pixels between them.
     """
 
     size: int | None
     stride: Fraction | None
-    start: Fraction | None
+    start: int | None
     first: int
     last: int
     seen: int
@@ -42,7 +43,7 @@ class AxisField:
         return {
             "size": self.size,
             "stride": None if self.stride is None else float(self.stride),
-            "start": None if self.start is None else float(self.start),
+            "start": self.start,
             "first": self.first,
             "last": self.last,
             "seen": self.seen,
@@ -118,7 +119,7 @@ def _axes(region: Region, lines: Lines) -> tuple[AxisField, ...]:
         seen = int(region.along(axis).sum())
         line = lines.get(axis)
         size = line.size if line else None
-        stride, start = (line.slope, line.low) if line else (None, None)
+        stride, start = (line.slope, line.low(0)) if line else (None, None)
         axes.append(AxisField(size, stride, start, first, last, seen))
     return tuple(axes)
 

@@ -1,10 +1,13 @@
 """Receptive fields as straight lines: size, stride and start, as if inputs had no edges."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from cnnc.analysis.dependence import Dependence, Dependences, operand_name
 from cnnc.analysis.lines import Line, follow
+from cnnc.analysis.motion import stored
 from cnnc.ir.graph import Graph, Node
+from cnnc.loop.accesses import Access, Write
 
 Lines = Mapping[int, Line]
 """By axis of what is read: the line along which results read it."""
@@ -26,50 +29,80 @@ def input_lines(graph: Graph, dependences: Dependences) -> dict[Node, dict[Node,
     return known
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A line, and whether the store behind it fills the whole axis of the result, or all those
+    positions that the line speaks of."""
+
+    line: Line
+    is_whole: bool
+
+    def hull(self, other: "_Found") -> "_Found | None":
+        """Both together; stores that fill different parts must follow the same line."""
+        if self.line == other.line:
+            return _Found(self.line, self.is_whole or other.is_whole)
+        if not (self.is_whole and other.is_whole):
+            return None
+        line = self.line.hull(other.line)
+        return _Found(line, True) if line else None
+
+
 def _through(
     node: Node, dependence: Dependence, known: Mapping[Node, Mapping[Node, Lines]]
 ) -> dict[Node, Lines]:
-    found: dict[Node, list[Lines]] = {}
+    found: dict[Node, list[dict[int, _Found]]] = {}
     for place, operand in enumerate(node.inputs):
         for source, lines in known[operand].items():
             own = _operator_lines(dependence, place, {line.axis for line in lines.values()})
-            passed = {
-                axis: own[line.axis].through(line)
-                for axis, line in lines.items()
-                if line.axis in own
-            }
+            passed: dict[int, _Found] = {}
+            for axis, line in lines.items():
+                outer = own.get(line.axis)
+                both = outer.line.through(line) if outer else None
+                if outer and both:
+                    passed[axis] = _Found(both, outer.is_whole)
             found.setdefault(source, []).append(passed)
     return {source: _joined(several) for source, several in found.items()}
 
 
-def _operator_lines(dependence: Dependence, place: int, axes: set[int]) -> dict[int, Line]:
+def _operator_lines(dependence: Dependence, place: int, axes: set[int]) -> dict[int, _Found]:
     """The lines along axes of one operand that all loads of it agree on."""
-    made: dict[int, Line] = {}
-    for axis in axes:
-        loads = [
-            follow(write, access, axis)
+    made: dict[int, _Found] = {}
+    for axis in axes if dependence.is_exact else ():
+        found = [
+            _follow(dependence, write, access, axis)
             for write in dependence.writes
             for access in write.reads
             if access.buffer == operand_name(place)
         ]
-        line = loads[0] if loads and dependence.is_exact else None
-        for other in loads[1:]:
-            line = line.hull(other) if line and other else None
-        if line is not None and dependence.out.shape[line.axis] > 1:
-            made[axis] = line
+        # What fills but a part of the result in an order of its own is an edge.
+        kept = [each for each in found if each is not _EDGE]
+        joined = kept[0] if kept else None
+        for other in kept[1:]:
+            joined = joined.hull(other) if joined and other else None
+        if joined and joined.line.is_complete and dependence.out.shape[joined.line.axis] > 1:
+            made[axis] = joined
     return made
 
 
-def _joined(several: list[Lines]) -> Lines:
+_EDGE = _Found(Line.identity(-1), False)
+
+
+def _follow(dependence: Dependence, write: Write, access: Access, axis: int) -> _Found | None:
+    filled = stored(write, dependence.out.shape, {})
+    line = follow(write, access, axis)
+    if line is None:
+        return None if filled.count == dependence.out.elements else _EDGE
+    along = filled.along(line.axis)
+    is_whole = all(along[o] or line.low(o) is None for o in range(len(along)))
+    return _Found(line, is_whole)
+
+
+def _joined(several: list[dict[int, _Found]]) -> Lines:
     """What the operands' ways to one input have in common."""
     first, *others = several
-    joined = dict(first)
+    joined: dict[int, _Found | None] = {**first}
     for lines in others:
-        for axis in list(joined):
+        for axis, found in joined.items():
             other = lines.get(axis)
-            line = joined[axis].hull(other) if other else None
-            if line is None:
-                del joined[axis]
-            else:
-                joined[axis] = line
-    return joined
+            joined[axis] = found.hull(other) if found and other else None
+    return {axis: found.line for axis, found in joined.items() if found}

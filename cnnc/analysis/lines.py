@@ -1,16 +1,20 @@
-"""Index expressions along one variable: how far they rise, and the straight line they follow."""
+"""Index expressions along one variable: how they grow, and the stretch of positions they cover."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, lcm
 
-from cnnc.analysis.indices import variables
-from cnnc.loop.accesses import Access, Guard, Write, conjuncts
-from cnnc.loop.expr import Binary, Compare, Const, Expr, Select, Var
-from cnnc.loop.interval import Range
+import numpy as np
 
-LONGEST_PERIOD = 1 << 20
+from cnnc.analysis.indices import evaluate_index, grid, variables
+from cnnc.loop.accesses import Access, Guard, Write, conjuncts
+from cnnc.loop.affine import affine
+from cnnc.loop.expr import Binary, Compare, Const, Expr, Select, Var
+from cnnc.loop.interval import Range, bounds
+
+LONGEST_PERIOD = 1 << 12
+MOST_POINTS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,62 +31,115 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """slope * o + low ≤ index ≤ slope * o + high for every position o, edges left out.
+    """Position o of the result covers positions `low(o)` to `high(o)` of what it reads, edges left
+    out.
 
-    `axis` is the axis of the result that o counts.
+    `axis` is the axis of the result. The bounds grow by `rise` with every `period`; `lows` and
+    `highs` give them for the first `period` positions, None for positions that another store
+    writes.
     """
 
     axis: int
-    slope: Fraction
-    low: Fraction
-    high: Fraction
+    rise: int
+    lows: tuple[int | None, ...]
+    highs: tuple[int | None, ...]
 
     @staticmethod
     def identity(axis: int) -> "Line":
         """Every position reads itself."""
-        return Line(axis, Fraction(1), Fraction(0), Fraction(0))
+        return Line(axis, 1, (0,), (0,))
 
-    def hull(self, other: "Line") -> "Line | None":
-        """The line that holds both; None if they part."""
-        if (self.axis, self.slope) != (other.axis, other.slope):
-            return None
-        low, high = min(self.low, other.low), max(self.high, other.high)
-        return Line(self.axis, self.slope, low, high)
+    @property
+    def period(self) -> int:
+        """After how many positions the bounds repeat."""
+        return len(self.lows)
 
-    def through(self, inner: "Line") -> "Line":
-        """What is read through two operators: `inner` is the line of the operand."""
-        return Line(
-            self.axis,
-            self.slope * inner.slope,
-            inner.slope * self.low + inner.low,
-            inner.slope * self.high + inner.high,
-        )
+    @property
+    def slope(self) -> Fraction:
+        """Positions of what is read for each position of the result."""
+        return Fraction(self.rise, self.period)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every position covers something."""
+        return None not in self.lows
 
     @property
     def size(self) -> int:
-        """The most positions that the line ever covers."""
-        return int(self.high - self.low) + 1
+        """The most positions that are covered, gaps included."""
+        spans = ((self.low(o), self.high(o)) for o in range(self.period))
+        return max(high - low + 1 for low, high in spans if low is not None and high is not None)
+
+    def low(self, position: int) -> int | None:
+        """The first position covered."""
+        return self._at(self.lows, position)
+
+    def high(self, position: int) -> int | None:
+        """The last position covered."""
+        return self._at(self.highs, position)
+
+    def _at(self, bounds: tuple[int | None, ...], position: int) -> int | None:
+        turns, place = divmod(position, self.period)
+        bound = bounds[place]
+        return None if bound is None else bound + turns * self.rise
+
+    def hull(self, other: "Line") -> "Line | None":
+        """The line that covers both; None if they part."""
+        period = lcm(self.period, other.period)
+        if (self.axis, self.slope) != (other.axis, other.slope) or period > LONGEST_PERIOD:
+            return None
+        lows = [_either(min, self.low(o), other.low(o)) for o in range(period)]
+        highs = [_either(max, self.high(o), other.high(o)) for o in range(period)]
+        return Line(self.axis, self.rise * (period // self.period), tuple(lows), tuple(highs))
+
+    def through(self, inner: "Line") -> "Line | None":
+        """What is covered through two operators: `inner` is the line of the operand, complete."""
+        times = inner.period // gcd(self.rise, inner.period)
+        period = self.period * times
+        if period > LONGEST_PERIOD:
+            return None
+        lows: list[int | None] = []
+        highs: list[int | None] = []
+        for position in range(period):
+            low, high = self.low(position), self.high(position)
+            covered = [] if low is None or high is None else _ends(low, high, inner.period)
+            lows.append(_least(min, (inner.low(each) for each in covered)))
+            highs.append(_least(max, (inner.high(each) for each in covered)))
+        rise = inner.rise * (self.rise * times // inner.period)
+        return Line(self.axis, rise, tuple(lows), tuple(highs))
+
+
+Choose = Callable[[Iterable[int]], int]
+
+
+def _either(choose: Choose, first: int | None, second: int | None) -> int | None:
+    return _least(choose, (first, second))
+
+
+def _least(choose: Choose, several: Iterable[int | None]) -> int | None:
+    known = [each for each in several if each is not None]
+    return choose(known) if known else None
+
+
+def _ends(low: int, high: int, near: int) -> list[int]:
+    """The positions within one period of either end: the bounds are extreme at one of them."""
+    first = range(low, min(high, low + near) + 1)
+    return sorted({*first, *range(max(low, high - near), high + 1)})
 
 
 def pace(expr: Expr, variable: str) -> Pace | None:
     """How an index grows with a variable; None where it grows in no steady way.
 
-    Clamping to numbers is left out: it acts at the edges. A choice between two indices follows the
-    one that rises.
+    Clamping and choices act at the edges and are left out: of two indices, the one that rises
+    counts.
     """
     match expr:
         case Var(name):
             return Pace(1, int(name == variable))
         case Const():
             return Pace(1, 0)
-        case Select(_, then, otherwise):
-            found = [pace(then, variable), pace(otherwise, variable)]
-            rising = [each for each in found if each is not None and each.rise > 0]
-            return rising[0] if rising else found[0]
-        case Binary("min" | "max", left, right):
-            found = [pace(left, variable), pace(right, variable)]
-            rising = [each for each in found if each is not None and each.rise > 0]
-            return rising[0] if rising else found[0]
+        case Select() | Binary("min" | "max"):
+            return pace(_rising(expr, variable), variable)
         case Binary("add" | "sub" as op, left, right):
             return _sum(pace(left, variable), pace(right, variable), 1 if op == "add" else -1)
         case Binary("mul", left, Const(factor)) | Binary("mul", Const(factor), left):
@@ -98,6 +155,20 @@ def pace(expr: Expr, variable: str) -> Pace | None:
     return None if variable in variables(expr) else Pace(1, 0)
 
 
+def _rising(expr: Expr, variable: str) -> Expr:
+    """The part of a choice or clamp that rises with the variable, or else the first that is
+    steady."""
+    match expr:
+        case Select(_, first, second) | Binary(_, first, second):
+            parts = (first, second)
+        case _:
+            return expr
+    paces = [(part, pace(part, variable)) for part in parts]
+    rising = [part for part, found in paces if found is not None and found.rise > 0]
+    steady = [part for part, found in paces if found is not None]
+    return (rising or steady or parts)[0]
+
+
 def _sum(left: Pace | None, right: Pace | None, sign: int) -> Pace | None:
     if left is None or right is None:
         return None
@@ -109,38 +180,107 @@ def _bounded(found: Pace) -> Pace | None:
     return found if found.period <= LONGEST_PERIOD else None
 
 
-def condition_period(condition: Expr, variable: str) -> int | None:
-    """After how many steps of a variable a condition repeats, its edges left out."""
-    match condition:
-        case Compare(_, left, right) | Binary("and" | "or", left, right):
-            parts: list[int] = []
-            for part in (left, right):
-                if isinstance(condition, Compare):
-                    found = pace(part, variable)
-                    period = None if found is None else found.period
-                else:
-                    period = condition_period(part, variable)
-                if period is None:
-                    return None
-                parts.append(period)
-            return lcm(*parts)
-    return None if variable in variables(condition) else 1
+def period_of(expr: Expr, variable: str) -> int:
+    """After how many steps of a variable an index or condition repeats, edges left out.
+
+    What grows steadily has the period of its growth.
+    """
+    match expr:
+        case Binary("floordiv" | "mod", left, Const(divisor)):
+            found = pace(expr, variable)
+            return period_of(left, variable) * int(divisor) if found is None else found.period
+        case Binary(_, left, right) | Compare(_, left, right):
+            return lcm(period_of(left, variable), period_of(right, variable))
+        case Select(condition, then, otherwise):
+            return lcm(*(period_of(part, variable) for part in (condition, then, otherwise)))
+    return 1
+
+
+def followed_by(write: Write, index: Expr, near: int) -> tuple[int, str] | None:
+    """The axis of the result that an index follows, and the variable that counts it.
+
+    Of several, `near` comes first, then other spatial axes.
+    """
+    axes = sorted(range(len(write.index)), key=lambda axis: (axis != near, axis < 2, axis))
+    for axis in axes:
+        for variable in sorted(variables(write.index[axis]) & variables(index)):
+            return axis, variable
+    return None
 
 
 def follow(write: Write, access: Access, axis: int) -> Line | None:
     """The line of a load along an axis of its operand; None if it follows no axis of the result."""
     index = access.index[axis]
-    for out_axis, part in enumerate(write.index):
-        for variable in variables(index) & variables(part):
-            found = _line(index, variable, write.ranges, access.guards)
-            place = position_of(part, variable, write.ranges)
-            if found is None or place is None or found[0] <= 0:
-                return None
-            (slope, low, high), (step, before, after) = found, place
-            # part = step * v + rest, so v lies between (o - after) / step and (o - before) / step
-            slope /= step
-            return Line(out_axis, slope, low - slope * after, high - slope * before)
-    return None
+    found = followed_by(write, index, axis)
+    if found is None:
+        return None
+    out_axis, variable = found
+    place = position_of(write.index[out_axis], variable, write.ranges)
+    steady = pace(index, variable)
+    if place is None or steady is None or steady.rise <= 0:
+        return None
+    kept = [g for g in conjuncts(access.guards) if _is_steady(g.condition, variable)]
+    period = lcm(steady.period, *(period_of(g.condition, variable) for g in kept))
+    return _listed(write, (index, write.index[out_axis]), kept, (out_axis, variable), period)
+
+
+def _is_steady(condition: Expr, variable: str) -> bool:
+    """Whether a condition depends on the variable, and does so alike everywhere."""
+    if not isinstance(condition, Compare) or variable not in variables(condition):
+        return False
+    paces = [pace(part, variable) for part in (condition.left, condition.right)]
+    return all(found is not None and found.rise == 0 for found in paces)
+
+
+def _listed(
+    write: Write,
+    parts: tuple[Expr, Expr],
+    guards: Sequence[Guard],
+    along: tuple[int, str],
+    period: int,
+) -> Line | None:
+    """The line of an index, found by listing it for one period of the variable."""
+    axis, variable = along
+    index, place = parts
+    step, _, _ = position_of(place, variable, write.ranges) or (0, 0, 0)
+    index = _unclamped(index, variable)
+    names = tuple(
+        sorted(
+            frozenset[str]().union(
+                *(variables(e) for e in (index, place)), *(variables(g.condition) for g in guards)
+            )
+        )
+    )
+    extents = {name: high + 1 for name, (_, high) in write.ranges.items()} | {variable: period}
+    shape = tuple(extents[name] for name in names)
+    if period * step > LONGEST_PERIOD or np.prod(shape) > MOST_POINTS:
+        return None
+    values = grid(names, extents)
+    holds = np.ones(shape, bool)
+    for guard in guards:
+        holds &= evaluate_index(guard.condition, values).astype(bool) == guard.holds
+    reads = np.broadcast_to(evaluate_index(index, values), shape)[holds]
+    positions = np.broadcast_to(evaluate_index(place, values), shape)[holds]
+    found = pace(index, variable)
+    assert found is not None
+    rise, count = found.over(period), period * step
+    # Positions count from where the store begins: turned back into the first period from 0.
+    turns = positions // count
+    reads, positions = reads - turns * rise, positions - turns * count
+    lows: list[int | None] = [None] * count
+    highs: list[int | None] = [None] * count
+    for position in range(count):
+        covered = reads[positions == position]
+        if len(covered):
+            lows[position], highs[position] = int(covered.min()), int(covered.max())
+    return Line(axis, rise, tuple(lows), tuple(highs))
+
+
+def _unclamped(expr: Expr, variable: str) -> Expr:
+    """The index without what acts at its edges only."""
+    while isinstance(expr, Select) or (isinstance(expr, Binary) and expr.op in ("min", "max")):
+        expr = _rising(expr, variable)
+    return expr
 
 
 def position_of(
@@ -150,69 +290,13 @@ def position_of(
 
     None unless the rest stays below one step: then it does not say where the variable is.
     """
-    found = _line(part, variable, ranges, ())
-    if found is None or found[0].denominator != 1 or found[0] <= 0:
+    form = affine(part)
+    step = form.coefficient(Var(variable))
+    rest = part - Var(variable) * step
+    if step <= 0 or any(variable in variables(t) for t, _ in form.terms if t != Var(variable)):
         return None
-    step, low, high = (int(each) for each in found)
+    low, high = bounds(affine(rest).expr(), ranges)
     return (step, low, high) if high - low < step else None
-
-
-Triple = tuple[Fraction, Fraction, Fraction]
-"""slope, lowest and highest rest."""
-
-
-def _line(
-    expr: Expr, variable: str, ranges: Mapping[str, Range], guards: Sequence[Guard]
-) -> Triple | None:
-    match expr:
-        case Var(name) if name == variable:
-            return Fraction(1), Fraction(0), Fraction(0)
-        case Var(name):
-            low, high = ranges[name]
-            return Fraction(0), Fraction(low), Fraction(high)
-        case Const(value):
-            return Fraction(0), Fraction(int(value)), Fraction(int(value))
-        case Binary("mul", left, Const(factor)) | Binary("mul", Const(factor), left):
-            inner = _line(left, variable, ranges, guards)
-            return inner and _scaled(inner, Fraction(int(factor)))
-        case Binary("floordiv", left, Const(divisor)):
-            inner = _line(left, variable, ranges, guards)
-            if inner is None:
-                return None
-            slope, lowest, highest = inner
-            if not _divides(left, int(divisor), guards):
-                lowest -= int(divisor) - 1
-            return _scaled((slope, lowest, highest), Fraction(1, int(divisor)))
-        case Binary("mod", _, Const(divisor)):
-            return Fraction(0), Fraction(0), Fraction(int(divisor) - 1)
-        case Binary(op, left, right):
-            return _joined(op, *(_line(part, variable, ranges, guards) for part in (left, right)))
-    return None
-
-
-def _joined(op: str, left: Triple | None, right: Triple | None) -> Triple | None:
-    if left is None or right is None:
-        return None
-    (a, low, high), (b, other_low, other_high) = left, right
-    if op == "add":
-        return a + b, low + other_low, high + other_high
-    if op == "sub":
-        return a - b, low - other_high, high - other_low
-    if op in ("min", "max") and (a == 0) != (b == 0):
-        return left if a else right
-    return None
-
-
-def _scaled(inner: Triple, factor: Fraction) -> Triple:
-    slope, low, high = (part * factor for part in inner)
-    return (slope, low, high) if factor >= 0 else (slope, high, low)
-
-
-def _divides(expr: Expr, divisor: int, guards: Sequence[Guard]) -> bool:
-    """Whether a guard says that there is no remainder."""
-    rest = Binary("mod", expr, Const(divisor))
-    wanted = Guard(Compare("eq", rest, Const(0)))
-    return wanted in tuple(conjuncts(tuple(guards)))
 
 
 def leaves(guards: Sequence[Guard]) -> Iterator[Expr]:

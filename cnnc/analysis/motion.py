@@ -14,7 +14,15 @@ import numpy as np
 
 from cnnc.analysis.dependence import Dependence, operand_name
 from cnnc.analysis.indices import evaluate_index, grid, variables
-from cnnc.analysis.lines import Pace, condition_period, leaves, pace, position_of
+from cnnc.analysis.lines import (
+    LONGEST_PERIOD,
+    Pace,
+    followed_by,
+    leaves,
+    pace,
+    period_of,
+    position_of,
+)
 from cnnc.analysis.region import Factor, Mask, Region
 from cnnc.ir.graph import Array, Node
 from cnnc.loop.accesses import Access, Guard, Write, conjuncts
@@ -67,7 +75,7 @@ def find_track(node: Node, write: Write, moving: Mapping[int, int]) -> Track | N
         (place, access, found)
         for place, axis in moving.items()
         for access in loads(write, place)
-        if (found := _result_variable(write, access.index[axis])) and _extent(write, found[1]) > 1
+        if (found := followed_by(write, access.index[axis], axis)) and _extent(write, found[1]) > 1
     ]
     if not followed:
         return None
@@ -84,6 +92,8 @@ def find_track(node: Node, write: Write, moving: Mapping[int, int]) -> Track | N
             raise CannotFollowError("its loads move by different steps")
     periods = [found.period for found in paces.values()]
     period = lcm(*periods, *_other_periods(node, write, variable, moving))
+    if period > LONGEST_PERIOD:
+        raise CannotFollowError("it repeats after too many positions")
     steps = {place: found.over(period) for place, found in paces.items()}
     return Track(write, axis, variable, position[0], period * position[0], steps)
 
@@ -91,14 +101,6 @@ def find_track(node: Node, write: Write, moving: Mapping[int, int]) -> Track | N
 def loads(write: Write, place: int) -> Iterator[Access]:
     """The loads of one operand."""
     return (access for access in write.reads if access.buffer == operand_name(place))
-
-
-def _result_variable(write: Write, index: Expr) -> tuple[int, str] | None:
-    """The axis of the result that an index follows, and the variable that counts it."""
-    for axis, part in enumerate(write.index):
-        for variable in sorted(variables(part) & variables(index)):
-            return axis, variable
-    return None
 
 
 def _other_periods(
@@ -117,21 +119,11 @@ def _other_periods(
             raise CannotFollowError(f"`{name}` differs from position to position")
         for axis, part in enumerate(access.index):
             if moving.get(place) != axis:
-                yield _period(pace(part, variable))
+                yield period_of(part, variable)
     for number in write.numbers:
-        yield _period(pace(number.index, variable))
+        yield period_of(number.index, variable)
     for leaf in leaves(write.choices):
-        found = condition_period(leaf, variable)
-        if found is None:
-            raise CannotFollowError("its edges follow no steady pattern")
-        yield found
-
-
-def _period(found: object) -> int:
-    period = getattr(found, "period", None)
-    if period is None:
-        raise CannotFollowError("it depends on the position in no steady way")
-    return int(period)
+        yield period_of(leaf, variable)
 
 
 def differs(node: Node, track: Track, moving: Mapping[int, int], steps: int) -> Region:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import lcm
 
-from cnnc.analysis.dependence import Dependences
+from cnnc.analysis.dependence import Dependence, Dependences
 from cnnc.analysis.motion import (
     CannotFollowError,
     Track,
@@ -91,9 +91,11 @@ class Shifts:
         if not dependence.is_exact:
             raise CannotFollowError("how it reads its operands is not known")
         axes = {place: state.axis for place, state in moving.items()}
-        tracks = tuple(find_track(node, write, axes) for write in dependence.writes)
+        tracks, refusals = _find_tracks(node, dependence, axes)
         self._tracks[node] = tracks
         found = [track for track in tracks if track is not None]
+        if refusals and not found:
+            raise refusals[0]
         if not found:
             if not reads_all_alike(dependence, axes):
                 raise CannotFollowError("it does not treat all positions alike")
@@ -167,6 +169,21 @@ def ancestors(target: Node) -> frozenset[Node]:
             found.add(node)
             stack += node.inputs
     return frozenset(found)
+
+
+def _find_tracks(
+    node: Node, dependence: Dependence, axes: Mapping[int, int]
+) -> tuple[tuple[Track | None, ...], list[CannotFollowError]]:
+    """How each store moves, None where it does not, and why not; edges may be stores too."""
+    tracks: list[Track | None] = []
+    refusals = []
+    for write in dependence.writes:
+        try:
+            tracks.append(find_track(node, write, axes))
+        except CannotFollowError as error:
+            tracks.append(None)
+            refusals.append(error)
+    return tuple(tracks), refusals
 
 
 def _moving(states: list[State]) -> dict[int, Moving]:
