@@ -23,8 +23,8 @@ SAME_NAME = {
     "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "hardswish": "HardSwish", "mul": "Mul",
     "sub": "Sub", "div": "Div", "flatten": "Flatten", "id": "Identity", "dropout": "Dropout",
 }  # fmt: skip
-ELSEWHERE = {"reshape", "slice", "pad", "transpose", "depth_to_space", "space_to_depth"}
-"""Operators that test_movement_against_onnx compares."""
+ELSEWHERE = {"reshape", "slice", "pad", "transpose", "depth_to_space", "space_to_depth", "resize"}
+"""Operators that test_movement_against_onnx and test_resize compare."""
 NO_COUNTERPART = {"silu", "unshared", "preprocess", *ELSEWHERE}
 
 
