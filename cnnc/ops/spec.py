@@ -71,6 +71,8 @@ class Blocking:
 PLAIN = Blocking()
 ANY_BLOCK = (64, 32, 16, 8, 4, 2, 1)
 """For operators that read whatever block their operand has."""
+FEW_CHANNELS = 4
+"""So few, as the colours of an image, are not worth a copy in blocks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,9 @@ from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
-from cnnc.ops.spec import Operator
+from cnnc.ops.spec import FEW_CHANNELS, Operator
 
 Halo = tuple[tuple[int, int], ...]
-
-_FEW_CHANNELS = 4
 
 
 def assign_layouts(graph: Graph, target: Target) -> Graph:
@@ -128,7 +126,7 @@ class _Planner:
             readable = [size for size in blocking.reads if size in (preferred, 1)]
             # A copy pays where whole blocks are read again and again; not for the colours of an
             # image, which come one by one.
-            copied = current == 1 and preferred in blocking.reads and kind.channels > _FEW_CHANNELS
+            copied = current == 1 and preferred in blocking.reads and kind.channels > FEW_CHANNELS
             keeps = current in blocking.reads and not copied
             wanted[position] = current if keeps else (readable or [1])[0]
         return wanted

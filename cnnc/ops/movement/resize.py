@@ -25,6 +25,7 @@ from cnnc.ops.movement.sampling import (
     simplest,
 )
 from cnnc.ops.spec import (
+    FEW_CHANNELS,
     Blocking,
     Operator,
     ParameterSpec,
@@ -231,7 +232,9 @@ class Resize(Operator):
         return relative * self._mixed(np.abs(inputs[0]), sizes) + carried * (1 + relative)
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
-        """See Operator."""
+        """See Operator: where elements are mixed, vectors along channels are worth a copy."""
+        if self.mode != "nearest" and inputs[0].channels > FEW_CHANNELS:
+            return Blocking((lanes,), lanes)
         return Blocking((lanes, 1), lanes, follows=True)
 
     @classmethod
