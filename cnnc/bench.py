@@ -16,7 +16,7 @@ from cnnc.base.target import Target
 from cnnc.compiled import Compiled
 from cnnc.layers import operator_text
 from cnnc.lowering.lowered import Layer
-from cnnc.memory import aligned, packed
+from cnnc.memory import aligned, drawn, packed
 from cnnc.network import Network
 from cnnc.table import Column, count_text, format_table, seconds_text, shorten
 
@@ -230,7 +230,7 @@ def _kernel_call(network: Compiled, layer: Layer, seed: int) -> Call:
     for param, operand in zip(params, layer.operands, strict=False):
         values = operand.constant
         if values is None:
-            values = random.standard_normal(param.shape).astype(param.dtype.numpy)
+            values = drawn(random, param.shape, param.dtype)
         buffers.append(packed(param, values))
     buffers.append(aligned(out.layout.size(out.shape), out.dtype.numpy))
     buffers[-1][:] = 0
@@ -243,7 +243,7 @@ def _whole_call(network: Network, seed: int) -> Call:
     takes, fills = (
         [end.type for end in ends] for ends in (network.interface.inputs, network.interface.outputs)
     )
-    inputs = [random.standard_normal(each.shape).astype(each.dtype.numpy) for each in takes]
+    inputs = [drawn(random, each.shape, each.dtype) for each in takes]
     outputs = [np.empty(each.shape, each.dtype.numpy) for each in fills]
     return partial(network.runner.run, inputs, outputs)
 

@@ -27,6 +27,11 @@ class DType(Enum):
         return self.numpy.itemsize
 
     @property
+    def bits(self) -> int:
+        """Bits that make up a value: one of a truth value, though it takes a byte of memory."""
+        return 1 if self is DType.BOOL else 8 * self.bytes
+
+    @property
     def is_float(self) -> bool:
         """Whether values are floating point."""
         return self in (DType.F32, DType.F64)

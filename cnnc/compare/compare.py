@@ -18,6 +18,7 @@ from cnnc.compiled import REFERENCE, Compiled
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Array, Graph
 from cnnc.layers import operator_text
+from cnnc.memory import drawn
 from cnnc.options import Options
 
 Progress = Callable[[int, int], None]
@@ -68,12 +69,9 @@ def compare(
 
 
 def random_inputs(graph: Graph, seed: int) -> dict[str, Array]:
-    """One batch of every input, normally distributed."""
+    """One batch of every input; see `drawn`."""
     random = np.random.default_rng(seed)
-    return {
-        node.name: random.standard_normal(node.type.shape).astype(node.type.dtype.numpy)
-        for node in graph.inputs
-    }
+    return {node.name: drawn(random, node.type.shape, node.type.dtype) for node in graph.inputs}
 
 
 @dataclass

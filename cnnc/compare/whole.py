@@ -15,8 +15,9 @@ from cnnc.base.target import Target
 from cnnc.compare.layerwise import bound_errors
 from cnnc.compare.measure import Errors, measure
 from cnnc.driver import SOURCE, optimise, pipeline
-from cnnc.ir.evaluate import evaluate, trace
+from cnnc.ir.evaluate import Evaluated, evaluate, trace
 from cnnc.ir.graph import Array, Graph, Node, Real
+from cnnc.ops.spec import Operator
 
 MARGIN = 4
 """Tolerance over the largest change that the random directions made."""
@@ -51,21 +52,35 @@ def expect(graph: Graph, inputs: Mapping[str, Array], seed: int) -> Expected:
     for step in trace(graph, inputs):
         if not step.node.is_leaf:
             bound[0] = bound_errors(step.node, step.value, step.operands)
-        moved = next(disturbed).value
+        moved = next(disturbed)
         if step.node in graph.output_nodes:
             values[step.node] = step.value
-            tolerances[step.node] = _tolerance(step.node, step.value, moved)
+            tolerances[step.node] = _tolerance(step, moved)
     return Expected(
         {name: values[node] for name, node in graph.outputs.items()},
         {name: tolerances[node] for name, node in graph.outputs.items()},
     )
 
 
-def _tolerance(node: Node, value: Real, moved: Real) -> Real:
+def _tolerance(step: Evaluated, moved: Evaluated) -> Real:
+    """For whole numbers, what the operator says of operands that are off by the margin."""
+    node, value = step.node, step.value
+    if node.type.dtype.is_float:
+        unit = node.type.dtype.unit_roundoff
+        return MARGIN * _largest_shift(value, moved.value) + 2 * unit * np.abs(value)
+    if not isinstance(node.op, Operator):
+        return np.zeros(value.shape)
+    pairs = zip(step.operands, moved.operands, strict=True)
+    errors = [np.full(a.shape, MARGIN * _largest_shift(a, b)) for a, b in pairs]
+    with np.errstate(all="ignore"):
+        return node.op.error(node.type.dtype.unit_roundoff, value, step.operands, errors)
+
+
+def _largest_shift(value: Real, moved: Real) -> float:
+    """The largest change among those that are finite."""
     with np.errstate(invalid="ignore"):
-        shift = np.abs(moved - value)
-    largest = float(np.max(shift, where=np.isfinite(shift), initial=0.0))
-    return MARGIN * largest + 2 * node.type.dtype.unit_roundoff * np.abs(value)
+        shift = np.abs(moved.astype(np.float64) - value.astype(np.float64))
+    return float(np.max(shift, where=np.isfinite(shift), initial=0.0))
 
 
 def find_guilty_pass(

@@ -9,6 +9,7 @@ from cnnc.frontend.arrays import ArrayInfo, open_arrays
 from cnnc.frontend.clauses import Check
 from cnnc.frontend.files import confine
 from cnnc.ir.graph import Graph
+from cnnc.ir.types import TensorType
 
 MAX_BYTES = 4 << 30
 
@@ -39,7 +40,7 @@ def read_vectors(graph: Graph, check: Check, folder: Path | None) -> CheckVector
         if name not in expected:
             message = f"the net has no input or output `{name}`, which the check file holds"
             found.append(Diagnostic("E0409", message, span, help=did_you_mean(name, expected)))
-        elif (problem := _misfit(info, expected[name].type.shape)) is not None:
+        elif (problem := _misfit(info, expected[name].type)) is not None:
             message = f"`{name}` of the check file is {info}"
             found.append(Diagnostic("E0409", message, span, problem))
     if sum(prod(info.shape) for info in file.infos.values()) * 4 > MAX_BYTES:
@@ -55,7 +56,8 @@ def read_vectors(graph: Graph, check: Check, folder: Path | None) -> CheckVector
     )
 
 
-def _misfit(info: ArrayInfo, shape: tuple[int, ...]) -> str | None:
+def _misfit(info: ArrayInfo, kind: TensorType) -> str | None:
+    shape = kind.shape
     if len(info.shape) != len(shape) or info.shape[1:] != shape[1:] or info.shape[:1] == (0,):
-        return f"expected f32[samples, {', '.join(map(str, shape[1:]))}]"
-    return None if info.dtype == "f32" else "expected f32"
+        return f"expected {kind.dtype}[samples, {', '.join(map(str, shape[1:]))}]"
+    return None if info.dtype == str(kind.dtype) else f"expected {kind.dtype}"

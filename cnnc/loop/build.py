@@ -176,5 +176,5 @@ class KernelBuilder:
 def number(index: Expr, dtype: DType) -> Expr:
     """An index as a number."""
     if isinstance(index, Const):
-        return Const(float(index.value), dtype)
+        return Const(float(index.value) if dtype.is_float else int(index.value), dtype)
     return Cast(index, dtype)

@@ -244,7 +244,7 @@ class Call(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Cast(Expr):
-    """The value converted to another element type; an index becomes a number."""
+    """The value in another element type (docs/semantics.md); an index becomes a number."""
 
     value: Expr
     type: DType
@@ -295,9 +295,9 @@ def as_index(value: Index) -> Expr:
 
 def as_like(value: Index, model: Expr) -> Expr:
     """A number as an expression of the same element type as `model`."""
-    if isinstance(value, Expr):
-        return value
-    return as_index(value) if model.dtype is None else Const(float(value), model.dtype)
+    if isinstance(value, Expr) or model.dtype is None:
+        return as_index(value)
+    return Const(float(value) if model.dtype.is_float else int(value), model.dtype)
 
 
 def maximum(left: Expr, right: Index) -> Expr:

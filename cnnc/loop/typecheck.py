@@ -57,7 +57,7 @@ def _binary(op: str, left: Expr, right: Expr) -> str | None:
         )
     if op == "div" and is_index:
         return "division of an index that leaves a remainder"
-    return _same(left, right)
+    return _same(left, right) or (_floating(left) if op == "div" else None)
 
 
 def _call(function: str, args: tuple[Expr, ...]) -> str | None:

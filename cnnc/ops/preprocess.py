@@ -196,14 +196,16 @@ class Preprocess(Operator):
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         """See Operator."""
+        caffe = (103.939, 116.779, 123.68)
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         return (
             Sample(cls(scale=1 / 255), ((1, 1),)),
-            Sample(cls("nhwc", "bgr", 1 / 255, mean, std), ((2, 5, 7, 3),)),
-            Sample(cls("nchw", "bgr", mean=(100.0, 110.0, 120.0)), ((1, 3, 4, 18),)),
+            Sample(cls("nhwc", "bgr", 1 / 255, mean, std), ((2, 5, 7, 3),), (DType.U8,)),
+            Sample(cls("nchw", "bgr", mean=caffe), ((1, 3, 4, 18),), (DType.U8,)),
             Sample(cls("nlc", scale=-0.5, std=(3.0,)), ((2, 9, 17),)),
-            Sample(cls(LAST), ((1, 2, 3, 2, 20),)),
-            Sample(cls("nhwc"), ((2, 1, 1, 6),)),
+            Sample(cls(LAST), ((1, 2, 3, 2, 20),), (DType.BOOL,)),
+            Sample(cls("nhwc"), ((2, 1, 1, 6),), (DType.I64,)),
+            Sample(cls(mean=(3.0,)), ((1, 7, 2, 2),), (DType.I32,)),
         )
 
 

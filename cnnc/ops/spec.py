@@ -49,10 +49,20 @@ class ParameterSpec:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A case every backend must pass: an operator and the shapes of its data operands."""
+    """A case every backend must pass: an operator, and the shapes of its data operands.
+
+    Operands are f32 unless `dtypes` names their element types.
+    """
 
     op: "Named"
     shapes: tuple[Shape, ...]
+    dtypes: tuple[DType, ...] = ()
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        """Types of the data operands."""
+        dtypes = self.dtypes or (DType.F32,) * len(self.shapes)
+        return tuple(map(TensorType.plain, self.shapes, dtypes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +292,7 @@ def check_floats(inputs: Sequence[TensorType]) -> None:
             raise OpError(
                 f"this needs floating point, and the operand is {operand.dtype}",
                 at=position,
-                help="declare the input as f32",
+                help="cast it first: `-> cast(f32)`",
             )
 
 

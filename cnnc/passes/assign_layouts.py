@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
@@ -80,6 +81,10 @@ class _Planner:
         layout = self._layout(node.type, block, self.halos.get(node, ()))
         return replace(node, inputs=tuple(placed), type=node.type.with_layout(layout))
 
+    def _lanes(self, kind: TensorType) -> int:
+        """Channels to a block: integers as f32, so that casts need no other block."""
+        return self.target.lanes(kind.dtype if kind.dtype.is_float else DType.F32)
+
     def output(self, node: Node, taken: Mapping[str, Node]) -> Node:
         """A row-major node of its own for a network output."""
         plain = Layout.plain(node.type.rank)
@@ -95,7 +100,7 @@ class _Planner:
         assert isinstance(op, Operator)
         if rank < 2:
             return 1
-        lanes = channel_block(node.type.channels, self.target.lanes(node.type.dtype))
+        lanes = channel_block(node.type.channels, self._lanes(node.type))
         blocking = op.blocking(lanes, *(operand.type for operand in operands))
         if not blocking.follows or blocking.writes == 1:
             return blocking.writes
@@ -122,7 +127,7 @@ class _Planner:
             if blocking.follows or kind.rank < 2:
                 continue
             current = kind.layout.block(1)
-            preferred = channel_block(kind.channels, self.target.lanes(kind.dtype))
+            preferred = channel_block(kind.channels, self._lanes(kind))
             readable = [size for size in blocking.reads if size in (preferred, 1)]
             # A copy pays where whole blocks are read again and again; not for the colours of an
             # image, which come one by one.

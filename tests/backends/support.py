@@ -13,6 +13,7 @@ from cnnc.lowering.lower import lower
 from cnnc.lowering.lowered import Lowered
 from cnnc.ops.spec import Operator
 from cnnc.passes.assign_layouts import assign_layouts
+from tests.ops.cases import dtype_of, stored
 
 F32 = NDArray[np.float32]
 Real = NDArray[np.float64]
@@ -22,8 +23,7 @@ def single(op: Operator, data: Sequence[Real], parameters: Sequence[Real]) -> Gr
     """A network of one operator: data operands are inputs, parameters constants."""
     inputs = [_leaf(Input(f"x{i}"), value, f"x{i}") for i, value in enumerate(data)]
     constants = [
-        _leaf(Constant(value.astype(np.float32)), value, f"p{i}")
-        for i, value in enumerate(parameters)
+        _leaf(Constant(stored(value)), value, f"p{i}") for i, value in enumerate(parameters)
     ]
     operands = (*inputs, *constants)
     node = Node(op, operands, op.infer(*(operand.type for operand in operands)), "layer")
@@ -31,7 +31,7 @@ def single(op: Operator, data: Sequence[Real], parameters: Sequence[Real]) -> Gr
 
 
 def _leaf(op: Input | Constant, value: Real, name: str) -> Node:
-    return Node(op, (), TensorType.plain(value.shape), name)
+    return Node(op, (), TensorType.plain(value.shape, dtype_of(value)), name)
 
 
 def lowered(graph: Graph, target: Target) -> Lowered:
@@ -45,8 +45,8 @@ def run(
     """The network's outputs; memory the program does not write shows as an odd number."""
     program = lowered(graph, target).program
     executable = backend.compile(program, target, threads)
-    inputs = [np.ascontiguousarray(value, np.float32) for value in data]
-    outputs = [np.full(port.shape, 12345.0, np.float32) for port in program.outputs]
+    inputs = [np.ascontiguousarray(stored(value)) for value in data]
+    outputs = [np.full(port.shape, 12345).astype(port.dtype.numpy) for port in program.outputs]
     executable.run(inputs, outputs)
     return outputs
 
@@ -56,9 +56,15 @@ def assert_within(
 ) -> None:
     """The result equals the reference within the operator's own error bound."""
     with np.errstate(all="ignore"):
-        bound = op.error(unit, exact, operands, [np.zeros_like(value) for value in operands])
-        rounded = exact.astype(np.float32)
+        bound = op.error(unit, exact, operands, [np.zeros(value.shape) for value in operands])
+        rounded = stored(exact)
     assert out.shape == exact.shape
+    assert out.dtype == rounded.dtype
+    if rounded.dtype.kind != "f":
+        # Exact operands leave whole numbers no choice, unless something was computed before.
+        assert (np.abs(out.astype(np.float64) - exact.astype(np.float64)) <= bound).all()
+        assert bound.any() or (out == rounded).all()
+        return
     finite = np.isfinite(rounded) & np.isfinite(bound)
     np.testing.assert_array_equal(np.isnan(out), np.isnan(rounded))
     infinite = np.isinf(rounded)

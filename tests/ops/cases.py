@@ -17,7 +17,7 @@ Real = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An operator with operands: values that are exact in f32, held in float64."""
+    """An operator with operands: values that are exact in f32, held in float64, or integers."""
 
     op: Operator
     operands: tuple[Real, ...]
@@ -25,7 +25,7 @@ class Case:
     @property
     def types(self) -> list[TensorType]:
         """Types of the operands."""
-        return [TensorType.plain(operand.shape) for operand in self.operands]
+        return [TensorType.plain(operand.shape, dtype_of(operand)) for operand in self.operands]
 
     @property
     def parameters(self) -> tuple[ParameterSpec, ...]:
@@ -33,17 +33,53 @@ class Case:
         return self.op.parameters(*self.types[:1])
 
     def __str__(self) -> str:
-        shapes = " ".join("x".join(map(str, operand.shape)) for operand in self.operands)
+        shapes = " ".join(
+            "x".join(map(str, operand.shape))
+            + (f":{dtype_of(operand)}" if operand.dtype.kind != "f" else "")
+            for operand in self.operands
+        )
         return f"{self.op.label} {shapes}"
 
 
-def make_case(op: Operator, shapes: Sequence[tuple[int, ...]]) -> Case:
+def dtype_of(operand: Real) -> DType:
+    """The element type an operand of a case stands for: floating point for f32."""
+    return DType.F32 if operand.dtype.kind == "f" else DType.of(operand.dtype)
+
+
+def make_case(
+    op: Operator, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[DType] = ()
+) -> Case:
     """The operator with drawn operands of these shapes, and parameters."""
     rng = np.random.default_rng(crc32(f"{op.label} {shapes}".encode()))
-    types = [TensorType.plain(shape, DType.F32) for shape in shapes]
-    operands = [rng.normal(size=shape) for shape in shapes]
-    operands += [_parameter(spec, rng) for spec in op.parameters(*types)]
-    return Case(op, tuple(value.astype(np.float32).astype(np.float64) for value in operands))
+    kinds = Sample(op, tuple(shapes), tuple(dtypes)).types
+    operands = [draw(rng, kind) for kind in kinds]
+    operands += [_parameter(spec, rng) for spec in op.parameters(*kinds)]
+    return Case(op, tuple(map(rounded, operands)))
+
+
+def draw(rng: np.random.Generator, kind: TensorType) -> Real:
+    """Random elements; integers of any size now and then."""
+    if kind.dtype.is_float:
+        return rng.normal(size=kind.shape)
+    limits = (0, 1) if kind.dtype is DType.BOOL else _limits(kind.dtype)
+    small = rng.integers(max(limits[0], -9), min(limits[1], 9), kind.shape, endpoint=True)
+    large = rng.integers(*limits, kind.shape, np.int64, endpoint=True)
+    return np.where(rng.random(kind.shape) < 0.5, small, large).astype(kind.dtype.numpy)
+
+
+def _limits(dtype: DType) -> tuple[int, int]:
+    limits = np.iinfo(dtype.numpy)
+    return int(limits.min), int(limits.max)
+
+
+def rounded(value: Real) -> Real:
+    """Floating point as it is in f32."""
+    return value.astype(np.float32).astype(np.float64) if value.dtype.kind == "f" else value
+
+
+def stored(value: Real) -> NDArray[np.generic]:
+    """An operand as it lies in memory."""
+    return value.astype(dtype_of(value).numpy)
 
 
 def _parameter(spec: ParameterSpec, rng: np.random.Generator) -> Real:
@@ -64,12 +100,12 @@ def _cases(sample: Sample) -> Iterator[Case]:
     """One case, or one for each result of a composite."""
     several: tuple[Operator, ...]
     if isinstance(sample.op, Composite):
-        several = sample.op.expand(*(TensorType.plain(shape) for shape in sample.shapes))
+        several = sample.op.expand(*sample.types)
     else:
         assert isinstance(sample.op, Operator)
         several = (sample.op,)
     for op in several:
-        yield make_case(op, sample.shapes)
+        yield make_case(op, sample.shapes, sample.dtypes)
 
 
 CASES = [case for each in operators() for sample in each.samples() for case in _cases(sample)]

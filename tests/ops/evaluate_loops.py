@@ -81,8 +81,27 @@ class Evaluator:
             case e.Call(function, args):
                 return CALL[function](*map(self.value, args))
             case e.Cast(value, dtype):
-                return np.asarray(self.value(value)).astype(dtype.numpy)
+                return cast(np.asarray(self.value(value)), dtype)
         raise TypeError(type(expr).__name__)
+
+
+def cast(x: Array, dtype: DType) -> Array:
+    """The elements in another type; floating point becomes integers by way of Python's own."""
+    if x.dtype.kind != "f" or dtype.is_float or dtype is DType.BOOL:
+        return x.astype(dtype.numpy)
+    limits = np.iinfo(dtype.numpy)
+
+    def whole(each: float) -> int:
+        if each != each:
+            return 0
+        return (
+            int(min(max(each, limits.min), limits.max))
+            if abs(each) < 2**80
+            else (int(limits.max if each > 0 else limits.min))
+        )
+
+    made = [min(max(whole(float(each)), int(limits.min)), int(limits.max)) for each in x.ravel()]
+    return np.array(made, dtype.numpy).reshape(x.shape)
 
 
 def run_loops(op: Operator, operands: Sequence[Array], *, halo: bool = False) -> Array:

@@ -42,8 +42,16 @@ def fused(a: np.floating, b: np.floating, c: np.floating) -> Value:
 
 
 def convert(value: Value, dtype: DType) -> Value:
-    """The value as another element type."""
-    return np.asarray(value).astype(dtype.numpy)[()]
+    """The value as another element type, as `Cast` says."""
+    array = np.asarray(value)
+    if dtype is DType.BOOL or dtype.is_float or array.dtype.kind != "f":
+        return array.astype(dtype.numpy)[()]
+    # The next float beyond either limit is exact, the limits themselves may be none.
+    limits, wide = np.iinfo(dtype.numpy.str), array.astype(np.float64)
+    low, high = wide <= float(limits.min) - 1, wide >= float(limits.max) + 1
+    inside = np.where(low | high | np.isnan(wide), 0, wide).astype(dtype.numpy)
+    made = np.where(low, limits.min, np.where(high, limits.max, inside))
+    return made.astype(dtype.numpy)[()]
 
 
 def select(condition: Value, then: Value, otherwise: Value) -> Value:

@@ -6,6 +6,7 @@ from functools import reduce
 from math import prod
 
 from cnnc.backends.native import ir, values
+from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from cnnc.loop.affine import Affine, affine
 from cnnc.loop.expr import (
@@ -156,7 +157,7 @@ class _Emitter:
 
     def _alloc(self, buffer: Buffer) -> None:
         width = self.widths[buffer.name]
-        element = values.llvm_type(buffer.dtype, width)
+        element = values.memory_type(buffer.dtype, width)
         at_entry = ir.IRBuilder(self.entry)
         array = ir.ArrayType(element, buffer.size // width)
         slots = at_entry.alloca(array)
@@ -166,10 +167,10 @@ class _Emitter:
         """Pointer to an element; the part that varies is shared between constant offsets."""
         base = self.pointers[buffer.name]
         varying, constant = self._split(index)
-        element: ir.Type = values.llvm_type(buffer.dtype, 1)
+        element: ir.Type = values.memory_type(buffer.dtype, 1)
         if buffer.space is Space.REGISTER:
             width = self.widths[buffer.name]
-            element = values.llvm_type(buffer.dtype, width)
+            element = values.memory_type(buffer.dtype, width)
             varying = {term: k // width for term, k in varying.items()}
             constant //= width
         pointer = base
@@ -235,6 +236,7 @@ class _Emitter:
 
     def _store(self, buffer: Buffer, index: Expr, value: ir.Value) -> None:
         align = None if buffer.space is Space.REGISTER else values.alignment(buffer.dtype)
+        value = values.to_memory(self.builder, value, buffer.dtype)
         match index:
             case Ramp(base, width, 1):
                 value = values.splat(self.builder, value, width)
@@ -249,20 +251,26 @@ class _Emitter:
                 self.builder.store(value, self._address(buffer, index), align=align)
 
     def _load(self, buffer: Buffer, index: Expr) -> ir.Value:
+        return values.from_memory(self.builder, self._stored(buffer, index), buffer.dtype)
+
+    def _stored(self, buffer: Buffer, index: Expr) -> ir.Value:
+        """What lies in memory there."""
         align = None if buffer.space is Space.REGISTER else values.alignment(buffer.dtype)
         match index:
             case Ramp(base, width, 1):
-                kind = values.llvm_type(buffer.dtype, width)
+                kind = values.memory_type(buffer.dtype, width)
                 return self.builder.load(self._address(buffer, base), align=align, typ=kind)
             case Ramp(base, width, stride):
-                kind = values.llvm_type(buffer.dtype, 1)
-                vector: ir.Value = ir.Constant(values.llvm_type(buffer.dtype, width), ir.Undefined)
+                kind = values.memory_type(buffer.dtype, 1)
+                vector: ir.Value = ir.Constant(
+                    values.memory_type(buffer.dtype, width), ir.Undefined
+                )
                 for lane in range(width):
                     pointer = self._address(buffer, base + lane * stride)
                     part = self.builder.load(pointer, align=align, typ=kind)
                     vector = self.builder.insert_element(vector, part, ir.IntType(32)(lane))
                 return vector
-        kind = values.llvm_type(buffer.dtype, 1)
+        kind = values.memory_type(buffer.dtype, 1)
         return self.builder.load(self._address(buffer, index), align=align, typ=kind)
 
     def value(self, expr: Expr) -> ir.Value:
@@ -282,7 +290,7 @@ class _Emitter:
                 return values.ramp(self.builder, first, width, stride, dtype)
             case Cast(index, dtype) if index.dtype is None:
                 number = values.as_value(self.index(index))
-                return self.builder.sitofp(number, values.llvm_type(dtype, 1))
+                return values.cast(self.builder, number, DType.I64, dtype)
         args = [self.value(part) for part in children(expr)]
         args = values.same_lanes(self.builder, args, keep_first=isinstance(expr, Select))
         match expr:
@@ -290,8 +298,8 @@ class _Emitter:
                 return values.cast(self.builder, args[0], inner.dtype, dtype)
             case Fma():
                 return self.arithmetic.fma(self.builder, *args)
-            case Binary(op, _, _) | Compare(op, _, _):
-                return self.arithmetic.operation(self.builder, op, *args)
+            case Binary(op, left, _) | Compare(op, left, _) if left.dtype is not None:
+                return self.arithmetic.operation(self.builder, op, left.dtype, *args)
             case Select():
                 return self.builder.select(*args)
             case Call(function, _):

@@ -19,10 +19,18 @@ _SCALARS: dict[DType, ir.Type] = {
 }
 
 
+UNSIGNED = (DType.U8, DType.BOOL)
+
+
 def llvm_type(dtype: DType | None, lanes: int) -> ir.Type:
     """The LLVM type of a value; None is an index."""
     scalar = I64 if dtype is None else _SCALARS[dtype]
     return scalar if lanes == 1 else ir.VectorType(scalar, lanes)
+
+
+def memory_type(dtype: DType, lanes: int) -> ir.Type:
+    """The LLVM type of elements in memory and in register arrays: a truth value is a byte."""
+    return llvm_type(DType.U8 if dtype is DType.BOOL else dtype, lanes)
 
 
 def alignment(dtype: DType) -> int:
@@ -70,18 +78,44 @@ def same_lanes(
 def ramp(builder: ir.IRBuilder, first: ir.Value, lanes: int, stride: int, dtype: DType) -> ir.Value:
     """first, first + stride, … as numbers."""
     steps = ir.Constant(ir.VectorType(I64, lanes), [lane * stride for lane in range(lanes)])
-    return builder.sitofp(builder.add(splat(builder, first, lanes), steps), llvm_type(dtype, lanes))
+    return cast(builder, builder.add(splat(builder, first, lanes), steps), DType.I64, dtype)
 
 
 def cast(builder: ir.IRBuilder, value: ir.Value, source: DType, target: DType) -> ir.Value:
-    """Between floating-point types; other conversions do not occur."""
+    """The value as another element type, as `Cast` of the loops says."""
+    kind = llvm_type(target, lanes_of(value))
     if source is target:
         return value
-    if not (source.is_float and target.is_float):
-        raise TypeError(f"no conversion from {source} to {target}")
-    kind = llvm_type(target, lanes_of(value))
-    widen = source.bytes < target.bytes
-    return builder.fpext(value, kind) if widen else builder.fptrunc(value, kind)
+    if target is DType.BOOL:
+        zero = _constant(value.type, 0)
+        if source.is_float:
+            return builder.fcmp_unordered("!=", value, zero)
+        return builder.icmp_signed("!=", value, zero)
+    if source.is_float and target.is_float:
+        widens = source.bytes < target.bytes
+        return builder.fpext(value, kind) if widens else builder.fptrunc(value, kind)
+    if source.is_float:
+        name = "llvm.fptoui.sat" if target in UNSIGNED else "llvm.fptosi.sat"
+        return _converting_intrinsic(builder, name, value, kind)
+    if target.is_float:
+        return (builder.uitofp if source in UNSIGNED else builder.sitofp)(value, kind)
+    if source.bits > target.bits:
+        return builder.trunc(value, kind)
+    return (builder.zext if source in UNSIGNED else builder.sext)(value, kind)
+
+
+def from_memory(builder: ir.IRBuilder, value: ir.Value, dtype: DType) -> ir.Value:
+    """What was loaded as a value: a truth value is one bit, and a byte in memory."""
+    if dtype is not DType.BOOL:
+        return value
+    return builder.icmp_signed("!=", value, _constant(value.type, 0))
+
+
+def to_memory(builder: ir.IRBuilder, value: ir.Value, dtype: DType) -> ir.Value:
+    """A value as it is stored."""
+    if dtype is not DType.BOOL:
+        return value
+    return builder.zext(value, memory_type(dtype, lanes_of(value)))
 
 
 def index_binary(
@@ -120,8 +154,12 @@ class Arithmetic:
             return _intrinsic(builder, "llvm.fma", (a, b, c))
         return builder.fadd(builder.fmul(a, b), c)
 
-    def operation(self, builder: ir.IRBuilder, op: str, a: ir.Value, b: ir.Value) -> ir.Value:
-        """A Binary or Compare on values."""
+    def operation(
+        self, builder: ir.IRBuilder, op: str, dtype: DType, a: ir.Value, b: ir.Value
+    ) -> ir.Value:
+        """A Binary or Compare on values of an element type."""
+        if not dtype.is_float:
+            return _integer_operation(builder, op, dtype, a, b)
         match op:
             case "add":
                 return builder.fadd(a, b)
@@ -131,10 +169,6 @@ class Arithmetic:
                 return builder.fmul(a, b)
             case "div":
                 return builder.fdiv(a, b)
-            case "and":
-                return builder.and_(a, b)
-            case "or":
-                return builder.or_(a, b)
             case "ne":
                 return builder.fcmp_unordered("!=", a, b)
             case "lt" | "le" | "eq":
@@ -160,6 +194,40 @@ class Arithmetic:
             case "exponent" | "mantissa":
                 return _split_float(builder, function, value)
         raise TypeError(f"no function {function}")
+
+
+def _integer_operation(
+    builder: ir.IRBuilder, op: str, dtype: DType, a: ir.Value, b: ir.Value
+) -> ir.Value:
+    """Sums and products are taken modulo 2**bits."""
+    compare = builder.icmp_unsigned if dtype in UNSIGNED else builder.icmp_signed
+    match op:
+        case "add":
+            return builder.add(a, b)
+        case "sub":
+            return builder.sub(a, b)
+        case "mul":
+            return builder.mul(a, b)
+        case "and":
+            return builder.and_(a, b)
+        case "or":
+            return builder.or_(a, b)
+        case "lt" | "le" | "eq" | "ne":
+            return compare(COMPARISONS[op], a, b)
+        case "min" | "max":
+            return builder.select(compare("<" if op == "min" else ">", a, b), a, b)
+    raise TypeError(f"no operation {op} on {dtype}")
+
+
+def _converting_intrinsic(
+    builder: ir.IRBuilder, name: str, value: ir.Value, kind: ir.Type
+) -> ir.Value:
+    full_name = f"{name}.{kind.intrinsic_name}.{value.type.intrinsic_name}"
+    function = builder.module.globals.get(full_name)
+    if function is None:
+        signature = ir.FunctionType(kind, [value.type])
+        function = ir.Function(builder.module, signature, full_name)
+    return builder.call(function, [value])
 
 
 def _intrinsic(builder: ir.IRBuilder, name: str, args: Sequence[ir.Value]) -> ir.Value:

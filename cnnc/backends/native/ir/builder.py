@@ -232,6 +232,11 @@ class IRBuilder:
         name = _CONDITIONS[sign]
         return self._compare("icmp", name if name in ("eq", "ne") else f"s{name}", a, b)
 
+    def icmp_unsigned(self, sign: str, a: Value, b: Value) -> Value:
+        """A comparison of unsigned integers."""
+        name = _CONDITIONS[sign]
+        return self._compare("icmp", name if name in ("eq", "ne") else f"u{name}", a, b)
+
     def fcmp_ordered(self, sign: str, a: Value, b: Value) -> Value:
         """A comparison that is false where an operand is NaN."""
         return self._compare("fcmp", f"o{_CONDITIONS[sign]}", a, b)
