@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from cnnc.base.dtype import DType
 from cnnc.base.errors import UserError, did_you_mean, fail
 from cnnc.files import replace_file
 from cnnc.frontend.arrays import ArrayInfo, open_arrays
@@ -55,8 +56,8 @@ def read_inputs(net: Interface, sources: Sequence[Source], labels: str | None = 
 
     A collection (npz, safetensors) is matched by name. A single array (npy, image) goes to the
     input it is named for, or to the only one. Several for one input are joined along the samples.
-    Images become N = 1, channels × height × width in 0..1, and are never resized. `labels` names
-    an array of a collection that is returned beside the inputs.
+    Images become one sample (see `read_image`) and are never resized. `labels` names an array of a
+    collection that is returned beside the inputs.
     """
     ends = {end.name: end for end in net.inputs}
     parts: dict[str, list[Array]] = {}
@@ -221,48 +222,73 @@ def _check_info(path: Path, info: ArrayInfo, end: End) -> None:
 
 
 def read_image(path: Path, end: End) -> Array:
-    """An image as f32[1, channels, height, width], 0 black to 1 white; UserError unless it fits."""
+    """An image as one sample of the input; UserError unless it fits.
+
+    For f32 its elements are 0 (black) to 1 (white), for u8 0 to 255. Sixteen
+    bits of a channel become 0 to 1 too, or are rounded to eight.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    if len(end.type.shape) != 4 or end.type.channels not in _MODES:
-        text = shape_text(end.type.shape)
-        raise fail(
-            "E0601",
-            f"input `{end.name}` is {text}, which no image can be",
-            end.span,
-            help="images fit N×C×height×width with 1, 3 or 4 channels; use .npy for others",
-        )
+    size = _image_size(end)
     _check_exists(path)
-    height, width = end.type.spatial
     try:
         # What Pillow warns about, such as odd tags of a camera, does not concern the pixels.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
             # checked before anything is decompressed
-            if sorted(opened.size) != sorted((width, height)):
-                raise _wrong_size(path, opened.size, end)
+            if sorted(opened.size) != sorted((size.width, size.height)):
+                raise _wrong_size(path, opened.size, size, end)
             upright = ImageOps.exif_transpose(opened)
-            if upright.size != (width, height):
-                raise _wrong_size(path, upright.size, end)
+            if upright.size != (size.width, size.height):
+                raise _wrong_size(path, upright.size, size, end)
             if upright.mode.startswith("I;16"):
-                scaled = np.asarray(upright, np.float32)[..., None] / np.float32(65535)
-                pixels = np.repeat(scaled, end.type.channels, axis=2)
+                deep = np.asarray(upright, np.float32)[..., None]
+                pixels: Array = np.repeat(deep, size.channels, axis=2)
+                white = 65535
             elif upright.mode in ("I", "F"):
                 raise fail("E0703", f"`{path}` has pixels of mode {upright.mode}, use .npy instead")
             else:
-                bytes_ = np.asarray(upright.convert(_MODES[end.type.channels]))
-                pixels = bytes_.reshape(height, width, -1).astype(np.float32) / np.float32(255)
+                bytes_ = np.asarray(upright.convert(_MODES[size.channels]))
+                pixels = bytes_.reshape(size.height, size.width, -1)
+                white = 255
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise _damaged(path, error) from None
     except (SyntaxError, ValueError, EOFError) as error:
         raise _damaged(path, error) from None
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+    if end.type.dtype is DType.U8:
+        made: Array = np.rint(pixels.astype(np.float64) * (255 / white)).astype(np.uint8)
+    else:
+        made = pixels.astype(np.float32) / np.float32(white)
+    return np.ascontiguousarray((made if end.channels_last else made.transpose(2, 0, 1))[None])
 
 
-def _wrong_size(path: Path, size: tuple[int, int], end: End) -> UserError:
-    height, width = end.type.spatial
+@dataclass(frozen=True, slots=True)
+class _ImageSize:
+    """Extents of the images an input takes."""
+
+    channels: int
+    height: int
+    width: int
+
+
+def _image_size(end: End) -> _ImageSize:
+    """UserError where no image can be the input."""
+    shape, dtype = end.type.shape, end.type.dtype
+    if len(shape) == 4 and dtype in (DType.F32, DType.U8):
+        size = _ImageSize(*((shape[3], *shape[1:3]) if end.channels_last else shape[1:]))
+        if size.channels in _MODES:
+            return size
+    help = "images fit f32 or u8, N×C×height×width with 1, 3 or 4 channels; use .npy for others"
+    if not end.channels_last and len(shape) == 4 and shape[3] in _MODES:
+        help = f"if its channels come last, say so: `{end.type} {{ layout = nhwc }}`"
+    text = f"{dtype} {shape_text(shape)}"
+    raise fail("E0601", f"input `{end.name}` is {text}, which no image can be", end.span, help=help)
+
+
+def _wrong_size(path: Path, found: tuple[int, int], size: _ImageSize, end: End) -> UserError:
+    wanted = f"`{end.name}` is {size.width} and {size.height}"
     return fail(
         "E0601",
-        f"`{path}` is {size[0]} wide and {size[1]} high, `{end.name}` is {width} and {height}",
+        f"`{path}` is {found[0]} wide and {found[1]} high, {wanted}",
         end.span,
         help="resize it first, the way the network was trained with",
     )

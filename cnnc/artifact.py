@@ -163,11 +163,17 @@ def _target(fields: Fields) -> Target:
 
 
 def _end_json(end: End) -> Json:
-    return {"name": end.name, "dtype": str(end.type.dtype), "shape": list(end.type.shape)}
+    return {
+        "name": end.name,
+        "dtype": str(end.type.dtype),
+        "shape": list(end.type.shape),
+        "channels_last": end.channels_last,
+    }
 
 
 def _end(fields: Fields) -> End:
-    return End(fields.text("name"), TensorType.plain(fields.shape("shape"), fields.dtype("dtype")))
+    kind = TensorType.plain(fields.shape("shape"), fields.dtype("dtype"))
+    return End(fields.text("name"), kind, channels_last=fields.flag("channels_last"))
 
 
 def _check_json(check: CheckVectors, blobs: list[bytes | Bytes]) -> Json:

@@ -148,6 +148,9 @@ class Binding:
         if array.dtype != wanted and not np.can_cast(array.dtype, wanted, "safe"):
             why = f"input `{end.name}` is {array.dtype}, and {wanted} cannot hold all of its values"
             help = f"convert it with `.astype({wanted.name!r})`"
+            if wanted == np.uint8 and array.dtype.kind == "f":
+                help = "hand over the bytes as they are; 0 to 1 becomes `(x * 255).round()` first"
+                help += ", then `.astype('uint8')`"
             return array, [Diagnostic("E0602", why, end.span, help=help)]
         if wrong := self._check_shape(end, array.shape):
             return array, [wrong]
@@ -163,6 +166,9 @@ class Binding:
         help = None
         if tuple(shape) == expected[1:]:
             help = f"add the batch axis: `{end.name}[None]`"
+        elif len(shape) > 2 and end.channels_last:
+            if (*shape[2:], shape[1]) == expected[1:]:
+                help = f"channels come last: `np.moveaxis({end.name}, 1, -1)`"
         elif len(shape) > 2 and (shape[-1], *shape[1:-1]) == expected[1:]:
             help = f"channels come first: `np.moveaxis({end.name}, -1, 1)`"
         elif fits:

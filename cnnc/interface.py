@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from cnnc.base.source import Span
 from cnnc.ir.graph import Graph
 from cnnc.ir.types import TensorType
+from cnnc.ops.preprocess import is_channels_last
 from cnnc.ops.spec import Operator
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """An input or output: its name, its type, and where the text declares it."""
+    """An input or output: its name, its type, and where the text declares it.
+
+    `channels_last` says that an input's channels are its last axis, as preprocessing declares.
+    """
 
     name: str
     type: TensorType
     span: Span | None = None
+    channels_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,10 @@ class Interface:
         return Interface(
             graph.name,
             graph.batch,
-            tuple(End(node.name, node.type, node.span) for node in graph.inputs),
+            tuple(
+                End(node.name, node.type, node.span, is_channels_last(graph, node))
+                for node in graph.inputs
+            ),
             tuple(End(name, node.type, node.span) for name, node in graph.outputs.items()),
             is_splittable(graph),
         )

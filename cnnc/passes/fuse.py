@@ -21,7 +21,8 @@ LONGEST_TAIL = 16
 def fuse(graph: Graph) -> Graph:
     """relu(add(conv(x, w), y))  →  fused[conv; add; relu](x, w, y)
 
-    Values inside a group are read only there; its extra operands broadcast to the root's result.
+    Values inside a group are read only there; its extra operands broadcast to the root's result. A
+    cast may be among them, so that the result is of another element type than the root's.
     Of several operators that could take the same tail, the last one in order does. The fused node
     has the root's name and span.
     """
@@ -75,7 +76,7 @@ def _region(
     while frontier and len(region) < LONGEST_TAIL:
         node = min(frontier, key=position.__getitem__)
         frontier.remove(node)
-        if not _may_be_step(node) or node.type != start.type or node in taken:
+        if not _may_be_step(node) or node.type.shape != start.type.shape or node in taken:
             return []
         region.append(node)
         if not frontier:
@@ -101,4 +102,4 @@ def _fused(root: Node, *tail: Node) -> Node:
         places[node] = Earlier(number)
     assert isinstance(root.op, Operator)
     op = Fused(root.op, len(root.inputs), tuple(steps))
-    return replace(root, op=op, inputs=(*root.inputs, *extras))
+    return replace(root, op=op, inputs=(*root.inputs, *extras), type=tail[-1].type)

@@ -25,7 +25,7 @@ SAME_NAME = {
 }  # fmt: skip
 ELSEWHERE = {"reshape", "slice", "pad", "transpose", "depth_to_space", "space_to_depth", "resize"}
 """Operators that test_movement_against_onnx and test_resize compare."""
-NO_COUNTERPART = {"silu", "unshared", "preprocess", *ELSEWHERE}
+NO_COUNTERPART = {"silu", "unshared", "preprocess", "cast", *ELSEWHERE}
 
 
 def translate(case: Case) -> OnnxCall | None:
