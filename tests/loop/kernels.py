@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from cnnc.backends.native.targets import named_target
-from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
@@ -15,15 +14,18 @@ from tests.ops.cases import Case
 
 
 def defined(
-    op: Operator, shapes: Sequence[tuple[int, ...]], layouts: Sequence[Layout] | None = None
+    op: Operator,
+    shapes: Sequence[tuple[int, ...]],
+    layouts: Sequence[Layout] | None = None,
+    types: Sequence[TensorType] = (),
 ) -> Kernel:
     """The loops an operator writes, for operands x0, x1, … and a result y, the last layout's."""
-    types = [TensorType.plain(shape) for shape in shapes]
+    types = [*types] or [TensorType.plain(shape) for shape in shapes]
     types.append(op.infer(*types))
     layouts = layouts or [each.layout for each in types]
     names = [*(f"x{position}" for position in range(len(shapes))), "y"]
     buffers = [
-        Buffer(name, each.shape, DType.F32, layout)
+        Buffer(name, each.shape, each.dtype, layout)
         for name, each, layout in zip(names, types, layouts, strict=True)
     ]
     build = KernelBuilder(buffers[-1], *buffers[:-1])
@@ -33,7 +35,7 @@ def defined(
 
 def forms(case: Case) -> Iterator[Kernel]:
     """As defined; scheduled; flat, with vectors and elementary functions expanded."""
-    yield defined(case.op, [operand.shape for operand in case.operands])
+    yield defined(case.op, [operand.shape for operand in case.operands], types=case.types)
     split = len(case.operands) - len(case.parameters)
     for name in ("x86-64", "x86-64-v4"):
         graph = single(case.op, case.operands[:split], case.operands[split:])
