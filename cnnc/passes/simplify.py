@@ -15,16 +15,24 @@ from cnnc.ops.arithmetic.add import Add
 from cnnc.ops.arithmetic.div import Div
 from cnnc.ops.arithmetic.mul import Mul
 from cnnc.ops.arithmetic.sub import Sub
+from cnnc.ops.conv import Conv
 from cnnc.ops.flatten import Flatten
 from cnnc.ops.identity import Identity
+from cnnc.ops.movement.depth_to_space import DepthToSpace
+from cnnc.ops.movement.pad import Pad
+from cnnc.ops.movement.resize import Resize
+from cnnc.ops.movement.slice import Slice
+from cnnc.ops.movement.space_to_depth import SpaceToDepth
+from cnnc.ops.movement.transpose import Transpose
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum
 from cnnc.ops.reshape import Reshape
 from cnnc.ops.softmax import Softmax
+from cnnc.passes._movement import moved_once, padded_once
 
 
 def simplify(graph: Graph) -> Graph:
-    """dropout(x) → x, relu(relu(x)) → relu(x), x + 0 → x, x * 1 → x, flatten(flat) → flat, …
+    """dropout(x) → x, relu(relu(x)) → relu(x), x + 0 → x, x * 1 → x, conv(pad(x)) → conv(x), …
 
     Every rule is exact, for NaN and infinities too; only x + 0 loses the sign of -0.
     """
@@ -41,6 +49,10 @@ def _rule(node: Node, graph: Graph) -> Node | None:
             return _without_neutral(node, 0.0 if isinstance(node.op, Add | Sub) else 1.0)
         case Flatten() | Reshape():
             return _reshaped_once(node)
+        case Slice() | Pad() | Transpose() | Resize() | DepthToSpace() | SpaceToDepth():
+            return moved_once(node)
+        case Conv():
+            return padded_once(node, node.op)
         case Pool(Maximum() | Average()):
             return _without_window(node, node.op)
     return None

@@ -9,6 +9,7 @@ from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import Symbol, Value
 from cnnc.ops.spec import Operator
 from tests.ir.random_graphs import operator
+from tests.ir.random_movements import draw_movement
 
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 20, 24, 31, 32, 33, 40, 48)
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish")
@@ -69,7 +70,7 @@ class _Builder:
         steps = [self._concat, self._pointwise, self._two, self._normalisation]
         if x.type.spatial:
             steps += [self._conv, self._conv, self._conv, self._pool, self._gate, self._dense]
-            steps.append(self._tower)
+            steps += [self._tower, self._movement]
         steps[self.number(0, len(steps) - 1)](x)
 
     def _conv(self, x: Node) -> None:
@@ -109,6 +110,10 @@ class _Builder:
         conv = operator("conv", channels=x.type.channels, kernel=3, pad=Symbol("same"), bias=False)
         for _ in range(self.number(2, 4)):
             x = self.apply(conv, x) or x
+
+    def _movement(self, x: Node) -> None:
+        """A result in blocks that is moved, or moved back into blocks."""
+        self.apply(draw_movement(self.number, x.type), x)
 
     def _pool(self, x: Node) -> None:
         self.apply(

@@ -11,6 +11,7 @@ from cnnc.ir.graph import Array, Constant, Graph, Input, Node, Op, OpError
 from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import Symbol, Value
 from cnnc.ops.spec import Operator, find_operator
+from tests.ir.random_movements import draw_movement
 
 UNARY = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish")
 IDLE = ("id", "dropout")
@@ -27,6 +28,8 @@ RARE = (
     "gate",
     "twin",
     "number",
+    "movement",
+    "movement",
 )
 MOST_ELEMENTS = 600
 
@@ -119,6 +122,8 @@ class Builder:
                 self.apply(operator("concat"), x, self.value())
             case "reshape":
                 self.apply(operator("reshape", shape=(0, self.choice_of_extent(x), -1)), x)
+            case "movement":
+                self.apply(draw_movement(self.integer, x.type), x)
             case "gate":
                 if gate := self.apply(operator("sigmoid"), x):
                     self.apply(operator("mul"), x, gate)
