@@ -1,10 +1,13 @@
 """A network compiled in this process: everything about it can be looked at."""
 
 import os
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,11 +103,16 @@ class Compiled(Network):
         )
         write_artifact(Path(path), artifact)
 
-    def __reduce__(self) -> tuple[object, tuple["_Pickle"]]:
-        kept = _Kept({})
+    @cached_property
+    def _pickle(self) -> "_Pickle":
+        code: Mapping[str, bytes] = {}
         if self._lowered:
-            kept = _Kept(driver.known_code(self._lowered, self.target, self._executable))
-        return _restore, (_Pickle(Snapshot.take(self.graph), self.options, self.provenance, kept),)
+            code = driver.known_code(self._lowered, self.target, self._executable)
+        source = (Snapshot.take(self.graph), self.options, self.provenance)
+        return _Pickle(sha256(pickle.dumps(source)).digest(), *source, _Kept(code))
+
+    def __reduce__(self) -> tuple[object, tuple["_Pickle"]]:
+        return _restore, (self._pickle,)
 
 
 class _Reference:
@@ -137,8 +145,12 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class _Pickle:
-    """The source graph, and the code made of it: used where lowering gives the same loops."""
+    """The source graph, and the code made of it: used where lowering gives the same loops.
 
+    Pickles of the same network have the same digest.
+    """
+
+    digest: bytes
     graph: Snapshot
     options: Options
     provenance: Provenance
@@ -146,7 +158,21 @@ class _Pickle:
 
 
 def _restore(made: _Pickle) -> Compiled:
-    return Compiled(made.graph.restore(), made.options, made.provenance, made.code)
+    """The network again. A worker gets the same one with every task, and makes it once."""
+    with _LOCK:
+        found = _RESTORED.pop(made.digest, None)
+        if found is None:
+            found = Compiled(made.graph.restore(), made.options, made.provenance, made.code)
+        _RESTORED[made.digest] = found
+        while len(_RESTORED) > MAX_RESTORED:
+            del _RESTORED[next(iter(_RESTORED))]
+    return found
+
+
+MAX_RESTORED = 2
+"""How many unpickled networks a process keeps for the next pickle of the same ones."""
+_RESTORED: dict[bytes, Compiled] = {}
+_LOCK = Lock()
 
 
 def _runnable_target(options: Options) -> Target:
