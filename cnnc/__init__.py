@@ -10,11 +10,13 @@ from cnnc.network import Network
 from cnnc.version import __version__
 
 if TYPE_CHECKING:
-    from cnnc.api import Model, load, load_text
+    from cnnc.analysis.analysis import Analysis
+    from cnnc.api import Model, analyze, load, load_text
     from cnnc.compare import DiffReport, diff
     from cnnc.compiled import Compiled
 
 __all__ = [
+    "Analysis",
     "CnncError",
     "Compiled",
     "DiffReport",
@@ -26,6 +28,7 @@ __all__ = [
     "Network",
     "UserError",
     "__version__",
+    "analyze",
     "diff",
     "load",
     "load_compiled",
@@ -33,9 +36,11 @@ __all__ = [
 ]
 
 _LATE = {
+    "Analysis": "cnnc.analysis.analysis",
     "Compiled": "cnnc.compiled",
     "DiffReport": "cnnc.compare",
     "Model": "cnnc.api",
+    "analyze": "cnnc.api",
     "diff": "cnnc.compare",
     "load": "cnnc.api",
     "load_text": "cnnc.api",

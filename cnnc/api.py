@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnc.analysis.analysis import Analysis, Wishes, analyze_graph
 from cnnc.artifact import SUFFIX, Provenance
 from cnnc.base.errors import Diagnostic, UserError, fail
 from cnnc.base.source import SourceFile
@@ -23,6 +23,9 @@ from cnnc.ir.graph import Graph, Node, Parameter
 from cnnc.layers import Layers, graph_layers
 from cnnc.options import Options, read_import_path
 from cnnc.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from cnnc.analysis.analysis import Analysis
 
 Array = NDArray[np.generic]
 Settings = Mapping[str, Setting]
@@ -128,7 +131,7 @@ class Model:
         seed: int = 0,
         pixels: int = 3,
         measure: bool | None = None,
-    ) -> Analysis:
+    ) -> "Analysis":
         """What convolution buys, for one sample: dependence, receptive fields, sharing, shifts.
 
         Without `layers`, all that read more than one element for a result, and the outputs.
@@ -137,6 +140,9 @@ class Model:
         noise drawn by `seed`; `pixels` is how far invariance is measured. `measure` None leaves
         them out for nets too large for that. UserError for what does not fit.
         """
+        # imported when asked for: nothing else needs it, and commands should start fast
+        from cnnc.analysis.analysis import Wishes, analyze_graph
+
         model = self._for_one_sample()
         arrays = None if inputs is None else _first_batch(model.graph, inputs)
         wishes = Wishes(layers, position, arrays, seed, pixels, measure)
@@ -212,6 +218,11 @@ def load_text(
 
 def _import_path(folders: Folders) -> tuple[Path, ...]:
     return (*map(Path, folders), *read_import_path())
+
+
+def analyze(model: Model, inputs: Given | None = None, **wishes: Any) -> "Analysis":
+    """What convolution buys in a network: see `Model.analyze`, which takes the same."""
+    return model.analyze(inputs, **wishes)
 
 
 def _restore(snapshot: Snapshot, hollow: frontend.LoadedNet, choices: frontend.Choices) -> Model:

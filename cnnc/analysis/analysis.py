@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from cnnc.analysis.dependence import Dependences
 from cnnc.analysis.equivariance import AxisShift, Others, find_others, find_shifts
 from cnnc.analysis.fields import Field, find_fields
+from cnnc.analysis.inputs import extended_axes, spatial_axes, spatial_shape
 from cnnc.analysis.interactions import LayerCounts, count_layers
 from cnnc.analysis.network import Reach
 from cnnc.analysis.pooling import Movement, find_movements, find_pools
@@ -87,12 +88,13 @@ def analyze_graph(graph: Graph, wishes: Wishes = Wishes()) -> Analysis:
     dependences = Dependences()
     counts = count_layers(graph, dependences)
     layers = _choose(graph, counts, wishes.layers)
-    axes = [axis for axis in range(_spatial_rank(graph)) if _is_extended(graph, axis)]
+    axes = list(extended_axes(graph))
     shifts = {axis: Shifts(graph, dependences, axis) for axis in axes}
     probe, measured_on, notes = _probe(graph, shifts, wishes)
     fields = find_fields(graph, Reach(graph, dependences), layers, wishes.position)
     pools = find_pools(graph)
-    pixels = min(wishes.pixels, *(_extent(graph, axis) - 1 for axis in axes), wishes.pixels)
+    extents = [spatial_shape(graph, n)[axis] for axis in axes for n in shifts[axis].moved]
+    pixels = min([wishes.pixels, *(extent - 1 for extent in extents)])
     return Analysis(
         graph.name,
         graph.batch,
@@ -139,20 +141,9 @@ def _probe(
         why = f"{macs:,} MACs are many for the reference: --measure runs it all the same"
         return None, None, (f"nothing is measured: {why}",)
     moved = frozenset[Node]().union(*(each.moved for each in shifts.values()))
+    axes = {node.name: spatial_axes(graph, node) for node in moved}
+    together = {axis: frozenset(n.name for n in each.moved) for axis, each in shifts.items()}
     if wishes.arrays is not None:
-        return Probe(graph, wishes.arrays, moved), "the given inputs", ()
+        return Probe(graph, wishes.arrays, axes, together), "the given inputs", ()
     arrays = random_arrays(graph, wishes.seed)
-    return Probe(graph, arrays, moved), f"smooth noise, seed {wishes.seed}", ()
-
-
-def _spatial_rank(graph: Graph) -> int:
-    return max((len(node.type.spatial) for node in graph.inputs), default=0)
-
-
-def _extent(graph: Graph, axis: int) -> int:
-    extents = [node.type.spatial[axis] for node in graph.inputs if len(node.type.spatial) > axis]
-    return max(extents, default=1)
-
-
-def _is_extended(graph: Graph, axis: int) -> bool:
-    return _extent(graph, axis) > 1
+    return Probe(graph, arrays, axes, together), f"smooth noise, seed {wishes.seed}", ()

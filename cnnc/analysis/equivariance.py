@@ -1,11 +1,11 @@
 """Equivariance: which shifts of the input only shift the result; derived, then measured."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cnnc.analysis.probe import Probe, stretch, turn
+from cnnc.analysis.probe import Change, Probe, stretch, turn
 from cnnc.analysis.region import Mask
 from cnnc.analysis.shift import Bound, Gathered, Moving, Shifts
 from cnnc.base.report import Json
@@ -167,33 +167,32 @@ def number_json(number: float | None) -> float | None:
 
 def find_others(layers: Sequence[Node], probe: Probe) -> tuple[Others, ...]:
     """Rotation by 90 degrees and scaling by two, measured."""
-    moved = list(probe.moved)
-    can_turn = all(_is_square(node) for node in moved) and bool(moved)
-    can_stretch = all(min(node.type.spatial) > 1 for node in moved) and bool(moved)
+    inputs = [
+        [probe.arrays[name].shape[axis] for axis in axes] for name, axes in probe.moved.items()
+    ]
     plain = probe.values(layers)
-    turned = probe.turned(layers) if can_turn else None
-    stretched = probe.stretched(layers) if can_stretch else None
+    turned = probe.turned(layers) if all(map(_is_square, inputs)) else None
+    stretched = probe.stretched(layers) if all(min(each) > 1 for each in inputs) else None
     rows = []
     for node in layers:
-        spatial = bool(node.type.spatial)
+        spatial = node.type.spatial
         rotation = scaling = None
-        if turned and (_is_square(node) or not spatial):
+        if turned and (_is_square(spatial) or not spatial):
             rotation = _deviation(plain[node], turned[node], turn if spatial else _same)
-        if stretched and (not spatial or min(node.type.spatial) > 1):
+        if stretched and (not spatial or min(spatial) > 1):
             scaling = _deviation(plain[node], stretched[node], stretch if spatial else _same)
         rows.append(Others(node.name, rotation, scaling))
     return tuple(rows)
 
 
-def _deviation(before: Real, after: Real, change: Callable[[Array], Array]) -> float:
-    expected = np.asarray(change(before), np.float64)
+def _deviation(before: Real, after: Real, change: Change) -> float:
+    expected = np.asarray(change(before, range(2, before.ndim)), np.float64)
     return float(relative(expected, after).max(initial=0.0))
 
 
-def _same(x: Array) -> Array:
+def _same(x: Array, axes: Sequence[int]) -> Array:
     return x
 
 
-def _is_square(node: Node) -> bool:
-    spatial = node.type.spatial
-    return len(spatial) >= 2 and spatial[-1] == spatial[-2]
+def _is_square(extents: Sequence[int]) -> bool:
+    return len(extents) >= 2 and extents[-1] == extents[-2]

@@ -7,7 +7,9 @@ from math import prod
 
 import numpy as np
 
-from cnnc.analysis.geometry import Lines, input_lines
+from cnnc.analysis.geometry import input_lines
+from cnnc.analysis.inputs import spatial_axes
+from cnnc.analysis.lines import Line
 from cnnc.analysis.network import Reach
 from cnnc.analysis.region import Mask, Region
 from cnnc.base.errors import fail
@@ -55,13 +57,14 @@ class Field:
     """What a position of a layer sees of an input.
 
     `position` counts the layer's spatial axes; all its channels are taken together. `region` holds
-    the input's elements that are seen, `axes` describes its spatial axes.
+    the input's elements that are seen, `axes` describes its spatial axes, which `spatial` names.
     """
 
     layer: str
     input: str
     position: tuple[int, ...]
     axes: tuple[AxisField, ...]
+    spatial: tuple[int, ...]
     region: Region
 
     @property
@@ -77,7 +80,8 @@ class Field:
 
     def mask(self) -> Mask:
         """Whether a pixel is seen in any channel of any sample: one value per spatial position."""
-        return np.asarray(self.region.mask().any(axis=(0, 1)))
+        others = tuple(axis for axis in range(len(self.region.shape)) if axis not in self.spatial)
+        return np.asarray(self.region.mask().any(axis=others))
 
     def to_json(self) -> dict[str, Json]:
         """The field as plain data."""
@@ -107,21 +111,18 @@ def find_fields(
         seen = reach.seen_by(node, _at(node.type.shape, where))
         for source in graph.inputs:
             if source in seen:
-                axes = _axes(seen[source], lines[node].get(source, {}))
-                found.append(Field(node.name, source.name, where, axes, seen[source]))
+                spatial, along = spatial_axes(graph, source), lines[node].get(source, {})
+                axes = tuple(_axis(seen[source], axis, along.get(axis)) for axis in spatial)
+                found.append(Field(node.name, source.name, where, axes, spatial, seen[source]))
     return tuple(found)
 
 
-def _axes(region: Region, lines: Lines) -> tuple[AxisField, ...]:
-    axes = []
-    for axis in range(2, len(region.shape)):
-        first, last = region.hull(axis)
-        seen = int(region.along(axis).sum())
-        line = lines.get(axis)
-        size = line.size if line else None
-        stride, start = (line.slope, line.low(0)) if line else (None, None)
-        axes.append(AxisField(size, stride, start, first, last, seen))
-    return tuple(axes)
+def _axis(region: Region, axis: int, line: Line | None) -> AxisField:
+    first, last = region.hull(axis)
+    seen = int(region.along(axis).sum())
+    size = line.size if line else None
+    stride, start = (line.slope, line.low(0)) if line else (None, None)
+    return AxisField(size, stride, start, first, last, seen)
 
 
 def _at(shape: Shape, position: Sequence[int]) -> Region:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cnnc.analysis.dependence import Dependence, Dependences, operand_name
+from cnnc.analysis.inputs import spatial_axes
 from cnnc.analysis.lines import Line, follow
 from cnnc.analysis.motion import stored
 from cnnc.ir.graph import Graph, Node
@@ -21,9 +22,10 @@ def input_lines(graph: Graph, dependences: Dependences) -> dict[Node, dict[Node,
     known: dict[Node, dict[Node, Lines]] = {}
     for node in graph.nodes:
         if node.is_leaf:
-            spatial = range(2, node.type.rank)
-            own = {axis: Line.identity(axis) for axis in spatial}
-            known[node] = {node: own} if node in graph.inputs else {}
+            known[node] = {}
+            if node in graph.inputs:
+                axes = spatial_axes(graph, node)
+                known[node] = {node: {axis: Line.identity(axis) for axis in axes}}
             continue
         known[node] = _through(node, dependences.of(node), known)
     return known

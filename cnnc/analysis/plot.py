@@ -1,7 +1,7 @@
 """A receptive field drawn over the input it belongs to; needs matplotlib."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ def draw_field(field: Field, path: Path, arrays: Mapping[str, Array] | None = No
     if not mask.ndim:
         raise fail("E0803", f"input `{field.input}` has no spatial axis to draw")
     mask = np.asarray(mask.any(axis=tuple(range(mask.ndim - 2))))
-    picture = _picture(arrays[field.input], mask.ndim) if arrays else None
+    picture = _picture(arrays[field.input], field.spatial[-2:]) if arrays else None
     figure = Figure(figsize=(6, 6 if mask.ndim == 2 else 2.5), layout="constrained")
     axes = figure.add_subplot()
     if mask.ndim == 1:
@@ -59,7 +59,8 @@ def draw_field(field: Field, path: Path, arrays: Mapping[str, Array] | None = No
     replace_file(path, made.getvalue())
 
 
-def _picture(array: Array, rank: int) -> Real:
-    """The first sample: the mean of its channels, and of all but its last axes."""
-    sample = np.asarray(array[0], np.float64)
-    return np.asarray(sample.mean(axis=tuple(range(sample.ndim - rank))))
+def _picture(array: Array, axes: Sequence[int]) -> Real:
+    """The first sample as these axes show it: the mean over all others."""
+    sample = np.asarray(array[:1], np.float64)
+    others = tuple(axis for axis in range(sample.ndim) if axis not in axes)
+    return np.asarray(sample.mean(axis=others))

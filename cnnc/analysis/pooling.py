@@ -65,8 +65,8 @@ def find_movements(probe: Probe, pixels: int, axes: Sequence[int]) -> tuple[Move
         wanted |= graph.outputs
         if kind == AS_WRITTEN:  # no pool stands before it: the other kinds change nothing
             wanted = {first: nodes[pools[0]].inputs[0], **wanted}
-        moved = frozenset(n for n in graph.inputs if n.name in {m.name for m in probe.moved})
-        values = _movements(Probe(graph, probe.arrays, moved), [*wanted.values()], pixels, axes)
+        same = replace(probe, graph=graph)
+        values = _movements(same, [*wanted.values()], pixels, axes)
         rows += [Movement(name, kind, values[node]) for name, node in wanted.items()]
     order = {name: place for place, name in enumerate(dict.fromkeys(row.layer for row in rows))}
     return tuple(sorted(rows, key=lambda row: order[row.layer]))

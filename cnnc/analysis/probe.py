@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnnc.analysis.inputs import spatial_axes
 from cnnc.ir.evaluate import round_to, trace, widen
 from cnnc.ir.graph import Array, Graph, Node, Real
 
@@ -13,6 +14,8 @@ SMOOTHNESS = 2.0
 
 Arrays = Mapping[str, Array]
 Values = Mapping[Node, Real]
+Change = Callable[[Array, Sequence[int]], Array]
+"""Of an array, given its spatial axes."""
 
 
 def random_arrays(graph: Graph, seed: int) -> dict[str, Array]:
@@ -23,7 +26,7 @@ def random_arrays(graph: Graph, seed: int) -> dict[str, Array]:
     random, arrays = np.random.default_rng(seed), {}
     for node in graph.inputs:
         noise = random.normal(0, 1, node.type.shape)
-        for axis in range(2, noise.ndim):
+        for axis in spatial_axes(graph, node):
             frequency = np.fft.rfftfreq(noise.shape[axis])
             bell = np.exp(-2 * (np.pi * SMOOTHNESS * frequency) ** 2)
             shape = [-1 if place == axis else 1 for place in range(noise.ndim)]
@@ -39,11 +42,15 @@ def random_arrays(graph: Graph, seed: int) -> dict[str, Array]:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A graph, inputs for it, and which of them are moved."""
+    """A graph, inputs for it, and the spatial axes of those that are moved, by name.
+
+    `together` names those that a shift along a spatial axis moves.
+    """
 
     graph: Graph
     arrays: Arrays
-    moved: frozenset[Node]
+    moved: Mapping[str, tuple[int, ...]]
+    together: Mapping[int, frozenset[str]]
 
     def values(self, wanted: Sequence[Node]) -> Values:
         """The values of nodes, in float64."""
@@ -51,20 +58,26 @@ class Probe:
 
     def shifted(self, wanted: Sequence[Node], axis: int, pixels: int) -> Values:
         """The same with the moved inputs shifted around along a spatial axis."""
-        return self._changed(wanted, lambda x: np.roll(x, pixels, 2 + axis))
+        arrays = {
+            name: np.roll(array, pixels, self.moved[name][axis])
+            if name in self.together[axis]
+            else array
+            for name, array in self.arrays.items()
+        }
+        return self._run(arrays, wanted)
 
     def turned(self, wanted: Sequence[Node]) -> Values:
-        """The same with the moved inputs turned by 90 degrees in their last two axes."""
+        """The same with the moved inputs turned by 90 degrees in their last two spatial axes."""
         return self._changed(wanted, turn)
 
     def stretched(self, wanted: Sequence[Node]) -> Values:
         """The same with the middle of the moved inputs stretched to twice its size."""
         return self._changed(wanted, stretch)
 
-    def _changed(self, wanted: Sequence[Node], change: Callable[[Array], Array]) -> Values:
-        moved = {node.name for node in self.moved}
+    def _changed(self, wanted: Sequence[Node], change: Change) -> Values:
         arrays = {
-            name: change(array) if name in moved else array for name, array in self.arrays.items()
+            name: change(array, self.moved[name]) if name in self.moved else array
+            for name, array in self.arrays.items()
         }
         return self._run(arrays, wanted)
 
@@ -77,14 +90,14 @@ class Probe:
         }
 
 
-def turn(x: Array) -> Array:
-    """Turned by 90 degrees in the last two axes."""
-    return np.rot90(x, axes=(-2, -1))
+def turn(x: Array, axes: Sequence[int]) -> Array:
+    """Turned by 90 degrees in the last two of the axes."""
+    return np.rot90(x, axes=(axes[-2], axes[-1]))
 
 
-def stretch(x: Array) -> Array:
-    """The middle half of every spatial axis at twice its size, each element repeated."""
-    for axis in range(2, x.ndim):
+def stretch(x: Array, axes: Sequence[int]) -> Array:
+    """The middle half of every one of the axes at twice its size, each element repeated."""
+    for axis in axes:
         extent = x.shape[axis]
         half = -(-extent // 2)
         start = (extent - half) // 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import lcm
 
 from cnnc.analysis.dependence import Dependence, Dependences
+from cnnc.analysis.inputs import moved_inputs, spatial_axes
 from cnnc.analysis.motion import (
     CannotFollowError,
     Track,
@@ -63,7 +64,8 @@ class Shifts:
         self.axis = axis
         self._dependences = dependences
         self.moved = moved_inputs(graph, axis)
-        rank = max((len(node.type.spatial) for node in self.moved), default=1)
+        self._axes = {node: spatial_axes(graph, node)[axis] for node in self.moved}
+        rank = max((node.type.rank - 2 for node in self.moved), default=1)
         self.letter = spatial_letters(rank)[axis]
         self._tracks: dict[Node, tuple[Track | None, ...]] = {}
         self.states: dict[Node, State] = {}
@@ -72,7 +74,7 @@ class Shifts:
 
     def _state(self, node: Node) -> State:
         if node in self.moved:
-            return Moving(2 + self.axis, 1, 1)
+            return Moving(self._axes[node], 1, 1)
         states = [self.states[operand] for operand in node.inputs]
         bound = next((state for state in states if isinstance(state, Bound)), None)
         if bound is not None:
@@ -124,7 +126,7 @@ class Shifts:
             shape = node.type.shape
             if node in self.moved:
                 ranges = [slice(None)] * len(shape)
-                ranges[2 + self.axis] = slice(0, pixels)
+                ranges[self._axes[node]] = slice(0, pixels)
                 changed[node] = Region.box(shape, ranges)
                 continue
             made = self._differs(node, state, pixels)
@@ -149,14 +151,6 @@ class Shifts:
             else:
                 made = made.union(differs(node, track, axes, steps))
         return made
-
-
-def moved_inputs(graph: Graph, axis: int) -> frozenset[Node]:
-    """The inputs that are shifted: those with the spatial shape of the first that has the axis."""
-    having = [
-        node for node in graph.inputs if max(node.type.spatial[axis : axis + 1], default=1) > 1
-    ]
-    return frozenset(node for node in having if node.type.spatial == having[0].type.spatial)
 
 
 def ancestors(target: Node) -> frozenset[Node]:

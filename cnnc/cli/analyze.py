@@ -1,16 +1,19 @@
 """`cnnc analyze`: what convolution buys, computed exactly for one network."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from cnnc.analysis.analysis import Analysis
-from cnnc.analysis.fields import Field
 from cnnc.arrays import Source, read_inputs
 from cnnc.base.errors import fail
 from cnnc.cli.console import print_json, remark, say, working
 from cnnc.cli.options import Net, json_option, net_options
 from cnnc.interface import Interface
+
+if TYPE_CHECKING:
+    from cnnc.analysis.analysis import Analysis
+    from cnnc.analysis.fields import Field
 
 
 @click.command(short_help="Sparse interactions, sharing, equivariance, receptive fields.")
@@ -67,7 +70,7 @@ def analyze(
         say(analysis.format())
 
 
-def _field_to_draw(analysis: Analysis) -> Field:
+def _field_to_draw(analysis: "Analysis") -> "Field":
     """That of the last layer that was chosen and sees an input with spatial axes."""
     drawable = [field for field in analysis.fields if field.axes]
     if not drawable:
