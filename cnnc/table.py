@@ -47,7 +47,7 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def count_text(count: int) -> str:
-    """A count with its thousands apart: 24,378."""
+    """A count with its thousands apart: 24,730."""
     return f"{count:,}"
 
 
