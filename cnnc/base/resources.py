@@ -1,7 +1,7 @@
-"""Finds the grammar and the templates in a checkout and in an installed wheel.
+"""Finds the grammar, the templates and docs/errors.md in a checkout and in an installed wheel.
 
-A wheel carries both folders as `cnnc/_data/grammar` and `cnnc/_data/templates`; in a checkout they
-stand beside the package. Nobody else knows these paths.
+A wheel carries them as `cnnc/_data/grammar`, `cnnc/_data/templates` and `cnnc/_data/docs`; in a
+checkout these folders stand beside the package. Nobody else knows these paths.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Literal
 
 from cnnc.base.errors import InternalError
 
-Room = Literal["grammar", "templates"]
+Room = Literal["grammar", "templates", "docs"]
 
 
 def read_resource(room: Room, name: str) -> str:

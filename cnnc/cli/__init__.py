@@ -22,6 +22,7 @@ from cnnc.cli.compile import compile_
 from cnnc.cli.console import print_json, remark, wants_colour
 from cnnc.cli.diff import diff
 from cnnc.cli.env import env
+from cnnc.cli.explain import explain
 from cnnc.cli.fmt import fmt
 from cnnc.cli.ops import ops
 from cnnc.cli.run import run
@@ -43,7 +44,7 @@ def cli() -> None:
     """
 
 
-for verb in (check, run, diff, bench, analyze, show, fmt, ops, env, cache, compile_):
+for verb in (check, run, diff, bench, analyze, show, fmt, explain, ops, env, cache, compile_):
     cli.add_command(verb)
 
 
@@ -93,6 +94,8 @@ def _show_user_error(error: UserError, *, as_json: bool) -> int:
         print_json({"ok": False, "diagnostics": [to_json(each) for each in error.diagnostics]})
     else:
         remark(report(error.diagnostics, colour=wants_colour(sys.stderr)))
+        if sys.stderr.isatty():
+            remark(f"\nfor more: cnnc explain {error.diagnostics[0].code}")
     return USER_ERROR
 
 

@@ -41,10 +41,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_the_wheel_carries(wheel: Path) -> None:
-    """Types, grammar, every template, and no tests."""
+    """Types, grammar, every template, what is said about errors, and no tests."""
     names = zipfile.ZipFile(wheel).namelist()
     assert "cnnc/py.typed" in names
     assert "cnnc/_data/grammar/cnn.lark" in names
+    assert "cnnc/_data/docs/errors.md" in names
     for room in ("grammar", "templates"):
         for path in (ROOT / room).rglob("*"):
             if path.is_file():
