@@ -43,11 +43,12 @@ def said(explanation: Explanation) -> list[tuple[str, list[str]]]:
     """What cnnc says to each wrong block that is run, with the codes; AssertionError otherwise."""
     programs_only = all(block.language in ("cnn", "text") for block in explanation.blocks)
     found = []
+    names: dict[str, object] = {"cnnc": cnnc, "np": np, "Path": Path}
     with empty_folder():
         for block in explanation.blocks:
             if block.language == "text":
                 continue
-            diagnostics = list(run(block, loads=programs_only))
+            diagnostics = list(run(block, names, loads=programs_only))
             if block.is_wrong and (block.language != "cnn" or block.file == "net.cnn"):
                 assert diagnostics, f"nothing is wrong with\n{block.text}"
                 found.append((report(diagnostics), [each.code for each in diagnostics]))
@@ -56,13 +57,12 @@ def said(explanation: Explanation) -> list[tuple[str, list[str]]]:
     return found
 
 
-def run(block: Block, *, loads: bool) -> Sequence[Diagnostic]:
+def run(block: Block, names: dict[str, object], *, loads: bool) -> Sequence[Diagnostic]:
     """What is wrong with a block."""
     try:
         if block.language == "console":
             return run_commands(block.text)
         if block.language == "python":
-            names = {"cnnc": cnnc, "np": np, "Path": Path}
             exec(compile(block.text, "errors.md", "exec"), names)
         else:
             Path(block.file).write_text(block.text, encoding="utf-8")
