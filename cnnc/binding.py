@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
+from cnnc.exchange import DeviceError, as_array, as_writable
 from cnnc.interface import End, Interface
 from cnnc.table import shape_text
 
 Array = NDArray[np.generic]
 Given = ArrayLike | Mapping[str, ArrayLike]
+_TO_CPU = "copy it to the CPU first, with `.cpu()` or what its library calls it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Binding:
     def _given_results(self, bound: Bound, given: Mapping[str, Array]) -> dict[str, Array]:
         made: dict[str, Array] = {}
         wrong: list[Diagnostic] = []
+        mine: list[Array] = [*bound.arrays]
         known = [end.name for end in self._net.outputs]
         for name in given:
             if name not in known:
@@ -83,9 +86,10 @@ class Binding:
             name = end.name
             shape = (bound.samples, *end.type.shape[1:]) if self.splittable else end.type.shape
             if name in given:
-                taken = (*bound.arrays, *(given[other] for other in made if other in given))
-                wrong += _check_result(name, given[name], shape, end, taken)
-                made[name] = given[name]
+                array, found = _open_result(name, given[name], shape, end, mine)
+                wrong += found
+                made[name] = array
+                mine.append(array)
             else:
                 made[name] = np.empty(shape, end.type.dtype.numpy)
         if wrong:
@@ -141,7 +145,10 @@ class Binding:
     def _convert(self, end: End, given: ArrayLike) -> tuple[Array, list[Diagnostic]]:
         wanted = end.type.dtype.numpy
         try:
-            array = _as_array(given)
+            array = as_array(given)
+        except DeviceError as error:
+            why = f"input `{end.name}` is out of reach: {error}"
+            return np.empty(0), [Diagnostic("E0602", why, end.span, help=_TO_CPU)]
         except Exception as error:  # whatever an object's own conversion raises
             why = f"input `{end.name}` is no array: {type(error).__name__}: {error}"
             return np.empty(0), [Diagnostic("E0602", why, end.span)]
@@ -181,14 +188,6 @@ class Binding:
         return "×".join([batch, *map(str, end.type.shape[1:])])
 
 
-def _as_array(given: object) -> Array:
-    if isinstance(given, np.ma.MaskedArray):
-        raise TypeError("masked arrays are not understood, fill the gaps first")
-    if isinstance(given, np.ndarray):
-        return given
-    return np.asarray(given)
-
-
 def _as_mapping(out: object) -> Mapping[str, Array]:
     if isinstance(out, Mapping):
         return out
@@ -196,13 +195,30 @@ def _as_mapping(out: object) -> Mapping[str, Array]:
     raise fail("E0603", why)
 
 
+def _open_result(
+    name: str, given: object, shape: Sequence[int], end: End, others: Sequence[Array]
+) -> tuple[Array, list[Diagnostic]]:
+    """The memory of an array that shall take a result, and what is wrong with it."""
+    try:
+        array = as_writable(given)
+    except DeviceError as error:
+        why = f"`out` for `{name}` is out of reach: {error}"
+        return np.empty(0), [Diagnostic("E0602", why, help=_TO_CPU)]
+    except Exception as error:  # whatever an object's own conversion raises
+        why = f"`out` for `{name}` is no array: {type(error).__name__}: {error}"
+        return np.empty(0), [Diagnostic("E0602", why)]
+    if array is None:
+        found = f"{type(given).__name__}, which has no memory to write to"
+        return np.empty(0), [Diagnostic("E0602", f"`out` for `{name}` is a {found}")]
+    return array, _check_result(name, array, shape, end, others)
+
+
 def _check_result(
     name: str, array: Array, shape: Sequence[int], end: End, others: Sequence[Array]
 ) -> list[Diagnostic]:
     wanted = end.type.dtype.numpy
-    if not isinstance(array, np.ndarray) or array.dtype != wanted:
-        found = getattr(array, "dtype", type(array).__name__)
-        return [Diagnostic("E0602", f"`out` for `{name}` is {found}, not {wanted}")]
+    if array.dtype != wanted:
+        return [Diagnostic("E0602", f"`out` for `{name}` is {array.dtype}, not {wanted}")]
     if array.shape != tuple(shape):
         found = shape_text(array.shape)
         why = f"`out` for `{name}` has shape {found}, not {shape_text(shape)}"

@@ -41,13 +41,14 @@ class Network(ABC):
         Axis 0 of every array is the samples, any number of them: they run in batches of the
         compiled size, the last one filled up with zeros. Arrays of the declared element type are
         taken as they are, contiguous ones without a copy; others are converted where no value can
-        change, so float64 is refused. `out` gives arrays to write outputs into. UserError where
-        something does not fit.
+        change, so float64 is refused. What has `__dlpack__`, `__array_interface__` or
+        `__array__` is an array too, and must lie where the processor reaches it. `out` gives
+        arrays to write outputs into. UserError where something does not fit.
         """
         bound = self._binding.bind(inputs, named)
         results = self._binding.results(bound, out)
         self._run_all(bound, list(results.values()))
-        return results
+        return {**results, **out} if out else results  # what was given comes back as it was
 
     @property
     def name(self) -> str:

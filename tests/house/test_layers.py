@@ -31,6 +31,7 @@ PROGRAM = (
     "fields",
     "snapshot",
     "interface",
+    "exchange",
     "binding",
     "layers",
     "arrays",
