@@ -27,6 +27,8 @@ def initial_value(
             return np.zeros(type.shape, np.float32)
         case "ones":
             return np.ones(type.shape, np.float32)
+        case "quarters":
+            return np.full(type.shape, 0.25, np.float32)
         case "weight":
             bound = METHODS[method](initial.fan_in, initial.fan_out)
             return _uniform(seed, path, type.shape) * np.float32(bound)

@@ -73,7 +73,7 @@ class Input:
 class Initial:
     """How a parameter without stored weights is initialised.
 
-    `kind` is "weight" (random, scaled by fan_in and fan_out), "zeros" or "ones".
+    `kind` is "weight" (random, scaled by fan_in and fan_out), "zeros", "ones" or "quarters" (0.25).
     """
 
     kind: str

@@ -20,6 +20,7 @@ from cnnc.loop.expr import (
     Expr,
     Fma,
     Local,
+    both,
     call,
     compare,
     select,
@@ -166,17 +167,47 @@ def _log(scope: _Scope, x: Expr) -> Expr:
     return select(x > 0, select(x < inf, value, x), outside)
 
 
+def _log1p(scope: _Scope, x: Expr) -> Expr:
+    """log(u) + (1 + x - u) / u with u = 1 + x rounded; near zero the polynomial in x itself."""
+    x = scope.let("x", x)
+    u = scope.let("u", x + 1)
+    lost = select(x < 1, x - (u - 1), 1 - (u - x))
+    is_near = scope.let("is_near", both(x > SQRT_2 / 2 - 1, x < SQRT_2 - 1))
+    e, f = _split_log(scope, u)
+    e = scope.let("e", select(is_near, Const(0.0, F32), e))
+    f = scope.let("f", select(is_near, x, f))
+    lost = scope.let("lost", select(is_near, Const(0.0, F32), lost / u))
+    z = scope.let("z", f * f)
+    cubic = f * z * _polynomial(table.LOG_F32, f)
+    rest: Expr = Fma(z, Const(-0.5, F32), cubic)
+    low = Fma(e, Const(LN2_LOW, F32), rest) + lost
+    value: Expr = Fma(e, Const(LN2_HIGH, F32), f + low)
+    tiny = compare("lt", call("abs", x), Const(2.0**-25, F32))
+    value = select(tiny, x, value)
+    outside = select(compare("eq", x, Const(-1.0, F32)), Const(-inf, F32), Const(nan, F32))
+    return select(x > -1, select(x < inf, value, x), outside)
+
+
 def _pow(scope: _Scope, x: Expr, y: Expr) -> Expr:
-    """x**y of x ≥ 0, through f64; NaN of negative x but for small integers y."""
+    """|x|**y through f64, under the sign of x where y is odd; the special cases of C and NumPy."""
     if isinstance(y, Const) and y.value in _SMALL_POWERS:
         return _SMALL_POWERS[y.value](scope, scope.let("x", x))
-    wide = scope.let("x", Cast(x, F64))
-    y = scope.let("y", Cast(y, F64))
-    power = scope.let("power", y * scope.let("log", _log_f64(scope, wide)))
+    x, y = scope.let("x", Cast(x, F64)), scope.let("y", Cast(y, F64))
+    size = scope.let("size", call("abs", x))
+    power = scope.let("power", y * scope.let("log", _log_f64(scope, size)))
     n, p = _split_exp(scope, _clamped(scope, power, -120.0, 120.0))
     value = _keep_nan(power, call("ldexp", p + 1, n))
-    is_one = compare("eq", wide, Const(1.0, F64))
-    return Cast(select(is_one, Const(1.0, F64), select(_is_zero(y), Const(1.0, F64), value)), F32)
+    one = Const(1.0, F64)
+    value = scope.let("value", select(compare("eq", size, one), one, value))
+    # A float32 this large is an even integer.
+    small = scope.let("small", select(call("abs", y) >= 2.0**24, Const(0.0, F64), y))
+    half = scope.let("half", small * 0.5)
+    is_odd = both(compare("eq", small, _rounded(small)), compare("ne", half, _rounded(half)))
+    value = select(is_odd, call("copysign", value, x), value)
+    has_none = both(both(x < 0, x > -inf), compare("ne", small, _rounded(small)))
+    value = select(has_none, Const(nan, F64), value)
+    is_one = compare("eq", x, one)
+    return Cast(select(is_one, one, select(_is_zero(y), one, value)), F32)
 
 
 def _log_f64(scope: _Scope, x: Expr) -> Expr:
@@ -196,7 +227,7 @@ def _square(scope: _Scope, x: Expr) -> Expr:
 
 _SMALL_POWERS: dict[int | float, Callable[[_Scope, Expr], Expr]] = {
     0: lambda scope, x: Const(1.0, F32),
-    0.5: lambda scope, x: call("sqrt", x),
+    0.5: lambda scope, x: select(x > -inf, call("sqrt", x) + 0.0, _keep_nan(x, Const(inf, F32))),
     1: lambda scope, x: x,
     2: _square,
     3: lambda scope, x: _square(scope, x) * x,
@@ -210,6 +241,7 @@ _EXPANSIONS: dict[str, Callable[..., Expr]] = {
     "tanh": _tanh,
     "erf": _erf,
     "log": _log,
+    "log1p": _log1p,
     "pow": _pow,
 }
 
@@ -256,6 +288,12 @@ def _clamped(scope: _Scope, x: Expr, low: float, high: float) -> Expr:
 
 def _keep_nan(x: Expr, value: Expr) -> Expr:
     return select(compare("ne", x, x), x, value)
+
+
+def _rounded(x: Expr) -> Expr:
+    """The nearest integer, for |x| < 2**51."""
+    assert x.dtype is not None
+    return x + ROUNDER[x.dtype] - ROUNDER[x.dtype]
 
 
 def _is_zero(x: Expr) -> Expr:

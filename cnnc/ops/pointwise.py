@@ -48,6 +48,10 @@ class Pointwise(Operator):
         """See Operator."""
         return Blocking((lanes, 1), lanes, follows=True)
 
+    def broadcasts(self, *inputs: TensorType) -> bool:
+        """Whether the operands align as NumPy's do: a step of a fused tail reads them so."""
+        return True
+
     def mixes_batch(self, *inputs: TensorType) -> bool:
         """See Operator: the batch of an operand of lower rank lands on another axis."""
         rank = max(operand.rank for operand in inputs)

@@ -51,12 +51,14 @@ class ParameterSpec:
 class Sample:
     """A case every backend must pass: an operator, and the shapes of its data operands.
 
-    Operands are f32 unless `dtypes` names their element types.
+    Operands are f32 unless `dtypes` names their element types, and `positive` where the operator
+    has no result for negative numbers.
     """
 
     op: "Named"
     shapes: tuple[Shape, ...]
     dtypes: tuple[DType, ...] = ()
+    positive: bool = False
 
     @property
     def types(self) -> tuple[TensorType, ...]:

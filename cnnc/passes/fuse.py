@@ -58,7 +58,9 @@ def _may_be_root(node: Node) -> bool:
 
 
 def _may_be_step(node: Node) -> bool:
-    return isinstance(node.op, Pointwise) and not isinstance(node.op, Repack)
+    if not isinstance(node.op, Pointwise) or isinstance(node.op, Repack):
+        return False
+    return node.op.broadcasts(*(operand.type for operand in node.inputs))
 
 
 def _region(

@@ -5,9 +5,11 @@ from math import inf
 
 import numpy as np
 
-from cnnc.ir.graph import Graph, Node, Op
+from cnnc.ir.graph import Constant, Graph, Node, Op
 from cnnc.ir.rewrite import rewrite
+from cnnc.ir.types import TensorType
 from cnnc.ops.activations.clip import Clip
+from cnnc.ops.activations.prelu import Prelu
 from cnnc.ops.activations.relu import Relu
 from cnnc.ops.activations.relu6 import Relu6
 from cnnc.ops.activations.sigmoid import Sigmoid
@@ -53,6 +55,8 @@ def _rule(node: Node, graph: Graph) -> Node | None:
             return moved_once(node)
         case Conv():
             return padded_once(node, node.op)
+        case Prelu():
+            return _slopes_aligned(node)
         case Pool(Maximum() | Average()):
             return _without_window(node, node.op)
     return None
@@ -108,6 +112,17 @@ def _reshaped_once(node: Node) -> Node | None:
         return replace(node, op=Flatten(), inputs=(x,))
     batch = 0 if x.type.shape[:1] == shape[:1] else shape[0]
     return replace(node, op=Reshape((batch, *shape[1:])), inputs=(x,))
+
+
+def _slopes_aligned(node: Node) -> Node | None:
+    """prelu with slopes [C, 1, 1] for [C], which broadcast: so it can join the operator before."""
+    x, weight = node.inputs
+    assert isinstance(node.op, Prelu)
+    if weight.constant is None or node.op.broadcasts(x.type, weight.type):
+        return None
+    aligned = weight.constant.reshape(-1, *[1] * (x.type.rank - 2))
+    kind = TensorType.plain(aligned.shape, weight.type.dtype)
+    return replace(node, inputs=(x, replace(weight, op=Constant(aligned), type=kind)))
 
 
 def _without_window(node: Node, op: Pool) -> Node | None:

@@ -50,6 +50,7 @@ LANES = 16
 SPECIALS = [
     *[0.0, 1.0, 2.0, 0.5, 1e-45, 3e-39, 1.1754944e-38, 3.4028235e38, np.inf],
     *[np.log(2) / 2, np.log(2), 88.72283, 88.72284, 89.0, 87.33655, 103.97, 103.98, 104.0, 1e4],
+    *[np.sqrt(2) - 1, 1 - np.sqrt(0.5), 1 - 2.0**-24, 2.0**24, 3.0, 15.0],
     *[polynomials.ERF_SPLIT, polynomials.ERF_END, np.sqrt(2), np.sqrt(0.5), 2.0**-24, 2.0**-25],
 ]
 BOUNDS: dict[str, tuple[Callable[[Reals], Reals], float]] = {
@@ -59,6 +60,7 @@ BOUNDS: dict[str, tuple[Callable[[Reals], Reals], float]] = {
     "tanh": (np.tanh, 2.6),
     "erf": (special.erf, 1.2),
     "log": (np.log, 0.8),
+    "log1p": (np.log1p, 1.0),
 }
 """The truth, and the largest error in units in the last place."""
 POWERS = {1 / 3: 0.51, 0.5: 0.51, 1.5: 0.51, 2.0: 0.51, 3.0: 1.6, 4.0: 2.1, -1.25: 0.51, 7.3: 0.51}

@@ -47,12 +47,18 @@ def dtype_of(operand: Real) -> DType:
 
 
 def make_case(
-    op: Operator, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[DType] = ()
+    op: Operator,
+    shapes: Sequence[tuple[int, ...]],
+    dtypes: Sequence[DType] = (),
+    *,
+    positive: bool = False,
 ) -> Case:
     """The operator with drawn operands of these shapes, and parameters."""
     rng = np.random.default_rng(crc32(f"{op.label} {shapes}".encode()))
     kinds = Sample(op, tuple(shapes), tuple(dtypes)).types
     operands = [draw(rng, kind) for kind in kinds]
+    if positive:
+        operands = [np.abs(value) for value in operands]
     operands += [_parameter(spec, rng) for spec in op.parameters(*kinds)]
     return Case(op, tuple(map(rounded, operands)))
 
@@ -91,6 +97,8 @@ def _parameter(spec: ParameterSpec, rng: np.random.Generator) -> Real:
             return rng.normal(size=shape) / np.sqrt(spec.initial.fan_in)
         case "zeros":
             return rng.normal(size=shape) / 2
+        case "quarters":
+            return rng.normal(size=shape) / 4
         case "ones":
             return rng.uniform(0.5, 1.5, shape)
     raise ValueError(spec.initial.kind)
@@ -105,7 +113,7 @@ def _cases(sample: Sample) -> Iterator[Case]:
         assert isinstance(sample.op, Operator)
         several = (sample.op,)
     for op in several:
-        yield make_case(op, sample.shapes, sample.dtypes)
+        yield make_case(op, sample.shapes, sample.dtypes, positive=sample.positive)
 
 
 CASES = [case for each in operators() for sample in each.samples() for case in _cases(sample)]

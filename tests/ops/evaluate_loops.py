@@ -23,7 +23,7 @@ BINARY = {
 COMPARE = {"lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
 CALL = {
     "exp": np.exp, "log": np.log, "tanh": np.tanh, "erf": special.erf, "sigmoid": special.expit,
-    "pow": np.power, "sqrt": np.sqrt, "abs": np.abs,
+    "pow": np.power, "sqrt": np.sqrt, "abs": np.abs, "expm1": np.expm1, "log1p": np.log1p,
 }  # fmt: skip
 
 
