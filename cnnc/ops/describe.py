@@ -22,6 +22,7 @@ _FIELDS: Mapping[str, str] = {
     "normalization": "Normalisation",
     "activations": "Activations",
     "softmax": "Activations",
+    "log_softmax": "Activations",
     "arithmetic": "Arithmetic",
     "reductions": "Reductions",
     "movement": "Moving data",
