@@ -18,6 +18,7 @@ from cnnc.compiled import REFERENCE, Compiled
 from cnnc.frontend import load as frontend
 from cnnc.frontend.settings import Setting
 from cnnc.frontend.vectors import CheckVectors
+from cnnc.html import heading_html, table_html
 from cnnc.interface import Interface
 from cnnc.ir.graph import Graph, Node, Parameter
 from cnnc.layers import Layers, graph_layers
@@ -171,8 +172,14 @@ class Model:
         return _restore, (Snapshot.take(self.graph), hollow, self._choices)
 
     def __repr__(self) -> str:
+        return f"<cnnc.Model {self.name}{self._ends()}>"
+
+    def _repr_html_(self) -> str:
+        return heading_html(self.name, self._ends()) + table_html(self.layers.table())
+
+    def _ends(self) -> str:
         inputs = ", ".join(f"{node.name}: {node.type}" for node in self.graph.inputs)
-        return f"<cnnc.Model {self.name}({inputs}), {self.parameters} parameters>"
+        return f"({inputs}), {self.parameters} parameters"
 
 
 def load(

@@ -14,11 +14,12 @@ from cnnc import driver
 from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.compiled import Compiled
+from cnnc.html import Printer, table_html, text_html
 from cnnc.layers import operator_text
 from cnnc.lowering.lowered import Layer
 from cnnc.memory import aligned, drawn, packed
 from cnnc.network import Network
-from cnnc.table import Column, count_text, format_table, seconds_text, shorten
+from cnnc.table import Column, Table, count_text, seconds_text, shorten
 
 if TYPE_CHECKING:
     from cnnc.backends.native.peak import Peak
@@ -106,8 +107,19 @@ class BenchReport:
 
     def format(self) -> str:
         """The table of layers, the total, and what the machine can do."""
-        if not self.layers:
-            return self._summary()
+        return f"{self._table()}\n\n{self._summary()}" if self.layers else self._summary()
+
+    def __str__(self) -> str:
+        return self.format()
+
+    def _repr_html_(self) -> str:
+        table = table_html(self._table()) if self.layers else ""
+        return table + text_html(self._summary())
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(self.format())
+
+    def _table(self) -> Table:
         peak = self.machine.one.gflops
         columns = [Column("layer"), Column("operator"), Column("algorithm")]
         titles = ("time", "± spread", "best", "MACs", "GFLOP/s", "of peak", "of limit")
@@ -124,7 +136,7 @@ class BenchReport:
                     *(f"{layer.bound_seconds / layer.timing.best:.0%}", layer.limit),
                 ]
             )
-        return f"{format_table(columns, rows)}\n\n{self._summary()}"
+        return Table(columns, rows)
 
     def _summary(self) -> str:
         gflops = 2e-9 * self.macs / self.total.seconds

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from cnnc.base.layout import Shape
 from cnnc.base.report import Json
+from cnnc.html import Printer, table_html
 from cnnc.ir.graph import Constant, Graph, Node, Op, Parameter
 from cnnc.ir.types import TensorType
 from cnnc.lowering.lowered import Lowered
 from cnnc.ops.fused import Fused
 from cnnc.ops.spec import Operator
-from cnnc.table import Column, bytes_text, count_text, format_table, shape_text, shorten
+from cnnc.table import Column, Table, bytes_text, count_text, shape_text, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,17 @@ class Layers:
     def __str__(self) -> str:
         return self.format()
 
+    def _repr_html_(self) -> str:
+        return table_html(self.table())
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(self.format())
+
     def format(self) -> str:
+        """The table as text."""
+        return str(self.table())
+
+    def table(self) -> Table:
         """The table, with totals."""
         compiled = any(row.algorithm for row in self.rows)
         columns = [Column("layer"), Column("operator"), Column("result")]
@@ -82,7 +93,7 @@ class Layers:
             cells += [count_text(row.parameters), count_text(row.macs), bytes_text(row.bytes)]
             rows.append(cells + ([row.layout, row.algorithm] if compiled else []))
         total = ["total", "", "", count_text(self.parameters), count_text(self.macs), ""]
-        return format_table(columns, rows, total + ([""] * 2 if compiled else []))
+        return Table(columns, rows, total + ([""] * 2 if compiled else []))
 
     @property
     def parameters(self) -> int:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnnc.backends.base import Runner
 from cnnc.binding import Binding, Bound, Given
+from cnnc.html import heading_html, table_html
 from cnnc.interface import Interface
 from cnnc.layers import Layers
 from cnnc.options import Options
@@ -96,11 +97,16 @@ class Network(ABC):
             for result, source in zip(results, filled, strict=True):
                 result[whole:] = source[:rest]
 
+    def _repr_html_(self) -> str:
+        return heading_html(self.name, self._ends()) + table_html(self.layers.table())
+
     def __repr__(self) -> str:
+        return f"<cnnc.{type(self).__name__} {self.name} {self._ends()}>"
+
+    def _ends(self) -> str:
         ends = chain(self.interface.inputs, self.interface.outputs)
         shapes = ", ".join(str(end.type) for end in ends)
-        made = f"{self.name} for {self.options.backend}"
-        return f"<cnnc.{type(self).__name__} {made}: {shapes}>"
+        return f"for {self.options.backend}: {shapes}"
 
 
 def _padded(array: Array, size: int) -> Array:

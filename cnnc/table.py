@@ -13,6 +13,18 @@ class Column:
     is_number: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of texts under titles, and perhaps a line of totals."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    total: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return format_table(self.columns, self.rows, self.total)
+
+
 def format_table(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] = ()
 ) -> str:

@@ -6,7 +6,8 @@ from cnnc.base.layout import Shape
 from cnnc.base.report import Json
 from cnnc.compare.blame import Blame
 from cnnc.compare.measure import Errors
-from cnnc.table import Column, format_table, plural, shape_text, shorten
+from cnnc.html import Printer, table_html, text_html
+from cnnc.table import Column, Table, plural, shape_text, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,16 @@ class DiffReport:
 
     def format(self) -> str:
         """The table of layers, the outputs, the checks and the verdict."""
-        return "\n".join([self._layer_table(), "", *self._lines(), self._verdict()])
+        return "\n".join([str(self._table()), "", *self._lines(), self._verdict()])
 
     def __str__(self) -> str:
         return self.format()
+
+    def _repr_html_(self) -> str:
+        return table_html(self._table()) + text_html("\n".join([*self._lines(), self._verdict()]))
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(self.format())
 
     def to_json(self) -> dict[str, Json]:
         """The report as plain data."""
@@ -126,7 +133,7 @@ class DiffReport:
             "blames": [each.to_json() for each in self.blames],
         }
 
-    def _layer_table(self) -> str:
+    def _table(self) -> Table:
         columns = [Column("layer"), Column("operator"), Column("result")]
         titles = ("max abs", "max rel", "max ULP", "error / tolerance")
         columns += [*(Column(title, True) for title in titles), Column("")]
@@ -139,7 +146,7 @@ class DiffReport:
             ]
             for layer in self.layers
         ]
-        return format_table(columns, rows)
+        return Table(columns, rows)
 
     def _lines(self) -> list[str]:
         what = {"passes": "graph after all passes", "program": "program as a whole"}

@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
 PROGRAM = (
     "version",
     "table",
+    "html",
     "options",
     "files",
     "cache",
