@@ -18,6 +18,7 @@ Array = NDArray[np.generic]
 AXES = 12
 BINARY = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "and": np.logical_and,
+    "or": np.logical_or,
     "min": np.minimum, "max": np.maximum, "floordiv": np.floor_divide, "mod": np.mod,
 }  # fmt: skip
 COMPARE = {"lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}

@@ -1,0 +1,1 @@
+"""Operators that make fewer elements of more: sums, extremes and where they are, products."""
