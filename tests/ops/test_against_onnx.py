@@ -15,9 +15,12 @@ from tests.ops.onnx_pointwise import translate_pointwise
 from tests.ops.onnx_windows import OnnxCall, translate_window
 
 SAME_NAME = {"flatten": "Flatten", "id": "Identity", "dropout": "Dropout"}
-ELSEWHERE = {"reshape", "slice", "pad", "transpose", "depth_to_space", "space_to_depth", "resize"}
-"""Operators that test_movement_against_onnx and test_resize compare."""
-NO_COUNTERPART = {"silu", "unshared", "preprocess", "cast", *ELSEWHERE}
+ELSEWHERE = {
+    "reshape", "slice", "pad", "transpose", "depth_to_space", "space_to_depth", "resize",
+    "reduce", "argmax", "argmin", "matmul", "cast",
+}  # fmt: skip
+"""Operators that tests of their own compare: movement, resizing, reductions and casts."""
+NO_COUNTERPART = {"silu", "unshared", "preprocess", *ELSEWHERE}
 
 
 def translate(case: Case) -> OnnxCall | None:
