@@ -35,6 +35,8 @@ def replace_file(path: Path, data: bytes | bytearray, mode: int | None = None) -
 
     `mode` is that of the new file, where the usual one will not do.
     """
+    if not path.name:
+        raise fail("E0704", f"`{path}` is a folder")
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}")
     try:
         with temporary.open("xb") as file:
@@ -42,7 +44,9 @@ def replace_file(path: Path, data: bytes | bytearray, mode: int | None = None) -
         if mode is not None:
             temporary.chmod(mode)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:  # an interrupt too must leave nothing behind
         temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         reason = error.strerror or str(error)
         raise fail("E0704", f"`{path}` cannot be written", notes=(reason,)) from None

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -20,8 +19,8 @@ from cnnc import artifact, driver
 from cnnc.backends.native import targets
 from cnnc.base.report import Json
 from tests.cli.helpers import DIGITS, ROOT, Runner
+from tests.files.forge import HEAD, header_of, with_header
 
-HEAD = 64
 Change = Callable[[dict[str, Json]], None]
 
 
@@ -48,26 +47,6 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Runner:
 def images(count: int) -> NDArray[np.float32]:
     """Random samples."""
     return np.random.default_rng(count).random((count, 1, 8, 8)).astype(np.float32)
-
-
-def header_of(path: Path) -> dict[str, Json]:
-    """The JSON inside."""
-    content = path.read_bytes()
-    size = struct.unpack_from("<Q", content, 16)[0]
-    found: dict[str, Json] = json.loads(content[HEAD : HEAD + size])
-    return found
-
-
-def with_header(path: Path, changed: Path, header: object) -> None:
-    """The same file with another header, all sums right: what a forger would do."""
-    content = path.read_bytes()
-    size = struct.unpack_from("<Q", content, 16)[0]
-    text = json.dumps(header).encode()
-    text += b" " * (-(len(text) - size) % 64)
-    body = content[-(-(HEAD + size) // 64) * 64 :]
-    start = -(-(HEAD + len(text)) // 64) * 64
-    head = content[:16] + struct.pack("<QQ", len(text), start + len(body)) + sha256(text).digest()
-    changed.write_bytes((head + text).ljust(start, b"\0") + body)
 
 
 def test_it_computes_the_same_bits(compiled: cnnc.Compiled, digits: Path) -> None:
@@ -286,11 +265,12 @@ def drop(key: str) -> Change:
 )
 def test_forged_headers_are_refused(digits: Path, tmp_path: Path, change: Change) -> None:
     """Sums that are right do not make a header sound."""
-    header, path = header_of(digits), tmp_path / "forged.cnnc"
-    with_header(digits, path, header)
+    content, path = digits.read_bytes(), tmp_path / "forged.cnnc"
+    header = json.loads(header_of(content))
+    path.write_bytes(with_header(content, json.dumps(header).encode()))
     assert artifact.read_artifact(path).interface.name == "digits"
     change(header)
-    with_header(digits, path, header)
+    path.write_bytes(with_header(content, json.dumps(header).encode()))
     with pytest.raises(cnnc.UserError, match="E0406"):
         cnnc.load_compiled(path)
 
@@ -299,9 +279,7 @@ def test_forged_headers_are_refused(digits: Path, tmp_path: Path, change: Change
 def test_headers_that_are_no_objects(digits: Path, tmp_path: Path, text: str) -> None:
     """Refused before anything in them is used."""
     content, path = digits.read_bytes(), tmp_path / "forged.cnnc"
-    data = text.encode()
-    sizes = struct.pack("<QQ", len(data), HEAD + len(data))
-    path.write_bytes(content[:16] + sizes + sha256(data).digest() + data)
+    path.write_bytes(with_header(content, text.encode()))
     with pytest.raises(cnnc.UserError, match="E0406"):
         cnnc.load_compiled(path)
 

@@ -7,13 +7,16 @@ from random import Random
 
 import numpy as np
 
+import cnnc
 from cnnc.arrays import Source, read_inputs
+from cnnc.artifact import read_artifact
 from cnnc.base.source import SourceFile
 from cnnc.binding import Binding
 from cnnc.frontend.load import Choices, load_text
 from cnnc.frontend.state import Limits
 from cnnc.interface import Interface
 from cnnc.ir.text import format_graph
+from tests.files.forge import header_of, with_header
 from tests.fuzz import seeds
 from tests.fuzz.mutate import mutate_bytes, mutate_text
 
@@ -111,6 +114,24 @@ def _files(folder: Path, changes: Changes, files: Mapping[str, bytes]) -> Run:
     return run
 
 
+def compiled(folder: Path, changes: Changes) -> Run:
+    """Files of compiled networks: any bytes, and headers whose sums are right. No code is run."""
+    path = folder / "net.cnnc"
+    text = seeds.NET.replace('"weights.SUFFIX"', "he #").replace("check", "#")
+    cnnc.load_text(text).compile().save(path)
+    sound = path.read_bytes()
+    header = header_of(sound)
+
+    def run(random: Random) -> object:
+        if random.random() < 0.2:
+            path.write_bytes(changes.data(random, sound))
+        else:
+            path.write_bytes(with_header(sound, changes.data(random, header)))
+        return read_artifact(path).interface
+
+    return run
+
+
 KINDS: Mapping[str, Callable[[Path, Changes], Run]] = {
     "texts": texts,
     "settings": settings,
@@ -118,4 +139,5 @@ KINDS: Mapping[str, Callable[[Path, Changes], Run]] = {
     "checks": checks,
     "inputs": inputs,
     "images": images,
+    "compiled": compiled,
 }

@@ -20,6 +20,7 @@ COUNTS = {
     "checks": 2_000,
     "inputs": 4_000,
     "images": 4_000,
+    "compiled": 1_000,
 }
 SEED = 20_260
 

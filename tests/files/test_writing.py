@@ -1,0 +1,60 @@
+"""Files appear whole or not at all, and there is one function that writes them."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import cnnc
+from cnnc.files import replace_file
+from tests.cli.helpers import ROOT
+
+WRITES = r"\.write_(text|bytes)\(|\bopen\([^)\n]*[\"'][wxa][bt]?\+?[\"']|np\.save[a-z_]*\((?!data)"
+
+
+def test_one_function_writes() -> None:
+    """Nothing else in the package opens a file for writing."""
+    found = {
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in (ROOT / "cnnc").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(WRITES, line)
+    }
+    assert found == {'cnnc/files.py: with temporary.open("xb") as file:'}
+
+
+def test_it_replaces(tmp_path: Path) -> None:
+    """What was there before is gone, and nothing lies beside it."""
+    path = tmp_path / "results.npz"
+    for data in (b"first", b"second", b""):
+        replace_file(path, data)
+        assert path.read_bytes() == data
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
+def test_what_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """A full disk, or an interrupt at the worst moment."""
+    path = tmp_path / "results.npz"
+    path.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises((cnnc.UserError, KeyboardInterrupt)):
+        replace_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's error, whatever names them."""
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("."), tmp_path, tmp_path / "no" / "file"):
+        with pytest.raises(cnnc.UserError, match="E0704"):
+            replace_file(path, b"")
+    assert list(tmp_path.iterdir()) == []
