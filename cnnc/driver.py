@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnnc.backends.base import Backend, Executable, Runner, Store
+from cnnc.backends.registry import BACKENDS, load_backend
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
@@ -35,7 +36,6 @@ Observe = Callable[[str, Graph], None]
 """Called with a pass's name and the graph after it; first with `source` and the graph as built."""
 
 SOURCE = "source"
-BACKENDS = ("native", "interp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +204,8 @@ def load_code(image: "Image", target: Target, threads: int) -> Runner:
 
 def find_backend(name: str) -> Backend:
     """The backend of this name; UserError where there is none."""
-    # imported when asked for: LLVM takes a while to load, and the interpreter needs none of it
-    if name == "native":
-        from cnnc.backends.native.backend import BACKEND as NATIVE
-
-        return NATIVE
-    if name == "interp":
-        from cnnc.backends.interp.backend import BACKEND as INTERP
-
-        return INTERP
+    if name in BACKENDS:
+        return load_backend(name)
     known = (*BACKENDS, "reference")
     help = did_you_mean(name, known) or f"there are {', '.join(known)}"
     raise fail("E0801", f"no backend is called `{name}`", help=help)

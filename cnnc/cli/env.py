@@ -7,6 +7,7 @@ from importlib.metadata import version
 import click
 
 from cnnc import driver
+from cnnc.backends.registry import BACKENDS
 from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
@@ -50,7 +51,7 @@ def _facts(machine: Target) -> dict[str, str]:
         "llvm": ".".join(map(str, driver.llvm_version())),
         "system": platform.platform(),
         "targets": ", ".join(driver.target_names()),
-        "backends": ", ".join((*driver.BACKENDS, REFERENCE)),
+        "backends": ", ".join((*BACKENDS, REFERENCE)),
         "triple": machine.triple,
         "cpu": machine.cpu,
         "vectors": f"{machine.vector_registers} of {machine.vector_bits} bits"
