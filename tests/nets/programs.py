@@ -85,6 +85,8 @@ class _Writer:
         call = f"{op.label} {{ {' | '.join(operands)} }}"
         if len(operands) == 1:
             call = f"{operands[0]} -> {op.label}"
+        if isinstance(op, Composite) and len(results) == 1:
+            call = f"({call})[0]"
         self.lines.append(f"{', '.join(names)} = {call}")
         self.unread = [name for name in self.unread if name not in operands]
         for name, made in zip(names, results, strict=True):
