@@ -1,0 +1,45 @@
+"""The networks of the zoo: published sizes, and generated code that agrees with the reference."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cnnc
+from cnnc.ir.graph import Parameter
+from tests.zoo.published import PUBLISHED, UNPUBLISHED
+
+ROOT = Path(__file__).resolve().parents[2]
+ZOO = {path.stem: path for path in sorted((ROOT / "examples" / "zoo").glob("*.cnn"))}
+
+
+def test_the_zoo_is_complete() -> None:
+    """Every network has figures to be held against, or a reason why not."""
+    assert set(ZOO) == {*PUBLISHED, *UNPUBLISHED}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_sizes_are_those_that_were_published(name: str) -> None:
+    """Trained parameters and multiply-accumulates."""
+    model, published = cnnc.load(ZOO[name], weights=False), PUBLISHED[name]
+    counted = model.parameters
+    if published.weights_only:
+        weights = [node for node in model.graph.nodes if isinstance(node.op, Parameter)]
+        counted = sum(node.type.elements for node in weights if node.type.rank > 2)
+    assert published.parameters.agrees(counted), counted
+    assert published.macs is None or published.macs.agrees(model.macs), model.macs
+
+
+def test_resnet50_fits_a_screen() -> None:
+    """Written as a person would like to read it."""
+    assert len(ZOO["resnet50"].read_text(encoding="utf-8").splitlines()) < 40
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_native_code_agrees_with_the_reference(name: str) -> None:
+    """As a user would ask: `cnnc diff`."""
+    command = [sys.executable, "-m", "cnnc", "diff", str(ZOO[name])]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    assert "agrees with the reference" in ran.stdout
