@@ -83,11 +83,12 @@ class Conv(Operator):
         x, w = inputs[0], inputs[1]
         window = self.window(TensorType.plain(x.shape))
         (n, c), groups = x.shape[:2], self.groups
-        weights = w.reshape(groups, self.channels // groups, c // groups, *window.kernel)
-        by_tap = np.moveaxis(weights, (0, 1, 2), (-3, -2, -1))
-        y: Real = np.zeros((n, groups, self.channels // groups, prod(window.out)))
-        for tap, under in window.taps(x, 0.0):
-            y += by_tap[tap] @ under.reshape(n, groups, c // groups, -1)
+        weights = w.reshape(groups, self.channels // groups, -1)
+        y: Real = np.empty((n, groups, self.channels // groups, *window.out), x.dtype)
+        for rows, under in window.columns(x, 0.0):
+            columns = under.reshape(n, groups, c // groups * prod(window.kernel), -1)
+            part = y[:, :, :, rows]
+            part[...] = (weights @ columns).reshape(part.shape)
         y = y.reshape(n, self.channels, *window.out)
         return y + inputs[2].reshape(-1, *[1] * len(window.kernel)) if self.bias else y
 

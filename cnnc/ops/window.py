@@ -16,6 +16,8 @@ from cnnc.ops.attributes import Padding, spread
 from cnnc.ops.spec import Real
 
 Positions = NDArray[np.int64]
+MOST_COLUMNS = 2**22
+"""Elements under windows that are copied at once."""
 LARGEST_PADDED = 2**32
 """Elements of an operand at most, its padding included: code and reference may store it so."""
 
@@ -48,18 +50,40 @@ class Window:
 
         `fill` stands outside. One tap at a time, as all together may be too large for memory.
         """
-        reach = []
-        for axis, extent in enumerate(x.shape[2:]):
-            before, _ = self.pads[axis]
-            last = (self.out[axis] - 1) * self.stride[axis] + self.span(axis)
-            reach.append((before, max(0, last - before - extent)))
-        padded = np.pad(x, [(0, 0), (0, 0), *reach], constant_values=fill)
+        padded = self._padded(x, fill)
         for tap in product(*map(range, self.kernel)):
             window = tuple(
                 slice(k * d, k * d + (o - 1) * s + 1, s)
                 for k, d, s, o in zip(tap, self.dilation, self.stride, self.out, strict=True)
             )
             yield tap, padded[(slice(None), slice(None), *window)]
+
+    def columns(self, x: Real, fill: float) -> Iterator[tuple[slice, Real]]:
+        """What lies under the windows on x[n, c, *spatial]: [n, c, *kernel, *out], in parts of rows.
+
+        Rows are positions along the first spatial axis; `fill` stands outside. All of them together
+        may be too large for memory.
+        """
+        spatial = tuple(range(2, x.ndim))
+        spans = tuple(self.span(axis) for axis in range(len(self.kernel)))
+        under = np.lib.stride_tricks.sliding_window_view(self._padded(x, fill), spans, spatial)
+        starts = [slice(0, (o - 1) * s + 1, s) for o, s in zip(self.out, self.stride, strict=True)]
+        taps = [slice(None, None, d) for d in self.dilation]
+        under = under[(slice(None), slice(None), *starts, *taps)]
+        under = np.moveaxis(under, spatial, range(-len(spans), 0))
+        many = max(1, MOST_COLUMNS * self.out[0] // under.size)
+        for start in range(0, self.out[0], many):
+            rows = slice(start, start + many)
+            yield rows, np.moveaxis(np.moveaxis(under, -len(spans), 0)[rows], 0, -len(spans))
+
+    def _padded(self, x: Real, fill: float) -> Real:
+        """`x` with everything around it that a window reaches."""
+        reach = []
+        for axis, extent in enumerate(x.shape[2:]):
+            before, _ = self.pads[axis]
+            last = (self.out[axis] - 1) * self.stride[axis] + self.span(axis)
+            reach.append((before, max(0, last - before - extent)))
+        return np.pad(x, [(0, 0), (0, 0), *reach], constant_values=fill)
 
     def span(self, axis: int) -> int:
         """Input positions one window covers along the axis, gaps included."""
