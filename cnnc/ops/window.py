@@ -59,10 +59,10 @@ class Window:
             yield tap, padded[(slice(None), slice(None), *window)]
 
     def columns(self, x: Real, fill: float) -> Iterator[tuple[slice, Real]]:
-        """What lies under the windows on x[n, c, *spatial]: [n, c, *kernel, *out], in parts of rows.
+        """What lies under the windows on x[n, c, *spatial]: [n, c, *kernel, *out], row by row.
 
-        Rows are positions along the first spatial axis; `fill` stands outside. All of them together
-        may be too large for memory.
+        Rows are positions along the first spatial axis, several at once; `fill` stands outside. All
+        of them together may be too large for memory.
         """
         spatial = tuple(range(2, x.ndim))
         spans = tuple(self.span(axis) for axis in range(len(self.kernel)))

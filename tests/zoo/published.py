@@ -29,14 +29,15 @@ class Printed:
 class Published:
     """Trained parameters and multiply-accumulates of one sample, and who says so.
 
-    Where a source counts weights only, without biases and the like, `weights_only` is set. Macs
-    are left out where no source has them for this size.
+    `counts` is what the source counts: `trained` values, `weights` without biases and the like, or
+    `all` values, statistics of batchnorm among them. Macs are left out where no source has them
+    for this size.
     """
 
     source: str
     parameters: Printed
     macs: Printed | None = None
-    weights_only: bool = False
+    counts: str = "trained"
 
 
 K, M, G = 1e3, 1e6, 1e9
@@ -53,7 +54,7 @@ PUBLISHED = {
         "arXiv:1608.00367, section 3.3: 12,464 parameters of FSRCNN(56,12,4), biases and the "
         "slopes of PReLU not counted",
         Printed(12_464),
-        weights_only=True,
+        counts="weights",
     ),
     "inception_v1": Published(
         "arXiv:1409.4842, table 1: the rows sum up to 6,798 K parameters, K being 1,024; 1.5 "
@@ -82,9 +83,10 @@ PUBLISHED = {
     ),
     "tiny_yolo_v2": Published(
         "pjreddie.com/darknet/yolov2: 6.97 billion operations of Tiny YOLO for VOC, two for each "
-        "multiply-accumulate; parameters from the layers of its yolov2-tiny-voc.cfg",
-        Printed(15_867_885),
+        "multiply-accumulate; its weights file has 63,471,556 bytes, 16 of them before the values",
+        Printed((63_471_556 - 16) / 4),
         Printed(6.97 * G / 2, 0.01 * G / 2),
+        counts="all",
     ),
     "unet": Published(
         "arXiv:1505.04597, figure 1: the channels of its 23 convolutions",
