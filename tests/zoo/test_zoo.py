@@ -45,3 +45,13 @@ def test_native_code_agrees_with_the_reference(name: str) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     assert "agrees with the reference" in ran.stdout
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_the_table_for_readers_is_right(name: str) -> None:
+    """Inputs and counts in the zoo's own README."""
+    model = cnnc.load(ZOO[name], weights=False)
+    shapes = ", ".join("×".join(map(str, shape[1:])) for shape in model.inputs.values())
+    row = f"| {shapes} | {model.parameters:,} | {model.macs:,} |"
+    lines = (ROOT / "examples" / "zoo" / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if f"]({name}.cnn)" in line and line.endswith(row)]
