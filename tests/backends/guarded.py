@@ -5,26 +5,35 @@ import mmap
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import prod
 
 import numpy as np
+from hypothesis import Phase, given, seed, settings
 
+import cnnc
 from cnnc import driver
 from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.backend import NativeExecutable
 from cnnc.backends.native.pool import shared_pool
+from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
 from cnnc.compare.layerwise import compare_layers
 from cnnc.ir.graph import Array, Graph
 from cnnc.ir.verify import verify
 from cnnc.loop.expr import Buffer
-from cnnc.loop.kernel import Program
+from cnnc.loop.kernel import Port, Program
 from cnnc.lowering.lowered import Layer, Lowered
+from tests.backends.support import single
 from tests.backends.wide_graphs import wide_graph
+from tests.nets.programs import programs
+from tests.ops.cases import CASES
 
 PAGE = mmap.PAGESIZE
 NOTHING, READ, READ_WRITE = 0, 1, 3
-ODD = 0x7FC0DEAD
-"""A NaN that no arithmetic makes."""
+MARKS = (0xA5, 0x5A)
+"""Bytes of memory that nobody has written yet, in one run and in another."""
+POISONS = (np.nan, 1.0)
+"""Numbers in channels that only fill a block, in one run and in another."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
@@ -56,8 +65,8 @@ def _protect(address: int, size: int, access: int) -> None:
 def check_network(graph: Graph, target_name: str, seed: int) -> None:
     """Every layer alone, then the program on several threads: right, inside its memory, the same.
 
-    What a layer must not depend on holds NaN: channels that only fill a block, memory not yet
-    written, the arena at the start.
+    What a layer must not depend on differs from run to run: channels that only fill a block, memory
+    not yet written, the arena at the start.
     """
     verify(graph)
     target = driver.find_target(target_name)
@@ -65,9 +74,7 @@ def check_network(graph: Graph, target_name: str, seed: int) -> None:
     lowered = driver.lower_graph(optimised, target)
     executable = NATIVE.compile(lowered.program, target, 1)
     random = np.random.default_rng(seed)
-    inputs = {
-        node.name: random.normal(0, 1, node.type.shape).astype(np.float32) for node in graph.inputs
-    }
+    inputs = {node.name: _drawn(random, node.type.shape, node.type.dtype) for node in graph.inputs}
     for found in compare_layers(lowered, executable, inputs):
         assert found.errors.ok, (found.layer.node.name, found.errors)
         assert not found.spill, found.layer.node.name
@@ -75,8 +82,8 @@ def check_network(graph: Graph, target_name: str, seed: int) -> None:
         for at_end in (True, False):
             _check_layer(lowered, executable, layer, random, at_end=at_end)
     runs = [
-        _run(lowered.program, executable.address, inputs, threads, poison, at_end=at_end)
-        for threads, poison, at_end in ((1, ODD, True), (3, 0xFF800000, False), (5, ODD, True))
+        _run(lowered.program, executable.address, inputs, threads, mark, at_end=at_end)
+        for threads, mark, at_end in ((1, MARKS[0], True), (3, 0xFF, False), (5, MARKS[1], True))
     ]
     alone = executable_outputs(executable, inputs)
     for outputs in runs:
@@ -87,7 +94,7 @@ def check_network(graph: Graph, target_name: str, seed: int) -> None:
 def executable_outputs(executable: NativeExecutable, inputs: dict[str, Array]) -> list[Array]:
     """The outputs from ordinary memory, flat."""
     program = executable.program
-    outputs = [np.empty(port.shape, np.float32) for port in program.outputs]
+    outputs = [np.empty(port.shape, port.dtype.numpy) for port in program.outputs]
     executable.run([inputs[port.name] for port in program.inputs], outputs)
     return [output.reshape(-1) for output in outputs]
 
@@ -102,21 +109,32 @@ def _check_layer(
 ) -> None:
     *params, out = layer.kernel.params
     kernel = lowered.program.steps[layer.step].kernel
-    with ExitStack() as stack:
-        buffers = []
-        for param, operand in zip(params, layer.operands, strict=False):
-            value = operand.constant
-            memory = param.layout.pack(
-                random.uniform(0.5, 2, param.shape).astype(np.float32) if value is None else value
-            ).reshape(-1)
-            if value is None:
-                memory[_is_filling(param)] = np.nan
-            buffers.append(stack.enter_context(guarded(memory, at_end=at_end)))
-        fresh = np.full(out.layout.size(out.shape), ODD, np.uint32)
-        result = stack.enter_context(guarded(fresh, at_end=at_end, writable=True))
-        executable.run_kernel(kernel, [*buffers, result])
-        logical = out.layout.unpack(result.view(np.float32), out.shape)
-        assert not np.isnan(logical).any(), layer.node.op.label
+    contents = [
+        _drawn(random, param.shape, param.dtype) if operand.constant is None else operand.constant
+        for param, operand in zip(params, layer.operands, strict=False)
+    ]
+    results = []
+    for mark, poison in zip(MARKS, POISONS, strict=True):
+        with ExitStack() as stack:
+            buffers = []
+            for param, operand, value in zip(params, layer.operands, contents, strict=False):
+                memory = param.layout.pack(value.astype(param.dtype.numpy)).reshape(-1)
+                if operand.constant is None and param.dtype.is_float:
+                    memory[_is_filling(param)] = poison
+                buffers.append(stack.enter_context(guarded(memory, at_end=at_end)))
+            size = out.layout.size(out.shape) * out.dtype.bytes
+            fresh = np.full(size, mark, np.uint8).view(out.dtype.numpy)
+            result = stack.enter_context(guarded(fresh, at_end=at_end, writable=True))
+            executable.run_kernel(kernel, [*buffers, result])
+            results.append(out.layout.unpack(result, out.shape).tobytes())
+    assert results[0] == results[1], layer.node.op.label
+
+
+def _drawn(random: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> Array:
+    """Ordinary values of an element type."""
+    if dtype.is_float:
+        return random.normal(0, 1, shape).astype(dtype.numpy)
+    return random.integers(0, 2 if dtype is DType.BOOL else 100, shape).astype(dtype.numpy)
 
 
 def _is_filling(buffer: Buffer) -> Array:
@@ -131,7 +149,7 @@ def _run(
     address: int,
     inputs: dict[str, Array],
     threads: int,
-    poison: int,
+    mark: int,
     *,
     at_end: bool,
 ) -> list[Array]:
@@ -139,7 +157,7 @@ def _run(
     weights = np.zeros(program.weights_bytes, np.uint8)
     for blob in program.weights:
         weights[blob.offset : blob.offset + len(blob.data)] = np.frombuffer(blob.data, np.uint8)
-    arena = np.full(program.arena_bytes // 4, poison, np.uint32)
+    arena = np.full(program.arena_bytes, mark, np.uint8)
     with ExitStack() as stack:
 
         def place(content: Array, *, writable: bool = False) -> Array:
@@ -147,7 +165,7 @@ def _run(
 
         regions = [place(weights), place(arena, writable=True)]
         sources = [place(inputs[port.name]) for port in program.inputs]
-        fresh = [np.full(port.shape, ODD, np.uint32) for port in program.outputs]
+        fresh = [_unwritten(port, mark) for port in program.outputs]
         outputs = [place(each, writable=True) for each in fresh]
         tables = [_table(sources), _table(outputs)]
         for _ in range(2):
@@ -156,19 +174,39 @@ def _run(
                 *(region.ctypes.data for region in regions),
                 *(ctypes.addressof(table) for table in tables),
             )
-        return [output.view(np.float32).copy() for output in outputs]
+        return [output.copy() for output in outputs]
+
+
+def _unwritten(port: Port, mark: int) -> Array:
+    return np.full(prod(port.shape) * port.dtype.bytes, mark, np.uint8).view(port.dtype.numpy)
 
 
 def _table(arrays: Sequence[Array]) -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
 
-def main(target: str, first: int, count: int) -> None:
-    """Check so many random networks, printing each one's number before it runs."""
-    for seed in range(first, first + count):
-        print(f"network {seed} for {target}", flush=True)
-        check_network(wide_graph(seed), target, seed)
+def main(what: str, target: str, first: int, count: int) -> None:
+    """Check so many networks, printing each one before it runs: it may be the last."""
+    if what == "operators":
+        for case in CASES[first : first + count]:
+            print(f"{case} for {target}", flush=True)
+            split = len(case.operands) - len(case.parameters)
+            check_network(single(case.op, case.operands[:split], case.operands[split:]), target, 0)
+        return
+    if what == "wide":
+        for number in range(first, first + count):
+            print(f"network {number} for {target}", flush=True)
+            check_network(wide_graph(number), target, number)
+        return
+
+    @seed(first)
+    @settings(max_examples=count, deadline=None, database=None, phases=[Phase.generate])
+    def check(text: str) -> None:
+        print(text, flush=True)
+        check_network(cnnc.load_text(text).graph, target, first)
+
+    given(programs())(check)()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

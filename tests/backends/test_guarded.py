@@ -1,6 +1,6 @@
 """Random networks in memory that ends where theirs ends; in a process of its own, as it may crash.
 
-`python -m tests.backends.guarded native 0 1000` checks a thousand of them.
+`python -m tests.backends.guarded nets native 0 1000` checks a thousand of them.
 """
 
 import subprocess
@@ -10,17 +10,27 @@ from pathlib import Path
 import pytest
 
 from cnnc import driver
+from tests.ops.cases import CASES
 
 ROOT = Path(__file__).parents[2]
-NETWORKS = {"native": (0, 14), "x86-64-v3": (100, 6), "x86-64": (200, 6)}
+NETWORKS = [
+    ("operators", "native", 0, len(CASES)),
+    ("operators", "x86-64", 0, len(CASES)),
+    ("nets", "native", 1, 100),
+    ("nets", "x86-64-v3", 2, 50),
+    ("wide", "native", 0, 14),
+    ("wide", "x86-64-v3", 100, 6),
+    ("wide", "x86-64", 200, 6),
+]
+"""Every operator alone, random networks of all operators, and wide ones; on which target."""
 
 
-@pytest.mark.parametrize("target", NETWORKS)
-def test_networks_stay_inside_their_memory(target: str) -> None:
+@pytest.mark.parametrize(("what", "target", "first", "count"), NETWORKS)
+def test_networks_stay_inside_their_memory(what: str, target: str, first: int, count: int) -> None:
     if not driver.can_run(driver.find_target(target)):
         pytest.skip(f"this machine does not run {target} code")
-    first, count = NETWORKS[target]
-    _run("-m", "tests.backends.guarded", target, str(first), str(count)).check_returncode()
+    command = ("-m", "tests.backends.guarded", what, target, str(first), str(count))
+    _run(*command).check_returncode()
 
 
 @pytest.mark.parametrize("at_end", [True, False])

@@ -58,9 +58,9 @@ class _Writer:
 
     def _operand_types(self, sample: Sample) -> list[TensorType]:
         """The sample's operands for this batch; none where they do not all start with one."""
-        if any(len(shape) < 2 for shape in sample.shapes):
+        if any(type.rank < 2 for type in sample.types):
             return []
-        return [TensorType.plain((self.batch, *shape[1:])) for shape in sample.shapes]
+        return [type.with_shape((self.batch, *type.shape[1:])) for type in sample.types]
 
     def _results(self, op: Named, types: list[TensorType]) -> list[TensorType]:
         """Types of the results; empty where the operands do not fit or the work is too much."""

@@ -17,10 +17,12 @@ from cnnc import driver
 from cnnc.backends.base import Executable
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.backend import BACKEND as NATIVE
+from cnnc.base.dtype import DType
 from cnnc.base.errors import UserError
 from cnnc.compare.layerwise import compare_layers
 from cnnc.compare.whole import expect
 from cnnc.ir.graph import Array, Graph
+from cnnc.ir.types import TensorType
 from cnnc.lowering.lowered import Lowered
 from cnnc.ops.spec import operators
 from tests.nets.programs import programs
@@ -70,15 +72,19 @@ def check_text(text: str) -> None:
     backends = [INTERP.compile(lowered.program, target, 1)]
     backends += [NATIVE.compile(lowered.program, target, threads) for threads in (1, 2)]
     random = np.random.default_rng(len(text))
-    inputs = {node.name: draw(random, node.type.shape) for node in graph.inputs}
+    inputs = {node.name: draw(random, node.type) for node in graph.inputs}
     for executable in backends[:2]:
         check_layers(lowered, executable, inputs, text)
     check_whole(graph, lowered, backends, inputs, text)
 
 
-def draw(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Values around zero."""
-    return random.normal(size=shape).astype(np.float32)
+def draw(random: np.random.Generator, type: TensorType) -> Array:
+    """Values around zero, or small integers."""
+    if type.dtype.is_float:
+        return random.normal(size=type.shape).astype(type.dtype.numpy)
+    return random.integers(0, 2 if type.dtype is DType.BOOL else 9, type.shape).astype(
+        type.dtype.numpy
+    )
 
 
 def check_layers(
@@ -90,6 +96,8 @@ def check_layers(
         name: np.where(
             random.random(value.shape) < UNSPECIAL, value, random.choice(SPECIAL, value.shape)
         )
+        if value.dtype == np.float32
+        else value
         for name, value in inputs.items()
     }
     for given_ in (inputs, sprinkled):
