@@ -34,17 +34,22 @@ class Prelu(Pointwise):
         return (ParameterSpec("weight", weight, Initial("quarters")),)
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        """See Operator: a weight may have axes of extent 1 after its channels."""
+        """See Operator: a weight may have axes of extent 1 around its channels."""
         check_floats(inputs)
         channels = self.parameters(*inputs[:1])[0].type.shape[0]
         x, weight = inputs
-        if weight.shape != (channels, *[1] * (weight.rank - 1)) or weight.dtype != x.dtype:
+        ones = [1] * (weight.rank - 1)
+        fits = weight.shape == (channels, *ones) or (
+            weight.rank == x.rank and weight.shape == (1, channels, *ones[1:])
+        )
+        if not fits or weight.dtype != x.dtype:
             raise OpError("the slopes must be one for each channel", at=1, note=f"it is {weight}")
         return x.with_shape(x.shape)
 
     def broadcasts(self, *inputs: TensorType) -> bool:
         """See Pointwise: the channels of `weight` must stand before as many axes as those of x."""
-        return inputs[1].elements == 1 or inputs[1].rank == inputs[0].rank - 1
+        x, weight = inputs
+        return weight.elements == 1 or weight.rank == x.rank - 1 or weight.shape[0] == 1
 
     def reference(self, *inputs: Real) -> Real:
         """See Operator."""
