@@ -18,7 +18,7 @@ from cnnc.base.report import Json
 from cnnc.ir.graph import Array, Graph, Node, Parameter
 from cnnc.layers import graph_layers
 
-MOST_MACS = 300_000_000
+MOST_MACS = 1_000_000_000
 """Multiply-accumulates up to which measurements are made unless asked for or forbidden."""
 
 

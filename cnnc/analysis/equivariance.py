@@ -99,23 +99,30 @@ def find_shifts(
     shifts: Mapping[int, Shifts], layers: Sequence[Node], probe: Probe | None
 ) -> tuple[AxisShift, ...]:
     """Every layer under shifts along every axis, measured if there is a probe."""
-    plain = probe.values(layers) if probe else {}
-    moved: dict[tuple[int, int], Mapping[Node, Real]] = {}
-    found = []
+    rows, free = dict[_Place, AxisShift](), dict[_Place, Mask | None]()
     for node in layers:
         for axis, each in shifts.items():
-            state = each.states[node]
-            row, free = _describe(node, each)
-            if probe and isinstance(state, Moving | Gathered):
-                key = (axis, state.pixels)
-                if key not in moved:
-                    moved[key] = probe.shifted(layers, *key)
-                steps = row.positions or 0
-                along = state.axis if isinstance(state, Moving) else 0
-                measured = _measure(plain[node], moved[key][node], along, steps, free)
-                row = replace(row, measured=measured)
-            found.append(row)
-    return tuple(found)
+            rows[node, axis], free[node, axis] = _describe(node, each)
+    if probe is None:
+        return tuple(rows.values())
+    plain = probe.values(layers)
+    # one shift at a time: all layers' values under all shifts may be too large for memory
+    runs = [(row.axis, row.pixels) for row in rows.values() if row.pixels]
+    for axis, pixels in dict.fromkeys(runs):
+        here = [p for p, row in rows.items() if (row.axis, row.pixels) == (axis, pixels)]
+        moved = probe.shifted([node for node, _ in here], axis, pixels)
+        for place in here:
+            node, row = place[0], rows[place]
+            state = shifts[axis].states[node]
+            along = state.axis if isinstance(state, Moving) else 0
+            steps = row.positions or 0
+            measured = _measure(plain[node], moved[node], along, steps, free[place])
+            rows[place] = replace(row, measured=measured)
+    return tuple(rows.values())
+
+
+_Place = tuple[Node, int]
+"""A layer and a spatial axis."""
 
 
 def _describe(node: Node, shifts: Shifts) -> tuple[AxisShift, Mask | None]:

@@ -130,23 +130,29 @@ def _shifts(analysis: "Analysis") -> str:
     columns = [Column("layer"), Column("axis"), Column("shifts"), Column("margin")]
     columns += [Column("free", True)]
     columns += [Column(t, True) for t in ("inside", "anywhere")] if measured else []
-    lines, reasons = [], dict[str, None]()
+    # axes along which a layer does the same share a line
+    lines: dict[tuple[str, ...], list[AxisShift]] = {}
     for row in rows:
-        cells = [row.layer, row.letter, _kind(row)]
-        if row.kind == "none":
-            reasons[row.reason or ""] = None
-        cells.append("{}, {}".format(*row.margin) if row.margin else NONE)
-        cells.append(NONE if row.free is None else f"{row.free} of {row.extent}")
-        if measured:
-            found = row.measured
-            inside = found.inside if found else None
-            cells += [_deviation(inside), _deviation(found.anywhere if found else None)]
-        lines.append(cells)
+        margin = "{}, {}".format(*row.margin) if row.margin else NONE
+        free = NONE if row.free is None else f"{row.free} of {row.extent}"
+        lines.setdefault((row.layer, _kind(row), margin, free), []).append(row)
+    cells = []
+    for (layer, *rest), alike in lines.items():
+        line = [layer, " ".join(row.letter for row in alike), *rest]
+        cells.append(line + (_measurements(alike) if measured else []))
     title = "equivariance: shifts of the input that only shift the result, but for the margin"
     if measured:
         title += f",\nand the largest relative deviation from that on {analysis.measured_on}"
-    text = f"{title}\n{format_table(columns, lines)}"
-    return "\n".join([text, *(f"none: {reason}" for reason in reasons)])
+    reasons = dict.fromkeys(f"none: {row.reason}" for row in rows if row.reason)
+    return "\n".join([title, format_table(columns, cells), *reasons])
+
+
+def _measurements(rows: Sequence[AxisShift]) -> list[str]:
+    """The largest deviations of several axes."""
+    found = [row.measured for row in rows if row.measured]
+    inside = [each.inside for each in found if each.inside is not None]
+    anywhere = max((each.anywhere for each in found), default=None)
+    return [_deviation(max(inside, default=None)), _deviation(anywhere)]
 
 
 def _kind(row: AxisShift) -> str:
