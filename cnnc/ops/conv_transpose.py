@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -47,6 +48,8 @@ class ConvTranspose(Operator):
     (kernel - 1) * dilation + 1 + output_pad, less the padding: `pad` crops the result. `same` and
     `causal` crop it to extent * stride. Weights are [C, channels / groups, *kernel].
     """
+
+    is_convolution: ClassVar[bool] = True
 
     channels: int = attr(Integer(), doc="channels of the result")
     kernel: tuple[int, ...] = attr(Extents(), doc="extent of the window")
