@@ -71,7 +71,8 @@ def fmt(
     writes = not check and not show_diff
     for each in done if writes else ():
         if each.path is None:
-            click.echo(each.new, nl=False)
+            if not as_json:
+                click.echo(each.new, nl=False)
         elif each.changes:
             target = each.path.resolve()
             replace_file(target, each.new.encode(), target.stat().st_mode & 0o7777)
@@ -145,6 +146,7 @@ def _coloured(diff: str) -> str:
 
 def _as_json(done: Sequence[Formatted], found: Sequence[Diagnostic]) -> Json:
     files: list[Json] = [
-        {"file": each.name, "changed": each.changes, "diff": each.diff()} for each in done
+        {"file": each.name, "changed": each.changes, "diff": each.diff(), "text": each.new}
+        for each in done
     ]
     return {"ok": not found, "files": files, "diagnostics": [to_json(each) for each in found]}
