@@ -20,7 +20,12 @@ ELSEWHERE = {
     "reduce", "argmax", "argmin", "matmul", "cast",
 }  # fmt: skip
 """Operators that tests of their own compare: movement, resizing, reductions and casts."""
-NO_COUNTERPART = {"silu", "unshared", "preprocess", *ELSEWHERE}
+NO_COUNTERPART = {
+    "silu",
+    "unshared",
+    "preprocess",
+    *ELSEWHERE,
+}
 
 
 def translate(case: Case) -> OnnxCall | None:
