@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from cnnc.analysis.dependence import Dependences
 from cnnc.analysis.equivariance import AxisShift, Others, find_others, find_shifts
 from cnnc.analysis.fields import Field, find_fields
-from cnnc.analysis.inputs import extended_axes, spatial_axes, spatial_shape
+from cnnc.analysis.inputs import directions, spatial_axes
 from cnnc.analysis.interactions import LayerCounts, count_layers
 from cnnc.analysis.network import Reach
 from cnnc.analysis.pooling import Movement, find_movements, find_pools
@@ -18,7 +18,7 @@ from cnnc.base.report import Json
 from cnnc.ir.graph import Array, Graph, Node, Parameter
 from cnnc.layers import graph_layers
 
-MOST_MACS = 1_000_000_000
+MOST_MACS = 300_000_000
 """Multiply-accumulates up to which measurements are made unless asked for or forbidden."""
 
 
@@ -88,13 +88,12 @@ def analyze_graph(graph: Graph, wishes: Wishes = Wishes()) -> Analysis:
     dependences = Dependences()
     counts = count_layers(graph, dependences)
     layers = _choose(graph, counts, wishes.layers)
-    axes = list(extended_axes(graph))
-    shifts = {axis: Shifts(graph, dependences, axis) for axis in axes}
-    probe, measured_on, notes = _probe(graph, shifts, wishes)
+    along = directions(graph)
+    shifts = [Shifts(graph, dependences, direction) for direction in along]
+    probe, measured_on, notes = _probe(graph, bool(along), wishes)
     fields = find_fields(graph, Reach(graph, dependences), layers, wishes.position)
     pools = find_pools(graph)
-    extents = [spatial_shape(graph, n)[axis] for axis in axes for n in shifts[axis].moved]
-    pixels = min([wishes.pixels, *(extent - 1 for extent in extents)])
+    pixels = min([wishes.pixels, *(direction.extent - 1 for direction in along)])
     return Analysis(
         graph.name,
         graph.batch,
@@ -103,7 +102,7 @@ def analyze_graph(graph: Graph, wishes: Wishes = Wishes()) -> Analysis:
         fields,
         find_shifts(shifts, layers, probe),
         find_others(layers, probe) if probe else (),
-        find_movements(probe, pixels, axes) if probe and pools and pixels > 0 else (),
+        find_movements(probe, pixels, along) if probe and pools and pixels > 0 else (),
         bool(pools),
         measured_on,
         notes,
@@ -127,10 +126,10 @@ def _choose(
 
 
 def _probe(
-    graph: Graph, shifts: Mapping[int, Shifts], wishes: Wishes
+    graph: Graph, has_directions: bool, wishes: Wishes
 ) -> tuple[Probe | None, str | None, tuple[str, ...]]:
     """What to measure with, what it is called, and why if there is nothing."""
-    if not shifts:
+    if not has_directions:
         return None, None, ("no input has a spatial axis, so there is nothing to shift",)
     if wishes.measure is False:
         return None, None, ()
@@ -140,10 +139,8 @@ def _probe(
     if wishes.measure is None and wishes.arrays is None and macs > MOST_MACS:
         why = f"{macs:,} MACs are many for the reference: --measure runs it all the same"
         return None, None, (f"nothing is measured: {why}",)
-    moved = frozenset[Node]().union(*(each.moved for each in shifts.values()))
-    axes = {node.name: spatial_axes(graph, node) for node in moved}
-    together = {axis: frozenset(n.name for n in each.moved) for axis, each in shifts.items()}
+    axes = {node.name: spatial_axes(graph, node) for node in graph.inputs if node.type.rank > 2}
     if wishes.arrays is not None:
-        return Probe(graph, wishes.arrays, axes, together), "the given inputs", ()
+        return Probe(graph, wishes.arrays, axes), "the given inputs", ()
     arrays = random_arrays(graph, wishes.seed)
-    return Probe(graph, arrays, axes, together), f"smooth noise, seed {wishes.seed}", ()
+    return Probe(graph, arrays, axes), f"smooth noise, seed {wishes.seed}", ()

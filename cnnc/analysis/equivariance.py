@@ -1,13 +1,13 @@
 """Equivariance: which shifts of the input only shift the result; derived, then measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cnnc.analysis.probe import Change, Probe, stretch, turn
 from cnnc.analysis.region import Mask
-from cnnc.analysis.shift import Bound, Gathered, Moving, Shifts
+from cnnc.analysis.shift import Bound, Gathered, Moving, Shifts, Still
 from cnnc.base.report import Json
 from cnnc.ir.graph import Array, Node, Real
 
@@ -34,7 +34,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class AxisShift:
-    """What a shift of the inputs along one spatial axis does to one layer.
+    """What a shift of `inputs` along one spatial axis does to one layer.
 
     A shift by `pixels`, or a multiple, moves an "equivariant" result by `positions`. The margins
     count positions before and after that do not follow exactly; `free` is how many do, out of
@@ -43,6 +43,7 @@ class AxisShift:
     """
 
     layer: str
+    inputs: tuple[str, ...]
     axis: int
     letter: str
     kind: str
@@ -65,6 +66,7 @@ class AxisShift:
             }
         return {
             "layer": self.layer,
+            "inputs": [*self.inputs],
             "axis": self.axis,
             "kind": self.kind,
             "pixels": self.pixels,
@@ -96,24 +98,25 @@ class Others:
 
 
 def find_shifts(
-    shifts: Mapping[int, Shifts], layers: Sequence[Node], probe: Probe | None
+    shifts: Sequence[Shifts], layers: Sequence[Node], probe: Probe | None
 ) -> tuple[AxisShift, ...]:
-    """Every layer under shifts along every axis, measured if there is a probe."""
+    """Every layer under shifts in every direction that it notices, measured if there is a probe."""
     rows, free = dict[_Place, AxisShift](), dict[_Place, Mask | None]()
     for node in layers:
-        for axis, each in shifts.items():
-            rows[node, axis], free[node, axis] = _describe(node, each)
+        for each in shifts:
+            if not isinstance(each.states[node], Still):
+                rows[node, each], free[node, each] = _describe(node, each)
     if probe is None:
         return tuple(rows.values())
     plain = probe.values(layers)
     # one shift at a time: all layers' values under all shifts may be too large for memory
-    runs = [(row.axis, row.pixels) for row in rows.values() if row.pixels]
-    for axis, pixels in dict.fromkeys(runs):
-        here = [p for p, row in rows.items() if (row.axis, row.pixels) == (axis, pixels)]
-        moved = probe.shifted([node for node, _ in here], axis, pixels)
+    runs = dict.fromkeys((each, row.pixels) for (_, each), row in rows.items() if row.pixels)
+    for each, pixels in runs:
+        here = [place for place in rows if (place[1], rows[place].pixels) == (each, pixels)]
+        moved = probe.shifted([node for node, _ in here], each.direction, pixels or 0)
         for place in here:
             node, row = place[0], rows[place]
-            state = shifts[axis].states[node]
+            state = each.states[node]
             along = state.axis if isinstance(state, Moving) else 0
             steps = row.positions or 0
             measured = _measure(plain[node], moved[node], along, steps, free[place])
@@ -121,13 +124,14 @@ def find_shifts(
     return tuple(rows.values())
 
 
-_Place = tuple[Node, int]
-"""A layer and a spatial axis."""
+_Place = tuple[Node, Shifts]
+"""A layer and a direction."""
 
 
 def _describe(node: Node, shifts: Shifts) -> tuple[AxisShift, Mask | None]:
     """The row without measurements, and the elements that only shift."""
-    head = (node.name, shifts.axis, shifts.letter)
+    direction = shifts.direction
+    head = (node.name, tuple(direction.axes), direction.axis, direction.letter)
     match shifts.states[node]:
         case Moving(along, pixels, positions):
             free = ~shifts.changed(node, pixels)[node].mask()
@@ -143,7 +147,7 @@ def _describe(node: Node, shifts: Shifts) -> tuple[AxisShift, Mask | None]:
             return AxisShift(*head, "invariant", pixels, 0), None
         case Bound(layer, why):
             return AxisShift(*head, "none", reason=f"`{layer}`: {why}"), None
-    return AxisShift(*head, "none", reason=f"`{node.name}`: it does not read what is shifted"), None
+    return AxisShift(*head, "none", reason=f"`{node.name}`: it does not move"), None
 
 
 def _measure(before: Real, after: Real, along: int, steps: int, free: Mask | None) -> Measured:

@@ -1,9 +1,11 @@
-"""Which axes of an input are spatial: its channels may come first or last."""
+"""Which axes of an input are spatial, and along which inputs can be shifted."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from cnnc.base.layout import Shape
 from cnnc.ir.graph import Graph, Node
+from cnnc.loop.build import spatial_letters
 from cnnc.ops.preprocess import is_channels_last
 
 
@@ -18,19 +20,30 @@ def spatial_shape(graph: Graph, node: Node) -> Shape:
     return tuple(node.type.shape[axis] for axis in spatial_axes(graph, node))
 
 
-def extended_axes(graph: Graph) -> Iterator[int]:
-    """The spatial axes, counted from 0, along which some input has more than one position."""
-    shapes = [spatial_shape(graph, node) for node in graph.inputs]
-    for axis in range(max(map(len, shapes), default=0)):
-        if any(extent > 1 for shape in shapes for extent in shape[axis : axis + 1]):
-            yield axis
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A spatial axis along which inputs are shifted: all that have the same spatial extents.
 
-
-def moved_inputs(graph: Graph, axis: int) -> frozenset[Node]:
-    """The inputs that move together when one is shifted along a spatial axis.
-
-    Those with the spatial shape of the first that has more than one position along it.
+    `axis` counts the spatial axes, `letter` is its name; `axes` says which axis of each input's
+    array it is, `extent` how many positions there are.
     """
-    shapes = {node: spatial_shape(graph, node) for node in graph.inputs}
-    having = [s for s in shapes.values() if any(extent > 1 for extent in s[axis : axis + 1])]
-    return frozenset(node for node, shape in shapes.items() if having and shape == having[0])
+
+    axis: int
+    letter: str
+    axes: Mapping[str, int]
+    extent: int
+
+
+def directions(graph: Graph) -> tuple[Direction, ...]:
+    """Every direction in which there is more than one position, inputs of one size together."""
+    groups: dict[Shape, list[Node]] = {}
+    for node in graph.inputs:
+        groups.setdefault(spatial_shape(graph, node), []).append(node)
+    found = []
+    for shape, nodes in groups.items():
+        for axis, extent in enumerate(shape):
+            if extent > 1:
+                axes = {node.name: spatial_axes(graph, node)[axis] for node in nodes}
+                letter = spatial_letters(len(shape))[axis]
+                found.append(Direction(axis, letter, axes, extent))
+    return tuple(found)

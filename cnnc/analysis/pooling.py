@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cnnc.analysis.equivariance import number_json
+from cnnc.analysis.inputs import Direction
 from cnnc.analysis.probe import Probe
 from cnnc.base.report import Json
 from cnnc.ir.graph import Constant, Graph, Node, OpError, Real
@@ -23,7 +24,7 @@ KINDS: Mapping[str, Reduction] = {
 }
 MOST_POOLS = 4
 """Pools whose results are measured: the last ones."""
-BELL = Falloff("gaussian", 1.0)
+LINEAR = Falloff("linear")
 """Weights of the weighted kind."""
 
 
@@ -31,7 +32,7 @@ BELL = Falloff("gaussian", 1.0)
 class Movement:
     """How far one value moves with one kind of pooling in all places.
 
-    `by_pixels[k - 1]` is ‖y(shifted by k) - y‖ / ‖y‖, the mean over the spatial axes.
+    `by_pixels[k - 1]` is ‖y(shifted by k) - y‖ / ‖y‖, the mean over the directions.
     """
 
     layer: str
@@ -49,8 +50,8 @@ def find_pools(graph: Graph) -> tuple[Node, ...]:
     return tuple(node for node in graph.nodes if isinstance(node.op, Pool))
 
 
-def find_movements(probe: Probe, pixels: int, axes: Sequence[int]) -> tuple[Movement, ...]:
-    """Shifts by 1 to `pixels` along each axis, with the pools as they are and with each kind.
+def find_movements(probe: Probe, pixels: int, along: Sequence[Direction]) -> tuple[Movement, ...]:
+    """Shifts by 1 to `pixels` in each direction, with the pools as they are and with each kind.
 
     Measured for what the first pool reads, what the last pools give, and every output.
     """
@@ -66,7 +67,7 @@ def find_movements(probe: Probe, pixels: int, axes: Sequence[int]) -> tuple[Move
         if kind == AS_WRITTEN:  # no pool stands before it: the other kinds change nothing
             wanted = {first: nodes[pools[0]].inputs[0], **wanted}
         same = replace(probe, graph=graph)
-        values = _movements(same, [*wanted.values()], pixels, axes)
+        values = _movements(same, [*wanted.values()], pixels, along)
         rows += [Movement(name, kind, values[node]) for name, node in wanted.items()]
     order = {name: place for place, name in enumerate(dict.fromkeys(row.layer for row in rows))}
     return tuple(sorted(rows, key=lambda row: order[row.layer]))
@@ -78,7 +79,7 @@ def with_pools(graph: Graph, kind: Reduction) -> Graph | None:
     def change(node: Node) -> Node:
         if not isinstance(node.op, Pool):
             return node
-        falloff = BELL if isinstance(kind, Weighted) else Falloff()
+        falloff = LINEAR if isinstance(kind, Weighted) else Falloff()
         counts = node.op.count_pad and kind.counts_padding
         op = replace(node.op, kind=kind, count_pad=counts, falloff=falloff, weights=())
         x = node.inputs[0]
@@ -100,12 +101,12 @@ def _plain(type: TensorType) -> TensorType:
 
 
 def _movements(
-    probe: Probe, wanted: Sequence[Node], pixels: int, axes: Sequence[int]
+    probe: Probe, wanted: Sequence[Node], pixels: int, along: Sequence[Direction]
 ) -> dict[Node, tuple[float, ...]]:
     plain = probe.values(wanted)
     sums: dict[Node, list[float]] = {node: [] for node in wanted}
     for shift in range(1, pixels + 1):
-        moved = [probe.shifted(wanted, axis, shift) for axis in axes]
+        moved = [probe.shifted(wanted, direction, shift) for direction in along]
         for node in sums:
             far = [_distance(plain[node], each[node]) for each in moved]
             sums[node].append(float(np.mean(far)))

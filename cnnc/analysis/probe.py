@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnc.analysis.inputs import spatial_axes
+from cnnc.analysis.inputs import Direction, spatial_axes
 from cnnc.ir.evaluate import round_to, trace, widen
 from cnnc.ir.graph import Array, Graph, Node, Real
 
@@ -42,26 +42,20 @@ def random_arrays(graph: Graph, seed: int) -> dict[str, Array]:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A graph, inputs for it, and the spatial axes of those that are moved, by name.
-
-    `together` names those that a shift along a spatial axis moves.
-    """
+    """A graph, inputs for it, and the spatial axes of those that have any, by name."""
 
     graph: Graph
     arrays: Arrays
     moved: Mapping[str, tuple[int, ...]]
-    together: Mapping[int, frozenset[str]]
 
     def values(self, wanted: Sequence[Node]) -> Values:
         """The values of nodes, in float64."""
         return self._run(self.arrays, wanted)
 
-    def shifted(self, wanted: Sequence[Node], axis: int, pixels: int) -> Values:
-        """The same with the moved inputs shifted around along a spatial axis."""
+    def shifted(self, wanted: Sequence[Node], direction: Direction, pixels: int) -> Values:
+        """The same with inputs shifted around in a direction."""
         arrays = {
-            name: np.roll(array, pixels, self.moved[name][axis])
-            if name in self.together[axis]
-            else array
+            name: np.roll(array, pixels, direction.axes[name]) if name in direction.axes else array
             for name, array in self.arrays.items()
         }
         return self._run(arrays, wanted)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import lcm
 
 from cnnc.analysis.dependence import Dependence, Dependences
-from cnnc.analysis.inputs import moved_inputs, spatial_axes
+from cnnc.analysis.inputs import Direction
 from cnnc.analysis.motion import (
     CannotFollowError,
     Track,
@@ -16,7 +16,6 @@ from cnnc.analysis.motion import (
 )
 from cnnc.analysis.region import Region
 from cnnc.ir.graph import Graph, Node
-from cnnc.loop.build import spatial_letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +53,22 @@ State = Still | Moving | Gathered | Bound
 
 
 class Shifts:
-    """Shifts of a graph's inputs along one spatial axis, counted from 0.
+    """What shifts of inputs in one direction do to every value of a graph."""
 
-    All inputs with the spatial shape of the first that has this axis move together.
-    """
-
-    def __init__(self, graph: Graph, dependences: Dependences, axis: int) -> None:
+    def __init__(self, graph: Graph, dependences: Dependences, direction: Direction) -> None:
         self.graph = graph
-        self.axis = axis
+        self.direction = direction
         self._dependences = dependences
-        self.moved = moved_inputs(graph, axis)
-        self._axes = {node: spatial_axes(graph, node)[axis] for node in self.moved}
-        rank = max((node.type.rank - 2 for node in self.moved), default=1)
-        self.letter = spatial_letters(rank)[axis]
+        self._axes = {
+            node: direction.axes[node.name] for node in graph.inputs if node.name in direction.axes
+        }
         self._tracks: dict[Node, tuple[Track | None, ...]] = {}
         self.states: dict[Node, State] = {}
         for node in graph.nodes:
             self.states[node] = self._state(node)
 
     def _state(self, node: Node) -> State:
-        if node in self.moved:
+        if node in self._axes:
             return Moving(self._axes[node], 1, 1)
         states = [self.states[operand] for operand in node.inputs]
         bound = next((state for state in states if isinstance(state, Bound)), None)
@@ -124,7 +119,7 @@ class Shifts:
             if node not in needed or isinstance(state, Still | Bound):
                 continue
             shape = node.type.shape
-            if node in self.moved:
+            if node in self._axes:
                 ranges = [slice(None)] * len(shape)
                 ranges[self._axes[node]] = slice(0, pixels)
                 changed[node] = Region.box(shape, ranges)

@@ -45,6 +45,8 @@ def _interactions(analysis: "Analysis") -> str:
         ]
         for each in rows
     ]
+    if not rows:
+        return ""
     connections, dense = sum(r.connections for r in rows), sum(r.dense for r in rows)
     share = _percent(connections / dense) if dense else NONE
     total = ["total", "", "", count_text(connections), "", count_text(dense), share]
@@ -127,7 +129,9 @@ def _shifts(analysis: "Analysis") -> str:
     if not rows:
         return ""
     measured = any(row.measured for row in rows)
-    columns = [Column("layer"), Column("axis"), Column("shifts"), Column("margin")]
+    several = len({row.inputs for row in rows}) > 1
+    columns = [Column("layer"), *([Column("input")] if several else [])]
+    columns += [Column("axis"), Column("shifts"), Column("margin")]
     columns += [Column("free", True)]
     columns += [Column(t, True) for t in ("inside", "anywhere")] if measured else []
     # axes along which a layer does the same share a line
@@ -135,11 +139,13 @@ def _shifts(analysis: "Analysis") -> str:
     for row in rows:
         margin = "{}, {}".format(*row.margin) if row.margin else NONE
         free = NONE if row.free is None else f"{row.free} of {row.extent}"
-        lines.setdefault((row.layer, _kind(row), margin, free), []).append(row)
+        head = (row.layer, *([", ".join(row.inputs)] if several else []))
+        lines.setdefault((*head, _kind(row), margin, free), []).append(row)
     cells = []
-    for (layer, *rest), alike in lines.items():
-        line = [layer, " ".join(row.letter for row in alike), *rest]
-        cells.append(line + (_measurements(alike) if measured else []))
+    for line, alike in lines.items():
+        letters = " ".join(row.letter for row in alike)
+        line = (*line[: 1 + several], letters, *line[1 + several :])
+        cells.append([*line, *(_measurements(alike) if measured else [])])
     title = "equivariance: shifts of the input that only shift the result, but for the margin"
     if measured:
         title += f",\nand the largest relative deviation from that on {analysis.measured_on}"

@@ -8,6 +8,7 @@ import cnnc
 from cnnc.analysis.analysis import Wishes, analyze_graph
 from cnnc.analysis.dependence import Dependences
 from cnnc.analysis.equivariance import AxisShift, relative
+from cnnc.analysis.inputs import directions
 from cnnc.analysis.shift import Bound, Moving, Shifts
 from cnnc.ir.evaluate import trace
 from cnnc.ir.graph import Graph, Node
@@ -60,7 +61,7 @@ def test_margins_are_as_small_as_can_be(name: str, axis: int) -> None:
     """What is excluded deviates on random numbers; what is not, follows."""
     graph = graph_of(TIGHT[name])
     target = graph.outputs["y"]
-    shifts = Shifts(graph, Dependences(), axis)
+    shifts = Shifts(graph, Dependences(), directions(graph)[axis])
     state = shifts.states[target]
     assert isinstance(state, Moving)
     changed = shifts.changed(target, state.pixels)[target].mask()
@@ -102,7 +103,7 @@ def value_of(graph: Graph, target: Node, x: np.ndarray) -> np.ndarray:
 def test_what_cannot_follow_says_why(body: str, layer: str, why: str) -> None:
     """The first layer that is tied to positions is named."""
     graph = graph_of(body)
-    state = Shifts(graph, Dependences(), 1).states[graph.outputs["y"]]
+    state = Shifts(graph, Dependences(), directions(graph)[1]).states[graph.outputs["y"]]
     assert isinstance(state, Bound)
     assert state.layer == layer
     assert why in state.why
@@ -131,7 +132,7 @@ def test_a_gate_moves_with_its_picture() -> None:
 
 
 def test_inputs_of_one_size_move_together() -> None:
-    """Two pictures that are added; a third one of another size stays where it is."""
+    """Two pictures that are added; a third one of another size moves on its own."""
     text = """cnn 1
     net n {
       input a: f32[N, 2, 8, 8]
@@ -141,8 +142,13 @@ def test_inputs_of_one_size_move_together() -> None:
       weights he
     }"""
     rows = rows_of(cnnc.load_text(text).graph)
-    assert [(row.kind, row.margin) for row in rows] == [("equivariant", (0, 0))] * 2
-    assert all(row.measured and row.measured.inside == 0 for row in rows)
+    found = [(row.inputs, row.letter, row.kind, row.margin) for row in rows]
+    assert found == [
+        (("a", "b"), "h", "equivariant", (0, 0)),
+        (("a", "b"), "w", "equivariant", (0, 0)),
+        (("c",), "w", "invariant", None),
+    ]
+    assert all(row.measured and row.measured.holds for row in rows)
 
 
 def test_channels_may_come_last() -> None:
