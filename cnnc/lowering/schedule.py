@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from cnnc.loop.affine import affine
-from cnnc.loop.expr import Expr, Load, Var, children
-from cnnc.loop.kernel import For, Kernel, Kind, Let, Stmt, Store, walk
-from cnnc.loop.rewrite import parts
-from cnnc.lowering.flatten import flatten
+from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
+from cnnc.lowering.copies import find_column, has_rows, loops_of
 from cnnc.lowering.loops import (
     drop_unit_loops,
     has_loop,
@@ -78,51 +75,22 @@ def schedule_blocked(
 def schedule_plain(kernel: Kernel, lanes: int, *, by_element: bool) -> Kernel:
     """Row-major kernels: outer loops in parallel, vectors along the last axis where they serve.
 
-    That is in kernels that work by element, and in others that read and write neighbours there.
+    That is where results come element by element, and in other kernels that read and write
+    neighbours along that axis. Transpositions have vectors along the axis they read.
     """
     grid = _grid(kernel)
-    if grid and (by_element or _has_rows(kernel, grid[-1].var)):
-        last = grid[-1].var
-        longest = max(loop.extent for loop in _loops_of(kernel, last))
-        if longest > lanes:
-            kernel = split(kernel, last, lanes)
-            kernel = vectorise(kernel, f"{last}.1")
-        elif len(grid) > 1:
-            kernel = vectorise(kernel, last)
+    if not grid:
+        return _parallel_outer(kernel)
+    last, rows = grid[-1].var, kernel
+    if max(loop.extent for loop in loops_of(kernel, last)) > lanes:
+        last, rows = f"{last}.1", split(kernel, last, lanes)
+    if by_element or has_rows(rows, last):
+        # a single short loop stays: it is what threads would share
+        kernel = vectorise(rows, last) if len(grid) > 1 or rows is not kernel else kernel
+    elif column := find_column(kernel, lanes):
+        kernel = sink(split(kernel, column, lanes), f"{column}.1")
+        kernel = vectorise(kernel, f"{column}.1")
     return _parallel_outer(kernel)
-
-
-def _loops_of(kernel: Kernel, var: str) -> list[For]:
-    return [stmt for stmt in walk(kernel.body) if isinstance(stmt, For) and stmt.var == var]
-
-
-def _has_rows(kernel: Kernel, var: str) -> bool:
-    """Whether all loops over `var` are innermost, and its next value means the next element.
-
-    What they read may also be one element for all values.
-    """
-    return all(_is_row(loop) for loop in _loops_of(flatten(kernel), var))
-
-
-def _is_row(loop: For) -> bool:
-    var = Var(loop.var)
-
-    def moves(index: tuple[Expr, ...]) -> int | None:
-        """By how much an offset grows with the variable; None if that is no fixed number."""
-        form = affine(index[0])
-        step = form.coefficient(var)
-        return step if var not in parts(affine(index[0] - var * step).expr()) else None
-
-    def reads_rows(expr: Expr) -> bool:
-        if isinstance(expr, Load):
-            return moves(expr.index) in (0, 1)
-        return expr != var and all(map(reads_rows, children(expr)))
-
-    return all(
-        (isinstance(stmt, Let) or (isinstance(stmt, Store) and moves(stmt.index) == 1))
-        and reads_rows(stmt.value)
-        for stmt in loop.body
-    )
 
 
 def _grid(kernel: Kernel) -> list[For]:

@@ -1,5 +1,7 @@
 """Operators that move elements between neighbours that keep their channels in blocks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.movement.movement import Movement
 from cnnc.ops.movement.pad import Mode, Pad
 from cnnc.ops.movement.slice import Slice
+from cnnc.ops.movement.transpose import Transpose
 from cnnc.ops.spec import Operator
 from cnnc.passes.assign_layouts import assign_layouts
 from tests.backends.support import run
@@ -103,3 +106,14 @@ def test_columns_are_not_read_as_rows() -> None:
     kernel = lower_node(node, named_target("x86-64-v3"))
     assert not any(isinstance(s, For) and s.kind is Kind.VECTOR for s in walk(kernel.body))
     assert isinstance(op, Movement)
+
+
+def test_transpositions_read_in_vectors() -> None:
+    """Vectors lie along the axis that is read, be it in rows or in blocks of channels."""
+    op, x = Transpose((0, 2, 3, 1)), TensorType.plain((1, 24, 5, 21))
+    for layout in (x.layout, x.layout.blocked(4, 1, 8)):
+        node = leaf(Input("x"), np.empty(x.shape), "x")
+        node = replace(node, type=x.with_layout(layout))
+        kernel = lower_node(Node(op, (node,), op.infer(x), "y"), named_target("x86-64-v3"))
+        loops = [s for s in walk(kernel.body) if isinstance(s, For) and s.kind is Kind.VECTOR]
+        assert [loop.extent for loop in loops] == ([8, 5] if layout.is_plain else [8])
