@@ -16,7 +16,7 @@ from cnnc.base.source import SourceFile
 from cnnc.binding import Binding, Given
 from cnnc.compiled import REFERENCE, Compiled
 from cnnc.frontend import load as frontend
-from cnnc.frontend.settings import Setting
+from cnnc.frontend.settings import Batch, Setting
 from cnnc.frontend.vectors import CheckVectors
 from cnnc.html import heading_html, table_html
 from cnnc.interface import Interface
@@ -52,8 +52,13 @@ class Model:
 
     @property
     def batch(self) -> int:
-        """Samples of one run, `N` in the text."""
+        """Samples of one run, `N` in the text; the most where it is a range."""
         return self.graph.batch
+
+    @property
+    def fewest(self) -> int:
+        """The least number of samples of one run: `batch` itself, unless that is a range."""
+        return self.graph.batch if self.graph.fewest is None else self.graph.fewest
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
@@ -99,25 +104,26 @@ class Model:
         target: str = "native",
         backend: str = "native",
         threads: int = 1,
-        batch: int | None = None,
+        batch: Batch | None = None,
     ) -> Compiled:
         """The network ready to run on this machine; UserError for what an option cannot be.
 
         `backend` is `native` (machine code), `interp` (the same loops in Python, slow) or
         `reference` (NumPy in float64). `target` names a processor family this machine belongs to,
         `native` for everything the machine can do. `batch` rebuilds the network for so many
-        samples a run.
+        samples a run, or any number of a range: `(1, 32)`.
         """
         options = Options(target, backend, threads)
-        if batch is not None and batch != self.batch:
+        same = self.batch if self.graph.fewest is None else (self.fewest, self.batch)
+        if batch is not None and batch != same:
             return self.with_batch(batch).compile(target, backend, threads)
         for node in self.graph.nodes:
             if isinstance(node.op, Parameter):
                 raise _no_weights(node)
         return Compiled(self.graph, options, self._provenance())
 
-    def with_batch(self, batch: int) -> "Model":
-        """The same network for another number of samples a run."""
+    def with_batch(self, batch: Batch) -> "Model":
+        """The same network for another number of samples a run, or any of a range: `(1, 32)`."""
         choices = replace(self._choices, batch=batch)
         loaded = self._loaded
         made = frontend.load_text(loaded.source, loaded.folder, choices, loaded.links)
@@ -187,15 +193,16 @@ def load(
     *,
     net: str | None = None,
     set: Settings | None = None,
-    batch: int | None = None,
+    batch: Batch | None = None,
     weights: bool = True,
     import_path: Folders = (),
 ) -> Model:
     """Read a `.cnn` file; UserError with everything that is wrong in it.
 
     `net` chooses one of several nets, `set` overrides params, `batch` is how many samples a run
-    takes. Without `weights` the weights file is not opened: shapes are known, nothing runs. Files
-    it imports lie beside it, in one of the folders `import_path`, or of the variable CNNC_PATH.
+    takes: a number, or a range such as `(1, 32)` for a program that takes any of them. Without
+    `weights` the weights file is not opened: shapes are known, nothing runs. Files it imports lie
+    beside it, in one of the folders `import_path`, or of the variable CNNC_PATH.
     """
     if Path(path).suffix.lower() == SUFFIX:
         help = "`load_compiled` reads it; a Model needs the .cnn file"
@@ -212,7 +219,7 @@ def load_text(
     folder: str | os.PathLike[str] | None = None,
     net: str | None = None,
     set: Settings | None = None,
-    batch: int | None = None,
+    batch: Batch | None = None,
     weights: bool = True,
     import_path: Folders = (),
 ) -> Model:

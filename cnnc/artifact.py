@@ -24,7 +24,7 @@ from cnnc.options import Options
 from cnnc.version import __version__
 
 SUFFIX = ".cnnc"
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what a file holds, or how its code is called, changes its meaning."""
 WHAT = "a compiled network"
 Array = NDArray[np.generic]
@@ -86,6 +86,7 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
         "target": _target_json(artifact.target),
         "net": interface.name,
         "batch": interface.batch,
+        "fewest": interface.batch if interface.fewest is None else interface.fewest,
         "splittable": interface.splittable,
         "inputs": [_end_json(end) for end in interface.inputs],
         "outputs": [_end_json(end) for end in interface.outputs],
@@ -121,13 +122,14 @@ def _read(container: Container) -> Artifact:
     blobs = container.blobs
     if not 0 < objects < len(blobs):
         raise UnsoundError("it holds no code")
-    batch = fields.count("batch")
+    batch, fewest = fields.count("batch"), fields.count("fewest")
     interface = Interface(
         fields.text("net"),
         batch,
         tuple(_end(each) for each in fields.rows("inputs")),
         tuple(_end(each) for each in fields.rows("outputs")),
         fields.flag("splittable"),
+        fewest if fewest < batch else None,
     )
     threads = fields.count("threads")
     ends_fit = all(end.type.shape[:1] == (batch,) for end in interface.inputs)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
 from cnnc.exchange import DeviceError, as_array, as_writable
 from cnnc.interface import End, Interface
-from cnnc.table import shape_text
+from cnnc.table import plural, shape_text
 
 Array = NDArray[np.generic]
 Given = ArrayLike | Mapping[str, ArrayLike]
@@ -34,6 +34,7 @@ class Binding:
             (end.name, end.type.shape, end.type.dtype.numpy) for end in interface.outputs
         ]
         self.splittable = interface.splittable
+        self._fewest = interface.fewest or 0
 
     def bind(self, given: Given | None, named: Mapping[str, ArrayLike]) -> Bound:
         """The inputs by name, or the only one; UserError lists everything that does not fit.
@@ -58,6 +59,11 @@ class Binding:
             wrong.append(
                 Diagnostic("E0601", "inputs differ in how many samples they have: " + counts)
             )
+        fewest = min(samples, default=0)
+        if len(samples) == 1 and 0 < fewest < self._fewest:
+            least, most = self._fewest, self._net.batch
+            why = f"{plural(fewest, 'sample')} for a batch of {least}..{most}"
+            wrong.append(Diagnostic("E0601", why, help=f"pass {least} samples or more"))
         if wrong:
             raise UserError(wrong)
         return Bound(tuple(ready), samples.pop())
@@ -109,6 +115,7 @@ class Binding:
             and array.shape[1:] == expected.shape[1:]
             and flags.c_contiguous
             and flags.aligned
+            and array.shape[0] >= self._fewest
         )
 
     def _collect(

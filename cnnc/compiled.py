@@ -23,7 +23,7 @@ from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Graph
 from cnnc.layers import Layers, graph_layers, lowered_layers
 from cnnc.lowering.lowered import Lowered
-from cnnc.network import Network
+from cnnc.network import Network, padded
 from cnnc.options import Options
 from cnnc.snapshot import Snapshot
 
@@ -122,11 +122,15 @@ class _Reference:
         self._graph = graph
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """See Runner."""
+        """See Runner: fewer samples than the batch are filled up with zeros."""
         names = (node.name for node in self._graph.inputs)
-        values = evaluate(self._graph, dict(zip(names, inputs, strict=True)))
+        whole = [
+            padded(each, node.type.shape[0])
+            for each, node in zip(inputs, self._graph.inputs, strict=True)
+        ]
+        values = evaluate(self._graph, dict(zip(names, whole, strict=True)))
         for result, value in zip(outputs, values.values(), strict=True):
-            result[...] = value
+            result[...] = value[: len(result)]
 
 
 @dataclass(frozen=True, slots=True)

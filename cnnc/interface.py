@@ -27,7 +27,7 @@ class Interface:
     """A network's name, batch and ends in declared order.
 
     `splittable` says that samples are independent, so that any number can run in batches of any
-    size.
+    size. Where `fewest` is given, one run takes any number of samples from it up to `batch`.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Interface:
     inputs: tuple[End, ...]
     outputs: tuple[End, ...]
     splittable: bool
+    fewest: int | None = None
 
     @staticmethod
     def of(graph: Graph) -> "Interface":
@@ -48,6 +49,7 @@ class Interface:
             ),
             tuple(End(name, node.type, node.span) for name, node in graph.outputs.items()),
             is_splittable(graph),
+            graph.fewest,
         )
 
 

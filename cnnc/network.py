@@ -40,9 +40,9 @@ class Network(ABC):
         """The outputs by name, for arrays by name, a mapping of them, or the only input itself.
 
         Axis 0 of every array is the samples, any number of them: they run in batches of the
-        compiled size, the last one filled up with zeros. Arrays of the declared element type are
-        taken as they are, contiguous ones without a copy; others are converted where no value can
-        change, so float64 is refused. What has `__dlpack__`, `__array_interface__` or
+        compiled size, the last one filled up with zeros, or left short where the batch is a range.
+        Arrays of the declared element type are taken as they are, contiguous ones without a copy;
+        others are converted where no value can change, so float64 is refused. What has `__dlpack__`, `__array_interface__` or
         `__array__` is an array too, and must lie where the processor reaches it. `out` gives
         arrays to write outputs into. UserError where something does not fit.
         """
@@ -58,7 +58,7 @@ class Network(ABC):
 
     @property
     def batch(self) -> int:
-        """Samples of one run."""
+        """Samples of one run; the most where it is a range."""
         return self.interface.batch
 
     @property
@@ -78,7 +78,7 @@ class Network(ABC):
 
     @property
     def runner(self) -> Runner:
-        """What runs one batch of exactly the compiled size."""
+        """What runs one batch, of exactly the compiled size or any size of its range."""
         return self._runner
 
     def _run_all(self, bound: Bound, results: Sequence[Array]) -> None:
@@ -90,8 +90,11 @@ class Network(ABC):
         for start in range(0, whole, size):
             part = slice(start, start + size)
             run([each[part] for each in bound.arrays], [each[part] for each in results])
-        if rest := bound.samples - whole:
-            staged = [_padded(each[whole:], size) for each in bound.arrays]
+        rest = bound.samples - whole
+        if rest and self.interface.fewest is not None:
+            run([each[whole:] for each in bound.arrays], [each[whole:] for each in results])
+        elif rest:
+            staged = [padded(each[whole:], size) for each in bound.arrays]
             filled = [np.empty((size, *each.shape[1:]), each.dtype) for each in results]
             run(staged, filled)
             for result, source in zip(results, filled, strict=True):
@@ -109,8 +112,10 @@ class Network(ABC):
         return f"for {self.options.backend}: {shapes}"
 
 
-def _padded(array: Array, size: int) -> Array:
+def padded(array: Array, size: int) -> Array:
     """The samples and zeros up to a whole batch."""
+    if len(array) == size:
+        return array
     batch = np.zeros((size, *array.shape[1:]), array.dtype)
     batch[: len(array)] = array
     return batch

@@ -24,6 +24,7 @@ class Snapshot:
 
     name: str
     batch: int
+    fewest: int | None
     entries: tuple[_Entry, ...]
     inputs: tuple[int, ...]
     outputs: tuple[tuple[str, int], ...]
@@ -38,7 +39,7 @@ class Snapshot:
         )
         inputs = tuple(number[node] for node in graph.inputs)
         outputs = tuple((name, number[node]) for name, node in graph.outputs.items())
-        return Snapshot(graph.name, graph.batch, entries, inputs, outputs)
+        return Snapshot(graph.name, graph.batch, graph.fewest, entries, inputs, outputs)
 
     def restore(self) -> Graph:
         """The graph again, of new nodes."""
@@ -48,4 +49,4 @@ class Snapshot:
             nodes.append(Node(each.op, operands, each.type, each.name, each.span))
         inputs = tuple(nodes[position] for position in self.inputs)
         outputs = {name: nodes[position] for name, position in self.outputs}
-        return Graph(self.name, inputs, outputs, self.batch)
+        return Graph(self.name, inputs, outputs, self.batch, self.fewest)

@@ -31,7 +31,8 @@ class Runner(Protocol):
         """Run the whole program once.
 
         Arrays are in the order of the program's ports, C-contiguous, of exactly their shapes and
-        dtypes; `outputs` are written.
+        dtypes; `outputs` are written. Where the program has `most_samples`, all of them may have
+        less of these, at least one.
         """
         ...
 

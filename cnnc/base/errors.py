@@ -39,6 +39,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0302": "an attribute does not fit its input",
         "E0303": "element types do not fit each other",
         "E0304": "an assertion of the file does not hold",
+        "E0305": "the batch cannot be a range",
         # E04xx: weights
         "E0401": "the weights file lacks a parameter",
         "E0402": "the weights file holds a tensor that nothing uses",

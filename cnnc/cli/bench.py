@@ -8,6 +8,7 @@ from cnnc.base.errors import fail
 from cnnc.bench import bench as measure
 from cnnc.cli.console import print_json, progress, say
 from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options
+from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 
 
@@ -21,7 +22,7 @@ def bench(
     file: Path,
     net: str | None,
     settings: tuple[str, ...],
-    batch: int | None,
+    batch: Batch | None,
     seconds: float,
     seed: int,
     target: str,

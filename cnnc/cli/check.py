@@ -10,6 +10,7 @@ from cnnc.base.report import Json, to_json
 from cnnc.cli import check_compiled
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import Net, json_option, net_options
+from cnnc.frontend.settings import Batch
 from cnnc.loop.kernel import Program
 from cnnc.options import Options
 from cnnc.table import bytes_text, count_text, plural, shape_text
@@ -24,7 +25,7 @@ def check(
     file: Path,
     net: str | None,
     settings: tuple[str, ...],
-    batch: int | None,
+    batch: Batch | None,
     target: str,
     no_weights: bool,
     as_json: bool,

@@ -8,6 +8,7 @@ from cnnc.arrays import Source, read_inputs
 from cnnc.cli.console import print_json, progress, remark, say
 from cnnc.cli.options import Net, compile_options, json_option, net_options
 from cnnc.compare.compare import compare
+from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 
 
@@ -25,7 +26,7 @@ def diff(
     file: Path,
     net: str | None,
     settings: tuple[str, ...],
-    batch: int | None,
+    batch: Batch | None,
     inputs: tuple[str, ...],
     seed: int,
     target: str,

@@ -13,6 +13,7 @@ from cnnc.base.errors import fail
 from cnnc.base.report import report
 from cnnc.cli.console import remark, wants_colour, working
 from cnnc.compiled import Compiled
+from cnnc.frontend.settings import Batch
 from cnnc.loaded import Loaded, load_compiled
 from cnnc.network import Network
 from cnnc.options import Options
@@ -30,7 +31,7 @@ class Net:
     file: Path
     net: str | None
     settings: tuple[str, ...]
-    batch: int | None
+    batch: Batch | None
 
     @property
     def is_compiled(self) -> bool:
@@ -109,6 +110,22 @@ def parse_settings(texts: tuple[str, ...]) -> Mapping[str, str]:
     return settings
 
 
+class _BatchType(click.ParamType[Batch]):
+    """A number, or a range of two numbers."""
+
+    name = "N"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Batch:
+        """`8` as 8, `1..32` as (1, 32)."""
+        parts = str(value).split("..")
+        if len(parts) > 2 or not all(part.removeprefix("-").isdecimal() for part in parts):
+            self.fail(f"{value!r} is neither a number nor a range such as 1..32", param, ctx)
+        numbers = [int(part) for part in parts]
+        return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]
+
+
 def _keep_import_path(
     context: click.Context, option: click.Parameter, value: tuple[str, ...]
 ) -> None:
@@ -127,7 +144,11 @@ def net_options(command: Callable[..., R]) -> Callable[..., R]:
             callback=_keep_import_path,
             help="Look for imported files there, too.",
         ),
-        click.option("--batch", type=int, help="Samples of one run: N in the file."),
+        click.option(
+            "--batch",
+            type=_BatchType(),
+            help="Samples of one run, N in the file: 8, or any number of 1..32.",
+        ),
         click.option("--set", "settings", multiple=True, metavar="K=V", help="Override a param."),
         click.option("--net", help="Which net, where the file has several."),
         click.argument("file", type=click.Path(path_type=Path)),

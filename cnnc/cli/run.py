@@ -14,6 +14,7 @@ from cnnc.binding import Binding
 from cnnc.cli.console import print_json, remark, say
 from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options
 from cnnc.compare.report import number_json
+from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 from cnnc.table import Column, format_table, plural, seconds_text, shape_text
 
@@ -42,7 +43,7 @@ def run(
     file: Path,
     net: str | None,
     settings: tuple[str, ...],
-    batch: int | None,
+    batch: Batch | None,
     inputs: tuple[str, ...],
     output: Path | None,
     labels: str | None,

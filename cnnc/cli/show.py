@@ -14,6 +14,7 @@ from cnnc.cli.options import Net, net_options
 from cnnc.cli.show_ast import format_ast
 from cnnc.frontend.files import read_source
 from cnnc.frontend.parse import parse
+from cnnc.frontend.settings import Batch
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph
 from cnnc.loop.kernel import Place, Program, Region
@@ -35,7 +36,7 @@ def show(
     file: Path,
     net: str | None,
     settings: tuple[str, ...],
-    batch: int | None,
+    batch: Batch | None,
     stage: str,
     after: str | None,
     layer: str | None,

@@ -64,6 +64,8 @@ def compare(symbol: str, left: Value, right: Value) -> bool:
 
 def is_one_of(value: Value, choices: Range | tuple[Value, ...]) -> bool:
     """Whether the value is in the range, or equal to an item of the list."""
+    if isinstance(choices, Range) and isinstance(value, Range):
+        return choices.holds(value.low) and choices.holds(value.high)
     if isinstance(choices, Range):
         return isinstance(value, int | float) and is_number(value) and choices.holds(value)
     try:

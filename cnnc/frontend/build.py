@@ -1,7 +1,7 @@
 """AST → graph with unbound parameters: the last place where a mistake in the text can show."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
@@ -15,14 +15,16 @@ from cnnc.frontend.imports import Imports
 from cnnc.frontend.modules import link_modules
 from cnnc.frontend.no_convolution import find_no_convolution
 from cnnc.frontend.operators import Application, Operand, apply_operator
+from cnnc.frontend.samples import find_dependence
 from cnnc.frontend.scope import Path, Scope
-from cnnc.frontend.settings import batch_of, bind_params
+from cnnc.frontend.settings import BATCH, bind_params
 from cnnc.frontend.state import BuildState, Limits, StopBuildError
 from cnnc.frontend.statements import DISCARD, bind_name, flow_named, run_statement
 from cnnc.frontend.unused import find_unused
 from cnnc.frontend.values import (
     UNKNOWN,
     Given,
+    Range,
     Unknown,
     Value,
     Word,
@@ -80,6 +82,23 @@ def build_net(
     limits: Limits,
 ) -> BuiltNet:
     """The graph of one net; UserError with everything that is wrong in it."""
+    built = _build_once(imports, net, settings, limits)
+    if built.graph.fewest is not None:
+        number = ast.Number(built.graph.fewest, net.name.span)
+        try:
+            least = _build_once(imports, net, {**settings, BATCH: number}, limits)
+        except UserError as error:
+            note = f"this is so with {BATCH} = {number.value}, which the batch allows"
+            notes = [replace(each, notes=(*each.notes, note)) for each in error.diagnostics]
+            raise UserError(notes) from None
+        if found := find_dependence(built.graph, least.graph):
+            raise UserError(found)
+    return built
+
+
+def _build_once(
+    imports: Imports, net: ast.Net, settings: Mapping[str, ast.Expression], limits: Limits
+) -> BuiltNet:
     modules, problems = link_modules(imports)
     state = BuildState(modules, limits)
     try:
@@ -112,8 +131,8 @@ class _NetBuilder:
 
     def build(self, settings: Mapping[str, ast.Expression]) -> BuiltNet | None:
         """The net, or None where nothing but diagnostics came out."""
-        bind_params(self._ev, self._state.modules, settings)
-        batch = batch_of(self._ev, self._globals, self._program)
+        samples = bind_params(self._ev, self._state.modules, settings)
+        batch = UNKNOWN if isinstance(samples, Unknown) else int(samples.high)
         context = Context(Scope(self._globals, self._later()), Path())
         for item in self._net.items:
             match item:
@@ -126,17 +145,21 @@ class _NetBuilder:
                         self._output(each, context)
         self._check_ends()
         weights, checks = self._weights(context), self._checks(context)
-        if self._state.diagnostics or isinstance(batch, Unknown):
+        if self._state.diagnostics or isinstance(samples, Unknown):
             return None
-        graph = Graph(self._net.name.text, tuple(self._inputs), self._outputs, batch)
+        fewest, most = int(samples.low), int(samples.high)
+        inputs, some = tuple(self._inputs), fewest if fewest < most else None
+        graph = Graph(self._net.name.text, inputs, self._outputs, most, some)
         unused = find_unused(self._program, self._net)
         missing = find_no_convolution(graph, self._net.name.span)
-        return BuiltNet(graph, self._params(), weights, checks, (*unused, *missing))
+        return BuiltNet(graph, self._params(samples), weights, checks, (*unused, *missing))
 
-    def _params(self) -> Mapping[str, str]:
+    def _params(self, samples: Range) -> Mapping[str, str]:
         found = {
             param.name.text: self._globals.find(param.name.text) for param in self._program.params
         }
+        if BATCH in found and samples.low < samples.high:
+            found[BATCH] = samples
         return {name: show(value) for name, value in found.items() if value is not None}
 
     def _later(self) -> Mapping[str, Span]:

@@ -10,7 +10,7 @@ from cnnc.frontend.build import build_net, choose_net
 from cnnc.frontend.clauses import Check, FileWeights, InitialWeights
 from cnnc.frontend.files import read_source
 from cnnc.frontend.imports import Imports, Links, follow_imports
-from cnnc.frontend.settings import Setting, parse_settings
+from cnnc.frontend.settings import Batch, Setting, parse_settings
 from cnnc.frontend.state import Limits
 from cnnc.frontend.vectors import CheckVectors, read_vectors
 from cnnc.frontend.weights import bind_weights
@@ -45,13 +45,13 @@ class Choices:
     """What the caller decides about a file.
 
     `settings` override params (text is an expression of the language); `net` may be left out where
-    the file has one; `batch` is `N`; `with_weights` opens the weights file; files to import are
-    looked for in `import_path`, after the folder of the file that imports them.
+    the file has one; `batch` is `N`, a number or a range; `with_weights` opens the weights file;
+    files to import are looked for in `import_path`, after the folder of the importing file.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
     net: str | None = None
-    batch: int | None = None
+    batch: Batch | None = None
     with_weights: bool = True
     limits: Limits = field(default_factory=Limits)
     import_path: tuple[Path, ...] = ()

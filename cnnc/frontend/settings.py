@@ -21,6 +21,10 @@ Setting = str | int | float | bool
 """A value for a param from outside; text is read as an expression of the language."""
 
 
+Batch = int | tuple[int, int]
+"""Samples of one run: so many, or any number from the first to the second."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """A setting as an expression."""
@@ -30,7 +34,7 @@ class Parsed:
 
 
 def parse_settings(
-    program: ast.Program, settings: Mapping[str, Setting], batch: int | None
+    program: ast.Program, settings: Mapping[str, Setting], batch: Batch | None
 ) -> Mapping[str, ast.Expression]:
     """The settings as expressions; UserError for unknown names and malformed values."""
     given: dict[str, Setting] = dict(settings)
@@ -39,7 +43,7 @@ def parse_settings(
         if BATCH in given:
             message = f"the batch is given twice, as {batch} and as `{BATCH}`"
             problems.append(Diagnostic("E0210", message))
-        given[BATCH] = batch
+        given[BATCH] = "..".join(map(str, batch)) if isinstance(batch, tuple) else batch
     known = [param.name.text for param in program.params] + [BATCH]
     parsed: dict[str, ast.Expression] = {}
     for name, value in given.items():
@@ -58,53 +62,69 @@ def parse_settings(
     return parsed
 
 
-def bind_params(ev: Evaluates, modules: Modules, settings: Mapping[str, ast.Expression]) -> None:
-    """Bind the batch and every param, in order, so that later defaults follow earlier settings.
+def bind_params(
+    ev: Evaluates, modules: Modules, settings: Mapping[str, ast.Expression]
+) -> Range | Unknown:
+    """Bind every param in order, so that later defaults follow earlier settings; give the batch.
 
-    Params of imported files keep their defaults, and the batch is everywhere the main file's.
+    Where the batch is a range, its name stands for the most samples. Params of imported files keep
+    their defaults, and the batch is everywhere the main file's.
     """
     main = modules.main
+    samples: Range | Unknown = Range(1, 1)
     if BATCH not in {param.name.text for param in main.program.params}:
-        value = _evaluate(ev, settings[BATCH]) if BATCH in settings else 1
-        main.scope.bind(BATCH, value, None)
+        if BATCH in settings:
+            samples = _samples(ev, _evaluate(ev, settings[BATCH]), None)
+        main.scope.bind(BATCH, _most(samples), None)
     for param in main.program.params:
-        _bind_param(ev, param, settings.get(param.name.text), main.scope)
+        value = _value_of(ev, param, settings.get(param.name.text), main.scope)
+        if param.name.text == BATCH:
+            samples = _samples(ev, value, param.span)
+            value = _most(samples)
+        bind_name(ev, param.name, value, Context(main.scope, Path()))
     for module in modules.all.values():
         if module is not main:
-            module.scope.bind(BATCH, main.scope.find(BATCH) or UNKNOWN, None)
+            module.scope.bind(BATCH, _most(samples), None)
             for param in module.program.params:
                 if param.name.text != BATCH:
-                    _bind_param(ev, param, None, module.scope)
+                    value = _value_of(ev, param, None, module.scope)
+                    bind_name(ev, param.name, value, Context(module.scope, Path()))
+    return samples
 
 
-def _bind_param(
-    ev: Evaluates, param: ast.Param, setting: ast.Expression | None, scope: Scope
-) -> None:
-    context = Context(scope, Path())
-    value = ev.value(param.value, context)
-    if param.choices is not None:
-        choices = ev.value(param.choices, context)
-        value = _check_choice(ev, param, value, choices, param.value.span)
-        if setting is not None:
-            value = _override(ev, param, setting, value)
-            value = _check_choice(ev, param, value, choices, None)
-    elif setting is not None:
-        value = _override(ev, param, setting, value)
-    bind_name(ev, param.name, value, context)
+def _most(samples: Range | Unknown) -> Value:
+    return UNKNOWN if isinstance(samples, Unknown) else samples.high
 
 
-def batch_of(ev: Evaluates, scope: Scope, program: ast.Program) -> int | Unknown:
-    """The batch size, an integer of 1 or more."""
-    value = scope.find(BATCH)
-    if value is None or isinstance(value, Unknown):
+def _samples(ev: Evaluates, value: Value, place: Span | None) -> Range | Unknown:
+    """How many samples a run takes: integers of 1 or more."""
+    if holds_unknown(value):
         return UNKNOWN
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if isinstance(value, Range) and value.is_whole and value.low >= 1:
         return value
-    place = next((p.span for p in program.params if p.name.text == BATCH), None)
-    message = f"the batch `{BATCH}` is an integer ≥ 1, not {show(value)}"
-    # What the batch breaks further down is no second mistake.
-    scope.bind(BATCH, UNKNOWN, place)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return Range(value, value)
+    message = f"the batch `{BATCH}` is an integer ≥ 1 or a range of them, not {show(value)}"
     return ev.state.report(Diagnostic("E0206", message, place))
+
+
+def _value_of(
+    ev: Evaluates, param: ast.Param, setting: ast.Expression | None, scope: Scope
+) -> Value:
+    """The value of a param: its default or what it is set to, if that is allowed."""
+    value = ev.value(param.value, Context(scope, Path()))
+    if isinstance(value, Range) and param.name.text != BATCH:
+        message = f"only the batch `{BATCH}` may be a range; a param has one value"
+        help = f"write `param {param.name.text} = {show(value.low)} in {show(value)}`"
+        value = ev.state.error("E0206", message, param.value.span, help=help)
+    if param.choices is None:
+        return value if setting is None else _override(ev, param, setting, value)
+    choices = ev.value(param.choices, Context(scope, Path()))
+    value = _check_choice(ev, param, value, choices, param.value.span)
+    if setting is None:
+        return value
+    value = _override(ev, param, setting, value)
+    return _check_choice(ev, param, value, choices, None)
 
 
 def _evaluate(ev: Evaluates, expression: ast.Expression) -> Value:
@@ -134,7 +154,9 @@ def _check_choice(
 
 def _override(ev: Evaluates, param: ast.Param, setting: ast.Expression, default: Value) -> Value:
     value = _evaluate(ev, setting)
-    if holds_unknown(value) or holds_unknown(default) or kind(value) == kind(default):
+    kinds = {kind(value), kind(default)}
+    fits = len(kinds) == 1 or (param.name.text == BATCH and kinds == {"a number", "a range"})
+    if holds_unknown(value) or holds_unknown(default) or fits:
         return value
     return ev.state.error(
         "E0210",

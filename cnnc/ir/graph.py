@@ -161,14 +161,16 @@ class Node:
 class Graph:
     """A network: `inputs` in declared order, `outputs` by name in declared order.
 
-    `batch` is how many samples the leading axis of the inputs carries. An input that no output
-    needs stays in `inputs`.
+    `batch` is how many samples the leading axis of the inputs carries. Where `fewest` is given, a
+    run may take any number of samples from it up to `batch`. An input that no output needs stays
+    in `inputs`.
     """
 
     name: str
     inputs: tuple[Node, ...]
     outputs: Mapping[str, Node]
     batch: int = 1
+    fewest: int | None = None
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:

@@ -25,7 +25,8 @@ INLINE = 16
 def format_graph(graph: Graph, *, places: bool = False, inline: int = INLINE) -> str:
     """The graph as text, ending in a line end; with `places`, the source of each node."""
     number = {node: position for position, node in enumerate(graph.nodes)}
-    lines = [f"graph {graph.name} (batch={graph.batch})"]
+    fewest = "" if graph.fewest is None else f"{graph.fewest}.."
+    lines = [f"graph {graph.name} (batch={fewest}{graph.batch})"]
     for node in graph.nodes:
         line = f"%{number[node]} {format_node(node, number, inline)}"
         lines.append(f"{line}  # {node.span}" if places and node.span else line)

@@ -65,6 +65,8 @@ def _verify_acyclic(graph: Graph) -> None:
 def _verify_ends(graph: Graph) -> None:
     if graph.batch < 1:
         raise GraphError("batch", f"the batch is {graph.batch}")
+    if graph.fewest is not None:
+        _verify_samples(graph, graph.fewest)
     for node in graph.inputs:
         if not isinstance(node.op, Input):
             raise GraphError("inputs", f"{node.op.label} is listed as an input", node)
@@ -78,6 +80,18 @@ def _verify_ends(graph: Graph) -> None:
             raise GraphError("inputs", "the input is not listed", node)
     if not graph.outputs:
         raise GraphError("outputs", "there are none")
+
+
+def _verify_samples(graph: Graph, fewest: int) -> None:
+    """A batch of any size needs a leading axis of samples everywhere."""
+    if not 1 <= fewest < graph.batch:
+        raise GraphError("batch", f"the batch is {fewest}..{graph.batch}")
+    fed: set[Node] = set()
+    for node in graph.nodes:
+        if isinstance(node.op, Input) or any(operand in fed for operand in node.inputs):
+            fed.add(node)
+            if node.type.shape[:1] != (graph.batch,):
+                raise GraphError("batch", f"{node.type} has no axis of samples", node)
 
 
 def _verify_names(graph: Graph) -> None:

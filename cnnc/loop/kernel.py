@@ -23,7 +23,8 @@ class For:
     """Run the body for var = 0 … extent - 1.
 
     `reduces` marks a loop that accumulates: its iterations depend on each other. All other loops
-    may run in any order.
+    may run in any order. `samples` marks an outermost loop over the samples of a batch: a run may
+    be asked for fewer than `extent`, and then the others are left alone.
     """
 
     var: str
@@ -31,6 +32,7 @@ class For:
     body: tuple["Stmt", ...]
     kind: Kind = Kind.SERIAL
     reduces: bool = False
+    samples: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,11 @@ class Kernel:
     outputs: tuple[str, ...]
     body: Body
     origin: Origin = field(default_factory=lambda: Origin("", ""))
+
+    @property
+    def takes_samples(self) -> bool:
+        """Whether a run may be asked for fewer samples than the loops have room for."""
+        return any(isinstance(stmt, For) and stmt.samples for stmt in self.body)
 
     def with_body(self, body: Body) -> "Kernel":
         """The same kernel running other statements."""
@@ -160,6 +167,13 @@ class Program:
     weights: tuple[Blob, ...]
     weights_bytes: int
     arena_bytes: int
+
+    @property
+    def most_samples(self) -> int | None:
+        """The largest number of samples, where a run may take fewer; otherwise None."""
+        if any(kernel.takes_samples for kernel in self.kernels):
+            return self.inputs[0].shape[0]
+        return None
 
 
 ALIGNMENT = 64

@@ -109,12 +109,13 @@ class _Reader:
 
     def _statement(self, tree: Syntax) -> Stmt:
         match tree.data, tree.children:
-            case "loop", [var, extent, reduces, kind, *body]:
+            case "loop", [var, extent, samples, reduces, kind, *body]:
                 self.names = self.names.new_child({str(var): Var(str(var))})
                 inner = self._body(list(map(_tree, body)))
                 self.names = self.names.parents
                 how = Kind(str(kind)) if kind else Kind.SERIAL
-                return For(str(var), int(str(extent)), inner, how, reduces is not None)
+                marks = (reduces is not None, samples is not None)
+                return For(str(var), int(str(extent)), inner, how, *marks)
             case "alloc", [Tree() as described]:
                 return Alloc(self._buffer(described, Space.REGISTER))
             case "let", [name, Tree() as described]:

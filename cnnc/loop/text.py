@@ -100,8 +100,9 @@ def print_buffer(buffer: Buffer) -> str:
 def print_statement(stmt: Stmt) -> str:
     """One statement; of a loop, only its first line."""
     match stmt:
-        case For(var, extent, _, kind, reduces):
-            words = ["reduce"] if reduces else []
+        case For(var, extent, _, kind, reduces, samples):
+            words = ["samples"] if samples else []
+            words += ["reduce"] if reduces else []
             words += [kind.value] if kind is not Kind.SERIAL else []
             return " ".join([f"for {var} in {extent}", *words, "{"])
         case Alloc(buffer):

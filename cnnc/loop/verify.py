@@ -34,8 +34,8 @@ class LoopError(Exception):
 def verify_kernel(kernel: Kernel) -> None:
     """Check every rule; raises LoopError at the first that is broken.
 
-    Rules: params, names, types, bounds, registers, loops, vectors, parallel, outputs, once. The
-    time it takes depends on the length of the text, hardly on the extents of the loops.
+    Rules: params, names, types, bounds, registers, loops, samples, vectors, parallel, outputs,
+    once. The time it takes depends on the length of the text, hardly on the extents of the loops.
     """
     _Verifier(kernel).run()
 
@@ -113,6 +113,9 @@ class _Verifier:
     def _loop(self, loop: For, scope: _Scope) -> None:
         self._new(loop.var, scope)
         self._require("loops", loop.extent > 0, "a loop runs at least once")
+        if loop.samples:
+            outermost = not scope.loops and not loop.reduces
+            self._require("samples", outermost, "a loop over samples is outermost")
         if loop.kind in (Kind.PARALLEL, Kind.VECTOR):
             why = f"a loop that reduces cannot be {loop.kind.value}"
             self._require("loops", not loop.reduces, why)

@@ -15,6 +15,7 @@ from cnnc.lowering.flatten import flatten
 from cnnc.lowering.halo import clear_halo, clear_padding
 from cnnc.lowering.lowered import Layer, Lowered
 from cnnc.lowering.program import assemble
+from cnnc.lowering.samples import take_samples
 from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
 from cnnc.lowering.tiles import Tile, Work, choose_tile
 from cnnc.lowering.vectors import expand_vectors
@@ -33,6 +34,9 @@ def lower(graph: Graph, target: Target) -> Lowered:
         # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
         if (key := _shape_of(node)) not in made:
             scheduled = lower_node(node, target)
+            if graph.fewest is not None:
+                scheduled = take_samples(scheduled, scheduled.params[-1], graph.batch)
+                verify_kernel(scheduled)
             bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))
             made[key] = scheduled, flat.setdefault(bare, len(flat))
         scheduled, call = made[key]

@@ -56,7 +56,8 @@ class _Reader:
         """The whole text."""
         self._skip_lines()
         name = self._expect(r"graph (\S+)", "a graph")
-        batch = int(self._expect(r" *\(batch=(\d+)\)", "a batch"))
+        fewest = self._take(r" *\(batch=(\d+)\.\.")
+        batch = int(self._expect(r" *(?:\(batch=)?(\d+)\)", "a batch"))
         self.end_of_line()
         nodes: dict[str, Node] = {}
         while number := self._take(r"%(\d+)"):
@@ -70,7 +71,7 @@ class _Reader:
         if self._at < len(self._source.text):
             self._fail("expected a node or an output")
         inputs = tuple(node for node in nodes.values() if isinstance(node.op, Input))
-        return Graph(name, inputs, outputs, batch)
+        return Graph(name, inputs, outputs, batch, None if fewest is None else int(fewest))
 
     def _node(self, nodes: Mapping[str, Node]) -> Node:
         start = self._source.text.rfind("\n", 0, self._at) + 1

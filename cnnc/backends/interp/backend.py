@@ -41,7 +41,8 @@ class InterpExecutable:
                 view(regions[place.region], place, param)
                 for place, param in zip(step.places, kernel.params, strict=True)
             ]
-            run_kernel(kernel, buffers)
+            samples = len(inputs[0]) if self.program.most_samples is not None else None
+            run_kernel(kernel, buffers, samples=samples)
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """See Executable."""
@@ -53,7 +54,10 @@ class InterpExecutable:
 
 
 def view(region: Sequence[Array], place: Place, param: Buffer) -> Array:
-    """The part of a region that a kernel's parameter stands for, one-dimensional."""
+    """The part of a region that a kernel's parameter stands for, one-dimensional.
+
+    It is shorter where an input or output has fewer samples than there is room for.
+    """
     octets = region[place.index].reshape(-1).view(np.uint8)
     end = place.offset + param.size * param.dtype.bytes
     return octets[place.offset : end].view(param.dtype.numpy)

@@ -49,6 +49,7 @@ class State:
 
     values: dict[str, Value]
     memory: dict[str, Array]
+    samples: int | None = None
 
 
 Evaluate = Callable[[State], Value]
@@ -56,21 +57,26 @@ Execute = Callable[[State], None]
 
 
 def run_kernel(
-    kernel: Kernel, buffers: Sequence[Array], tasks: Iterable[int] | None = None
+    kernel: Kernel,
+    buffers: Sequence[Array],
+    tasks: Iterable[int] | None = None,
+    samples: int | None = None,
 ) -> None:
     """Run a kernel, flat or still indexed logically, on buffers as they lie in memory.
 
     `buffers` are one-dimensional, in the order of the parameters; outputs are written. With
     `tasks`, each parallel nest runs these iterations only, counted through its loops with the
-    last one fastest, and what is not parallel runs if 0 is among them. InternalError where the
-    kernel leaves a buffer or does what machines leave undefined.
+    last one fastest, and what is not parallel runs if 0 is among them. Loops over samples run that
+    often where their number is given, and inputs and outputs may have so many only. InternalError
+    where the kernel leaves a buffer or does what machines leave undefined.
     """
     for param, memory in zip(kernel.params, buffers, strict=True):
-        if memory.shape != (param.size,) or memory.dtype != param.dtype.numpy:
+        size = memory.size if samples is not None else param.size
+        if memory.shape != (min(size, param.size),) or memory.dtype != param.dtype.numpy:
             found = f"{memory.dtype}{list(memory.shape)}"
             raise ValueError(f"{param.name} takes {param.dtype}[{param.size}], not {found}")
     names = (param.name for param in kernel.params)
-    state = State({}, dict(zip(names, buffers, strict=True)))
+    state = State({}, dict(zip(names, buffers, strict=True)), samples)
     chosen = None if tasks is None else sorted(tasks)
     translator = _Translator(kernel.name)
     with np.errstate(all="ignore"):
@@ -88,13 +94,18 @@ def _run_nest(
     while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
         loops.append(body[0])
         body = body[0].body
-    extents = [loop.extent for loop in loops]
+    extents = [_extent(nest, state), *(loop.extent for loop in loops[1:])]
     execute = translator.body(body)
     for task in range(prod(extents)) if tasks is None else tasks:
         if task < prod(extents):
             for loop, step in zip(loops, np.unravel_index(task, extents), strict=True):
                 state.values[loop.var] = int(step)
             execute(state)
+
+
+def _extent(loop: For, state: State) -> int:
+    """How often a loop runs: as often as there are samples, if it is over these."""
+    return state.samples if loop.samples and state.samples is not None else loop.extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,7 @@ class _Translator:
         execute = self.body(loop.body)
 
         def run(state: State) -> None:
-            for step in range(loop.extent):
+            for step in range(_extent(loop, state)):
                 state.values[loop.var] = step
                 execute(state)
 

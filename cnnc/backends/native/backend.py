@@ -49,6 +49,8 @@ class NativeRunner:
         context = self._take_context()
         for position, array in enumerate(inputs):
             context.inputs[position] = address_of(array)
+        # Only a program for a range of them looks at it.
+        context.inputs[len(inputs)] = len(inputs[0])
         for position, array in enumerate(outputs):
             context.outputs[position] = address_of(array)
         self._pool.run(self.address, self._weights_address, *context.addresses)
@@ -71,7 +73,9 @@ class NativeExecutable(NativeRunner):
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         self._kernels = [
             function(
-                self._engine.address(kernel.name), *[pointer] * len(kernel.params), number, number
+                self._engine.address(kernel.name),
+                *[pointer] * len(kernel.params),
+                *[number] * (3 if kernel.takes_samples else 2),
             )
             for kernel in program.kernels
         ]
@@ -84,10 +88,12 @@ class NativeExecutable(NativeRunner):
         """See Executable: on the calling thread alone."""
         function, kept = self._kernels[kernel], tuple(buffers)
         addresses = [ctypes.c_void_p(buffer.ctypes.data) for buffer in kept]
-        only, all_ = ctypes.c_int64(0), ctypes.c_int64(1)
+        takes_samples = self.program.kernels[kernel].takes_samples
+        samples = [self.program.inputs[0].shape[0]] if takes_samples else []
+        numbers = [ctypes.c_int64(each) for each in (0, 1, *samples)]
 
         def call(_alive: tuple[Array, ...] = kept) -> None:
-            function(*addresses, only, all_)
+            function(*addresses, *numbers)
 
         return call
 
@@ -97,7 +103,8 @@ class _Context:
 
     def __init__(self, image: Image) -> None:
         self.arena = aligned_bytes(image.arena_bytes)
-        self.inputs = (ctypes.c_void_p * max(1, image.inputs))()
+        # One more than there are inputs: the number of samples follows the last.
+        self.inputs = (ctypes.c_void_p * (image.inputs + 1))()
         self.outputs = (ctypes.c_void_p * max(1, image.outputs))()
         tables = (ctypes.addressof(self.inputs), ctypes.addressof(self.outputs))
         self.addresses = (address_of(self.arena), *tables)

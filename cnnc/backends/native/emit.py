@@ -36,11 +36,18 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> None:
     """Add `void kernel(params…, i64 thread, i64 threads)` to the module.
 
     Each parallel nest runs thread's share of its iterations; what is not parallel runs on thread 0.
+    A kernel with loops over samples takes their number as `i64 samples` behind the others.
     """
-    arguments = [POINTER] * len(kernel.params) + [I64, I64]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), kernel.name)
+    function = ir.Function(module, kernel_type(kernel), kernel.name)
     function.attributes.add("nounwind")
     _Emitter(function, kernel, values.Arithmetic(target.has_fma)).run()
+
+
+def kernel_type(kernel: Kernel) -> ir.FunctionType:
+    """The signature of the kernel's function."""
+    pointers: list[ir.Type] = [POINTER] * len(kernel.params)
+    numbers = [I64] * (3 if kernel.takes_samples else 2)
+    return ir.FunctionType(ir.VoidType(), [*pointers, *numbers])
 
 
 class _Emitter:
@@ -52,7 +59,8 @@ class _Emitter:
         self.entry = function.append_basic_block("entry")
         self.builder = ir.IRBuilder(function.append_basic_block("body"))
         self.arithmetic = arithmetic
-        self.thread, self.threads = function.args[-2:]
+        self.thread, self.threads, *samples = function.args[len(kernel.params) :]
+        self.samples = samples[0] if samples else None
         self.pointers = {
             param.name: argument
             for param, argument in zip(kernel.params, function.args, strict=False)
@@ -85,8 +93,10 @@ class _Emitter:
         while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
             loops.append(body[0])
             body = body[0].body
-        total = I64(prod(loop.extent for loop in loops))
         b = self.builder
+        total: ir.Value = I64(prod(loop.extent for loop in loops))
+        if nest.samples:
+            total = b.mul(self._extent(nest), I64(prod(loop.extent for loop in loops[1:])))
         start = b.udiv(b.mul(total, self.thread), self.threads)
         stop = b.udiv(b.mul(total, b.add(self.thread, I64(1))), self.threads)
 
@@ -153,7 +163,11 @@ class _Emitter:
             self.numbers[loop.var] = index
             self._body(loop.body)
 
-        self._loop(I64(0), I64(loop.extent), iteration)
+        self._loop(I64(0), self._extent(loop), iteration)
+
+    def _extent(self, loop: For) -> ir.Value:
+        """How often a loop runs: as often as there are samples, if it is over these."""
+        return self.samples if loop.samples and self.samples else I64(loop.extent)
 
     def _alloc(self, buffer: Buffer) -> None:
         width = self.widths[buffer.name]

@@ -1,6 +1,7 @@
 """The function that runs a whole program: every step, with barriers between them."""
 
 from cnnc.backends.native import ir
+from cnnc.backends.native.emit import kernel_type
 from cnnc.backends.native.engine import ENTRY
 from cnnc.loop.kernel import Place, Program, Region
 
@@ -11,7 +12,8 @@ BARRIER = "cnnc_barrier"
 def emit_program(module: ir.Module, program: Program) -> None:
     """Add `void cnnc_net(weights, arena, inputs, outputs, thread, threads, barrier)`.
 
-    Every thread calls it with its own number; `inputs` and `outputs` are arrays of pointers.
+    Every thread calls it with its own number; `inputs` and `outputs` are arrays of pointers. Where
+    a program may run fewer samples than it has room for, their number follows the last input.
     """
     void = ir.VoidType()
     signature = ir.FunctionType(void, [POINTER] * 4 + [I64, I64, POINTER])
@@ -19,14 +21,7 @@ def emit_program(module: ir.Module, program: Program) -> None:
     weights, arena, inputs, outputs, thread, threads, barrier = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     wait = ir.Function(module, ir.FunctionType(void, [POINTER, I64]), BARRIER)
-    kernels = [
-        ir.Function(
-            module,
-            ir.FunctionType(void, [POINTER] * len(kernel.params) + [I64, I64]),
-            kernel.name,
-        )
-        for kernel in program.kernels
-    ]
+    kernels = [ir.Function(module, kernel_type(kernel), kernel.name) for kernel in program.kernels]
     bases = {Region.WEIGHTS: weights, Region.ARENA: arena}
     tables = {Region.INPUT: inputs, Region.OUTPUT: outputs}
 
@@ -37,9 +32,14 @@ def emit_program(module: ir.Module, program: Program) -> None:
         slot = builder.gep(tables[place.region], [I64(place.index)], source_etype=POINTER)
         return builder.load(slot, typ=POINTER)
 
+    samples: list[ir.Value] = []
+    if program.most_samples is not None:
+        slot = builder.gep(inputs, [I64(len(program.inputs))], source_etype=I64)
+        samples = [builder.load(slot, typ=I64)]
     for step in program.steps:
         if step.barrier:
             builder.call(wait, [barrier, threads])
         places = [pointer(place) for place in step.places]
-        builder.call(kernels[step.kernel], [*places, thread, threads])
+        numbers = samples if program.kernels[step.kernel].takes_samples else []
+        builder.call(kernels[step.kernel], [*places, thread, threads, *numbers])
     builder.ret_void()

@@ -1,0 +1,162 @@
+"""A batch that is a range: one program for any number of samples, the same to the last bit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import cnnc
+from cnnc import driver
+from cnnc.backends.base import Backend
+from cnnc.backends.interp.backend import BACKEND as INTERP
+from cnnc.backends.native.backend import BACKEND as NATIVE
+from cnnc.binding import is_splittable
+from cnnc.ir.graph import Array, Graph
+from cnnc.loop.kernel import For, Program
+from cnnc.loop.parse import parse_kernel
+from cnnc.loop.text import print_kernel
+from cnnc.lowering.loops import ScheduleError
+from cnnc.lowering.samples import take_samples
+from tests.backends.support import lowered, single
+from tests.backends.wide_graphs import wide_graph
+from tests.ops.cases import CASES, Case
+
+NET = """cnn 1
+block residual(channels) {
+  add { conv(channels, 3, pad = same) -> relu -> conv(channels, 3, pad = same) | id } -> relu
+}
+net ranged {
+  input x: f32[N, 3, 12, 13]
+  h = x -> conv(20, 3, pad = same, stride = 2) -> batchnorm -> relu -> residual(20)
+  g = h * (h -> pool(avg, global) -> conv(20, 1) -> sigmoid)
+  output y = g -> flatten -> dense(10) -> softmax
+  output z = g -> concat(axis = 1) { in | pool(max, 3, stride = 1, pad = 1) } -> reshape([N, 4, -1])
+  weights he
+}
+"""
+MOST = 5
+IMAGES = np.random.default_rng(3).standard_normal((2 * MOST + 3, 3, 12, 13)).astype(np.float32)
+
+
+def run(program: Program, backend: Backend, inputs: list[Array], threads: int = 1) -> list[Array]:
+    """The outputs for as many samples as the inputs have."""
+    executable = backend.compile(program, driver.find_target("native"), threads)
+    count = len(inputs[0])
+    outputs = [np.full((count, *port.shape[1:]), np.nan, np.float32) for port in program.outputs]
+    executable.run(inputs, outputs)
+    return outputs
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def ranged(request: pytest.FixtureRequest) -> cnnc.Compiled:
+    """The net for 1 to MOST samples, on one thread and on two."""
+    return cnnc.load_text(NET, batch=(1, MOST)).compile(threads=request.param)
+
+
+@pytest.mark.parametrize("count", [1, 2, MOST])
+def test_any_number_is_as_a_batch_of_it(ranged: cnnc.Compiled, count: int) -> None:
+    """One program gives what a program for just so many samples gives."""
+    fixed = cnnc.load_text(NET, batch=count).compile(threads=ranged.options.threads)
+    expected, found = fixed(IMAGES[:count]), ranged(IMAGES[:count])
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_each_call_is_one_run(ranged: cnnc.Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More samples than the most run in parts, the last one short; nothing is filled up."""
+    sizes: list[int] = []
+    kept = ranged.executable.run
+
+    def counting(inputs: list[Array], outputs: list[Array]) -> None:
+        sizes.append(len(inputs[0]))
+        kept(inputs, outputs)
+
+    monkeypatch.setattr(ranged.executable, "run", counting)
+    whole = ranged(IMAGES)
+    assert sizes == [MOST, MOST, 3]
+    sizes.clear()
+    assert np.array_equal(ranged(IMAGES[:3])["z"], whole["z"][:3])
+    assert sizes == [3]
+    assert ranged(IMAGES[:0])["y"].shape == (0, 10)
+
+
+def test_backends_agree(ranged: cnnc.Compiled) -> None:
+    """The interpreter runs the same loops; the reference is close."""
+    x = IMAGES[:2]
+    native = ranged(x)
+    model = cnnc.load_text(NET, batch=(1, MOST))
+    interp, reference = model.compile(backend="interp")(x), model.reference(x)
+    for name, value in native.items():
+        np.testing.assert_array_equal(interp[name], value)
+        np.testing.assert_allclose(value, reference[name], rtol=1e-4, atol=1e-5)
+    assert cnnc.diff(model).ok
+
+
+def _is_fit(case: Case) -> bool:
+    data = case.types[: len(case.operands) - len(case.parameters)]
+    batches = {each.shape[0] for each in data}
+    return batches != {1} and len(batches) == 1 and not case.op.mixes_batch(*case.types)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if _is_fit(case)], ids=str)
+def test_every_operator(case: Case) -> None:
+    """Fewer samples give the first results of all, from memory that ends with them."""
+    split = len(case.operands) - len(case.parameters)
+    data = [value.astype(np.float32) for value in case.operands[:split]]
+    graph = single(case.op, case.operands[:split], case.operands[split:])
+    graph = replace(graph, batch=len(data[0]), fewest=1)
+    program = lowered(graph, driver.find_target("native")).program
+    assert program.most_samples == graph.batch
+    for kernel in program.kernels:
+        assert parse_kernel(print_kernel(kernel)) == kernel
+    (whole,) = run(program, INTERP, data)
+    for backend in (INTERP, NATIVE):
+        (found,) = run(program, backend, [value[:1].copy() for value in data])
+        np.testing.assert_array_equal(found, whole[:1])
+
+
+def _random_graph(number: int) -> Graph:
+    """A random network with several independent samples."""
+    while True:
+        graph = wide_graph(number)
+        if graph.batch > 1 and is_splittable(graph):
+            return replace(graph, fewest=1)
+        number += 1000
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_random_networks(number: int) -> None:
+    """After all passes, on one thread and on three."""
+    graph = _random_graph(number)
+    target = driver.find_target("native")
+    optimised = driver.optimise(graph, driver.pipeline(target))
+    program = driver.lower_graph(optimised, target).program
+    rng = np.random.default_rng(number)
+    data = [rng.normal(size=node.type.shape).astype(np.float32) for node in graph.inputs]
+    whole = run(program, NATIVE, data)
+    for count in range(1, graph.batch):
+        for threads in (1, 3):
+            found = run(program, NATIVE, [value[:count].copy() for value in data], threads)
+            for one, other in zip(found, whole, strict=True):
+                np.testing.assert_array_equal(one, other[:count])
+
+
+def test_a_fixed_batch_has_fixed_loops() -> None:
+    """A number costs nothing."""
+    program = cnnc.load_text(NET, batch=MOST).compile(backend="interp").lowered.program
+    assert program.most_samples is None
+    assert not any(kernel.takes_samples for kernel in program.kernels)
+
+
+def test_samples_must_be_outermost() -> None:
+    """A kernel whose outermost loop is another one is refused."""
+    program = cnnc.load_text(NET, batch=MOST).compile(backend="interp").lowered
+    kernel = program.layers[0].kernel
+    nest = kernel.body[0]
+    assert isinstance(nest, For)
+    turned = kernel.with_body((replace(nest, extent=MOST + 1),))
+    with pytest.raises(ScheduleError, match="begin with its samples"):
+        take_samples(turned, kernel.params[-1], MOST)
+    renamed = kernel.with_body((For("m", MOST, (replace(nest, extent=1),)),))
+    with pytest.raises(ScheduleError, match="does not count"):
+        take_samples(renamed, kernel.params[-1], MOST)
