@@ -60,6 +60,8 @@ def _as_text(model: Model, program: Program | None) -> str:
     lines = [model.layers.format(), ""]
     for kind, ends in (("input", model.inputs), ("output", model.outputs)):
         lines += [f"{kind:6} {name}: {shape_text(shape)}" for name, shape in ends.items()]
+    if model.fewest < model.batch:
+        lines.append(f"any batch of {model.fewest}..{model.batch}, planned for the largest")
     largest = max((layer.bytes for layer in model.layers), default=0)
     lines.append(
         f"{count_text(model.parameters)} parameters, {count_text(model.macs)} MACs, "
@@ -87,6 +89,7 @@ def _as_json(model: Model, program: Program | None) -> Json:
         "ok": True,
         "net": model.name,
         "batch": model.batch,
+        "fewest": model.fewest,
         "params": dict(model.params),
         "inputs": {name: list(shape) for name, shape in model.inputs.items()},
         "outputs": {name: list(shape) for name, shape in model.outputs.items()},

@@ -159,3 +159,17 @@ def test_files_to_import(cnnc: Runner, tmp_path: Path) -> None:
     error = cnnc("check", path, code=1).err
     assert "E0701" in error
     assert "--import-path" in cnnc("run", "--help").out
+
+
+def test_a_batch_that_is_a_range(cnnc: Runner, small: Path) -> None:
+    """Shapes are those of the largest."""
+    data = cnnc("check", small, *NET, "--batch", "2..5", "--json").json()
+    assert (data["fewest"], data["batch"]) == (2, 5)
+    assert data["inputs"] == {"x": [5, 3, 5, 6]}
+    assert "any batch of 2..5" in cnnc("check", small, *NET, "--set", "N=2..5").out
+    assert (
+        "for n in 5 samples" in cnnc("show", small, *NET, "--batch", "2..5", "--stage", "loops").out
+    )
+    assert cnnc("diff", small, *NET, "--batch", "2..5", "--json").json()["ok"] is True
+    for text in ("2..", "1..2..3", "some"):
+        assert "neither a number nor a range" in cnnc("check", small, "--batch", text, code=1).err
