@@ -123,12 +123,9 @@ class _Reference:
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """See Runner: fewer samples than the batch are filled up with zeros."""
-        names = (node.name for node in self._graph.inputs)
-        whole = [
-            padded(each, node.type.shape[0])
-            for each, node in zip(inputs, self._graph.inputs, strict=True)
-        ]
-        values = evaluate(self._graph, dict(zip(names, whole, strict=True)))
+        given = zip(self._graph.inputs, inputs, strict=True)
+        whole = {node.name: padded(array, node.type.shape[0]) for node, array in given}
+        values = evaluate(self._graph, whole)
         for result, value in zip(outputs, values.values(), strict=True):
             result[...] = value[: len(result)]
 

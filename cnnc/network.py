@@ -42,9 +42,10 @@ class Network(ABC):
         Axis 0 of every array is the samples, any number of them: they run in batches of the
         compiled size, the last one filled up with zeros, or left short where the batch is a range.
         Arrays of the declared element type are taken as they are, contiguous ones without a copy;
-        others are converted where no value can change, so float64 is refused. What has `__dlpack__`, `__array_interface__` or
-        `__array__` is an array too, and must lie where the processor reaches it. `out` gives
-        arrays to write outputs into. UserError where something does not fit.
+        others are converted where no value can change, so float64 is refused. What has
+        `__dlpack__`, `__array_interface__` or `__array__` is an array too, and must lie where the
+        processor reaches it. `out` gives arrays to write outputs into. UserError where something
+        does not fit.
         """
         bound = self._binding.bind(inputs, named)
         results = self._binding.results(bound, out)

@@ -10,7 +10,7 @@ from cnnc import driver
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.backend import BACKEND as NATIVE
-from cnnc.binding import is_splittable
+from cnnc.interface import is_splittable
 from cnnc.ir.graph import Array, Graph
 from cnnc.loop.kernel import For, Program
 from cnnc.loop.parse import parse_kernel
@@ -19,7 +19,7 @@ from cnnc.lowering.loops import ScheduleError
 from cnnc.lowering.samples import take_samples
 from tests.backends.support import lowered, single
 from tests.backends.wide_graphs import wide_graph
-from tests.ops.cases import CASES, Case
+from tests.ops.cases import CASES, Case, stored
 
 NET = """cnn 1
 block residual(channels) {
@@ -42,7 +42,7 @@ def run(program: Program, backend: Backend, inputs: list[Array], threads: int = 
     """The outputs for as many samples as the inputs have."""
     executable = backend.compile(program, driver.find_target("native"), threads)
     count = len(inputs[0])
-    outputs = [np.full((count, *port.shape[1:]), np.nan, np.float32) for port in program.outputs]
+    outputs = [np.full((count, *port.shape[1:]), 99, port.dtype.numpy) for port in program.outputs]
     executable.run(inputs, outputs)
     return outputs
 
@@ -102,7 +102,7 @@ def _is_fit(case: Case) -> bool:
 def test_every_operator(case: Case) -> None:
     """Fewer samples give the first results of all, from memory that ends with them."""
     split = len(case.operands) - len(case.parameters)
-    data = [value.astype(np.float32) for value in case.operands[:split]]
+    data = [stored(value) for value in case.operands[:split]]
     graph = single(case.op, case.operands[:split], case.operands[split:])
     graph = replace(graph, batch=len(data[0]), fewest=1)
     program = lowered(graph, driver.find_target("native")).program
