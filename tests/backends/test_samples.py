@@ -1,6 +1,8 @@
 """A batch that is a range: one program for any number of samples, the same to the last bit."""
 
+import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +92,18 @@ def test_backends_agree(ranged: cnnc.Compiled) -> None:
         np.testing.assert_array_equal(interp[name], value)
         np.testing.assert_allclose(value, reference[name], rtol=1e-4, atol=1e-5)
     assert cnnc.diff(model).ok
+
+
+def test_files_and_pickles_keep_the_range(ranged: cnnc.Compiled, tmp_path: Path) -> None:
+    """A compiled network in a file takes any number of samples too, and no fewer than the least."""
+    path = tmp_path / "net.cnnc"
+    ranged.save(path)
+    for network in (cnnc.load_compiled(path), pickle.loads(pickle.dumps(ranged))):
+        assert network.interface.fewest == 1
+        np.testing.assert_array_equal(network(IMAGES[:3])["z"], ranged(IMAGES[:3])["z"])
+    some = cnnc.load_text(NET, batch=(2, MOST)).compile(backend="reference")
+    with pytest.raises(cnnc.UserError, match=r"1 sample for a batch of 2\.\.5"):
+        some(IMAGES[:1])
 
 
 def _is_fit(case: Case) -> bool:
