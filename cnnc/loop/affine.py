@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 
-from cnnc.loop.expr import Binary, Const, Expr, binary, children
+from cnnc.loop.expr import Binary, Const, Expr, Var, binary, children
 from cnnc.loop.interval import Range, bounds
 from cnnc.loop.rewrite import with_children
 
@@ -54,15 +54,32 @@ def simplify(expr: Expr, ranges: Mapping[str, Range]) -> Expr:
 
     `ranges` bounds every variable. (oc.0 * 16 + oc.1) // 16 becomes oc.0 when 0 <= oc.1 < 16.
     """
-    expr = with_children(expr, tuple(simplify(part, ranges) for part in children(expr)))
+    if isinstance(expr, Binary) and expr.op in ("add", "sub", "mul"):
+        return _simplify_sum(expr, ranges)
+    if not (inner := children(expr)):
+        return expr
+    expr = with_children(expr, tuple(simplify(part, ranges) for part in inner))
     match expr:
         case Binary("floordiv" | "mod" as op, left, Const(divisor)):
             return _divide(op, left, int(divisor), ranges)
         case Binary("min" | "max" as op, left, right):
             return _extreme(op, left, right, ranges)
-        case Binary("add" | "sub" | "mul", _, _):
-            return affine(expr).expr()
     return expr
+
+
+def _simplify_sum(expr: Binary, ranges: Mapping[str, Range]) -> Expr:
+    whole, changed = affine(expr), False
+    total: Expr = Const(0)
+    for term, coefficient in whole.terms:
+        better = term
+        if isinstance(term, Binary) and term.op == "mul":
+            better = with_children(term, tuple(simplify(part, ranges) for part in children(term)))
+        elif not isinstance(term, Var):
+            better = simplify(term, ranges)
+        changed |= better is not term
+        total = total + better * coefficient
+    total = total + whole.constant
+    return affine(total).expr() if changed else total
 
 
 def _divide(op: str, dividend: Expr, divisor: int, ranges: Mapping[str, Range]) -> Expr:

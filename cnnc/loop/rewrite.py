@@ -1,6 +1,7 @@
 """Walking over expressions, and building them anew."""
 
 from collections.abc import Callable, Iterator
+from operator import is_
 
 from cnnc.loop.expr import (
     Binary,
@@ -28,14 +29,16 @@ def parts(expr: Expr) -> Iterator[Expr]:
 
 def transform(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
     """Rebuild bottom-up; `change` returns a replacement, or None to keep the rebuilt node."""
-    rebuilt = with_children(expr, tuple(transform(part, change) for part in children(expr)))
-    replacement = change(rebuilt)
-    return rebuilt if replacement is None else replacement
+    inner = children(expr)
+    if inner:
+        expr = with_children(expr, tuple([transform(part, change) for part in inner]))
+    replacement = change(expr)
+    return expr if replacement is None else replacement
 
 
 def with_children(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
     """The same expression over other parts, simplified again."""
-    if all(new is old for new, old in zip(parts, children(expr), strict=True)):
+    if all(map(is_, parts, children(expr))):
         return expr
     match expr:
         case Binary(op, _, _):
