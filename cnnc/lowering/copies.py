@@ -50,7 +50,7 @@ def _steps(var: str, body: Body) -> set[tuple[str, int | None]]:
 
     def look(expr: Expr) -> None:
         if isinstance(expr, Load):
-            found.add(("read", _step(var, expr.index[0])))
+            found.add(("read", step_along(var, expr.index[0])))
         elif expr == Var(var):
             found.add(("read", None))
         else:
@@ -59,14 +59,15 @@ def _steps(var: str, body: Body) -> set[tuple[str, int | None]]:
 
     for stmt in body:
         if isinstance(stmt, Store):
-            found.add(("write", _step(var, stmt.index[0])))
+            found.add(("write", step_along(var, stmt.index[0])))
         elif not isinstance(stmt, Let):
             return {("read", None)}
         look(stmt.value)
     return found
 
 
-def _step(var: str, index: Expr) -> int | None:
+def step_along(var: str, index: Expr) -> int | None:
+    """By how much an offset grows with a variable; None if that is no fixed number."""
     step = affine(index).coefficient(Var(var))
     rest = affine(index - Var(var) * step).expr()
     return None if Var(var) in parts(rest) else step

@@ -207,6 +207,40 @@ def substitute(body: Body, values: Mapping[str, Expr]) -> Body:
     return map_expressions(body, lambda expr: transform(expr, change))
 
 
+def own_registers(kernel: Kernel) -> Kernel:
+    """Register arrays of every nest but the first get names of their own: acc → acc.1, acc.2, …
+
+    So that those of a remainder may be read and written with fewer lanes.
+    """
+    return kernel.with_body(
+        tuple(
+            _renamed(nest, f".{number}") if number else nest
+            for number, nest in enumerate(kernel.body)
+        )
+    )
+
+
+def _renamed(nest: Stmt, suffix: str) -> Stmt:
+    """The nest on register arrays of other names."""
+
+    def buffer(old: Buffer) -> Buffer:
+        return replace(old, name=old.name + suffix) if old.space is Space.REGISTER else old
+
+    def load(expr: Expr) -> Expr | None:
+        return replace(expr, buffer=buffer(expr.buffer)) if isinstance(expr, Load) else None
+
+    def written(stmt: Stmt) -> Stmt:
+        match stmt:
+            case For(body=body):
+                return replace(stmt, body=tuple(map(written, body)))
+            case Alloc() | Store():
+                return replace(stmt, buffer=buffer(stmt.buffer))
+        return stmt
+
+    (loaded,) = map_expressions((nest,), lambda expr: transform(expr, load))
+    return written(loaded)
+
+
 def has_loop(kernel: Kernel, var: str) -> bool:
     """Whether there is a loop of this name."""
     return any(isinstance(stmt, For) and stmt.var == var for stmt in walk(kernel.body))

@@ -88,7 +88,8 @@ def lower_node(node: Node, target: Target) -> Kernel:
             kernel = clear_padding(kernel, out)
     else:
         lanes = target.lanes(node.type.dtype)
-        kernel = schedule_plain(kernel, lanes, by_element=_root(op).is_elementwise)
+        tile = _row_tile(node, lanes, target)
+        kernel = schedule_plain(kernel, lanes, tile, by_element=_root(op).is_elementwise)
     kernel = clear_halo(kernel, out)
     verify_kernel(kernel)
     return kernel
@@ -170,6 +171,20 @@ def _work(node: Node, block: int, read_block: int) -> Work:
         nest.taps,
         nest.own_weights,
     )
+
+
+def _row_tile(node: Node, lanes: int, target: Target) -> Tile:
+    """Rows and vectors of a row-major result that are accumulated at once."""
+    op, out = node.op, node.type
+    assert isinstance(op, Operator)
+    if not out.rank:
+        return Tile(1, 1, 1)
+    kinds = [operand.type for operand in node.inputs]
+    shares = out.rank > 1 and op.nest(out, *kinds).shares_rows
+    steps = max(1, (op.macs(out, *kinds) or kinds[0].elements) // max(1, out.elements))
+    rows = (out.shape[-2],) if shares else ()
+    work = Work(-(-out.shape[-1] // lanes), rows, steps, per_channel=not shares)
+    return choose_tile(work, target)
 
 
 def _is_padded(op: Operator, kernel: Kernel, out: Buffer) -> bool:

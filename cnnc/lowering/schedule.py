@@ -9,6 +9,7 @@ from cnnc.lowering.loops import (
     has_loop,
     interchange,
     jam,
+    own_registers,
     prefetch,
     sink,
     split,
@@ -16,6 +17,7 @@ from cnnc.lowering.loops import (
     vectorise,
     widen,
 )
+from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.tiles import MAX_UNROLLED, Tile
 
 
@@ -72,15 +74,18 @@ def schedule_blocked(
     return _parallel_outer(kernel)
 
 
-def schedule_plain(kernel: Kernel, lanes: int, *, by_element: bool) -> Kernel:
+def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) -> Kernel:
     """Row-major kernels: outer loops in parallel, vectors along the last axis where they serve.
 
     That is where results come element by element, and in other kernels that read and write
-    neighbours along that axis. Transpositions have vectors along the axis they read.
+    neighbours along that axis. Transpositions have vectors along the axis they read. Accumulations
+    of neighbours are done for a tile of rows × vectors at once.
     """
     grid = _grid(kernel)
     if not grid:
         return _parallel_outer(kernel)
+    if accumulates_rows(kernel, grid[-1].var):
+        return _parallel_outer(_tile_rows(kernel, lanes, tile))
     last, rows = grid[-1].var, kernel
     if max(loop.extent for loop in loops_of(kernel, last)) > lanes:
         last, rows = f"{last}.1", split(kernel, last, lanes)
@@ -91,6 +96,27 @@ def schedule_plain(kernel: Kernel, lanes: int, *, by_element: bool) -> Kernel:
         kernel = sink(split(kernel, column, lanes), f"{column}.1")
         kernel = vectorise(kernel, f"{column}.1")
     return _parallel_outer(kernel)
+
+
+def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
+    """for i, j: acc = …  →  for i.0, j.0: acc[i.1, j.1] of vectors over j.2;  reduction; stores.
+
+    The tile's columns are rows of the result here, its blocks are vectors.
+    """
+    *_, last = grid = [stmt.var for stmt in _grid(kernel)]
+    kernel = split(kernel, last, lanes * tile.blocks, f"{last}.0", f"{last}.r")
+    if has_loop(kernel, f"{last}.r"):
+        kernel = split(kernel, f"{last}.r", lanes, f"{last}.1", f"{last}.2")
+    inner = [var for var in (f"{last}.1", f"{last}.2") if has_loop(kernel, var)]
+    if tile.columns > 1:
+        kernel = split(kernel, grid[-2], tile.columns)
+        inner = [f"{grid[-2]}.1", *inner]
+    for var in inner:
+        kernel = sink(kernel, var)
+    kernel = _fission_outer(kernel)
+    for var in reversed(inner):
+        kernel = jam(kernel, var)
+    return own_registers(vectorise(_unroll_all(kernel, inner[:-1]), inner[-1]))
 
 
 def _grid(kernel: Kernel) -> list[For]:

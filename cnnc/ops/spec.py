@@ -95,6 +95,7 @@ class Nest:
     `groups`; `per_channel` when every channel reads its own input rather than one that all of its
     group share. `strided` when neighbouring positions share no inputs; `taps` of the window along
     the last axis, `one_tap` when it has no other; `own_weights` when positions share no weights.
+    `shares_rows` when the rows of a row-major result read the same elements of an operand.
     """
 
     spatial: Shape
@@ -104,6 +105,7 @@ class Nest:
     taps: int = 1
     one_tap: bool = False
     own_weights: bool = False
+    shares_rows: bool = False
 
 
 class Named(ABC):

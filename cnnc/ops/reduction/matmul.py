@@ -9,7 +9,7 @@ from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer, Const, Fma
 from cnnc.ops.broadcast import broadcast_shapes, load_broadcast
-from cnnc.ops.spec import Operator, Real, Sample, check_floats, gamma, operator
+from cnnc.ops.spec import Nest, Operator, Real, Sample, check_floats, gamma, operator
 
 
 @operator("matmul", arity=(2, 2))
@@ -54,6 +54,10 @@ class MatMul(Operator):
     def macs(self, out: TensorType, *inputs: TensorType) -> int:
         """See Operator."""
         return out.elements * inputs[0].shape[-1]
+
+    def nest(self, out: TensorType, *inputs: TensorType) -> Nest:
+        """See Operator."""
+        return Nest(out.spatial, shares_rows=True)
 
     def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
         """See Operator."""
