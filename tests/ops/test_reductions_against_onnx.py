@@ -6,10 +6,10 @@ from onnx import helper
 
 from cnnc.base.dtype import DType
 from cnnc.ops.cast import Cast
-from cnnc.ops.reduction.arg import ArgExtreme
-from cnnc.ops.reduction.matmul import MatMul
-from cnnc.ops.reduction.reduce import Reduce
-from cnnc.ops.reduction.reduce_kinds import KINDS
+from cnnc.ops.reductions.arg import ArgExtreme
+from cnnc.ops.reductions.matmul import MatMul
+from cnnc.ops.reductions.reduce import Reduce
+from cnnc.ops.reductions.reduce_kinds import KINDS
 from cnnc.ops.spec import Operator
 from tests.ops.cases import CASES, Case, Real, dtype_of, stored
 from tests.ops.evaluate_loops import run_loops

@@ -12,7 +12,7 @@ from cnnc.loop.build import KernelBuilder, number
 from cnnc.loop.expr import Buffer, Const, Expr, binary, both, compare, select
 from cnnc.ops.attributes import Axis, Flag
 from cnnc.ops.axes import resolve_axis
-from cnnc.ops.reduction.lines import along, block_of, without
+from cnnc.ops.reductions.lines import along, block_of, without
 from cnnc.ops.spec import Blocking, Operator, Real, Sample, attr, check_floats, operator
 
 

@@ -8,8 +8,8 @@ from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer, Const
 from cnnc.ops.attributes import Axes, Flag
 from cnnc.ops.axes import resolve_axes
-from cnnc.ops.reduction.lines import along, block_of, without
-from cnnc.ops.reduction.reduce_kinds import KINDS, Reducer, ReducerKind
+from cnnc.ops.reductions.lines import along, block_of, without
+from cnnc.ops.reductions.reduce_kinds import KINDS, Reducer, ReducerKind
 from cnnc.ops.spec import Blocking, Operator, Real, Sample, attr, check_floats, operator
 
 
