@@ -104,6 +104,9 @@ def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
     The tile's columns are rows of the result here, its blocks are vectors.
     """
     *_, last = grid = [stmt.var for stmt in _grid(kernel)]
+    if len(grid) < 2 + (tile.columns > 1):
+        # what is split off the outermost loop needs one around it, to keep its registers in
+        kernel = kernel.with_body((For(f"{grid[0]}.all", 1, kernel.body),))
     kernel = split(kernel, last, lanes * tile.blocks, f"{last}.0", f"{last}.r")
     if has_loop(kernel, f"{last}.r"):
         kernel = split(kernel, f"{last}.r", lanes, f"{last}.1", f"{last}.2")

@@ -22,7 +22,7 @@ _FIELDS: Mapping[str, str] = {
     "softmax": "Activations",
     "log_softmax": "Activations",
     "arithmetic": "Arithmetic",
-    "reduction": "Reductions and products",
+    "reductions": "Reductions and products",
     "movement": "Moving data",
     "concat": "Moving data",
     "flatten": "Moving data",
