@@ -15,10 +15,10 @@ from cnnc.frontend.tokens import ITEM_WORDS, read_tokens
 ROOT = Path(__file__).resolve().parents[2]
 FENCED = re.compile(r"^```cnn\n(.*?)^```", re.DOTALL | re.MULTILINE)
 FILES = tuple(
-    path
-    for folder in ("examples", "benchmarks", "tests")
-    for path in sorted((ROOT / folder).rglob("*.cnn"))
+    path for folder in ("examples", "benchmarks") for path in sorted((ROOT / folder).rglob("*.cnn"))
 )
+BROKEN = tuple(sorted((ROOT / "tests" / "errors").glob("*.cnn")))
+"""Files with mistakes, many of which are no mistakes of syntax."""
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
@@ -32,9 +32,10 @@ def parses(text: str) -> bool:
 
 
 def repository_programs() -> list[str]:
-    """Every program of the repository that is in the language."""
-    texts = [path.read_bytes().decode("utf-8", errors="replace") for path in FILES]
-    texts += [each for page in PAGES for each in FENCED.findall(page.read_text(encoding="utf-8"))]
+    """Every program of the repository that is in the language, but for the many like each other."""
+    texts = [path.read_bytes().decode("utf-8", errors="replace") for path in (*FILES, *BROKEN)]
+    pages = [page.read_text(encoding="utf-8") for page in PAGES if page.name != "errors.md"]
+    texts += [each for page in pages for each in FENCED.findall(page)]
     texts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]
     return [text for text in texts if parses(text)]
 
