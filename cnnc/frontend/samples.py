@@ -44,31 +44,37 @@ def _different(most: Graph, least: Graph) -> Iterator[Diagnostic]:
     """The first node that is another one for another batch."""
     for one, two in zip(most.nodes, least.nodes, strict=False):
         if one.name != two.name or type(one.op) is not type(two.op):
-            yield _refuse(one, f"with {least.batch} samples, the net has `{two.name}` here instead")
+            yield _refuse(
+                one, f"for a batch of {least.batch} the net has `{two.name}` here instead"
+            )
             return
         if (why := _difference(one, two, most.batch, least.batch)) is not None:
             yield _refuse(one, f"`{one.name}` depends on how many samples there are", why)
             return
     if len(most.nodes) != len(least.nodes):
         last = most.nodes[-1]
-        yield _refuse(last, f"with {least.batch} samples, the net has other operators")
+        yield _refuse(last, f"for a batch of {least.batch} the net has other operators")
 
 
 def _difference(one: Node, two: Node, most: int, least: int) -> str | None:
     has_samples = isinstance(one.op, Input | Operator) and one.type.shape[:1] == (most,)
     shapes = one.type.shape[has_samples:], two.type.shape[has_samples:]
     if shapes[0] != shapes[1]:
-        return f"its shape is {list(one.type.shape)}, and {list(two.type.shape)} with {least}"
+        return f"its shape is {list(one.type.shape)}, for a batch of {least} {list(two.type.shape)}"
     if isinstance(one.op, Constant) and isinstance(two.op, Constant):
         a, b = one.op.value, two.op.value
-        return None if np.array_equal(a, b) else f"it is {a.flat[0]}, and {b.flat[0]} with {least}"
+        return (
+            None
+            if np.array_equal(a, b)
+            else f"it is {a.flat[0]}, for a batch of {least} {b.flat[0]}"
+        )
     if not isinstance(one.op, Operator):
         return None
     for field in fields(one.op):  # type: ignore[arg-type]
         a, b = (getattr(node.op, field.name) for node in (one, two))
         follows = isinstance(a, tuple) and isinstance(b, tuple) and a[:1] == (most,)
         if a != b and not (follows and b[:1] == (least,) and a[1:] == b[1:]):
-            return f"`{field.name}` is {_text(a)}, and {_text(b)} with {least}"
+            return f"`{field.name}` is {_text(a)}, for a batch of {least} {_text(b)}"
     return None
 
 
