@@ -189,7 +189,7 @@ def _log1p(scope: _Scope, x: Expr) -> Expr:
 
 
 def _pow(scope: _Scope, x: Expr, y: Expr) -> Expr:
-    """|x|**y through f64, under the sign of x where y is odd; the special cases of C and NumPy."""
+    """|x|**y through f64, under the sign of x where y is odd; the special cases of C."""
     if isinstance(y, Const) and y.value in _SMALL_POWERS:
         return _SMALL_POWERS[y.value](scope, scope.let("x", x))
     x, y = scope.let("x", Cast(x, F64)), scope.let("y", Cast(y, F64))

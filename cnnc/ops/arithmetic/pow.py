@@ -12,7 +12,7 @@ from cnnc.ops.spec import Real, Sample, operator
 
 @operator("pow", arity=(2, 2))
 class Pow(Pointwise):
-    """a to the power of b; `a ^ b` is the same. Special cases are those of C, NumPy and ONNX.
+    """a to the power of b; `a ^ b` is the same. Special cases are those of C and ONNX.
 
     A negative a with a whole b is a signed power, with any other finite b NaN. pow(a, 0) and
     pow(1, b) are 1 even for NaN. pow(±0, b) with b < 0 is infinite, negative only for -0 and odd b.
@@ -20,8 +20,11 @@ class Pow(Pointwise):
 
     def reference(self, *inputs: Real) -> Real:
         """See Operator."""
+        a, b = inputs
         with np.errstate(all="ignore"):
-            return np.power(inputs[0], inputs[1])
+            y = np.power(a, b)
+        # NumPy takes √a where b is a single 1/2: another result at -0 and -inf.
+        return np.where((b == 0.5) & ((a == 0) | np.isneginf(a)), np.abs(a), y)
 
     def element(self, build: KernelBuilder, *args: Expr) -> Expr:
         """See Pointwise."""
