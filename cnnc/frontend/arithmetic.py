@@ -124,6 +124,9 @@ FUNCTIONS: Mapping[str, Function] = {
     "floor": Function("one number", 1, 1, math.floor),
     "round": Function("one number", 1, 1, round),
     "sqrt": Function("one number", 1, 1, math.sqrt),
+    "exp": Function("one number", 1, 1, math.exp),
+    "log": Function("one number", 1, 1, math.log),
+    "pow": Function("two numbers", 2, 2, lambda a, b: _power(a, b)),
     "len": Function("one list", 1, 1, len, of_list=True),
 }
 """What a call on plain numbers may mean; a call with a tensor is always an operator or block."""

@@ -95,9 +95,7 @@ class Evaluator:
                 return any(self._is_stage(item, context) for item in it.items)
             case ast.Reference():
                 return context.scope.find(it.name.text) is None
-            case ast.Call():
-                return bool(it.branches) or it.name.text not in FUNCTIONS
-        return isinstance(it, ast.Labelled | ast.Repeat | ast.Condition)
+        return isinstance(it, ast.Call | ast.Labelled | ast.Repeat | ast.Condition)
 
     def _flowing(self, value: Value, place: Span, context: Context) -> Flow:
         """What may flow through `->`."""
@@ -158,7 +156,7 @@ class Evaluator:
         """A call that is not behind `->`: a function, a word with arguments, or a stage."""
         given = self._given(it.arguments, context)
         with_tensor = any(holds_tensor(each.value) for each in given)
-        if self._is_function(it, given, context):
+        if self._is_function(it, given, context, flows=flows):
             return expression.function(self, it, given)
         if flows or with_tensor or it.branches:
             return self._apply(it.name, given, it, context, False)
@@ -167,13 +165,20 @@ class Evaluator:
         self.state.hold([each.value for each in given], it.span)
         return Word(it.name.text, it.span, tuple(given))
 
-    def _is_function(self, it: ast.Call, given: Sequence[Given], context: Context) -> bool:
-        """Functions are for numbers and for lists of anything; what takes tensors is a stage."""
+    def _is_function(
+        self, it: ast.Call, given: Sequence[Given], context: Context, *, flows: bool
+    ) -> bool:
+        """Functions are for numbers and for lists of anything; what takes tensors is a stage.
+
+        So is a call with a number too few, such as `max(0)`, where something flows in.
+        """
         function = FUNCTIONS.get(it.name.text)
         if function is None or it.branches or not given:
             return False
         is_tensor = (lambda v: isinstance(v, Node)) if function.of_list else holds_tensor
         if any(is_tensor(each.value) for each in given):
+            return False
+        if flows and context.here is not None and len(given) < function.least:
             return False
         return context.scope.find(it.name.text) is None
 

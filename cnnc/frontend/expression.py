@@ -22,9 +22,11 @@ from cnnc.frontend.values import (
     show,
 )
 from cnnc.ir.graph import Node
-from cnnc.ops.spec import find, find_operator
+from cnnc.ops.spec import Operator, find, find_operator
 
-_OPERATORS: Mapping[str, str] = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
+_OPERATORS: Mapping[str, str] = {
+    "+": "add", "-": "sub", "*": "mul", "/": "div", "^": "pow",
+}  # fmt: skip
 """Infix signs on tensors are these operators."""
 
 _EXTENTS: Mapping[str, tuple[int, int]] = {
@@ -141,8 +143,8 @@ def sign(ev: Evaluates, it: ast.Sign, context: Context) -> Value:
     if holds_tensor(value):
         if it.sign.text == "+" and isinstance(value, Node):
             return value
-        operands = (Operand(value, it.operand.span), Operand(-1, it.sign.span))
-        return _infix(ev, "*", it.sign, operands, it.span, context)
+        operands = (Operand(value, it.operand.span),)
+        return _apply_sign(ev, find_operator("neg"), it.sign, operands, it.span, context)
     try:
         return negate(value) if it.sign.text == "-" else compute("+", 0, value)
     except NoValueError as error:
@@ -159,7 +161,8 @@ def arithmetic(ev: Evaluates, it: ast.Arithmetic, context: Context) -> Value:
             total = UNKNOWN
         elif holds_tensor(total) or holds_tensor(right):
             operands = (Operand(total, place), Operand(right, expression.span))
-            total = _infix(ev, symbol.text, symbol, operands, span, context)
+            operator = find_operator(_OPERATORS.get(symbol.text, ""))
+            total = _apply_sign(ev, operator, symbol, operands, span, context)
         else:
             try:
                 total = compute(symbol.text, total, right)
@@ -332,23 +335,24 @@ def _operand(ev: Evaluates, expression: ast.Expression, context: Context) -> Val
     return UNKNOWN if holds_unknown(value) else value
 
 
-def _infix(
+def _apply_sign(
     ev: Evaluates,
-    symbol: str,
+    operator: type[Operator] | None,
     sign: ast.Name,
-    operands: tuple[Operand, Operand],
+    operands: tuple[Operand, ...],
     span: Span,
     context: Context,
 ) -> Value:
-    operator = find_operator(_OPERATORS.get(symbol, ""))
+    """Apply what a sign stands for; None if it stands for nothing on tensors."""
     if operator is None:
-        message = f"`{symbol}` does not work on tensors"
+        message = f"`{sign.text}` does not work on tensors"
         help = f"between tensors there are {', '.join(_OPERATORS)}"
         return ev.state.error("E0206", message, sign.span, help=help)
     for each in operands:
         if isinstance(each.value, tuple):
             message = f"`{sign.text}` takes tensors and numbers, not a list"
             help = f"choose an item, or let the list flow: `list -> {operator.name}`"
+            help = "choose an item: `list[0]`" if operator.arity[1] == 1 else help
             return ev.state.error("E0206", message, each.span, help=help)
     scope, path = context.scope, context.path.unnamed()
     return apply_operator(

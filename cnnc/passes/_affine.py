@@ -10,6 +10,7 @@ from cnnc.ir.types import TensorType
 from cnnc.ops.arithmetic.add import Add
 from cnnc.ops.arithmetic.div import Div
 from cnnc.ops.arithmetic.mul import Mul
+from cnnc.ops.arithmetic.neg import Neg
 from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.batchnorm import BatchNorm
 
@@ -31,6 +32,9 @@ def affine_of(node: Node) -> Affine | None:
                 found = _normalisation(node, node.op.eps)
             case Add() | Sub() | Mul() | Div() if len(node.inputs) == 2:
                 found = _arithmetic(node)
+            case Neg() if node.type.rank > 1:
+                ones = np.ones(node.type.channels)
+                found = Affine(node.inputs[0], -ones, 0 * ones)
             case _:
                 return None
     return found if found and np.isfinite([found.scale, found.shift]).all() else None

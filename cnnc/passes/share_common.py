@@ -6,10 +6,12 @@ import numpy as np
 
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.rewrite import substitute
+from cnnc.ops.arithmetic.add import Add
+from cnnc.ops.arithmetic.mul import Mul
 
 
 def share_common(graph: Graph) -> Graph:
-    """f(x), f(x)  →  one f(x); equal constants likewise
+    """f(x), f(x)  →  one f(x); equal constants likewise; a + b is b + a, a * b is b * a
 
     The first of the equal nodes, in the order of `graph.nodes`, gives the name and the span.
     """
@@ -30,4 +32,7 @@ def _key(node: Node, operands: list[Node]) -> tuple[object, ...]:
             return (node,)
         case Constant(value):
             return (node.type, blake2b(np.ascontiguousarray(value).data).digest())
+    if isinstance(node.op, Add | Mul) and len(operands) == 2:
+        # Of more operands the order decides how partial sums are rounded.
+        operands = sorted(operands, key=id)
     return (type(node.op), node.op, node.type, *operands)

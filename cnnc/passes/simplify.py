@@ -9,13 +9,20 @@ from cnnc.ir.graph import Constant, Graph, Node, Op
 from cnnc.ir.rewrite import rewrite
 from cnnc.ir.types import TensorType
 from cnnc.ops.activations.clip import Clip
+from cnnc.ops.activations.hard_sigmoid import HardSigmoid
 from cnnc.ops.activations.prelu import Prelu
 from cnnc.ops.activations.relu import Relu
 from cnnc.ops.activations.relu6 import Relu6
 from cnnc.ops.activations.sigmoid import Sigmoid
+from cnnc.ops.arithmetic.abs import Abs
 from cnnc.ops.arithmetic.add import Add
 from cnnc.ops.arithmetic.div import Div
+from cnnc.ops.arithmetic.exp import Exp
+from cnnc.ops.arithmetic.max import Max
+from cnnc.ops.arithmetic.min import Min
 from cnnc.ops.arithmetic.mul import Mul
+from cnnc.ops.arithmetic.neg import Neg
+from cnnc.ops.arithmetic.sqrt import Sqrt
 from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.conv import Conv
 from cnnc.ops.flatten import Flatten
@@ -47,6 +54,12 @@ def _rule(node: Node, graph: Graph) -> Node | None:
             return node.inputs[0]
         case Relu() | Relu6() | Clip():
             return _clamped_once(node)
+        case Neg() if isinstance(node.inputs[0].op, Neg):
+            return node.inputs[0].inputs[0]
+        case Abs():
+            return _without_sign(node)
+        case Max() | Min() if len(set(node.inputs)) == 1:
+            return node.inputs[0]
         case Add() | Mul() | Sub() | Div():
             return _without_neutral(node, 0.0 if isinstance(node.op, Add | Sub) else 1.0)
         case Flatten() | Reshape():
@@ -63,13 +76,27 @@ def _rule(node: Node, graph: Graph) -> Node | None:
 
 
 def _clamped_once(node: Node) -> Node | None:
-    """Of two clamps the one whose range lies in the other's."""
+    """Of two clamps the one whose range lies in the other's, or one for what both let through."""
     inner = node.inputs[0]
     (low, high), (least, most) = _range(node.op), _range(inner.op)
     if low <= least and most <= high:
         return inner
     if least <= low and high <= most and isinstance(inner.op, Relu | Relu6 | Clip):
         return replace(node, inputs=inner.inputs)
+    if isinstance(inner.op, Relu | Relu6 | Clip) and max(low, least) <= min(high, most):
+        both = Clip(max(low, least), min(high, most))
+        return replace(node, op=both, inputs=inner.inputs)
+    return None
+
+
+def _without_sign(node: Node) -> Node | None:
+    """||x|| and |-x| as |x|."""
+    inner = node.inputs[0]
+    match inner.op:
+        case Abs():
+            return inner
+        case Neg():
+            return replace(node, inputs=inner.inputs)
     return None
 
 
@@ -77,13 +104,15 @@ def _range(op: Op) -> tuple[float, float]:
     """Least and greatest result."""
     match op:
         case Relu():
-            return 0, inf
+            return 0.0, inf
         case Relu6():
-            return 0, 6
+            return 0.0, 6.0
         case Clip(low, high):
             return low, high
-        case Sigmoid() | Softmax():
-            return 0, 1
+        case Sigmoid() | Softmax() | HardSigmoid():
+            return 0.0, 1.0
+        case Abs() | Exp() | Sqrt():
+            return 0.0, inf
     return -inf, inf
 
 

@@ -13,9 +13,12 @@ from cnnc.ops.attributes import Symbol, Value
 from cnnc.ops.spec import Operator, find_operator
 from tests.ir.random_movements import draw_movement
 
-UNARY = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish")
+UNARY = (
+    "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish", "elu", "selu",
+    "celu", "prelu", "softplus", "softsign", "mish", "hard_sigmoid", "hard_tanh", "abs", "neg",
+)  # fmt: skip
 IDLE = ("id", "dropout")
-BINARY = ("add", "sub", "mul")
+BINARY = ("add", "sub", "mul", "min", "max")
 STEPS = ("conv", "conv", "pool", "batchnorm", "unary", "unary", "idle", "binary", "scalar")
 RARE = (
     "normalisation",
@@ -25,6 +28,7 @@ RARE = (
     "dense",
     "reshape",
     "softmax",
+    "log_softmax",
     "gate",
     "twin",
     "number",
@@ -112,7 +116,7 @@ class Builder:
         match kind:
             case "conv" | "pool" | "dense" | "normalisation":
                 self.apply(getattr(self, f"_{kind}")(x), x)
-            case "batchnorm" | "flatten" | "softmax":
+            case "batchnorm" | "flatten" | "softmax" | "log_softmax":
                 self.apply(operator(kind), x)
             case "unary" | "idle":
                 self.apply(operator(self.choice(UNARY if kind == "unary" else IDLE)), x)
