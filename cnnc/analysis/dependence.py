@@ -79,9 +79,15 @@ class Dependences:
     """The dependence of every node of a graph, found when asked for and shared by equal layers."""
 
     _known: dict[tuple[Operator, tuple[TensorType, ...]], Dependence] = field(default_factory=dict)
+    _of_node: dict[Node, Dependence] = field(default_factory=dict)
 
     def of(self, node: Node) -> Dependence:
         """The dependence of a node that is no leaf."""
+        if node not in self._of_node:
+            self._of_node[node] = self._find(node)
+        return self._of_node[node]
+
+    def _find(self, node: Node) -> Dependence:
         op = node.op
         assert isinstance(op, Operator)
         inputs = tuple(_plain(operand.type) for operand in node.inputs)

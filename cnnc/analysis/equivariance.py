@@ -134,7 +134,7 @@ def _describe(node: Node, shifts: Shifts) -> tuple[AxisShift, Mask | None]:
     head = (node.name, tuple(direction.axes), direction.axis, direction.letter)
     match shifts.states[node]:
         case Moving(along, pixels, positions):
-            free = ~shifts.changed(node, pixels)[node].mask()
+            free = ~shifts.changed(pixels)[node].mask()
             others = tuple(place for place in range(free.ndim) if place != along)
             places = np.flatnonzero(free.all(axis=others))
             extent = node.type.shape[along]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from cnnc.analysis.dependence import Dependence, Dependences, operand_name
 from cnnc.analysis.inputs import spatial_axes
@@ -33,20 +34,24 @@ def input_lines(graph: Graph, dependences: Dependences) -> dict[Node, dict[Node,
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A line, and whether the store behind it fills the whole axis of the result, or all those
-    positions that the line speaks of."""
+    """A line, and the share that the store behind it fills of the positions the line speaks of."""
 
     line: Line
-    is_whole: bool
+    share: Fraction
 
     def hull(self, other: "_Found") -> "_Found | None":
-        """Both together; stores that fill different parts must follow the same line."""
+        """Both together.
+
+        Where stores fill different parts and follow different lines, one that fills more than
+        half is the rule, and the other an edge.
+        """
         if self.line == other.line:
-            return _Found(self.line, self.is_whole or other.is_whole)
-        if not (self.is_whole and other.is_whole):
-            return None
-        line = self.line.hull(other.line)
-        return _Found(line, True) if line else None
+            return _Found(self.line, max(self.share, other.share))
+        if self.share == other.share == 1:
+            line = self.line.hull(other.line)
+            return _Found(line, self.share) if line else None
+        first, second = sorted((self, other), key=lambda found: found.share)
+        return second if second.share > Fraction(1, 2) > first.share else None
 
 
 def _through(
@@ -61,7 +66,7 @@ def _through(
                 outer = own.get(line.axis)
                 both = outer.line.through(line) if outer else None
                 if outer and both:
-                    passed[axis] = _Found(both, outer.is_whole)
+                    passed[axis] = _Found(both, outer.share)
             found.setdefault(source, []).append(passed)
     return {source: _joined(several) for source, several in found.items()}
 
@@ -86,7 +91,7 @@ def _operator_lines(dependence: Dependence, place: int, axes: set[int]) -> dict[
     return made
 
 
-_EDGE = _Found(Line.identity(-1), False)
+_EDGE = _Found(Line.identity(-1), Fraction(0))
 
 
 def _follow(dependence: Dependence, write: Write, access: Access, axis: int) -> _Found | None:
@@ -95,8 +100,8 @@ def _follow(dependence: Dependence, write: Write, access: Access, axis: int) -> 
     if line is None:
         return None if filled.count == dependence.out.elements else _EDGE
     along = filled.along(line.axis)
-    is_whole = all(along[o] or line.low(o) is None for o in range(len(along)))
-    return _Found(line, is_whole)
+    own = [bool(along[o]) for o in range(len(along)) if line.low(o) is not None]
+    return _Found(line, Fraction(sum(own), max(1, len(own))))
 
 
 def _joined(several: list[dict[int, _Found]]) -> Lines:

@@ -1,6 +1,6 @@
 """Sets of elements of a tensor, as unions of products over axes, and their images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import prod
@@ -117,6 +117,11 @@ class Region:
 
 def _image(product: Product, term: Term, backward: bool) -> Product | None:
     """The image of one product under one term: again a product, or None if it is empty."""
+    masks = {factor.axes[0]: factor.mask for factor in product if len(factor.axes) == 1}
+    if len(masks) == len(product) and all(
+        len(link.out_axes) < 2 and len(link.in_axes) < 2 for link in term
+    ):
+        return _image_by_axis(masks, term, backward)
     result: list[Factor] = []
     for factors, links in _connected(product, term, backward):
         source = tuple(axis for factor in factors for axis in factor.axes)
@@ -126,6 +131,26 @@ def _image(product: Product, term: Term, backward: bool) -> Product | None:
         if not mask.any():
             return None
         result += _split(tuple(-1 - axis for axis in axes), mask)
+    return tuple(sorted(result, key=lambda factor: factor.axes))
+
+
+def _image_by_axis(masks: Mapping[int, Mask], term: Term, backward: bool) -> Product | None:
+    """The same where neither the product nor the term joins two axes: most of the time."""
+    result = []
+    for link in term:
+        source, target = (link.outs, link.ins) if backward else (link.ins, link.outs)
+        read, made = (link.out_axes, link.in_axes) if backward else (link.in_axes, link.out_axes)
+        held = masks[read[0]] if read else None
+        if held is not None and link.is_identity:
+            result.append(Factor(made, held))
+            continue
+        reached = target if held is None else target[held[source]]
+        if not len(reached):
+            return None
+        if made:
+            mask = np.zeros(link.in_shape if backward else link.out_shape, bool)
+            mask[reached] = True
+            result.append(Factor(made, mask))
     return tuple(sorted(result, key=lambda factor: factor.axes))
 
 

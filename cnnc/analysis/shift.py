@@ -62,6 +62,7 @@ class Shifts:
         self._axes = {
             node: direction.axes[node.name] for node in graph.inputs if node.name in direction.axes
         }
+        self._changed: dict[int, Mapping[Node, Region]] = {}
         self._tracks: dict[Node, tuple[Track | None, ...]] = {}
         self.states: dict[Node, State] = {}
         for node in graph.nodes:
@@ -106,17 +107,22 @@ class Shifts:
         ((axis, positions),) = results
         return Moving(axis, pixels, positions)
 
-    def changed(self, target: Node, pixels: int) -> Mapping[Node, Region]:
-        """For the target and what it is made of: elements that do not simply move along.
+    def changed(self, pixels: int) -> Mapping[Node, Region]:
+        """Elements that do not simply move along when the inputs move by so many pixels.
 
-        `pixels` is a positive multiple of what the target's state needs. An element is in the set
-        if after the shift it may differ from the element that many positions before it.
+        It holds every node that a shift by `pixels` suits: those whose state asks for a divisor
+        of it. An element is in the set if after the shift it may differ from the element that
+        many positions before it.
         """
+        if pixels not in self._changed:
+            self._changed[pixels] = self._find_changed(pixels)
+        return self._changed[pixels]
+
+    def _find_changed(self, pixels: int) -> Mapping[Node, Region]:
         changed: dict[Node, Region] = {}
-        needed = ancestors(target)
         for node in self.graph.nodes:
             state = self.states[node]
-            if node not in needed or isinstance(state, Still | Bound):
+            if isinstance(state, Still | Bound) or pixels % state.pixels:
                 continue
             shape = node.type.shape
             if node in self._axes:
@@ -146,18 +152,6 @@ class Shifts:
             else:
                 made = made.union(differs(node, track, axes, steps))
         return made
-
-
-def ancestors(target: Node) -> frozenset[Node]:
-    """The node and everything it is made of."""
-    found: set[Node] = set()
-    stack = [target]
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found.add(node)
-            stack += node.inputs
-    return frozenset(found)
 
 
 def _find_tracks(

@@ -7,6 +7,7 @@ Loops that stand side by side may share a variable's name, so every variable get
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from cnnc.loop.affine import simplify
 from cnnc.loop.expr import (
     Binary,
     Cast,
@@ -100,7 +101,7 @@ class _Reader:
                 case Let(name, value):
                     known[name] = _resolve(value, known)
                 case Store(buffer, index, value):
-                    where = tuple(_resolve(part, known) for part in index)
+                    where = tuple(self._simplified(_resolve(part, known)) for part in index)
                     stored = _Stored(Store(buffer, where, _resolve(value, known)), loops)
                     if buffer.space is Space.REGISTER:
                         self.registers.setdefault(buffer.name, []).append(stored)
@@ -115,6 +116,13 @@ class _Reader:
         numbers, choices = tuple(dict.fromkeys(found.numbers)), tuple(dict.fromkeys(found.choices))
         return Write(store.buffer.name, store.index, self.ranges, reads, numbers, choices)
 
+    def _simplified(self, index: Expr) -> Expr:
+        """An index or condition without divisions that have no effect."""
+        try:
+            return simplify(index, self.ranges)
+        except TypeError:  # it depends on values
+            return index
+
     def _follow(self, expr: Expr, path: "_Path", found: "_Found") -> None:
         match expr:
             case Load(buffer, _) if buffer.space is Space.REGISTER:
@@ -126,9 +134,11 @@ class _Reader:
                         self._follow(stored.store.value, within, found)
                 return
             case Load(buffer, index):
+                index = tuple(self._simplified(part) for part in index)
                 found.reads.append(Access(buffer.name, index, path.guards, path.zeros, path.loops))
                 return
             case Select(condition, then, otherwise) if is_static(condition):
+                condition = self._simplified(condition)
                 found.choices.append(Guard(condition))
                 for part, holds in ((then, True), (otherwise, False)):
                     self._follow(part, path.guarded(Guard(condition, holds)), found)
@@ -141,7 +151,7 @@ class _Reader:
             case Binary("mul", a, b) if a.dtype is not None:
                 path = path.times(a, b)
             case Cast(value, _) if value.dtype is None:
-                found.numbers.append(Numbers(value, path.guards))
+                found.numbers.append(Numbers(self._simplified(value), path.guards))
                 return
         for part in children(expr):
             self._follow(part, path, found)

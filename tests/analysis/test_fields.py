@@ -98,6 +98,8 @@ def test_published_figures(name: str) -> None:
         ("slice(axis = [2, 3], begin = 4) -> pool(max, 2)", 2, 2, 4, (10, 11), 1.0),
         ("depth_to_space(1) -> space_to_depth(2)", 2, 2, 0, (8, 9), 1.0),
         ("add { conv(1, 1) | conv(1, 5, pad = same) }", 5, 1, -2, (6, 10), 1.0),
+        ("pad(1, mode = wrap) -> conv(1, 3)", 3, 1, -1, (7, 9), 1.0),
+        ("resize(mode = linear, scale = 2)", 2, Fraction(1, 2), -1, (7, 8), 1.0),
         ("pool(avg, global)", None, None, None, (0, 15), 1.0),
         ("flatten -> dense(3)", None, None, None, (0, 15), 1.0),
     ],
@@ -105,7 +107,7 @@ def test_published_figures(name: str) -> None:
 def test_along_an_axis(
     body: str,
     size: int | None,
-    stride: int | None,
+    stride: Fraction | int | None,
     start: int | None,
     seen: tuple[int, int],
     filled: float,

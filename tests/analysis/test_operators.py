@@ -110,7 +110,10 @@ def test_operators_read_what_their_references_read(sample: Sample) -> None:
         if np.prod(shape) * node.type.elements > MOST_PAIRS:
             continue
         expected = perturbed(sample, node, place)
-        np.testing.assert_array_equal(listed(dependence, place), expected)
-        assert dependence.pairs(place) == np.count_nonzero(expected)
+        found = listed(dependence, place)
+        assert not (expected & ~found).any()
+        if _passes_nan(node):  # otherwise a change may show in no result: the only one is largest
+            np.testing.assert_array_equal(found, expected)
+        assert dependence.pairs(place) == np.count_nonzero(found)
         checked += 1
     assert checked or node.type.elements > 1000

@@ -64,7 +64,7 @@ def test_margins_are_as_small_as_can_be(name: str, axis: int) -> None:
     shifts = Shifts(graph, Dependences(), directions(graph)[axis])
     state = shifts.states[target]
     assert isinstance(state, Moving)
-    changed = shifts.changed(target, state.pixels)[target].mask()
+    changed = shifts.changed(state.pixels)[target].mask()
     before, after = moved_values(graph, target, state.pixels, 2 + axis)
     deviates = relative(np.roll(before, state.positions, state.axis), after) > 1e-9
     others = tuple(place for place in range(changed.ndim) if place != state.axis)
