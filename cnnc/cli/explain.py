@@ -8,7 +8,7 @@ import click
 from cnnc.base.errors import CODES, did_you_mean, fail
 from cnnc.base.report import Json
 from cnnc.cli.console import print_json, say
-from cnnc.cli.explanations import Block, Explanation, explanations
+from cnnc.cli.explanations import PROGRAM, Block, Explanation, explanations
 from cnnc.cli.options import json_option
 from cnnc.table import Column, format_table
 
@@ -45,20 +45,25 @@ def _lines(code: str, found: Explanation | None) -> Iterator[str]:
     for paragraph in found.prose.split("\n\n"):
         yield ""
         yield fill(" ".join(paragraph.split("\n")), WIDTH)
-    before = ""
+    before, seen_wrong = "", False
     for block in found.blocks:
-        title = _title(block)
-        if title and title != before:
+        seen_wrong |= block.is_wrong
+        title = _title(block, seen_wrong)
+        if title != before:
             yield from ("", title)
         before = title
         yield ""
+        if block.file != PROGRAM:
+            yield f"    # {block.file}"
         yield indent(block.text.rstrip("\n"), "    ")
 
 
-def _title(block: Block) -> str:
+def _title(block: Block, seen_wrong: bool) -> str:
     if block.language == "text":
         return "What cnnc says:"
-    return "This is wrong:" if block.is_wrong else "This is right:"
+    if block.is_wrong:
+        return "This is wrong:"
+    return "This is right:" if seen_wrong else "Given this:"
 
 
 def _as_json(code: str, found: Explanation | None) -> Json:

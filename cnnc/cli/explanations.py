@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from cnnc.base.resources import read_resource
 
 PAGE = "errors.md"
+PROGRAM = "net.cnn"
+"""What a program is saved as, if nothing else is said."""
 _SECTION = re.compile(
     r"^## (?P<code>[EW]\d{4})\n(?P<body>.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE
 )
@@ -24,7 +26,7 @@ class Block:
     language: str
     text: str
     is_wrong: bool = False
-    file: str = "net.cnn"
+    file: str = PROGRAM
 
 
 @dataclass(frozen=True, slots=True)

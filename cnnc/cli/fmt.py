@@ -39,7 +39,7 @@ class Formatted:
 
     def diff(self) -> str:
         """What changes, as a unified diff."""
-        old, new = (text.split("\n") for text in (self.old, self.new))
+        old, new = (text.removesuffix("\n").split("\n") for text in (self.old, self.new))
         lines = unified_diff(old, new, self.name, f"{self.name} (formatted)", lineterm="")
         return "\n".join(lines)
 

@@ -26,6 +26,13 @@ def test_every_code(cnnc: Runner, code: str) -> None:
     assert cnnc("explain", code).out.count("\n") >= 5
 
 
+def test_examples_of_several_files(cnnc: Runner) -> None:
+    """What is given comes before what is wrong; other files have their names."""
+    text = cnnc("explain", "E0601").out
+    assert text.index("Given this:") < text.index("This is wrong:") < text.index("This is right:")
+    assert "    # other.cnn\n" in cnnc("explain", "E0214").out
+
+
 def test_all_codes(cnnc: Runner) -> None:
     """A table, and the same as data."""
     text = cnnc("explain").out
