@@ -79,7 +79,30 @@ def _simplify_sum(expr: Binary, ranges: Mapping[str, Range]) -> Expr:
         changed |= better is not term
         total = total + better * coefficient
     total = total + whole.constant
-    return affine(total).expr() if changed else total
+    return _joined(affine(total) if changed else whole).expr()
+
+
+def _joined(form: Affine) -> Affine:
+    """Quotients with remainders: a // 4 * 4 + a % 4 is a, a // 4 % 8 * 4 + a % 4 is a % 32."""
+    for term, k in form.terms:
+        match term:
+            case Binary("mod", whole, Const(divisor)):
+                quotient = Binary("floordiv", whole, Const(divisor))
+            case _:
+                continue
+        for other, scale in form.terms:
+            if scale != k * divisor:
+                continue
+            made: Expr | None = None
+            match other:
+                case Binary("floordiv") if other == quotient:
+                    made = whole
+                case Binary("mod", left, Const(more)) if left == quotient:
+                    made = Binary("mod", whole, Const(int(divisor * more)))
+            if made is not None:
+                rest = Affine(tuple((t, c) for t, c in form.terms if t not in (term, other)), 0)
+                return _joined(affine(rest.expr() + made * k + form.constant))
+    return form
 
 
 def _divide(op: str, dividend: Expr, divisor: int, ranges: Mapping[str, Range]) -> Expr:

@@ -19,6 +19,7 @@ from cnnc.ops.movement.movement import Movement
 from cnnc.ops.movement.pad import Mode, Pad
 from cnnc.ops.movement.slice import Slice
 from cnnc.ops.movement.transpose import Transpose
+from cnnc.ops.reshape import Reshape
 from cnnc.ops.spec import Operator
 from cnnc.passes.assign_layouts import assign_layouts
 from tests.backends.support import run
@@ -117,3 +118,12 @@ def test_transpositions_read_in_vectors() -> None:
         kernel = lower_node(Node(op, (node,), op.infer(x), "y"), named_target("x86-64-v3"))
         loops = [s for s in walk(kernel.body) if isinstance(s, For) and s.kind is Kind.VECTOR]
         assert [loop.extent for loop in loops] == ([8, 5] if layout.is_plain else [8])
+
+
+@pytest.mark.parametrize("shape", [(0, 4, -1), (0, -1, 42), (0, 3, 2, -1)])
+def test_reshaping_copies_in_vectors(shape: tuple[int, ...]) -> None:
+    """However the axes are cut, elements keep their order."""
+    op, x = Reshape(shape), TensorType.plain((2, 12, 6, 7))
+    node = leaf(Input("x"), np.empty(x.shape), "x")
+    kernel = lower_node(Node(op, (node,), op.infer(x), "y"), named_target("x86-64-v3"))
+    assert any(isinstance(s, For) and s.kind is Kind.VECTOR for s in walk(kernel.body))

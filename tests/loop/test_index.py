@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from cnnc.base.dtype import DType
 from cnnc.loop.affine import affine, simplify
@@ -38,6 +39,17 @@ def test_building_again_changes_nothing(plan: Plan) -> None:
 def test_simplify_keeps_the_value_within_the_ranges(plan: Plan, point: dict[str, int]) -> None:
     simple = simplify(build(plan), RANGES)
     assert value_at(simple, point) == compute(plan, point)
+
+
+@given(plans, points, st.integers(1, 9), st.integers(1, 9), st.integers(-3, 3))
+def test_quotients_and_remainders_join(
+    plan: Plan, point: dict[str, int], divisor: int, more: int, scale: int
+) -> None:
+    """As in the place of an element of a reshaped tensor."""
+    value, expr = compute(plan, point), build(plan)
+    place = expr // (divisor * more) * more + expr // divisor % more
+    simple = simplify((place * divisor + expr % divisor) * scale, RANGES)
+    assert value_at(simple, point) == value * scale
 
 
 @given(plans, points)
@@ -83,6 +95,9 @@ def test_sums_have_one_shape(expr: Expr, text: str) -> None:
         (minimum(A, 7), "a"),
         (maximum(A * 2, A - 1), "max(a * 2, a - 1)"),
         (A + B - A, "b"),
+        ((A * 5 + B) // 4 * 8 + (A * 5 + B) % 4 * 2 + 1, "a * 10 + b * 2 + 1"),
+        ((A * 5 + B) // 3 % 4 * 3 + (A * 5 + B) % 3, "(a * 5 + b) % 12"),
+        ((A * 5 + B) // 4 * 8 + (A * 5 + B) % 4, "(a * 5 + b) // 4 * 8 + (a * 5 + b) % 4"),
     ],
 )
 def test_simplify_divides_as_far_as_the_ranges_allow(expr: Expr, text: str) -> None:
