@@ -9,6 +9,7 @@ from cnnc.arrays import Source, read_inputs
 from cnnc.base.errors import fail
 from cnnc.cli.console import print_json, remark, say, working
 from cnnc.cli.options import Net, json_option, net_options
+from cnnc.frontend.settings import Batch
 from cnnc.interface import Interface
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def analyze(
     file: Path,
     net: str | None,
     settings: tuple[str, ...],
-    batch: int | None,
+    batch: Batch | None,
     layers: tuple[str, ...],
     at: str | None,
     plot: Path | None,

@@ -8,6 +8,7 @@ from cnnc.artifact import SUFFIX, check_suffix
 from cnnc.base.errors import fail
 from cnnc.cli.console import print_json, say
 from cnnc.cli.options import Net, compile_options, json_option, net_options
+from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 from cnnc.table import bytes_text, plural
 
@@ -26,7 +27,7 @@ def compile_(
     file: Path,
     net: str | None,
     settings: tuple[str, ...],
-    batch: int | None,
+    batch: Batch | None,
     output: Path | None,
     target: str,
     backend: str,

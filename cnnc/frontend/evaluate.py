@@ -37,6 +37,8 @@ from cnnc.ir.graph import Node
 from cnnc.ops.spec import find, operators
 
 IMPLICIT_INDEX = "i"
+_FOREIGN = {"return": "the last line of a block is its result; remove the word"}
+"""Words of other languages that look like stages."""
 
 
 class Evaluator:
@@ -148,9 +150,23 @@ class Evaluator:
     def _given(self, arguments: Sequence[ast.Argument], context: Context) -> list[Given]:
         context = context.unnamed()
         return [
-            Given(each.name, self.value(each.value, context), each.span, each.value)
+            Given(each.name, self._argument(each.value, context), each.span, each.value)
             for each in arguments
         ]
+
+    def _argument(self, it: ast.Expression, context: Context) -> Value:
+        """The value of an argument; `stride: k` labels what is no stage."""
+        match it:
+            case ast.Labelled(label, ast.Reference(name)) if not self._may_be_stage(name, context):
+                message = "`:` gives no argument its value"
+                help = f"write `{label.text} = {name.text}`; `:` labels a stage"
+                return self.state.error("E0104", message, it.span, "expected `=`", help=help)
+        return self.value(it, context)
+
+    def _may_be_stage(self, name: ast.Name, context: Context) -> bool:
+        bound = context.scope.find(name.text)
+        is_known = find(name.text) or self.state.find_block(name.text, name.span)
+        return isinstance(bound, Word | Unknown) or (bound is None and is_known is not None)
 
     def _call(self, it: ast.Call, context: Context, *, flows: bool) -> Value:
         """A call that is not behind `->`: a function, a word with arguments, or a stage."""
@@ -249,7 +265,7 @@ class Evaluator:
         known = [*blocks, *(each.name for each in operators()), *context.scope.names()]
         message = f"no operator, block or tensor is called `{word}`"
         notes = [f"`{name.text}` is `{word}` here"] if word != name.text else []
-        help = did_you_mean(word, known)
+        help = _FOREIGN.get(word) or did_you_mean(word, known)
         return self.state.error("E0202", message, name.span, notes=notes, help=help)
 
     # ── blocks, repetitions, conditions ─────────────────────────────────────────────────────────

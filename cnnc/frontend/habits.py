@@ -1,14 +1,15 @@
 """Habits from other languages that the parser stumbles over → a diagnostic with this one's way."""
 
 from cnnc.base.errors import Diagnostic
-from cnnc.base.source import SourceFile
+from cnnc.base.source import SourceFile, Span
+from cnnc.frontend import ast
 from cnnc.frontend.grammar import Surprise
 from cnnc.frontend.tokens import innermost_open, span_of
 
 
 def describe_habit(source: SourceFile, surprise: Surprise) -> Diagnostic | None:
     """The diagnostic where the token that does not fit is such a habit, else `None`."""
-    for hint in (_tuple, _colon_argument, _return, _for, _bar_arrow, _whole_import):
+    for hint in (_tuple, _colon_argument, _return, _for, _bar_arrow, _whole_import, _behind_input):
         if found := hint(source, surprise):
             return found
     return None
@@ -90,18 +91,46 @@ def _is_statement_word(it: Surprise, word: str, back: int) -> bool:
 
 
 def _whole_import(source: SourceFile, it: Surprise) -> Diagnostic | None:
-    """`import "file.cnn"`, `from "file.cnn" import block`."""
+    """`import "file.cnn"`, `import file`, `from "file.cnn" import block`."""
     before = [token.type for token in it.before]
-    bare = before == ["IMPORT"] and it.token is not None and it.token.type == "STRING"
+    found = it.token.type if it.token is not None else "$END"
+    bare = before == ["IMPORT"] and found in ("STRING", "TIMES")
+    module = before == ["IMPORT", "NAME"] and found in ("$END", "DOT")
     python = it.token == "from" and before == ["CNN", "NUMBER"]
-    if it.token is None or not (bare or python):
+    if not (bare or module or python):
         return None
     return Diagnostic(
         "E0104",
-        "an import names blocks first",
-        span_of(source, it.token),
+        "an import names blocks first, then their file",
+        span_of(source, it.token or it.before[-1]),
         help='write `import block, other from "file.cnn"`',
     )
+
+
+def _behind_input(source: SourceFile, it: Surprise) -> Diagnostic | None:
+    """`input x: f32[N, 3] nhwc`."""
+    if len(it.before) < 2 or [each.type for each in it.before[-2:]] != ["RSQB", "NAME"]:
+        return None
+    bracket, word = it.before[-2:]
+    line = [token.type for token in it.before if token.line == word.line]
+    if bracket.end_line != word.line or line[0] != "INPUT" or "EQUAL" not in it.possible:
+        return None
+    return _second_word(span_of(source, word))
+
+
+def _second_word(place: Span) -> Diagnostic:
+    return Diagnostic(
+        "E0104",
+        "an input ends with its shape",
+        place,
+        "is more than that",
+        help="how it is read stands in braces behind it: `{ layout = nhwc, … }`",
+    )
+
+
+def joined_input(one: ast.Input, two: ast.Binding) -> Diagnostic | None:
+    """`input x: f32[N, 3] layout = nhwc`, which reads as a binding."""
+    return _second_word(two.span) if one.span.end_line == two.span.line else None
 
 
 def _bar_arrow(source: SourceFile, it: Surprise) -> Diagnostic | None:

@@ -11,6 +11,7 @@ from cnnc.base.source import SourceFile, Span
 from cnnc.frontend import ast
 from cnnc.frontend.build_ast import Parsed, build_ast
 from cnnc.frontend.grammar import Start, Surprise, language, parse_tokens
+from cnnc.frontend.habits import joined_input
 from cnnc.frontend.syntax_errors import describe_surprise
 from cnnc.frontend.tokens import (
     Chunk,
@@ -127,6 +128,8 @@ def _joined_lines(node: object) -> Iterator[Diagnostic]:
     elif isinstance(node, ast.Body):
         items = (*node.statements, node.result)
     for one, two in pairwise(items):
+        if isinstance(one, ast.Input) and isinstance(two, ast.Binding):
+            yield from filter(None, [joined_input(one, two)])
         open_ended = isinstance(one, ast.Binding | ast.Assertion | ast.Output)
         by_keyword = isinstance(two, ast.Assertion | ast.Input | ast.Output | ast.WeightsFile)
         by_keyword = by_keyword or isinstance(two, ast.WeightsInitial | ast.Check)

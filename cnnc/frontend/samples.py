@@ -60,21 +60,20 @@ def _difference(one: Node, two: Node, most: int, least: int) -> str | None:
     has_samples = isinstance(one.op, Input | Operator) and one.type.shape[:1] == (most,)
     shapes = one.type.shape[has_samples:], two.type.shape[has_samples:]
     if shapes[0] != shapes[1]:
-        return f"its shape is {list(one.type.shape)}, for a batch of {least} {list(two.type.shape)}"
+        a, b = list(one.type.shape), list(two.type.shape)
+        return f"its shape is {a}, but {b} for a batch of {least}"
     if isinstance(one.op, Constant) and isinstance(two.op, Constant):
-        a, b = one.op.value, two.op.value
-        return (
-            None
-            if np.array_equal(a, b)
-            else f"it is {a.flat[0]}, for a batch of {least} {b.flat[0]}"
-        )
+        if np.array_equal(one.op.value, two.op.value):
+            return None
+        first, other = one.op.value.flat[0], two.op.value.flat[0]
+        return f"it is {first}, but {other} for a batch of {least}"
     if not isinstance(one.op, Operator):
         return None
     for field in fields(one.op):  # type: ignore[arg-type]
         a, b = (getattr(node.op, field.name) for node in (one, two))
         follows = isinstance(a, tuple) and isinstance(b, tuple) and a[:1] == (most,)
         if a != b and not (follows and b[:1] == (least,) and a[1:] == b[1:]):
-            return f"`{field.name}` is {_text(a)}, for a batch of {least} {_text(b)}"
+            return f"`{field.name}` is {_text(a)}, but {_text(b)} for a batch of {least}"
     return None
 
 
