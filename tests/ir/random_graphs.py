@@ -12,6 +12,7 @@ from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import Symbol, Value
 from cnnc.ops.spec import Operator, find_operator
 from tests.ir.random_movements import draw_movement
+from tests.ir.random_reductions import add_reduction
 
 UNARY = (
     "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "gelu", "hardswish", "elu", "selu",
@@ -34,6 +35,8 @@ RARE = (
     "number",
     "movement",
     "movement",
+    "reduce",
+    "matmul",
 )
 MOST_ELEMENTS = 600
 
@@ -128,6 +131,8 @@ class Builder:
                 self.apply(operator("reshape", shape=(0, self.choice_of_extent(x), -1)), x)
             case "movement":
                 self.apply(draw_movement(self.integer, x.type), x)
+            case "reduce" | "matmul" | "cast":
+                add_reduction(kind, self.integer, self.apply, x)
             case "gate":
                 if gate := self.apply(operator("sigmoid"), x):
                     self.apply(operator("mul"), x, gate)
@@ -201,15 +206,18 @@ def parameters_of(node: Node) -> list[Node]:
 
 
 @st.composite
-def graphs(draw: st.DrawFn, dtype: DType = DType.F64) -> Graph:
-    """A graph of up to a dozen operators; float64, so that rewrites can be compared closely."""
+def graphs(draw: st.DrawFn, dtype: DType = DType.F64, casts: bool = False) -> Graph:
+    """A graph of up to a dozen operators; float64, so that rewrites can be compared closely.
+
+    With `casts`, some values become whole numbers.
+    """
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     build = Builder(draw, random, dtype)
     batch, rank = build.integer(1, 2), build.integer(1, 2)
     for _ in range(build.integer(1, 2)):
         build.input((batch, build.integer(1, 3), *[build.integer(3, 6) for _ in range(rank)]))
     for _ in range(build.integer(1, 12)):
-        build.step(build.choice((*STEPS, *RARE)))
+        build.step(build.choice((*STEPS, *RARE, "cast") if casts else (*STEPS, *RARE)))
     made = [node for node in build.values if not node.is_leaf] or build.values
     outputs = {"out": made[-1]}
     if build.integer(0, 1):

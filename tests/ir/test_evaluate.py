@@ -126,7 +126,7 @@ def test_unbound_parameters_are_a_bug() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(graphs())
+@given(graphs(casts=True))
 def test_random_graphs_give_their_declared_types(graph: Graph) -> None:
     """Values have the shapes that were inferred, whatever the operators."""
     found = evaluate(graph, arrays_for(graph))

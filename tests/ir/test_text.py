@@ -113,7 +113,7 @@ def test_operator_labels_read_back(made: type[Operator]) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(graphs())
+@given(graphs(casts=True))
 def test_random_graphs_round_trip(graph: Graph) -> None:
     """Printing, reading and printing again gives the same text, and a valid graph."""
     verify(graph)

@@ -141,7 +141,7 @@ def test_layouts_do_not_change_the_type() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(graphs())
+@given(graphs(casts=True))
 def test_valid_graphs_pass(graph: Graph) -> None:
     """What operators infer is what the verifier expects."""
     verify(graph)

@@ -24,6 +24,11 @@ from cnnc.ops.normalisation.group_norm import GroupNorm
 from cnnc.ops.normalisation.instance_norm import InstanceNorm
 from cnnc.ops.normalisation.layer_norm import LayerNorm
 from cnnc.ops.normalisation.lrn import Lrn
+from cnnc.ops.preprocess import Preprocess
+from cnnc.ops.reductions.arg import ArgMax
+from cnnc.ops.reductions.matmul import MatMul
+from cnnc.ops.reductions.reduce import Reduce
+from cnnc.ops.reductions.reduce_kinds import KINDS
 from cnnc.ops.reshape import Reshape
 from cnnc.ops.softmax import Softmax
 from cnnc.ops.spec import Operator
@@ -105,6 +110,19 @@ def refusal(op: Operator, *shapes: Shape) -> OpError:
         (LayerNorm((0, 1)), [(2, 3)], "axes", "samples do not depend on each other"),
         (Lrn(3), [(2,)], 0, "its shape is [2]"),
         (Softmax(2), [(2, 3)], "axis", "the operand has 2 axes"),
+        (Reduce(KINDS["sum"], (2,)), [(2, 3)], "axes", "the operand has 2 axes"),
+        (Reduce(KINDS["max"], (1, -1)), [(2, 3)], "axes", None),
+        (Reduce(KINDS["mean"], (0, 1)), [(2, 3)], "axes", None),
+        (ArgMax(3), [(2, 3)], "axis", "the operand has 2 axes"),
+        (ArgMax(0), [(5,)], "axis", None),
+        (MatMul(), [(2, 3), (4, 5)], 1, "[2, 3] times [4, 5]"),
+        (MatMul(), [(2, 3), (3,)], 1, "its shape is [3]"),
+        (MatMul(), [(2, 4, 3), (3, 3, 4)], 1, "axis 0: 3 against 2 in [2] and [3]"),
+        (Preprocess("nlc"), [(2, 5, 5, 3)], "layout", None),
+        (Preprocess(colors="bgr"), [(2, 4, 5)], "colors", None),
+        (Preprocess(mean=(1.0, 2.0)), [(2, 3, 5)], "mean", "mean = [1.0, 2.0]"),
+        (Preprocess(scale=1e30, std=(1e-30,)), [(2, 3, 5)], "scale", None),
+        (Preprocess(), [(2,)], 0, "its shape is [2]"),
         (Concat(3), [(2, 3), (2, 3)], "axis", "the operand has 2 axes"),
         (Concat(), [(2, 3, 4), (2, 1, 4), (2, 3, 5)], 2, "[2, 3, 5] against [2, 3, 4]"),
         (Concat(), [(2, 3), (2, 3, 1)], 1, "[2, 3, 1] against [2, 3]"),
@@ -142,7 +160,13 @@ def test_element_types_must_agree() -> None:
         assert caught.value.at == 1
 
 
-@pytest.mark.parametrize("op", [Relu(), Softmax(), Dense(2), BatchNorm(), Conv(2, (1,))])
+@pytest.mark.parametrize(
+    "op",
+    [
+        *(Relu(), Softmax(), Dense(2), BatchNorm(), Conv(2, (1,))),
+        *(Reduce(KINDS["sum"], (1,)), ArgMax()),
+    ],
+)
 def test_arithmetic_needs_floating_point(op: Operator) -> None:
     shape = (2, 3, 4) if isinstance(op, Conv) else (2, 3)
     x = TensorType.plain(shape, DType.U8)
