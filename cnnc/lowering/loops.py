@@ -3,7 +3,7 @@
 A name may stand for several loops (the main nest and what `split` peels off); each is changed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from cnnc.base.layout import Layout
@@ -92,11 +92,29 @@ def interchange(kernel: Kernel, outer: str, inner: str) -> Kernel:
     return _each(kernel, outer, change)
 
 
-def jam(kernel: Kernel, var: str) -> Kernel:
+def fission(kernel: Kernel) -> Kernel:
+    """for v: {A; B}  →  for v: A; for v: B, for perfect nests down to several inner loops.
+
+    Every nest stands on its own then, and is perfect down to its tile.
+    """
+    return kernel.with_body(tuple(nest for stmt in kernel.body for nest in _fission(stmt)))
+
+
+def _fission(stmt: Stmt) -> list[Stmt]:
+    if not isinstance(stmt, For) or stmt.reduces:
+        return [stmt]
+    if not all(isinstance(part, For) and not part.reduces for part in stmt.body):
+        return [stmt]
+    return [replace(stmt, body=(inner,)) for part in stmt.body for inner in _fission(part)]
+
+
+def jam(kernel: Kernel, var: str, through: Collection[str] = ()) -> Kernel:
     """Move a loop around an accumulation inside it; accumulators become arrays over the loop.
 
     for v: acc; acc = 0; for r: acc += …; y[v] = acc
       →  acc[n]; for v: acc[v] = 0;  for r: for v: acc[v] += …;  for v: y[v] = acc[v]
+
+    It moves below all loops that reduce, and below those named in `through`.
     """
 
     def change(loop: For) -> Body:
@@ -104,7 +122,7 @@ def jam(kernel: Kernel, var: str) -> Kernel:
             raise ScheduleError(f"{var} reduces and cannot be jammed")
         _require_own_registers(loop)
         body, allocs = _expand_accumulators(loop)
-        return (*allocs, *(_push(replace(loop, body=()), stmt) for stmt in _grouped(body)))
+        return (*allocs, *(_push(replace(loop, body=()), stmt, through) for stmt in _grouped(body)))
 
     return _each(kernel, var, change)
 
@@ -184,8 +202,7 @@ def drop_unit_loops(kernel: Kernel) -> Kernel:
                 result.append(stmt)
                 continue
             inner = visit(stmt.body)
-            binds = any(isinstance(part, Alloc | Let) for part in inner)
-            if stmt.extent == 1 and (len(body) == 1 or not binds):
+            if stmt.extent == 1 and (len(body) == 1 or not _binds(inner)):
                 result.extend(substitute(inner, {stmt.var: Const(0)}))
             else:
                 result.append(replace(stmt, body=inner))
@@ -196,6 +213,15 @@ def drop_unit_loops(kernel: Kernel) -> Kernel:
         for nest in kernel.body
     )
     return kernel.with_body(tuple(nests))
+
+
+def _binds(body: Body) -> bool:
+    """Whether there are registers or names, those of vector loops included: these dissolve."""
+    return any(
+        isinstance(stmt, Alloc | Let)
+        or (isinstance(stmt, For) and stmt.kind is Kind.VECTOR and _binds(stmt.body))
+        for stmt in body
+    )
 
 
 def substitute(body: Body, values: Mapping[str, Expr]) -> Body:
@@ -320,10 +346,10 @@ def _grouped(body: Body) -> list[Body]:
     return [tuple(group) for group in groups if group]
 
 
-def _push(loop: For, group: Body) -> Stmt:
+def _push(loop: For, group: Body, through: Collection[str]) -> Stmt:
     """The loop around a group of statements, below all reducing loops of a single nest."""
     match group:
-        case (For(reduces=True) as reduction,):
-            inner = tuple(_push(loop, part) for part in _grouped(reduction.body))
-            return replace(reduction, body=inner)
+        case (For(var, _, body, _, reduces) as nest,) if reduces or var in through:
+            inner = tuple(_push(loop, part, through) for part in _grouped(body))
+            return replace(nest, body=inner)
     return replace(loop, body=group)

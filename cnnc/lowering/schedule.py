@@ -6,6 +6,7 @@ from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
 from cnnc.lowering.copies import find_column, has_rows, loops_of
 from cnnc.lowering.loops import (
     drop_unit_loops,
+    fission,
     has_loop,
     interchange,
     jam,
@@ -18,6 +19,7 @@ from cnnc.lowering.loops import (
     widen,
 )
 from cnnc.lowering.rows import accumulates_rows
+from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
 from cnnc.lowering.tiles import MAX_UNROLLED, Tile
 
 
@@ -46,7 +48,7 @@ def schedule_blocked(
       acc[ow.1, oh.1, oc.1] of vectors over oc.2;  the reduction, innermost part unrolled;  stores
     """
     axes = [stmt.var for stmt in _grid(kernel)]
-    spatial = axes[2:]
+    spatial, sweeps = axes[2:], _sweeps(kernel)
     if order.padded:
         kernel = widen(kernel, "oc", block)
     kernel = split(kernel, "oc", block * tile.blocks, "oc.0", "oc.r")
@@ -59,7 +61,7 @@ def schedule_blocked(
     for var in inner:
         kernel = sink(kernel, var)
     if order.rows_first and len(spatial) > 1:
-        kernel = interchange(_fission_outer(kernel), "oc.0", f"{spatial[-2]}.0")
+        kernel = interchange(fission(kernel), "oc.0", f"{spatial[-2]}.0")
     if spatial:
         kernel = split(kernel, spatial[-1], tile.columns)
         inner = [f"{spatial[-1]}.1", *inner]
@@ -67,7 +69,7 @@ def schedule_blocked(
         return _parallel_outer(vectorise(_unroll_all(kernel, inner[:-1]), "oc.2"))
     kernel = _schedule_reduction(kernel, tile, read_block, shares_input=order.shares_input)
     for var in reversed(inner):
-        kernel = jam(kernel, var)
+        kernel = jam(kernel, var, sweeps)
     if order.shares_input and order.pointwise and has_loop(kernel, "ic.0"):
         kernel = prefetch(kernel, "x", "ic.0", [var for var in inner if var in positions])
     kernel = vectorise(_unroll_all(kernel, inner[:-1]), "oc.2")
@@ -92,6 +94,8 @@ def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) 
     if by_element or has_rows(rows, last):
         # a single short loop stays: it is what threads would share
         kernel = vectorise(rows, last) if len(grid) > 1 or rows is not kernel else kernel
+    elif any(isinstance(stmt, For) and stmt.reduces for stmt in walk(kernel.body)):
+        kernel = _vectorise_reduction(kernel, grid, lanes)
     elif column := find_column(kernel, lanes):
         kernel = sink(split(kernel, column, lanes), f"{column}.1")
         kernel = vectorise(kernel, f"{column}.1")
@@ -116,10 +120,18 @@ def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
         inner = [f"{grid[-2]}.1", *inner]
     for var in inner:
         kernel = sink(kernel, var)
-    kernel = _fission_outer(kernel)
+    kernel = fission(kernel)
     for var in reversed(inner):
         kernel = jam(kernel, var)
     return own_registers(vectorise(_unroll_all(kernel, inner[:-1]), inner[-1]))
+
+
+def _vectorise_reduction(kernel: Kernel, grid: list[For], lanes: int) -> Kernel:
+    """Neighbouring results in the lanes where they read neighbours, otherwise partial sums."""
+    last = grid[-1].var
+    if len(grid) > 1 and may_vectorise_results(kernel, last):
+        return vectorise_results(kernel, last, lanes)
+    return vectorise_rows(kernel, lanes)
 
 
 def _grid(kernel: Kernel) -> list[For]:
@@ -130,6 +142,13 @@ def _grid(kernel: Kernel) -> list[For]:
         loops.append(body[0])
         body = body[0].body
     return loops
+
+
+def _sweeps(kernel: Kernel) -> set[str]:
+    """Loops over results behind an accumulation, inside the grid."""
+    grid = {loop.var for loop in _grid(kernel)}
+    inside = (stmt for stmt in walk(kernel.body) if isinstance(stmt, For) and not stmt.reduces)
+    return {stmt.var for stmt in inside} - grid
 
 
 def _schedule_reduction(
@@ -172,22 +191,8 @@ def _unroll_all(kernel: Kernel, variables: list[str]) -> Kernel:
 
 def _parallel_outer(kernel: Kernel) -> Kernel:
     """Share the outermost loops of every nest between threads, down to the first tile loop."""
-    nests = _fission_outer(kernel).body
+    nests = fission(kernel).body
     return drop_unit_loops(kernel.with_body(tuple(_mark_parallel(stmt) for stmt in nests)))
-
-
-def _fission_outer(kernel: Kernel) -> Kernel:
-    """Every nest on its own, so that it is perfect down to its tile."""
-    return kernel.with_body(tuple(nest for stmt in kernel.body for nest in _fission(stmt)))
-
-
-def _fission(stmt: Stmt) -> list[Stmt]:
-    """for v: {A; B}  →  for v: A; for v: B, for perfect nests down to several inner loops."""
-    if not isinstance(stmt, For) or stmt.reduces:
-        return [stmt]
-    if not all(isinstance(part, For) and not part.reduces for part in stmt.body):
-        return [stmt]
-    return [replace(stmt, body=(inner,)) for part in stmt.body for inner in _fission(part)]
 
 
 def _mark_parallel(stmt: Stmt) -> Stmt:

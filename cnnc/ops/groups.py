@@ -39,7 +39,8 @@ def channel_blocking(x: TensorType, channels: int, groups: int, lanes: int) -> B
     if is_depthwise(x, channels, groups):
         return Blocking((lanes,), lanes)
     if groups == 1:
-        return Blocking(ANY_BLOCK, lanes)
+        # A single result channel leaves the lanes to positions, which are neighbours in rows only.
+        return Blocking(ANY_BLOCK if lanes > 1 else (1,), lanes)
     if channels // groups % lanes:
         return PLAIN
     per_group = x.channels // groups

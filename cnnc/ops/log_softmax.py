@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Expr, call
+from cnnc.loop.expr import Buffer, Expr, call
 from cnnc.ops.attributes import Axis
 from cnnc.ops.pointwise import FUNCTION
 from cnnc.ops.softmax import Exponentials, error_of_exponentials, moved_along
@@ -29,10 +29,10 @@ class LogSoftmax(Exponentials):
             y: Real = down - np.log(np.exp(down).sum(axis=self.axis, keepdims=True))
         return y
 
-    def finish(self, build: KernelBuilder, total: Expr) -> Callable[[Expr], Expr]:
+    def finish(self, build: KernelBuilder, total: Buffer) -> Callable[[Expr], Expr]:
         """See Exponentials."""
-        logarithm = build.let("logarithm", call("log", total))
-        return lambda down: down - logarithm
+        build.store(total, (), call("log", total[()]))
+        return lambda down: down - total[()]
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: log turns the relative error of the sum into an absolute one.

@@ -20,8 +20,8 @@ class Exponentials(Operator):
     axis: int
 
     @abstractmethod
-    def finish(self, build: KernelBuilder, total: Expr) -> Callable[[Expr], Expr]:
-        """From the sum of a line to a function of x - max x that gives the results."""
+    def finish(self, build: KernelBuilder, total: Buffer) -> Callable[[Expr], Expr]:
+        """From the sum of a line, in a register, to a function of x - max x: the results."""
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """See Operator."""
@@ -48,7 +48,7 @@ class Exponentials(Operator):
             with build.loop(name, extent, reduces=True) as i:
                 grown = total[()] + call("exp", x[place(i)] - largest[()])
                 build.store(total, (), grown)
-            result = self.finish(build, total[()])
+            result = self.finish(build, total)
             with build.loop(name, extent) as i:
                 build.result(place(i), result(x[place(i)] - largest[()]))
 
@@ -82,10 +82,10 @@ class Softmax(Exponentials):
         y: Real = e / e.sum(axis=self.axis, keepdims=True)
         return y
 
-    def finish(self, build: KernelBuilder, total: Expr) -> Callable[[Expr], Expr]:
+    def finish(self, build: KernelBuilder, total: Buffer) -> Callable[[Expr], Expr]:
         """See Exponentials."""
-        scale = build.let("scale", 1.0 / total)
-        return lambda down: call("exp", down) * scale
+        build.store(total, (), 1.0 / total[()])
+        return lambda down: call("exp", down) * total[()]
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: every exp is off by its own roundings and those of its argument.

@@ -284,8 +284,19 @@ class _Emitter:
                     part = self.builder.load(pointer, align=align, typ=kind)
                     vector = self.builder.insert_element(vector, part, ir.IntType(32)(lane))
                 return vector
+        if self.widths.get(buffer.name, 1) > 1:
+            return self._lane(buffer, index)
         kind = values.memory_type(buffer.dtype, 1)
         return self.builder.load(self._address(buffer, index), align=align, typ=kind)
+
+    def _lane(self, buffer: Buffer, index: Expr) -> ir.Value:
+        """One lane of a register array of vectors, known where the loop around is unrolled."""
+        width, place = self.widths[buffer.name], self.index(index)
+        if not isinstance(place, int):
+            raise ValueError(f"a lane of register array {buffer.name} is known at run time only")
+        kind = values.memory_type(buffer.dtype, width)
+        vector = self.builder.load(self._address(buffer, Const(place - place % width)), typ=kind)
+        return self.builder.extract_element(vector, ir.IntType(32)(place % width))
 
     def value(self, expr: Expr) -> ir.Value:
         """The value of an expression that is no index."""
@@ -322,25 +333,23 @@ class _Emitter:
 
 
 def _register_widths(kernel: Kernel) -> dict[str, int]:
-    """How many lanes each register array is read and written with; they must agree."""
-    widths: dict[str, set[int]] = {}
-
-    def note(buffer: Buffer, index: Expr) -> None:
-        if buffer.space is Space.REGISTER:
-            widths.setdefault(buffer.name, set()).add(index.lanes)
+    """How many lanes each register array is written with; it is read with as many, or with one."""
+    written: dict[str, set[int]] = {}
+    read: dict[str, set[int]] = {}
 
     def look(expr: Expr) -> None:
-        if isinstance(expr, Load):
-            note(expr.buffer, expr.index[0])
+        if isinstance(expr, Load) and expr.buffer.space is Space.REGISTER:
+            read.setdefault(expr.buffer.name, set()).add(expr.index[0].lanes)
         for part in children(expr):
             look(part)
 
     for expr in expressions(kernel.body):
         look(expr)
     for stmt in walk(kernel.body):
-        if isinstance(stmt, Store):
-            note(stmt.buffer, stmt.index[0])
-    for name, found in widths.items():
-        if len(found) != 1:
-            raise ValueError(f"register array {name} is accessed with widths {sorted(found)}")
-    return {name: found.pop() for name, found in widths.items()}
+        if isinstance(stmt, Store) and stmt.buffer.space is Space.REGISTER:
+            written.setdefault(stmt.buffer.name, set()).add(stmt.index[0].lanes)
+    for name, found in written.items():
+        every = found | read.get(name, set()) - {1}
+        if len(every) != 1:
+            raise ValueError(f"register array {name} is accessed with widths {sorted(every)}")
+    return {name: found.pop() for name, found in written.items()}
