@@ -56,6 +56,14 @@ def test_random_networks(graph: Graph, data: st.DataObject) -> None:
     compare_both_ways(graph, source, index)
 
 
+@pytest.mark.parametrize("name", ["ds_cnn", "lenet5", "pooling", "two_inputs"])
+def test_well_known_networks(name: str) -> None:
+    """The middle of every input, at full size."""
+    graph = cnnc.load(EXAMPLES / "zoo" / f"{name}.cnn", batch=1).graph
+    for source in graph.inputs:
+        compare_both_ways(graph, source, tuple(extent // 2 for extent in source.type.shape))
+
+
 @pytest.mark.parametrize("name", ["digits/digits.cnn", "sunspots/sunspots.cnn"])
 def test_examples(name: str) -> None:
     """Sixteen pixels of the digits, corners among them, and every year of the sunspots."""
