@@ -67,7 +67,7 @@ class Analysis:
         """A table for each idea, each under a line that says what it shows."""
         return format_analysis(self)
 
-    def to_json(self) -> Json:
+    def to_json(self) -> dict[str, Json]:
         """Everything as plain data."""
         notes: list[Json] = [*self.notes]
         return {

@@ -7,6 +7,7 @@ import click
 
 from cnnc.arrays import Source, read_inputs
 from cnnc.base.errors import fail
+from cnnc.base.report import to_json
 from cnnc.cli.console import print_json, remark, say, working
 from cnnc.cli.options import Net, json_option, net_options
 from cnnc.frontend.settings import Batch
@@ -66,7 +67,7 @@ def analyze(
 
         draw_field(_field_to_draw(analysis), plot, given)
     if as_json:
-        print_json(analysis.to_json())
+        print_json({**analysis.to_json(), "diagnostics": [to_json(w) for w in model.warnings]})
     else:
         say(analysis.format())
 

@@ -75,7 +75,9 @@ def test_json_is_complete(cnnc: Runner, pooled: Path) -> None:
 def test_python_gives_the_same(cnnc: Runner, pooled: Path) -> None:
     """`model.analyze` and the verb."""
     model = api.load(pooled)
-    assert api.analyze(model).to_json() == json.loads(cnnc("analyze", pooled, "--json").out)
+    printed = json.loads(cnnc("analyze", pooled, "--json").out)
+    assert printed.pop("diagnostics") == []
+    assert api.analyze(model).to_json() == printed
     assert str(model.analyze()) + "\n" == cnnc("analyze", pooled).out
 
 
@@ -130,6 +132,9 @@ def test_nets_without_convolution_or_pictures(cnnc: Runner, small: Path) -> None
     assert ended.err.count("W0901") == 1
     assert "the net has no pooling layer" in ended.out
     assert "no input has a spatial axis" in ended.out
+    (warning,) = cnnc("analyze", small, "--net", "other", "--json").json()["diagnostics"]  # type: ignore[misc]
+    assert isinstance(warning, dict)
+    assert warning["code"] == "W0901"
 
 
 @pytest.mark.parametrize(
