@@ -163,3 +163,25 @@ def test_channels_may_come_last() -> None:
     rows = rows_of(graph)
     assert [(row.letter, row.pixels, row.extent) for row in rows] == [("h", 1, 6), ("w", 2, 4)]
     assert all(row.measured and row.measured.holds for row in rows)
+
+
+def test_compiled_code_follows_too() -> None:
+    """Machine code in float32 moves its results as the reference does, but for rounding."""
+    body = "conv(8, 3, stride = 2, pad = 1) -> relu -> pool(avg, 2, stride = 1) -> conv(3, 3)"
+    text = (
+        f"cnn 1\nnet n {{\n  input x: f32[N, 2, 24, 24]\n  output y = x -> {body}\n  weights he\n}}"
+    )
+    model = cnnc.load_text(text)
+    (row, _), net = model.analyze(layers=["y"]).shifts, model.compile()
+    assert (row.pixels, row.positions, row.margin) == (2, 1, (1, 0))
+    assert row.pixels is not None
+    assert row.positions is not None
+    assert row.margin is not None
+    assert row.extent is not None
+    noise = np.random.default_rng(0).normal(size=(1, 2, 24 + row.pixels, 24)).astype(np.float32)
+    before, after = net(noise[:, :, row.pixels :])["y"], net(noise[:, :, : -row.pixels])["y"]
+    inside = slice(row.positions + row.margin[0], row.extent - row.margin[1])
+    expected = np.roll(before, row.positions, 2)[:, :, inside]
+    assert expected.shape[2] == row.free
+    np.testing.assert_allclose(after[:, :, inside], expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(np.roll(before, row.positions, 2) - after).max() > 1e-2
