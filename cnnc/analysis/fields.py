@@ -35,11 +35,6 @@ class AxisField:
     last: int
     seen: int
 
-    @property
-    def has_holes(self) -> bool:
-        """Whether pixels between the first and the last are not seen."""
-        return self.seen < self.last - self.first + 1
-
     def to_json(self) -> dict[str, Json]:
         """The axis as plain data."""
         return {

@@ -45,11 +45,6 @@ class Region:
             factors.append(Factor((axis,), mask))
         return Region(shape, (tuple(factors),))
 
-    @staticmethod
-    def whole(shape: Shape) -> "Region":
-        """Every element."""
-        return Region.box(shape, [slice(None)] * len(shape))
-
     @property
     def is_empty(self) -> bool:
         """Whether no element belongs to it."""
