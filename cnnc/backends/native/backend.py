@@ -49,8 +49,8 @@ class NativeRunner:
         context = self._take_context()
         for position, array in enumerate(inputs):
             context.inputs[position] = address_of(array)
-        # Only a program for a range of them looks at it.
-        context.inputs[len(inputs)] = len(inputs[0])
+        if inputs:  # only a program for a range of samples looks at their number
+            context.inputs[len(inputs)] = len(inputs[0])
         for position, array in enumerate(outputs):
             context.outputs[position] = address_of(array)
         self._pool.run(self.address, self._weights_address, *context.addresses)

@@ -69,7 +69,7 @@ class _Emitter:
         self.numbers: dict[str, int | ir.Value] = {}
         self.locals: dict[str, ir.Value] = {}
         self.memo: list[dict[object, ir.Value]] = [{}]
-        self.sums: dict[int, tuple[Expr, Affine | None]] = {}
+        self.sums: dict[int, tuple[Expr, Affine]] = {}
 
     def run(self) -> None:
         """Write the whole function."""
@@ -185,7 +185,7 @@ class _Emitter:
         if buffer.space is Space.REGISTER:
             width = self.widths[buffer.name]
             element = values.memory_type(buffer.dtype, width)
-            varying = {term: k // width for term, k in varying.items()}
+            varying = {term: k // width for term, k in varying.items()} if varying else varying
             constant //= width
         pointer = base
         if varying:
@@ -201,13 +201,12 @@ class _Emitter:
     def _split(self, index: Expr) -> tuple[dict[ir.Value, int], int]:
         """An index as values known at run time with coefficients, and a constant."""
         # Unrolled bodies ask for the same index many times. Keeping it keeps its id its own.
-        _, form = self.sums.setdefault(id(index), (index, None))
-        if form is None:
-            form = affine(index)
-            self.sums[id(index)] = (index, form)
+        if (known := self.sums.get(id(index))) is None:
+            known = self.sums[id(index)] = (index, affine(index))
+        _, form = known
         constant, varying = form.constant, dict[ir.Value, int]()
         for term, coefficient in form.terms:
-            number = self.index(term)
+            number = self.numbers[term.name] if type(term) is Var else self.index(term)
             if isinstance(number, int):
                 constant += number * coefficient
             else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from cnnc.backends.native import ir
 from cnnc.base.dtype import DType
@@ -25,7 +26,12 @@ UNSIGNED = (DType.U8, DType.BOOL)
 def llvm_type(dtype: DType | None, lanes: int) -> ir.Type:
     """The LLVM type of a value; None is an index."""
     scalar = I64 if dtype is None else _SCALARS[dtype]
-    return scalar if lanes == 1 else ir.VectorType(scalar, lanes)
+    return scalar if lanes == 1 else _vector(scalar, lanes)
+
+
+@cache
+def _vector(scalar: ir.Type, lanes: int) -> ir.VectorType:
+    return ir.VectorType(scalar, lanes)
 
 
 def memory_type(dtype: DType, lanes: int) -> ir.Type:
@@ -57,13 +63,23 @@ def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     """The scalar in every lane; a vector stays as it is."""
     if lanes == 1 or lanes_of(value) == lanes:
         return value
-    kind = ir.VectorType(value.type, lanes)
     if isinstance(value, ir.Constant) and isinstance(value.constant, int | float):
-        return ir.Constant(kind, [value.constant] * lanes)
-    undefined = ir.Constant(kind, ir.Undefined)
+        return _repeated(value.type, value.name, lanes)
+    undefined = _undefined(value.type, lanes)
     first = builder.insert_element(undefined, value, I32(0))
-    zeros = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
-    return builder.shuffle_vector(first, undefined, zeros)
+    return builder.shuffle_vector(first, undefined, _repeated(I32, "0", lanes))
+
+
+@cache
+def _undefined(element: ir.Type, lanes: int) -> ir.Value:
+    return ir.Constant(ir.VectorType(element, lanes), ir.Undefined)
+
+
+@lru_cache(4096)
+def _repeated(element: ir.Type, literal: str, lanes: int) -> ir.Value:
+    """A literal in every lane: by its text, as 0.0 and -0.0 are equal numbers."""
+    text = ", ".join([f"{element.text} {literal}"] * lanes)
+    return ir.Value(ir.VectorType(element, lanes), f"<{text}>")
 
 
 def same_lanes(
