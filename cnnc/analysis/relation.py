@@ -191,12 +191,3 @@ def everything(out: Shape, operand: Shape) -> Term:
         all_of = np.arange(extent)
         links.append(Link((), (axis,), (), (extent,), all_of * 0, all_of))
     return tuple(links)
-
-
-def identity(shape: Shape) -> Term:
-    """The relation in which every result reads the element at its own place."""
-    links = []
-    for axis, extent in enumerate(shape):
-        each = np.arange(extent)
-        links.append(Link((axis,), (axis,), (extent,), (extent,), each, each))
-    return tuple(links)
