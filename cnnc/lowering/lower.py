@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
@@ -15,7 +16,7 @@ from cnnc.lowering.flatten import flatten
 from cnnc.lowering.halo import clear_halo, clear_padding
 from cnnc.lowering.lowered import Layer, Lowered
 from cnnc.lowering.program import assemble
-from cnnc.lowering.samples import take_samples
+from cnnc.lowering.samples import begins_with_samples, schedule_apart, take_samples
 from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
 from cnnc.lowering.tiles import Tile, Work, choose_tile
 from cnnc.lowering.vectors import expand_vectors
@@ -34,9 +35,8 @@ def lower(graph: Graph, target: Target) -> Lowered:
         # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
         if (key := _shape_of(node)) not in made:
             scheduled = lower_node(node, target)
-            if graph.fewest is not None:
-                scheduled = take_samples(scheduled, scheduled.params[-1], graph.batch)
-                verify_kernel(scheduled)
+            if graph.fewest is not None and node.type.shape[0] == graph.batch:
+                scheduled = _for_samples(node, scheduled, target)
             bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))
             made[key] = scheduled, flat.setdefault(bare, len(flat))
         scheduled, call = made[key]
@@ -58,13 +58,25 @@ def _shape_of(node: Node) -> object:
     return node.op, operands, node.type
 
 
+def _for_samples(node: Node, kernel: Kernel, target: Target) -> Kernel:
+    """The kernel for any number of samples; scheduled apart where a tile would hold several."""
+    if not begins_with_samples(kernel, kernel.params[-1]):
+        kernel = lower_node(node, target, samples_apart=True)
+    kernel = take_samples(kernel, kernel.params[-1])
+    verify_kernel(kernel)
+    return kernel
+
+
 def flatten_kernel(kernel: Kernel) -> Kernel:
     """What a backend gets: offsets, vectors, and primitives instead of elementary functions."""
     return expand_elementary(expand_vectors(flatten(kernel)))
 
 
-def lower_node(node: Node, target: Target) -> Kernel:
-    """The scheduled kernel of one node, still indexed logically; LoopError if it is not sound."""
+def lower_node(node: Node, target: Target, *, samples_apart: bool = False) -> Kernel:
+    """The scheduled kernel of one node, still indexed logically; LoopError if it is not sound.
+
+    With `samples_apart`, no vector or tile holds elements of several samples.
+    """
     op = node.op
     assert isinstance(op, Operator)
     plan = _plan(node, target)
@@ -89,7 +101,9 @@ def lower_node(node: Node, target: Target) -> Kernel:
     else:
         lanes = target.lanes(node.type.dtype)
         tile = _row_tile(node, lanes, target)
-        kernel = schedule_plain(kernel, lanes, tile, by_element=_root(op).is_elementwise)
+        by_element = _root(op).is_elementwise
+        schedule = partial(schedule_plain, lanes=lanes, tile=tile, by_element=by_element)
+        kernel = schedule_apart(kernel, schedule) if samples_apart else schedule(kernel)
     kernel = clear_halo(kernel, out)
     verify_kernel(kernel)
     return kernel

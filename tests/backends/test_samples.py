@@ -170,7 +170,22 @@ def test_samples_must_be_outermost() -> None:
     assert isinstance(nest, For)
     turned = kernel.with_body((replace(nest, extent=MOST + 1),))
     with pytest.raises(ScheduleError, match="begin with its samples"):
-        take_samples(turned, kernel.params[-1], MOST)
+        take_samples(turned, kernel.params[-1])
     renamed = kernel.with_body((For("m", MOST, (replace(nest, extent=1),)),))
     with pytest.raises(ScheduleError, match="does not count"):
-        take_samples(renamed, kernel.params[-1], MOST)
+        take_samples(renamed, kernel.params[-1])
+
+
+@pytest.mark.parametrize(
+    "body", ["flatten -> dense(1) -> reshape([0]) -> tanh", "reduce(sum, axes = [1, 2])"]
+)
+def test_samples_that_are_the_only_axis(body: str) -> None:
+    """No vector holds several samples where their number may be less than a vector's."""
+    text = f"cnn 1\nnet n {{\n  input x: f32[N, 3, 8]\n  output y = x -> conv(4, 3) -> {body}\n"
+    model = cnnc.load_text(f"{text}  weights he\n}}\n", batch=(1, 40))
+    x = np.random.default_rng(1).standard_normal((40, 3, 8)).astype(np.float32)
+    network, exact = model.compile(threads=2), model.reference(x)["y"]
+    whole = network(x)["y"]
+    np.testing.assert_allclose(whole, exact, rtol=1e-4, atol=1e-5)
+    for count in (1, 17, 39):
+        np.testing.assert_array_equal(network(x[:count])["y"], whole[:count])
