@@ -189,3 +189,5 @@ def test_samples_that_are_the_only_axis(body: str) -> None:
     np.testing.assert_allclose(whole, exact, rtol=1e-4, atol=1e-5)
     for count in (1, 17, 39):
         np.testing.assert_array_equal(network(x[:count])["y"], whole[:count])
+    fixed = model.with_batch(17).compile()(x[:17])["y"]
+    np.testing.assert_allclose(fixed, exact[:17], rtol=1e-4, atol=1e-5)

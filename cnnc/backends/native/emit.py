@@ -1,6 +1,6 @@
 """Flat kernels to LLVM IR."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from math import prod
@@ -26,7 +26,19 @@ from cnnc.loop.expr import (
     Var,
     children,
 )
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Store, expressions, walk
+from cnnc.loop.kernel import (
+    Alloc,
+    Body,
+    For,
+    Kernel,
+    Kind,
+    Let,
+    Prefetch,
+    Stmt,
+    Store,
+    expressions,
+    walk,
+)
 
 I64 = ir.IntType(64)
 POINTER = ir.PointerType()
@@ -73,14 +85,22 @@ class _Emitter:
 
     def run(self) -> None:
         """Write the whole function."""
+        together: list[Stmt] = []
         for stmt in self.kernel.body:
-            if isinstance(stmt, For) and stmt.kind is Kind.PARALLEL:
-                self._parallel(stmt)
-            else:
-                with self._only_first_thread():
-                    self._body((stmt,))
+            if not (isinstance(stmt, For) and stmt.kind is Kind.PARALLEL):
+                together.append(stmt)  # a name may be meant for what follows
+                continue
+            self._alone(together)
+            together = []
+            self._parallel(stmt)
+        self._alone(together)
         self.builder.ret_void()
         ir.IRBuilder(self.entry).branch(self.function.blocks[1])
+
+    def _alone(self, body: Sequence[Stmt]) -> None:
+        if body:
+            with self._only_first_thread():
+                self._body(tuple(body))
 
     @contextmanager
     def _only_first_thread(self) -> Iterator[None]:
