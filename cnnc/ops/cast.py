@@ -65,8 +65,9 @@ class Cast(Pointwise):
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: to an integer, how far the results at x ± error are apart.
 
-        Conversion is monotonic, so no x in between gives more; a truth value is uncertain where the
-        error reaches 0. Integers of up to 24 bits are exact in f32.
+        Conversion from floating point is monotonic, so no x in between gives more; an integer that
+        the error may carry beyond the narrower type's range can become any other. A truth value is
+        uncertain where the error reaches 0. Integers of up to 24 bits are exact in f32.
         """
         x, error = inputs[0], errors[0]
         if self.dtype.is_float:
@@ -77,6 +78,12 @@ class Cast(Pointwise):
             return bound
         if not error.any():
             return np.zeros(out.shape)
+        if x.dtype.kind != "f":
+            if np.can_cast(x.dtype, self.dtype.numpy):
+                return error
+            limits, middle = np.iinfo(self.dtype.numpy.str), out.astype(np.float64)
+            wraps = (middle - error < limits.min) | (middle + error > limits.max)
+            return np.where(wraps, float(limits.max) - float(limits.min), error)
         middle = x.astype(np.float64)
         ends = [
             convert(each, self.dtype).astype(np.float64)
