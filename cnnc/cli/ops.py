@@ -9,6 +9,7 @@ from cnnc.base.report import Json
 from cnnc.cli.console import print_json, say
 from cnnc.cli.ops_markdown import example_text, reference
 from cnnc.cli.options import json_option
+from cnnc.frontend.foreign import familiar_stage
 from cnnc.ops.describe import OperatorInfo, describe, operators_by_field
 from cnnc.ops.spec import find, operators
 from cnnc.table import Column, format_table
@@ -39,7 +40,7 @@ def _find(name: str) -> OperatorInfo:
     found = find(name)
     if found is None:
         known = [each.name for each in operators()]
-        help = did_you_mean(name, known) or "`cnnc ops` lists them all"
+        help = familiar_stage(name) or did_you_mean(name, known) or "`cnnc ops` lists them all"
         raise fail("E0202", f"no operator is called `{name}`", help=help)
     return describe(found)
 

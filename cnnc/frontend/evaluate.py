@@ -14,6 +14,7 @@ from cnnc.base.source import Span
 from cnnc.frontend import ast, expression
 from cnnc.frontend.arithmetic import FUNCTIONS
 from cnnc.frontend.context import Context
+from cnnc.frontend.foreign import familiar_stage
 from cnnc.frontend.formals import bind_formals
 from cnnc.frontend.operators import Application, Operand, apply_operator
 from cnnc.frontend.scope import Path, Scope, join
@@ -265,7 +266,8 @@ class Evaluator:
         known = [*blocks, *(each.name for each in operators()), *context.scope.names()]
         message = f"no operator, block or tensor is called `{word}`"
         notes = [f"`{name.text}` is `{word}` here"] if word != name.text else []
-        help = _FOREIGN.get(word) or did_you_mean(word, known)
+        help = _FOREIGN.get(word) or familiar_stage(word) or did_you_mean(word, known)
+        help = help or "`cnnc ops` lists the operators"
         return self.state.error("E0202", message, name.span, notes=notes, help=help)
 
     # ── blocks, repetitions, conditions ─────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cnnc.base.errors import InternalError, did_you_mean
 from cnnc.base.source import Span
 from cnnc.frontend import ast
+from cnnc.frontend.foreign import familiar_attribute
 from cnnc.frontend.scope import Path, Scope, join
 from cnnc.frontend.state import BuildState
 from cnnc.frontend.values import (
@@ -155,7 +156,7 @@ def _attribute_of(
             f"`{operator}` has no attribute `{given.name.text}`",
             given.name.span,
             notes=[_list_attributes(known)],
-            help=did_you_mean(given.name.text, known),
+            help=familiar_attribute(given.name.text, known) or did_you_mean(given.name.text, known),
         )
         return None
     return known[given.name.text]

@@ -44,12 +44,12 @@ def parse_settings(
             message = f"the batch is given twice, as {batch} and as `{BATCH}`"
             problems.append(Diagnostic("E0210", message))
         given[BATCH] = "..".join(map(str, batch)) if isinstance(batch, tuple) else batch
-    known = [param.name.text for param in program.params] + [BATCH]
+    known = sorted({param.name.text for param in program.params} | {BATCH})
     parsed: dict[str, ast.Expression] = {}
     for name, value in given.items():
         if name not in known:
             message = f"the file has no param `{name}`"
-            help = did_you_mean(name, known) or f"it has {', '.join(sorted(known))}"
+            help = did_you_mean(name, known) or f"it has {', '.join(known)}"
             problems.append(Diagnostic("E0210", message, help=help))
             continue
         text = show(value) if not isinstance(value, str | float) else str(value)

@@ -152,3 +152,10 @@ def test_settings_out_of_bounds(settings: dict[str, Setting], excerpt: str, part
     (found,) = caught.value.diagnostics
     assert (found.code, found.span and found.span.excerpt) == ("E0210", excerpt)
     assert part in found.message
+
+
+def test_what_can_be_set_is_listed_once() -> None:
+    """The batch can be set in every file, also in one that has a param for it."""
+    with pytest.raises(UserError) as caught:
+        net("  output y = x", before="param N = 2\nparam act = relu", quux=3)
+    assert caught.value.diagnostics[0].help == "it has N, act"
