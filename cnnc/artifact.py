@@ -4,6 +4,7 @@ Such a file holds machine code. Its sums tell damage, not malice: load only file
 any library or program.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,11 @@ FORMAT = 1
 """Raised whenever what a file holds, or how its code is called, changes its meaning."""
 WHAT = "a compiled network"
 Array = NDArray[np.generic]
+_NAMES = {
+    "triple": r"[\w.-]+",
+    "cpu": r"[\w.+-]*",
+    "features": r"([+-][\w.-]+(,[+-][\w.-]+)*)?",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ def _read(container: Container) -> Artifact:
     )
     threads = fields.count("threads")
     ends_fit = all(end.type.shape[:1] == (batch,) for end in interface.inputs)
-    if not (batch and threads and interface.inputs and interface.outputs):
+    if not (batch and fewest and threads and interface.inputs and interface.outputs):
         raise UnsoundError("it has no inputs or outputs")
     if interface.splittable and not ends_fit:
         raise UnsoundError("its inputs do not fit its batch")
@@ -161,7 +167,12 @@ def _target_json(target: Target) -> Json:
 
 
 def _target(fields: Fields) -> Target:
-    return fields.fill(Target)
+    """The machine, if LLVM can be told its names: other texts end the process."""
+    target = fields.fill(Target)
+    for name, form in _NAMES.items():
+        if not re.fullmatch(form, getattr(target, name)):
+            raise UnsoundError(f"its header has no sound `{name}`")
+    return target
 
 
 def _end_json(end: End) -> Json:
@@ -199,7 +210,8 @@ def _check(fields: Fields, blobs: tuple[Bytes, ...], net: Interface) -> CheckVec
         shapes = {end.name: end.type.shape for end in ends}
         found = {each.text("name"): _array(each, blobs) for each in fields.rows(key)}
         for name, array in found.items():
-            if name not in shapes or array.shape[1:] != shapes[name][1:] or not array.size:
+            expected = shapes.get(name, ())
+            if not expected or array.shape[1:] != expected[1:] or not array.size:
                 raise UnsoundError("a check does not fit the inputs and outputs")
         return found
 

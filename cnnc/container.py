@@ -87,6 +87,9 @@ def damaged(path: Path, why: str) -> UserError:
 
 def _read(path: Path) -> Bytes:
     try:
+        # Opening a pipe without a writer would wait for one.
+        if path.is_fifo():
+            raise fail("E0702", f"`{path}` is a pipe, not a file")
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
@@ -94,8 +97,8 @@ def _read(path: Path) -> Bytes:
             count = file.readinto(content.data)
     except FileNotFoundError:
         raise fail("E0701", f"there is no file `{path}`") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise fail("E0702", f"`{path}` cannot be read", notes=(reason,)) from None
     return content[:count]
 

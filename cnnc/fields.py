@@ -37,8 +37,12 @@ class Fields:
     def number(self, name: str) -> float:
         """A number."""
         value = self._values.get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number else self._refuse(name)  # type: ignore[arg-type]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                return float(value)
+            except OverflowError:
+                pass
+        self._refuse(name)
 
     def shape(self, name: str) -> Shape:
         """An array's shape."""

@@ -110,10 +110,18 @@ def _find(text: str, folders: Sequence[Path], span: Span, where: tuple[str, str]
             raise fail("E0702", f"`{text}` cannot be read", span) from None
         if exists:
             raise fail("E0702", f"`{text}` is not a file", span)
-        near += [each.name for each in path.parent.glob("*" + path.suffix)] if path.suffix else []
+        near += _beside(path)
     looked = f"looked in {', '.join(map(str, folders))}"
     help = did_you_mean(path.name, near)
     raise fail("E0701", f"there is no file `{text}`", span, notes=(looked,), help=help)
+
+
+def _beside(path: Path) -> list[str]:
+    """Names of the files where this one was looked for that end as it does."""
+    try:
+        return [each.name for each in path.parent.iterdir() if each.suffix == path.suffix != ""]
+    except OSError:
+        return []
 
 
 def _leads_out(text: str, span: Span, where: tuple[str, str]) -> UserError:

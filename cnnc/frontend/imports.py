@@ -88,7 +88,7 @@ class _Reader:
         if found in self.programs:
             return
         self._characters += len(found.text)
-        if len(self.links) > MAX_FILES or self._characters > 4 * MAX_TEXT:
+        if len(self.programs) + len(self._open) > MAX_FILES or self._characters > 4 * MAX_TEXT:
             message = f"the net needs more than {MAX_FILES} files or {4 * MAX_TEXT} characters"
             raise UserError([Diagnostic("E0506", message, it.path.span)])
         self.read(found, path, path.parent if path is not None else None)

@@ -1,6 +1,7 @@
 """Files of compiled networks: the same bits, no compiler, and nothing unsound gets through."""
 
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -210,6 +211,17 @@ def set_to(key: str, value: Json) -> Change:
     return change
 
 
+def aim(key: str, value: Json) -> Change:
+    """A change of one fact of the machine it is for."""
+
+    def change(header: dict[str, Json]) -> None:
+        target = header["target"]
+        assert isinstance(target, dict)
+        target[key] = value
+
+    return change
+
+
 def drop(key: str) -> Change:
     """A header without an entry."""
 
@@ -250,6 +262,12 @@ def drop(key: str) -> Change:
         set_to("blobs", [{"bytes": 1 << 47, "sha256": ""}]),
         set_to("blobs", [1]),
         set_to("checks", [{"atol": "1"}]),
+        set_to("checks", [{"atol": 10**400, "rtol": 0, "inputs": [], "outputs": []}]),
+        set_to("fewest", 0),
+        aim("features", "zzz"),
+        aim("features", "+sse2,,+avx"),
+        aim("triple", 'x86_64-"\n'),
+        aim("cpu", "a b"),
         set_to(
             "checks",
             [
@@ -282,6 +300,15 @@ def test_headers_that_are_no_objects(digits: Path, tmp_path: Path, text: str) ->
     path.write_bytes(with_header(content, text.encode()))
     with pytest.raises(cnnc.UserError, match="E0406"):
         cnnc.load_compiled(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Nor is a name that no file can have opened."""
+    os.mkfifo(tmp_path / "pipe.cnnc")
+    for name in ("pipe.cnnc", "null\0.cnnc"):
+        with pytest.raises(cnnc.UserError, match="E0702"):
+            cnnc.load_compiled(tmp_path / name)
 
 
 def test_another_format(digits: Path, tmp_path: Path) -> None:

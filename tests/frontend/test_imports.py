@@ -124,6 +124,8 @@ def test_a_text_with_a_path_may_import(tmp_path: Path) -> None:
     ("lines", "code", "message"),
     [
         ('import a from "no.cnn"', "E0701", "there is no file `no.cnn`"),
+        ('import a from "no.**"', "E0701", "there is no file `no.**`"),
+        ('import a from "no/u.["', "E0701", "there is no file `no/u.[`"),
         ('import a from "../u.cnn"', "E0407", "leads out"),
         ('import a from "/u.cnn"', "E0407", "leads out"),
         ('import a from ""', "E0407", "empty"),
@@ -223,6 +225,18 @@ def test_files_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     lines = "\n".join(f'import {name} from "{name}.cnn"' for name in "abcd")
     (found,) = wrong(tmp_path, lines, "a -> b -> c -> d")
     assert (found.code, found.span and found.span.line) == ("E0506", 5)
+
+
+def test_a_file_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many files import it."""
+    names = "abcdef"
+    for place, name in enumerate(names):
+        lines = "".join(f'import {each} from "{each}.cnn"\n' for each in names[:place])
+        write(tmp_path, {f"{name}.cnn": f"cnn 1\n{lines}block {name} {{ relu }}"})
+    monkeypatch.setattr(imports, "MAX_FILES", len(names))
+    assert operators(built(tmp_path, 'import f from "f.cnn"', "f")) != {}
+    monkeypatch.setattr(imports, "MAX_FILES", len(names) - 1)
+    assert {each.code for each in wrong(tmp_path, 'import f from "f.cnn"', "f")} == {"E0506"}
 
 
 def test_a_missing_folder_of_the_path(tmp_path: Path) -> None:
