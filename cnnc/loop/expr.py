@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import copysign
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout, Shape
@@ -106,10 +107,19 @@ Index = Expr | int | float
 
 @dataclass(frozen=True, slots=True)
 class Const(Expr):
-    """A number: an index when `type` is None."""
+    """A number: an index when `type` is None. 0.0 and -0.0 are different ones."""
 
     value: int | float
     type: DType | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Const):
+            return NotImplemented
+        same = (self.value, self.type) == (other.value, other.type)
+        return same and (self.value != 0 or copysign(1, self.value) == copysign(1, other.value))
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.type))
 
     @property
     def dtype(self) -> DType | None:

@@ -53,9 +53,9 @@ def lower(graph: Graph, target: Target) -> Lowered:
 
 
 def _shape_of(node: Node) -> object:
-    """All that the loops of a node depend on."""
+    """All that the loops of a node depend on; the operator's text tells 0.0 from -0.0."""
     operands = tuple((operand.type, operand.constant is None) for operand in node.inputs)
-    return node.op, operands, node.type
+    return node.op, repr(node.op), operands, node.type
 
 
 def _for_samples(node: Node, kernel: Kernel, target: Target) -> Kernel:

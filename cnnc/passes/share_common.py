@@ -25,6 +25,7 @@ def share_common(graph: Graph) -> Graph:
 def _key(node: Node, operands: list[Node]) -> tuple[object, ...]:
     """Equal for two nodes only if their values are: operators compare by their attributes.
 
+    They are compared as text, too: attributes 0.0 and -0.0 are equal and give different values.
     Constants compare by 64 bytes of digest, which stand for megabytes of elements.
     """
     match node.op:
@@ -35,4 +36,4 @@ def _key(node: Node, operands: list[Node]) -> tuple[object, ...]:
     if isinstance(node.op, Add | Mul) and len(operands) == 2:
         # Of more operands the order decides how partial sums are rounded.
         operands = sorted(operands, key=id)
-    return (type(node.op), node.op, node.type, *operands)
+    return (node.op, repr(node.op), node.type, *operands)

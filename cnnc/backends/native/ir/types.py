@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from ctypes import c_float
 from functools import lru_cache
+from math import copysign
 
 
 class Type:
@@ -140,9 +141,14 @@ Undefined = None
 """In place of a number: any value will do."""
 
 
-@lru_cache(4096)
 def constant(type: Type, number: int | float) -> Constant:
-    """A scalar constant; the same one for the same number."""
+    """A scalar constant; the same one for the same number and sign."""
+    return _constant(type, number, copysign(1.0, number))
+
+
+@lru_cache(4096)
+def _constant(type: Type, number: int | float, _sign: float) -> Constant:
+    # 0.0 and -0.0 are equal keys: the sign tells them apart.
     return Constant(type, number)
 
 
