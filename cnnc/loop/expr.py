@@ -12,6 +12,7 @@ from math import copysign
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout, Shape
+from cnnc.loop.functions import FUNCTIONS
 
 
 class Space(Enum):
@@ -264,17 +265,6 @@ class Cast(Expr):
     def dtype(self) -> DType | None:
         """See Expr."""
         return self.type
-
-
-PRIMITIVES = frozenset({"sqrt", "abs", "ldexp", "exponent", "mantissa", "copysign"})
-"""Functions every backend implements; `ldexp(x, n)` takes an integral float n.
-
-`exponent(x)` and `mantissa(x)` split a positive normal x = mantissa * 2**exponent with mantissa in
-[1, 2).
-"""
-ELEMENTARY = frozenset({"exp", "log", "tanh", "erf", "pow", "expm1", "log1p", "sigmoid"})
-"""Functions that lowering replaces by primitives."""
-FUNCTIONS = PRIMITIVES | ELEMENTARY
 
 
 # By class and not by a match: this is what compiling asks most often.

@@ -13,7 +13,6 @@ from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
 from cnnc.base.resources import read_resource
 from cnnc.loop.expr import (
-    FUNCTIONS,
     Buffer,
     Call,
     Cast,
@@ -29,6 +28,7 @@ from cnnc.loop.expr import (
     compare,
     select,
 )
+from cnnc.loop.functions import FUNCTIONS
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Origin, Prefetch, Stmt, Store
 from cnnc.loop.text import COMPARISONS
 

@@ -2,8 +2,6 @@
 
 from cnnc.base.dtype import DType
 from cnnc.loop.expr import (
-    ELEMENTARY,
-    PRIMITIVES,
     Binary,
     Call,
     Cast,
@@ -16,6 +14,7 @@ from cnnc.loop.expr import (
     Select,
     children,
 )
+from cnnc.loop.functions import ELEMENTARY, PRIMITIVES
 
 _TWO_OPERANDS = frozenset({"ldexp", "copysign", "pow"})
 

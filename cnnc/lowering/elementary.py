@@ -13,7 +13,6 @@ from math import inf, log, nan
 from cnnc.base.dtype import DType
 from cnnc.base.errors import InternalError
 from cnnc.loop.expr import (
-    ELEMENTARY,
     Call,
     Cast,
     Const,
@@ -25,6 +24,7 @@ from cnnc.loop.expr import (
     compare,
     select,
 )
+from cnnc.loop.functions import ELEMENTARY
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Let, Stmt, Store, expressions, walk
 from cnnc.loop.rewrite import parts, transform
 from cnnc.lowering import polynomials as table

@@ -13,13 +13,12 @@ from cnnc.base.dtype import DType
 from cnnc.base.errors import InternalError
 from cnnc.base.layout import Layout
 from cnnc.loop.expr import (
-    ELEMENTARY,
-    PRIMITIVES,
     Buffer,
     Call,
     Const,
     call,
 )
+from cnnc.loop.functions import ELEMENTARY, PRIMITIVES
 from cnnc.loop.kernel import (
     Kernel,
     Store,
