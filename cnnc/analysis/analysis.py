@@ -115,6 +115,8 @@ def _choose(
     """The layers of these names, or those that connect more than one element to a result."""
     if not names:
         return tuple(n for n in counts if counts[n].is_wide or n in graph.output_nodes)
+    if isinstance(names, str):
+        raise fail("E0803", f"layers are a list of names, not {names!r}", help=f"write [{names!r}]")
     known = {**{node.name: node for node in counts}, **graph.outputs}
     chosen = []
     for name in names:

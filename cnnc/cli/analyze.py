@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 @net_options
 @click.option("--layer", "layers", multiple=True, metavar="NAME", help="Only these layers.")
 @click.option("--at", metavar="Y,X", help="Position whose receptive field is shown.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the receptive field (png).")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Draw the last layer's receptive field: .png, .svg or .pdf.",
+)
 @click.option(
     "-i", "--input", "inputs", multiple=True, metavar="[NAME=]PATH", help="Inputs to measure on."
 )

@@ -9,7 +9,7 @@ from cnnc.api import Model
 from cnnc.base.report import Json, to_json
 from cnnc.cli import check_compiled
 from cnnc.cli.console import print_json, say, working
-from cnnc.cli.options import Net, json_option, net_options
+from cnnc.cli.options import Net, json_option, net_options, target_option
 from cnnc.frontend.settings import Batch
 from cnnc.loop.kernel import Program
 from cnnc.options import Options
@@ -18,7 +18,7 @@ from cnnc.table import bytes_text, count_text, plural, shape_text
 
 @click.command(short_help="Shapes, parameters, MACs and memory per layer.")
 @net_options
-@click.option("--target", default="native", show_default=True, help="Processor family to plan for.")
+@target_option
 @click.option("--no-weights", is_flag=True, help="Shapes only: open no weights or check file.")
 @json_option
 def check(

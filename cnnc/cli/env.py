@@ -3,6 +3,7 @@
 import os
 import platform
 from importlib.metadata import version
+from textwrap import wrap
 
 import click
 
@@ -12,17 +13,20 @@ from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
 from cnnc.cli.console import print_json, say, working
-from cnnc.cli.options import json_option
+from cnnc.cli.options import json_option, target_option
 from cnnc.compiled import REFERENCE
 from cnnc.options import KNOBS, read_knobs
-from cnnc.table import bytes_text
+from cnnc.table import Column, bytes_text, format_table
 from cnnc.version import __version__
 
 LIBRARIES = ("numpy", "llvmlite", "lark", "safetensors", "pillow", "click", "rich")
+WIDTH = 100
+DOC = 64
+"""Characters of a line, and of a line about a variable, so that a table fits a terminal."""
 
 
 @click.command(short_help="Versions, machine, targets, environment variables.")
-@click.option("--target", default="native", show_default=True, help="Describe this one.")
+@target_option
 @click.option("--peak", is_flag=True, help="Measure the multiply-add peak, on 1 and all cores.")
 @json_option
 def env(target: str, peak: bool, as_json: bool) -> None:
@@ -35,15 +39,34 @@ def env(target: str, peak: bool, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(facts))
         return
-    say("\n".join(f"{name:18} {value}" for name, value in facts.items()))
+    for name, value in facts.items():
+        say("\n".join(_lines(name, value)))
     say()
+    say(_knobs())
+
+
+def _lines(name: str, value: str) -> list[str]:
+    """A fact, its value broken at spaces only: paths stay whole."""
+    head, room = f"{name:19}", WIDTH - 19
+    first, *more = wrap(value, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{head}{first}".rstrip(), *(" " * len(head) + line for line in more)]
+
+
+def _knobs() -> str:
+    columns = [Column(title) for title in ("variable", "meaning, values")]
+    rows = []
     for knob in KNOBS:
-        value = os.environ.get(knob.name, "")
-        say(f"{knob.name:12} {value or '(not set)':12} {knob.accepts:7} {knob.doc}")
+        value = os.environ.get(knob.name)
+        first, *more = wrap(knob.doc, DOC)
+        rows.append([knob.name, first])
+        rows += [["", line] for line in more]
+        rows.append(["", f"  {knob.accepts}; {f'set to {value}' if value else 'not set'}"])
+    return format_table(columns, rows)
 
 
 def _facts(machine: Target) -> dict[str, str]:
     kept = open_cache()
+    caches = (("L1", machine.l1_bytes), ("L2", machine.l2_bytes), ("L3", machine.l3_bytes))
     facts = {
         "cnnc": __version__,
         "python": platform.python_version(),
@@ -56,8 +79,7 @@ def _facts(machine: Target) -> dict[str, str]:
         "cpu": machine.cpu,
         "vectors": f"{machine.vector_registers} of {machine.vector_bits} bits"
         + (", fused multiply-add" if machine.has_fma else ""),
-        "caches": f"L1 {bytes_text(machine.l1_bytes)}, L2 {bytes_text(machine.l2_bytes)}, "
-        f"L3 {bytes_text(machine.l3_bytes)}",
+        "caches": ", ".join(f"{name} {bytes_text(size)}" for name, size in caches if size),
         "cores": str(machine.cores),
         "cache": str(kept.folder) if kept else "off",
         "runs here": "yes" if driver.can_run(machine) else "no",

@@ -52,7 +52,9 @@ def _table(groups: dict[str, list[OperatorInfo]]) -> str:
     for field, group in groups.items():
         headings[len(rows)] = field
         for each in group:
-            rows.append([each.name, _arity(each), each.doc.split("\n")[0]])
+            summary, *more = _summary(each)
+            rows.append([each.name, _arity(each), summary])
+            rows += [["", "", line] for line in more]
             names = ", ".join(attribute.name for attribute in each.attributes)
             rows += [["", "", f"  {names}"]] * bool(names)
     title, rule, *body = format_table(columns, rows).split("\n")
@@ -76,6 +78,12 @@ def _in_full(op: OperatorInfo) -> str:
     example = f"For example, {example_text(op.example)}."
     lines += ["", *wrap(example, WIDTH), "", f"{op.field}, {op.arity}"]
     return "\n".join(lines)
+
+
+def _summary(op: OperatorInfo) -> list[str]:
+    """The first line of the text, and the formula on the next one if it announces that."""
+    lines = op.doc.split("\n")
+    return lines[: 2 if lines[0].endswith(":") else 1]
 
 
 def _arity(op: OperatorInfo) -> str:

@@ -142,7 +142,7 @@ def net_options(command: Callable[..., R]) -> Callable[..., R]:
             metavar="FOLDER",
             expose_value=False,
             callback=_keep_import_path,
-            help="Look for imported files there, too.",
+            help="Look for imported files there, too, before the folders of CNNC_PATH.",
         ),
         click.option(
             "--batch",
@@ -150,11 +150,20 @@ def net_options(command: Callable[..., R]) -> Callable[..., R]:
             help="Samples of one run, N in the file: 8, or any number of 1..32.",
         ),
         click.option("--set", "settings", multiple=True, metavar="K=V", help="Override a param."),
-        click.option("--net", help="Which net, where the file has several."),
+        click.option("--net", metavar="NAME", help="Which net, where the file has several."),
         click.argument("file", type=click.Path(path_type=Path)),
     ):
         command = decorate(command)
     return command
+
+
+target_option = click.option(
+    "--target",
+    default="native",
+    show_default=True,
+    metavar="NAME",
+    help="Processor family; `cnnc env` lists them.",
+)
 
 
 def compile_options(command: Callable[..., R]) -> Callable[..., R]:
@@ -168,13 +177,7 @@ def compile_options(command: Callable[..., R]) -> Callable[..., R]:
             metavar="NAME",
             help="native: machine code; interp: the loops in Python; reference: NumPy.",
         ),
-        click.option(
-            "--target",
-            default="native",
-            show_default=True,
-            metavar="NAME",
-            help="Processor family; `cnnc env` lists them.",
-        ),
+        target_option,
     ):
         command = decorate(command)
     return command

@@ -34,7 +34,7 @@ SHOWN = 8
     help="npy, npz, safetensors or an image; several for one input are joined.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write .npz or .npy.")
-@click.option("--labels", metavar="NAME", help="Array of the npz with the true classes.")
+@click.option("--labels", metavar="NAME", help="Array of the inputs' file with the true classes.")
 @click.option("--top", default=0, metavar="K", help="List the K largest of each [N, C] output.")
 @click.option("--repeat", default=1, show_default=True, help="Runs to take the median time of.")
 @compile_options

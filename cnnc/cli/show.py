@@ -10,7 +10,7 @@ from cnnc.api import Model
 from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.target import Target
 from cnnc.cli.console import say
-from cnnc.cli.options import Net, net_options
+from cnnc.cli.options import Net, net_options, target_option
 from cnnc.cli.show_ast import format_ast
 from cnnc.frontend.files import read_source
 from cnnc.frontend.parse import parse
@@ -31,7 +31,7 @@ STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm")
 )
 @click.option("--after", metavar="PASS", help="The graph after this pass; `source` is before all.")
 @click.option("--layer", metavar="NAME", help="Only this layer's loops or code.")
-@click.option("--target", default="native", show_default=True, help="Processor family.")
+@target_option
 def show(
     file: Path,
     net: str | None,

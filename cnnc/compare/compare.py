@@ -38,6 +38,10 @@ def diff(
     `inputs`, those of the check files are taken, or one batch drawn from a normal distribution
     by `seed`. UserError where the inputs do not fit.
     """
+    what: object = network
+    if not isinstance(what, Model | Compiled):
+        message = f"`diff` takes a Model or a Compiled, not {type(what).__name__}"
+        raise fail("E0803", message, help="`cnnc.load` makes a Model of a text")
     if isinstance(network, Model):
         checks = network.checks()
         return compare(network.compile(), checks, inputs, seed=seed, progress=progress)

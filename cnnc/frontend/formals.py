@@ -6,7 +6,7 @@ from cnnc.base.errors import did_you_mean
 from cnnc.frontend import ast
 from cnnc.frontend.context import Context, Evaluates
 from cnnc.frontend.scope import Path, Scope
-from cnnc.frontend.values import Given
+from cnnc.frontend.values import Given, count_of
 
 
 def bind_formals(
@@ -50,7 +50,8 @@ def _formal_of(
     if given.name is None:
         for formal in free:
             return formal.name.text
-        message = f"`{block.name.text}` takes {len(names)} arguments, this is one too many"
+        taken = count_of(len(names), "argument")
+        message = f"`{block.name.text}` takes {taken}, this is one too many"
         ev.state.error("E0205", message, given.span, help=_usage(block))
         return None
     if given.name.text in names:

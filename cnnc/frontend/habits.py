@@ -9,7 +9,16 @@ from cnnc.frontend.tokens import innermost_open, span_of
 
 def describe_habit(source: SourceFile, surprise: Surprise) -> Diagnostic | None:
     """The diagnostic where the token that does not fit is such a habit, else `None`."""
-    for hint in (_tuple, _colon_argument, _return, _for, _bar_arrow, _whole_import, _behind_input):
+    for hint in (
+        _tuple,
+        _colon_argument,
+        _return,
+        _for,
+        _let,
+        _bar_arrow,
+        _whole_import,
+        _behind_input,
+    ):
         if found := hint(source, surprise):
             return found
     return None
@@ -77,6 +86,21 @@ def _for(source: SourceFile, it: Surprise) -> Diagnostic | None:
         span_of(source, it.before[-back]),
         help="a stage repeats its body: `repeat (i in n) { … }`",
     )
+
+
+def _let(source: SourceFile, it: Surprise) -> Diagnostic | None:
+    """`let h = …`, `var h = …`, `const h = …`."""
+    if it.token is None or it.token.type != "NAME":
+        return None
+    for word in ("let", "var", "const"):
+        if _is_statement_word(it, word, 1):
+            return Diagnostic(
+                "E0104",
+                f"there is no `{word}`",
+                span_of(source, it.before[-1]),
+                help=f"a name is bound without it: `{it.token} = …`",
+            )
+    return None
 
 
 def _is_statement_word(it: Surprise, word: str, back: int) -> bool:

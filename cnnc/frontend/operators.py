@@ -15,6 +15,7 @@ from cnnc.frontend.values import (
     Unknown,
     Value,
     Word,
+    count_of,
     holds_tensor,
     kind,
     show,
@@ -145,7 +146,7 @@ def _attribute_of(
     if given.name is None:
         for attribute in free:
             return attribute
-        message = f"`{operator}` takes {_count(len(known), 'attribute')}, this is one too many"
+        message = f"`{operator}` takes {count_of(len(known), 'attribute')}, this is one too many"
         state.error(
             "E0205", message, given.span, notes=[_list_attributes(known) if known else None]
         )
@@ -246,9 +247,9 @@ def _check_arity(state: BuildState, it: Application, operands: Sequence[Operand]
     if least <= count and (most is None or count <= most):
         return
     if most is None:
-        wanted = f"at least {_count(least, 'tensor')}"
+        wanted = f"at least {count_of(least, 'tensor')}"
     else:
-        wanted = _count(most, "tensor") if least == most else f"{least} to {most} tensors"
+        wanted = count_of(most, "tensor") if least == most else f"{least} to {most} tensors"
     code = "E0204" if count < least else "E0205"
     message = f"`{it.operator.name}` takes {wanted}, not {count}"
     example = f"join branches: `{it.operator.name} {{ … | … }}`" if least > 1 else None
@@ -325,7 +326,3 @@ def _blame(
 def _list_attributes(known: Iterable[str]) -> str:
     names = ", ".join(known)
     return f"its attributes are {names}" if names else "it has no attributes"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count or 'no'} {noun}s"

@@ -135,3 +135,8 @@ def kind(value: Value) -> str:
         case Range():
             return "a range"
     return "an unknown value"
+
+
+def count_of(count: int, noun: str) -> str:
+    """So many of these, in a message: no tensors, 1 tensor, 2 tensors."""
+    return f"{count} {noun}" if count == 1 else f"{count or 'no'} {noun}s"

@@ -73,3 +73,12 @@ def test_examples(name: str) -> None:
     for flat in range(0, source.type.elements, step):
         index = np.unravel_index(flat, source.type.shape)
         compare_both_ways(graph, source, tuple(int(i) for i in index))
+
+
+def test_layers_are_a_list() -> None:
+    """A single name is not taken for a list of letters."""
+    text = (
+        "cnn 1\nnet n {\n  input x: f32[N, 1, 4, 4]\n  output y = x -> conv(1, 3)\n  weights he\n}"
+    )
+    with pytest.raises(cnnc.UserError, match=r"layers are a list of names.*\n.*\['y'\]"):
+        cnnc.load_text(text).analyze(layers="y")

@@ -115,7 +115,9 @@ def test_operators_come_from_their_classes(cnnc: Runner) -> None:
     assert "distance between taps" in text
     assert max(map(len, text.splitlines())) <= 100
     assert max(map(len, cnnc("ops").out.splitlines())) <= 120
+    assert "y = (x - mean) / √(var + eps) * weight + bias." in cnnc("ops").out
     assert "did you mean `conv`?" in cnnc("ops", "cnov", code=1).err
+    assert "here it is `dense(10)`" in cnnc("ops", "Linear", code=1).err
     (conv,) = cnnc("ops", "conv", "--json").json()
     assert conv["name"] == "conv"
 
@@ -125,7 +127,13 @@ def test_the_environment(cnnc: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     text = cnnc("env").out
     for part in ("llvmlite", "vectors", "CNNC_DEBUG", "x86-64-v3", "native, interp, reference"):
         assert part in text
+    assert "L3" not in cnnc("env", "--target", "aarch64").out
     assert {"triple", "knobs", "cnnc"} <= cnnc("env", "--json").json().keys()
+    folder = "/" + "long-name/" * 12
+    monkeypatch.setenv("CNNC_CACHE", folder)
+    lines = cnnc("env").out.splitlines()
+    assert f"{'cache':19}{folder.rstrip('/')}" in lines  # in one piece, to be copied
+    assert max(len(line) for line in lines if line.strip("─") and "long" not in line) <= 100
     monkeypatch.setenv("CNNC_DEBUG", "9")
     assert "CNNC_DEBUG" in cnnc("env", code=1).err
 

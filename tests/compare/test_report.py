@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +85,13 @@ def test_the_reference_is_not_compared_with_itself() -> None:
     """A user's error, not an empty report."""
     with pytest.raises(cnnc.UserError, match="E0801"):
         cnnc.diff(tiny().compile(backend="reference"))
+
+
+@pytest.mark.parametrize("what", ["net.cnn", None])
+def test_only_networks_are_compared(what: Any) -> None:
+    """A path is not loaded silently, and what has no reference is refused."""
+    with pytest.raises(cnnc.UserError, match="takes a Model or a Compiled"):
+        cnnc.diff(what)
 
 
 def test_wrong_inputs_are_refused() -> None:
