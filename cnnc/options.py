@@ -75,7 +75,10 @@ CACHE = Knob(
     "keep machine code there instead of the user's cache folder; `off`: nowhere",
 )
 CACHE_SIZE = Knob(
-    "CNNC_CACHE_SIZE", "bytes", "512M", "how much to keep at most; K, M and G count in 1024s"
+    "CNNC_CACHE_SIZE",
+    "bytes, such as 64M",
+    "512M",
+    "how much to keep at most; K, M and G count in 1024s",
 )
 KNOBS = (DEBUG, DUMP, TIME, PATH, CACHE, CACHE_SIZE)
 

@@ -9,7 +9,7 @@ from cnnc.arrays import Source, read_inputs
 from cnnc.base.errors import fail
 from cnnc.base.report import to_json
 from cnnc.cli.console import print_json, remark, say, working
-from cnnc.cli.options import Net, json_option, net_options
+from cnnc.cli.options import Net, json_option, net_options, seed_option
 from cnnc.frontend.settings import Batch
 from cnnc.interface import Interface
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "-i", "--input", "inputs", multiple=True, metavar="[NAME=]PATH", help="Inputs to measure on."
 )
-@click.option("--seed", default=0, show_default=True, help="Of random inputs.")
+@seed_option("Of random inputs.")
 @click.option("--shifts", default=3, show_default=True, help="Pixels to measure invariance over.")
 @click.option("--measure/--no-measure", default=None, help="Run the reference, or do not.")
 @click.option("--no-weights", is_flag=True, help="Open no weights file; nothing is measured.")

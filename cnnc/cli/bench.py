@@ -7,7 +7,7 @@ import click
 from cnnc.base.errors import fail
 from cnnc.bench import bench as measure
 from cnnc.cli.console import print_json, progress, say
-from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options
+from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options, seed_option
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 
@@ -15,7 +15,7 @@ from cnnc.options import Options
 @click.command(short_help="Time per layer against the machine's limits.")
 @net_options
 @click.option("--seconds", default=2.0, show_default=True, help="About how long to measure.")
-@click.option("--seed", default=0, show_default=True, help="Of the random inputs.")
+@seed_option("Of the random inputs.")
 @compile_options
 @json_option
 def bench(

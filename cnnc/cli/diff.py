@@ -6,7 +6,7 @@ import click
 
 from cnnc.arrays import Source, read_inputs
 from cnnc.cli.console import print_json, progress, remark, say
-from cnnc.cli.options import Net, compile_options, json_option, net_options
+from cnnc.cli.options import Net, compile_options, json_option, net_options, seed_option
 from cnnc.compare.compare import compare
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
@@ -17,7 +17,7 @@ from cnnc.options import Options
 @click.option(
     "-i", "--input", "inputs", multiple=True, metavar="[NAME=]PATH", help="Inputs to compare on."
 )
-@click.option("--seed", default=0, show_default=True, help="Of random inputs, and of rounding.")
+@seed_option("Of random inputs, and of rounding.")
 @compile_options
 @json_option
 @click.pass_context

@@ -10,7 +10,6 @@ import click
 
 from cnnc.base.errors import Diagnostic, UserError, fail
 from cnnc.base.report import Json, report, to_json
-from cnnc.base.source import SourceFile
 from cnnc.cli.console import print_json, remark, say, wants_colour
 from cnnc.cli.options import json_option
 from cnnc.files import replace_file
@@ -62,12 +61,11 @@ def fmt(
         raise fail("E0803", "`cnnc fmt` is given no file", help="name files or folders, or `-`")
     done: list[Formatted] = []
     found: list[Diagnostic] = []
-    for name in files:
-        for path in _expand(name):
-            try:
-                done.append(_format(path))
-            except UserError as error:
-                found += error.diagnostics
+    for path in [path for name in files for path in _expand(name)]:
+        try:
+            done.append(_format(path))
+        except UserError as error:
+            found += error.diagnostics
     writes = not check and not show_diff
     for each in done if writes else ():
         if each.path is None:
@@ -86,6 +84,8 @@ def fmt(
 def _expand(name: str) -> Iterator[str | Path]:
     """The files a name stands for."""
     path = Path(name)
+    if not name:  # which is no way to say: everything here
+        raise fail("E0701", "the name of a file is empty")
     if name == STANDARD_INPUT:
         yield name
     elif path.is_dir():
@@ -103,12 +103,16 @@ def _format(path: str | Path) -> Formatted:
     if isinstance(path, str):
         data = sys.stdin.buffer.read()
         return Formatted("stdin", None, _text(data), format_source(decode_source("stdin", data)))
-    source = read_source(path)
-    return Formatted(str(path), path, _text(path.read_bytes()), _format_source(path, source))
+    source, old = read_source(path), _text(path.read_bytes())
+    if path.suffix != ".md":
+        return Formatted(str(path), path, old, format_source(source))
+    return Formatted(str(path), path, old, _like(old, format_markdown(source)))
 
 
-def _format_source(path: Path, source: SourceFile) -> str:
-    return format_markdown(source) if path.suffix == ".md" else format_source(source)
+def _like(old: str, new: str) -> str:
+    """The text of a page with the mark and line ends it had: not all of it is ours to lay out."""
+    mark = "\ufeff" if old.startswith("\ufeff") else ""
+    return mark + (new.replace("\n", "\r\n") if "\r\n" in old else new)
 
 
 def _text(data: bytes) -> str:

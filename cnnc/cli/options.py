@@ -120,7 +120,9 @@ class _BatchType(click.ParamType[Batch]):
     ) -> Batch:
         """`8` as 8, `1..32` as (1, 32)."""
         parts = str(value).split("..")
-        if len(parts) > 2 or not all(part.removeprefix("-").isdecimal() for part in parts):
+        digits = [part.removeprefix("-") for part in parts]
+        # int() takes a few thousand digits at most
+        if len(parts) > 2 or not all(d.isdecimal() and len(d) < 100 for d in digits):
             self.fail(f"{value!r} is neither a number nor a range such as 1..32", param, ctx)
         numbers = [int(part) for part in parts]
         return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]
@@ -181,6 +183,13 @@ def compile_options(command: Callable[..., R]) -> Callable[..., R]:
     ):
         command = decorate(command)
     return command
+
+
+def seed_option(help: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """--seed, from 0."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help=help
+    )
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

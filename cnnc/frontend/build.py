@@ -225,6 +225,10 @@ class _NetBuilder:
         if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_EXTENT:
             return value
         message = f"an extent is an integer ≥ 1, not {show(value)}"
+        if isinstance(value, int) and value > MAX_EXTENT:
+            message = f"an extent is at most {MAX_EXTENT}, not {show(value)}"
+        elif isinstance(value, float) and value.is_integer():
+            message = f"an extent is an integer ≥ 1, not the real number {show(value)}"
         return self._state.error("E0206", message, it.span)
 
     def _output(self, it: ast.OutputItem, context: Context) -> None:

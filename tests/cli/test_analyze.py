@@ -143,6 +143,7 @@ def test_nets_without_convolution_or_pictures(cnnc: Runner, small: Path) -> None
         (["--layer", "h.cnv"], "did you mean `h.conv`"),
         (["--at", "x"], "no position"),
         (["--at", "0"], "has no position 0"),
+        (["--seed", "-1"], "not in the range"),
         (["--shifts", "-1"], "--shifts is -1"),
         (["--plot", "field.txt"], "no known kind of picture"),
         (["-i", "missing.npy"], "missing.npy"),

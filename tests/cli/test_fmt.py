@@ -96,6 +96,24 @@ def test_folders_and_pages(cnnc: Runner, ugly: Path) -> None:
     assert page.read_text() == f"# Net\n\n```cnn\n{GOOD}```\n\n```sh\nparam a=1\n```\n"
 
 
+def test_pages_keep_what_is_not_a_program(cnnc: Runner, ugly: Path) -> None:
+    """Line ends, byte order marks, and fences that are shown inside longer ones."""
+    page = ugly.with_name("page.md")
+    shown = f"````md\n```cnn\n{UGLY}```\n````\n~~~\n```cnn\n{UGLY}```\n~~~\n"
+    text = f"\ufeffNet\n\n{shown}\n```cnn\n%s```\n".replace("\n", "\r\n")
+    page.write_bytes((text % UGLY.replace("\n", "\r\n")).encode())
+    cnnc("fmt", page)
+    assert page.read_bytes().decode() == text % GOOD.replace("\n", "\r\n")
+    cnnc("fmt", "--check", page)
+
+
+def test_no_name_is_no_folder(cnnc: Runner, ugly: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a variable that is not set: nothing is formatted."""
+    monkeypatch.chdir(ugly.parent)
+    assert "E0701" in cnnc("fmt", "", ugly, code=1).err
+    assert ugly.read_text() == UGLY
+
+
 def test_mistakes_leave_a_file_alone(cnnc: Runner, ugly: Path) -> None:
     """They are shown with carets; the other files are formatted all the same."""
     bad = ugly.with_name("bad.cnn")

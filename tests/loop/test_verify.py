@@ -283,7 +283,7 @@ def test_large_layers_take_no_time() -> None:
         for w.1 in 14 { for c.1 in 16 vector { y[n, c.0 * 16 + c.1, h, w.0 * 14 + w.1] =
             x[n, c.0 * 16 + c.1, h, w.0 * 14 + w.1 + 1] } } }
         for w.1 in 8 { for c.1 in 16 vector { y[n, c.0 * 16 + c.1, h, w.1 + 504] = 0.0 } } } } }"""
-    start = time.perf_counter()
+    start = time.process_time()
     verify_kernel(kernel(body, params))
     assert rule_broken(kernel(body.replace("w.1 + 504", "w.1 + 503"), params)) == "once"
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

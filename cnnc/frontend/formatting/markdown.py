@@ -6,7 +6,8 @@ from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.source import SourceFile
 from cnnc.frontend.formatting.format import format_source
 
-_FENCED = re.compile(r"^```cnn\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(r"^(`{3,}|~{3,})(.*)\n((?:.*\n)*?)\1", re.MULTILINE)
+"""A fence, what stands behind it, and the lines up to one that is as long."""
 
 
 def format_markdown(page: SourceFile) -> str:
@@ -14,15 +15,17 @@ def format_markdown(page: SourceFile) -> str:
     pieces, found = [], list[Diagnostic]()
     end = 0
     for block in _FENCED.finditer(page.text):
+        if (block[1], block[2]) != ("```", "cnn"):
+            continue
         # blank lines in place of what stands before, so that diagnostics name the page's lines
-        before = "\n" * (page.line_at(block.start(1)) - 1)
+        before = "\n" * (page.line_at(block.start(3)) - 1)
         try:
-            text = format_source(SourceFile(page.name, before + block[1]))
+            text = format_source(SourceFile(page.name, before + block[3]))
         except UserError as error:
             found += error.diagnostics
             continue
-        pieces += [page.text[end : block.start(1)], text]
-        end = block.end(1)
+        pieces += [page.text[end : block.start(3)], text]
+        end = block.end(3)
     if found:
         raise UserError(found)
     return "".join([*pieces, page.text[end:]])
