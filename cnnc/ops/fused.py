@@ -96,14 +96,16 @@ class Fused(Operator):
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: each step's bound, given the bound of the step before.
 
-        A value between steps may be subnormal, where roundings are no longer relative to it.
+        A float between steps may be subnormal, where roundings are no longer relative to it.
         """
         n = self.root_arity
         values = self._values(inputs)
+        least = [UNDERFLOW if value.dtype.kind == "f" else 0.0 for value in values]
         bounds = [self.root.error(unit, values[0], inputs[:n], errors[:n])]
         for position, step in enumerate(self.tail, start=1):
             operands = _pick(step, values, inputs[n:])
-            carried = _pick(step, [bound + UNDERFLOW for bound in bounds], errors[n:])
+            off = [bound + most for bound, most in zip(bounds, least, strict=False)]
+            carried = _pick(step, off, errors[n:])
             bounds.append(step.op.error(unit, values[position], operands, carried))
         return bounds[-1]
 

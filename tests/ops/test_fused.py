@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cnnc.base.dtype import DType
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.ops.activations.gelu import Gelu
@@ -15,6 +16,7 @@ from cnnc.ops.arithmetic.div import Div
 from cnnc.ops.arithmetic.mul import Mul
 from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.attributes import Padding
+from cnnc.ops.cast import Cast
 from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_transpose import ConvTranspose
@@ -27,6 +29,7 @@ from cnnc.ops.normalisation.lrn import Lrn
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum, Weighted
+from cnnc.ops.reductions.arg import ArgMax
 from cnnc.ops.softmax import Softmax
 from cnnc.ops.spec import Operator
 from cnnc.ops.unshared import Unshared
@@ -155,3 +158,11 @@ def test_extra_operands_of_lower_rank_mix_the_batch() -> None:
     x = TensorType.plain((2, 2, 3))
     assert op.mixes_batch(x, TensorType.plain((2, 3)))
     assert not op.mixes_batch(x, TensorType.plain((2, 1, 3)))
+
+
+def test_integers_between_steps_are_exact() -> None:
+    op = Fused(ArgMax(1), 1, (TailStep(Cast(DType.BOOL), (ROOT,)),))
+    x = np.array([[3.0, 1.0], [1.0, 3.0]])
+    out = op.reference(x)
+    np.testing.assert_array_equal(out, [False, True])
+    np.testing.assert_array_equal(op.error(2.0**-24, out, [x], [np.zeros(x.shape)]), [0, 0])
