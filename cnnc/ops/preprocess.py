@@ -117,8 +117,7 @@ class Preprocess(Operator):
         if self.colors == "bgr" and shape[1] != 3:
             found = f"the operand has {shape[1]} in layout {self.layout}"
             raise OpError("only three channels are colours", at="colors", note=found)
-        dtype = x.dtype if x.dtype.is_float else DType.F32
-        return TensorType.plain(tuple(shape), dtype)
+        return TensorType.plain(tuple(shape), _computed(x.dtype))
 
     def parameters(self, *inputs: TensorType) -> tuple[ParameterSpec, ...]:
         """See Operator: what each channel is multiplied by, and what is added then."""
@@ -184,7 +183,8 @@ class Preprocess(Operator):
 
     def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
         """See Operator."""
-        x, dtype = inputs[0], build.out.dtype
+        x = inputs[0]
+        dtype = _computed(x.dtype)  # a cast may follow in the same loops
         with build.grid() as (n, c, *position):
             source: Expr = Const(2) - c if self.colors == "bgr" else c
             where = (n, *position, source) if self.is_last else (n, source, *position)
@@ -207,6 +207,11 @@ class Preprocess(Operator):
             Sample(cls("nhwc"), ((2, 1, 1, 6),), (DType.I64,)),
             Sample(cls(mean=(3.0,)), ((1, 7, 2, 2),), (DType.I32,)),
         )
+
+
+def _computed(dtype: DType) -> DType:
+    """The element type of the result for one of the operand."""
+    return dtype if dtype.is_float else DType.F32
 
 
 def is_channels_last(graph: Graph, node: Node) -> bool:

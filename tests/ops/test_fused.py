@@ -29,6 +29,7 @@ from cnnc.ops.normalisation.lrn import Lrn
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum, Weighted
+from cnnc.ops.preprocess import Preprocess
 from cnnc.ops.reductions.arg import ArgMax
 from cnnc.ops.softmax import Softmax
 from cnnc.ops.spec import Operator
@@ -166,3 +167,12 @@ def test_integers_between_steps_are_exact() -> None:
     out = op.reference(x)
     np.testing.assert_array_equal(out, [False, True])
     np.testing.assert_array_equal(op.error(2.0**-24, out, [x], [np.zeros(x.shape)]), [0, 0])
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_preprocess_computes_in_floating_point_before_a_cast(scale: float) -> None:
+    root = Preprocess(scale=scale)
+    x = np.array([[[300.0, -7.0, 255.0, 6.0]]]).astype(np.int32)
+    fixed = [np.full(1, scale, np.float32), np.zeros(1, np.float32)] if root.computes else []
+    op = Fused(root, 1 + len(fixed), (TailStep(Cast(DType.U8), (ROOT,)),))
+    np.testing.assert_array_equal(run_loops(op, [x, *fixed]), op.reference(x, *fixed))
