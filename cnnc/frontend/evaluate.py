@@ -329,8 +329,12 @@ class Evaluator:
             scope.bind(name, item, it.index.span if it.index is not None else it.span)
             path = join(base, str(count))
             inner = replace(context, scope=scope, path=Path(path, path, path))
+            before = len(self.state.diagnostics)
             value = self.body(it.body, inner, flows=True)
             here = self._flowing(value, it.body.result.span, inner)
+            if count:
+                note = f"in repetition {count + 1} of {len(items)}, with `{name}` = {show(item)}"
+                self.state.add_note(before, note)
             if isinstance(here, Unknown):
                 return UNKNOWN
             context = context.feeding(here)

@@ -84,6 +84,12 @@ class BuildState:
         kept = tuple(note for note in notes if note)
         return self.report(Diagnostic(code, message, span, label, kept, help))
 
+    def add_note(self, first: int, note: str) -> None:
+        """Add a note to all diagnostics from the one of this number on."""
+        self.diagnostics[first:] = [
+            replace(each, notes=(*each.notes, note)) for each in self.diagnostics[first:]
+        ]
+
     def spend(self, span: Span) -> None:
         """Count one operator, block instance or repetition."""
         self._steps += 1

@@ -7,7 +7,7 @@ from cnnc.base.errors import UserError
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant
 from cnnc.ir.text import format_graph
-from tests.frontend.helpers import net, operators, weights
+from tests.frontend.helpers import diagnostics, net, operators, weights
 
 
 def test_a_pipeline_is_a_chain() -> None:
@@ -226,3 +226,18 @@ def test_depth_is_refused_not_suffered() -> None:
     with pytest.raises(UserError) as caught:
         net("  output y = x -> b39", before=blocks)
     assert [each.code for each in caught.value.diagnostics] == ["E0502"]
+
+
+def test_mistakes_in_repetitions_say_in_which() -> None:
+    """Not in the first one: there the text alone explains it."""
+    body = "repeat(c in [4, 8, 9]) { conv(c, 3, groups = 4, pad = same) }"
+    text = "cnn 1\nnet n {{\n  input x: f32[N, 4, 8, 8]\n  output y = x -> {body}\n}}\n"
+    (found,) = diagnostics(text.format(body=body))
+    assert found.notes[-1] == "in repetition 3 of 3, with `c` = 9"
+    (found,) = diagnostics(text.format(body=body.replace("9", "10").replace("4, 8", "5, 8")))
+    assert not any("repetition" in note for note in found.notes)
+    (found,) = diagnostics(text.format(body="repeat(3) { repeat(2) { conv(4, 3) } }"))
+    assert found.notes[-2:] == (
+        "in repetition 2 of 2, with `i` = 1",
+        "in repetition 2 of 3, with `i` = 1",
+    )
