@@ -23,8 +23,8 @@ PAGES = (
 )
 """Tutorials that change the package have a test of their own, and so has the page of errors."""
 BLOCK = re.compile(r"^```(console|sh|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-ELSEWHERE = ("python3 -m venv", "-m pytest", "pip install", "train.py")
-"""Setting up, the whole suite and training are not repeated here."""
+ELSEWHERE = ("python3 -m venv", "-m pytest", "pip install", "train.py", "timeit", "resnet18", "S=")
+"""Setting up, the whole suite, training and long measurements are not repeated here."""
 
 
 def steps(page: str) -> list[list[str]]:
