@@ -293,10 +293,11 @@ def check_floats(inputs: Sequence[TensorType]) -> None:
     """OpError at the first operand that is not floating point."""
     for position, operand in enumerate(inputs):
         if not operand.dtype.is_float:
+            pixels = ", or `-> preprocess(scale = 1/255)` for pixels"
             raise OpError(
                 f"this needs floating point, and the operand is {operand.dtype}",
                 at=position,
-                help="cast it first: `-> cast(f32)`",
+                help="cast it first: `-> cast(f32)`" + pixels * (operand.dtype is DType.U8),
             )
 
 

@@ -241,3 +241,14 @@ def test_mistakes_in_repetitions_say_in_which() -> None:
         "in repetition 2 of 2, with `i` = 1",
         "in repetition 2 of 3, with `i` = 1",
     )
+
+
+def test_bytes_are_pointed_to_preprocessing() -> None:
+    """Other integers are seldom pixels; what the help says can be written."""
+    text = "cnn 1\nnet n {{\n  input x: {}[N, 3, 8, 8]\n  output y = x{} -> conv(4, 3)\n}}\n"
+    (found,) = diagnostics(text.format("u8", ""))
+    stage = "-> preprocess(scale = 1/255)"
+    assert found.help == f"cast it first: `-> cast(f32)`, or `{stage}` for pixels"
+    (found,) = diagnostics(text.format("i32", ""))
+    assert found.help == "cast it first: `-> cast(f32)`"
+    net(f"  output y = x {stage} -> conv(4, 3)", image="u8[N, 3, 8, 8]")
