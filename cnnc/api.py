@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.generic]
 Settings = Mapping[str, Setting]
-Folders = Sequence[str | os.PathLike[str]]
+Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class Model:
@@ -231,6 +231,8 @@ def load_text(
 
 
 def _import_path(folders: Folders) -> tuple[Path, ...]:
+    if isinstance(folders, str | os.PathLike):
+        folders = (folders,)
     return (*map(Path, folders), *read_import_path())
 
 

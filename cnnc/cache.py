@@ -146,14 +146,16 @@ def open_cache(environment: Mapping[str, str] = os.environ) -> Cache | None:
         from platformdirs import user_cache_path
 
         return Cache(user_cache_path("cnnc", appauthor=False), limit)
-    folder = Path(chosen).absolute()
+    folder = Path(chosen)
     try:
+        # a shell does not expand `~` behind every kind of assignment
+        folder = folder.expanduser().absolute()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise fail(
             "E0704",
             f"the folder `{folder}` of {CACHE.name} cannot be made",
-            notes=(error.strerror or str(error),),
+            notes=(getattr(error, "strerror", None) or str(error),),
             help=f"set {CACHE.name} to a folder, or to `off`",
         ) from None
     return Cache(folder, limit)

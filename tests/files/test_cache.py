@@ -173,9 +173,15 @@ def test_a_cache_that_cannot_be_written_does_no_harm(
         network()
 
 
-def test_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the user's cache folder, where the variable says, or nowhere."""
     assert open_cache({"CNNC_CACHE": "off"}) is None
+    monkeypatch.setenv("HOME", str(tmp_path))
+    at_home = open_cache({"CNNC_CACHE": "~/kept"})
+    assert at_home is not None
+    assert at_home.folder == tmp_path / "kept"
+    with pytest.raises(cnnc.UserError, match=r"E0704.*CNNC_CACHE"):
+        open_cache({"CNNC_CACHE": "~nobody-at-all/kept"})
     found = open_cache({})
     assert found is not None
     assert "cnnc" in str(found.folder)

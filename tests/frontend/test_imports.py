@@ -114,7 +114,8 @@ def test_a_text_with_a_path_may_import(tmp_path: Path) -> None:
     """A text without a folder may not, unless it is told where."""
     write(tmp_path, {"u.cnn": UNIT})
     text = 'cnn 1\nimport unit from "u.cnn"\n' + NET % "unit(6)"
-    assert cnnc.load_text(text, import_path=[tmp_path]).parameters == 78
+    for path in ([tmp_path], tmp_path, str(tmp_path)):
+        assert cnnc.load_text(text, import_path=path).parameters == 78
     assert cnnc.load_text(text, folder=tmp_path).parameters == 78
     with pytest.raises(UserError, match="a text without a folder cannot import files"):
         cnnc.load_text(text)

@@ -74,13 +74,13 @@ def _key(text: str, target: Target) -> str:
 
 @cache
 def _compiler() -> str:
-    """What turns loops into code: LLVM, and the files of this backend and of the loop language.
+    """What turns loops into code: LLVM, and the files of this backend and of what it stands on.
 
     The files' contents and not a version: they change between versions while one works on them.
     """
     backend = Path(__file__).parent
-    loops = backend.parents[1] / "loop"
+    loops, base = backend.parents[1] / "loop", backend.parents[1] / "base"
     digest = sha256()
-    for path in sorted((*backend.rglob("*.py"), *loops.rglob("*.py"))):
+    for path in sorted((*backend.rglob("*.py"), *loops.rglob("*.py"), *base.rglob("*.py"))):
         digest.update(path.read_bytes())
     return f"{llvmlite.__version__} {llvm.llvm_version_info} {digest.hexdigest()}"
