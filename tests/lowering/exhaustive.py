@@ -1,8 +1,8 @@
 """Elementary functions on all 2^32 float32 arguments: `python -m tests.lowering.exhaustive exp`.
 
 Prints each function's largest error in units in the last place, with a fused multiply-add and
-without, and the argument that has it; exits with 1 if one exceeds its bound. Takes a few minutes
-for each function; without names, all of them in turn.
+without, and the argument that has it; exits with 1 if one exceeds its bound. Takes a minute or
+two for each function; without names, all of them in turn.
 """
 
 import sys
