@@ -1,32 +1,24 @@
 """Sums of tensors."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
-from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Expr
-from cnnc.ops.pointwise import Pointwise
+from cnnc.ops.arithmetic.folds import Fold
 from cnnc.ops.spec import Real, Sample, operator
 
 
 @operator("add", arity=(2, None))
-class Add(Pointwise):
+class Add(Fold):
     """a + b + …"""
 
-    def reference(self, *inputs: Real) -> Real:
-        """See Operator."""
-        total = inputs[0]
-        for operand in inputs[1:]:
-            total = np.add(total, operand)
-        return total
+    ufunc: ClassVar[np.ufunc] = np.add
 
-    def element(self, build: KernelBuilder, *args: Expr) -> Expr:
-        """See Pointwise."""
-        total = args[0]
-        for operand in args[1:]:
-            total = total + operand
-        return total
+    def pair(self, left: Expr, right: Expr) -> Expr:
+        """See Fold."""
+        return left + right
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: the operands' errors, and a rounding of each partial sum."""

@@ -1,32 +1,24 @@
 """Products of tensors."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
-from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Expr
-from cnnc.ops.pointwise import Pointwise
+from cnnc.ops.arithmetic.folds import Fold
 from cnnc.ops.spec import Real, Sample, operator
 
 
 @operator("mul", arity=(2, None))
-class Mul(Pointwise):
+class Mul(Fold):
     """a * b * …"""
 
-    def reference(self, *inputs: Real) -> Real:
-        """See Operator."""
-        product = inputs[0]
-        for operand in inputs[1:]:
-            product = np.multiply(product, operand)
-        return product
+    ufunc: ClassVar[np.ufunc] = np.multiply
 
-    def element(self, build: KernelBuilder, *args: Expr) -> Expr:
-        """See Pointwise."""
-        product = args[0]
-        for operand in args[1:]:
-            product = product * operand
-        return product
+    def pair(self, left: Expr, right: Expr) -> Expr:
+        """See Fold."""
+        return left * right
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: each factor's error times the other factor, and a rounding."""
