@@ -96,7 +96,6 @@ def test_only_chosen_layers(cnnc: Runner) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_plots(cnnc: Runner, pooled: Path, tmp_path: Path, suffix: str) -> None:
     """A picture of the receptive field is written, on the input if there is one."""
-    pytest.importorskip("matplotlib")
     picture, x = tmp_path / f"field{suffix}", tmp_path / "x.npy"
     np.save(x, np.ones((1, 1, 12, 12), np.float32))
     cnnc("analyze", pooled, "--layer", "h.pool", "--plot", picture, "-i", x)
@@ -107,7 +106,6 @@ def test_plots(cnnc: Runner, pooled: Path, tmp_path: Path, suffix: str) -> None:
 
 def test_series_are_drawn_too(cnnc: Runner, tmp_path: Path) -> None:
     """One axis is a line."""
-    pytest.importorskip("matplotlib")
     path = tmp_path / "series.cnn"
     path.write_text(POOLED.replace("12, 12", "12").replace("pooled", "series"))
     cnnc("analyze", path, "--no-weights", "--plot", tmp_path / "field.png")

@@ -28,7 +28,6 @@ def test_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """They end well and print what stands below them, if anything does."""
-    pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     prompt, _, expected = text.partition("\n")

@@ -10,6 +10,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import distributed
+import joblib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,9 +19,6 @@ from numpy.typing import NDArray
 import cnnc
 from cnnc.backends.native import objects
 from tests.cli.helpers import DIGITS
-
-joblib = pytest.importorskip("joblib")
-distributed = pytest.importorskip("distributed")
 
 F32 = NDArray[np.float32]
 PARTS = 12

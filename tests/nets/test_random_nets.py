@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, note, seed, settings
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
 
 import cnnc
 from cnnc import driver
@@ -58,6 +58,20 @@ def test_every_backend_agrees_with_the_reference(part: int) -> None:
     check()
     names = {each.name for each in operators()}
     assert len(names & set(used)) > len(names) / 2, "too few operators take part"
+
+
+def test_every_operator_takes_part() -> None:
+    """In as many networks as are built above."""
+    names, used = {each.name for each in operators()}, set[str]()
+
+    @seed(0)
+    @settings(max_examples=500, derandomize=False, database=None, phases=[Phase.generate])
+    @given(programs())
+    def look(text: str) -> None:
+        used.update(re.findall(r"\b([a-z_0-9]+)(?=[( {\n])", text))
+
+    look()
+    assert names <= used
 
 
 def check_text(text: str) -> None:
