@@ -12,6 +12,7 @@ import pytest
 
 import cnnc
 from cnnc.cli import cli, run_command
+from cnnc.ops.spec import operators
 from cnnc.options import KNOBS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +80,13 @@ def test_every_verb_is_in_the_readme() -> None:
     """The table of verbs is whole, and names no other."""
     listed = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
     assert sorted(listed) == sorted(cli.commands)
+
+
+def test_the_readme_counts_right() -> None:
+    """Operators, and networks of the zoo."""
+    assert f"There are {len(list(operators()))} operators" in README
+    assert len(list((ROOT / "examples" / "zoo").glob("*.cnn"))) == 20
+    assert "has twenty networks" in README
 
 
 def test_every_room_is_in_the_architecture() -> None:
