@@ -35,3 +35,14 @@ class Target:
         Scalars that are neighbours in memory then arrive as one vector rather than one by one.
         """
         return self.triple.startswith(("aarch64", "arm64"))
+
+    @property
+    def tuning(self) -> str:
+        """The processor whose timing LLVM schedules instructions for: its family, not its model.
+
+        With the models of some processors (Zen 4 and 5 in LLVM 22) loads move so far ahead of their
+        use that accumulators spill.
+        """
+        if not self.triple.startswith("x86_64"):
+            return self.cpu
+        return {512: "x86-64-v4", 256: "x86-64-v3"}.get(self.vector_bits, "x86-64")

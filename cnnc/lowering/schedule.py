@@ -20,7 +20,7 @@ from cnnc.lowering.loops import (
 )
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
-from cnnc.lowering.tiles import MAX_UNROLLED, Tile
+from cnnc.lowering.tiles import MAX_UNROLLED, Tile, channels_at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +154,18 @@ def _sweeps(kernel: Kernel) -> set[str]:
 def _schedule_reduction(
     kernel: Kernel, tile: Tile, read_block: int, *, shares_input: bool
 ) -> Kernel:
-    """Shared input: channels innermost in blocks and unrolled; otherwise the window's last axes.
+    """Shared input: channels innermost, some at once; otherwise the window's last axes unrolled.
 
     A window over shared input is not unrolled: neighbouring taps would share their broadcast
-    inputs, and keep too many of them in registers.
+    inputs, and keep too many of them in registers. Nor are all channels of a block: given more
+    straight-line code than hides the latency, LLVM moves loads so far ahead that they spill.
     """
     if shares_input:
         if read_block == 1:
             return kernel
-        return unroll(sink(split(kernel, "ic", read_block), "ic.1"), "ic.1")
+        kernel = sink(split(kernel, "ic", read_block), "ic.1")
+        size = channels_at_once(tile, read_block)
+        return unroll(split(kernel, "ic.1", size, "ic.1", "ic.2"), "ic.2")
     written = tile.vectors
     for loop in reversed(_reduction(kernel)):
         written *= loop.extent

@@ -9,13 +9,16 @@ from cnnc.base.target import Target
 
 MAX_UNROLLED = 512
 """Multiply-accumulates written out in one straight line: beyond it code leaves the µop cache."""
+STRAIGHT_LINE = 128
+"""Multiply-accumulates of a shared input in one straight line at most."""
 _PORTS = 2
 _LATENCY = 4
 _TILE_OVERHEAD = 12
 _SPARE = 2
-"""Registers of 32 that LLVM's scheduler wants for itself: with fewer it spills accumulators."""
-_POSITIONS_PER_INPUT = 4
-"""It keeps one more input in flight for so many positions (seen in the assembly of LLVM 22)."""
+"""Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""
+_IN_FLIGHT = 2
+"""Scalar inputs that LLVM keeps in registers at once, one more where each meets more than two
+vectors of weights (seen in the assembly of LLVM 22)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,17 @@ class Work:
     own_weights: bool = False
 
 
+def channels_at_once(tile: Tile, block: int) -> int:
+    """Input channels whose multiply-accumulates are written out in one straight line.
+
+    Four at least, so that they arrive as a vector where a multiplication takes one of its lanes.
+    """
+    size = block
+    while size > 4 and size * tile.vectors > STRAIGHT_LINE:
+        size //= 2
+    return size
+
+
 def choose_tile(work: Work, target: Target) -> Tile:
     """The tile with the fewest estimated cycles; among equals the one with fewer registers."""
     return min(_tiles(work, target), key=lambda tile: (cycles(work, tile), tile.vectors))
@@ -74,7 +88,7 @@ def registers(tile: Tile, work: Work, target: Target) -> int:
         inputs = tile.vectors * (2 if work.strided else 1) + max(0, work.taps - 3)
     else:
         by_lane = target.multiplies_by_lane and work.read_block > 1
-        inputs = positions if by_lane else -(-positions // _POSITIONS_PER_INPUT)
+        inputs = positions if by_lane else min(positions, _IN_FLIGHT + (tile.blocks > 2))
     return tile.vectors + tile.blocks + inputs + (0 if target.has_fma else 3)
 
 
@@ -108,7 +122,9 @@ def _parts(extent: int, size: int) -> list[tuple[int, int]]:
 def _tiles(work: Work, target: Target) -> Iterator[Tile]:
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
-    limit = target.vector_registers - (_SPARE if target.vector_registers > 16 else 0)
+    limit = target.vector_registers
+    if limit > 16 and (work.per_channel or target.multiplies_by_lane):
+        limit -= _SPARE
     for blocks in (1, 2, 3, 4, 6, 8):
         if work.blocks % blocks:
             continue

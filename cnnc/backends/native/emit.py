@@ -51,7 +51,7 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> None:
     A kernel with loops over samples takes their number as `i64 samples` behind the others.
     """
     function = ir.Function(module, kernel_type(kernel), kernel.name)
-    function.attributes.add("nounwind")
+    function.attributes |= {"nounwind", f'"tune-cpu"="{target.tuning}"'}
     _Emitter(function, kernel, values.Arithmetic(target.has_fma)).run()
 
 
