@@ -1,0 +1,26 @@
+"""The files a task needs: the model, and inputs to run it on."""
+
+from pathlib import Path
+
+import numpy as np
+
+import cnnc
+from cnnc.ir.graph import Graph
+from cnnc.memory import drawn
+from peers.task import Array, Task
+from peers.to_onnx.model import onnx_model
+
+
+def prepare(task: Task) -> int:
+    """Write them; the multiply-accumulates of a run. UserError or UnsupportedError if not."""
+    model = cnnc.load(task.net, batch=task.batch)
+    made = onnx_model(model.graph)
+    task.model.write_bytes(made.SerializeToString())
+    np.savez(Path(task.folder, "inputs.npz"), **draw_inputs(model.graph))
+    return model.macs
+
+
+def draw_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    """Random inputs by name."""
+    random = np.random.default_rng(seed)
+    return {node.name: drawn(random, node.type.shape, node.type.dtype) for node in graph.inputs}

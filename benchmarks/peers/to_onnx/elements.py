@@ -1,0 +1,175 @@
+"""Operators that work element by element, and normalisations."""
+
+from collections.abc import Sequence
+
+from cnnc.ir.graph import Node
+from cnnc.ops.activations.celu import Celu
+from cnnc.ops.activations.clip import Clip
+from cnnc.ops.activations.elu import Elu
+from cnnc.ops.activations.gelu import Gelu
+from cnnc.ops.activations.hard_sigmoid import HardSigmoid
+from cnnc.ops.activations.hardswish import Hardswish
+from cnnc.ops.activations.leaky_relu import LeakyRelu
+from cnnc.ops.activations.mish import Mish
+from cnnc.ops.activations.prelu import Prelu
+from cnnc.ops.activations.relu import Relu
+from cnnc.ops.activations.relu6 import Relu6
+from cnnc.ops.activations.selu import Selu
+from cnnc.ops.activations.sigmoid import Sigmoid
+from cnnc.ops.activations.silu import Silu
+from cnnc.ops.activations.softplus import Softplus
+from cnnc.ops.activations.softsign import Softsign
+from cnnc.ops.activations.tanh import Tanh
+from cnnc.ops.arithmetic.abs import Abs
+from cnnc.ops.arithmetic.add import Add
+from cnnc.ops.arithmetic.div import Div
+from cnnc.ops.arithmetic.exp import Exp
+from cnnc.ops.arithmetic.log import Log
+from cnnc.ops.arithmetic.max import Max
+from cnnc.ops.arithmetic.min import Min
+from cnnc.ops.arithmetic.mul import Mul
+from cnnc.ops.arithmetic.neg import Neg
+from cnnc.ops.arithmetic.pow import Pow
+from cnnc.ops.arithmetic.sqrt import Sqrt
+from cnnc.ops.arithmetic.sub import Sub
+from cnnc.ops.batchnorm import BatchNorm
+from cnnc.ops.cast import Cast
+from cnnc.ops.identity import Identity
+from cnnc.ops.log_softmax import LogSoftmax
+from cnnc.ops.normalisation.instance_norm import InstanceNorm
+from cnnc.ops.normalisation.lrn import Lrn
+from cnnc.ops.preprocess import Preprocess
+from cnnc.ops.softmax import Softmax
+from peers.to_onnx.writer import Writer, constant_of, emit, operand_type, per_channel
+from peers.unsupported import UnsupportedError
+
+SAME = {
+    **{Abs: "Abs", Exp: "Exp", Log: "Log", Neg: "Neg", Sqrt: "Sqrt"},
+    **{Relu: "Relu", Sigmoid: "Sigmoid", Softplus: "Softplus", Softsign: "Softsign", Tanh: "Tanh"},
+    **{Hardswish: "HardSwish", Mish: "Mish", Div: "Div", Pow: "Pow", Sub: "Sub"},
+    **{Max: "Max", Min: "Min"},
+}
+"""Operators that ONNX has under another name, with the same operands."""
+
+
+def _same(op: object, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add(SAME[type(op)], *inputs)
+
+
+for _kind in SAME:
+    emit.register(_kind, _same)
+
+
+@emit.register
+def _identity(op: Identity, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return inputs[0]
+
+
+@emit.register
+def _cast(op: Cast, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.cast(inputs[0], op.dtype)
+
+
+@emit.register(Add)
+@emit.register(Mul)
+def _fold(op: Add | Mul, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    total, *rest = inputs
+    for each in rest:
+        total = writer.add("Add" if isinstance(op, Add) else "Mul", total, each)
+    return total
+
+
+@emit.register
+def _clip(op: Clip, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Clip", inputs[0], writer.constant(op.low), writer.constant(op.high))
+
+
+@emit.register
+def _relu6(op: Relu6, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Clip", inputs[0], writer.constant(0.0), writer.constant(6.0))
+
+
+@emit.register
+def _silu(op: Silu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Mul", inputs[0], writer.add("Sigmoid", inputs[0]))
+
+
+@emit.register
+def _leaky(op: LeakyRelu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("LeakyRelu", inputs[0], alpha=op.slope)
+
+
+@emit.register
+def _prelu(op: Prelu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    slopes = per_channel(node, constant_of(node, 1).reshape(-1))
+    return writer.add("PRelu", inputs[0], writer.constant(slopes))
+
+
+@emit.register
+def _hard_sigmoid(op: HardSigmoid, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("HardSigmoid", inputs[0], alpha=op.alpha, beta=op.beta)
+
+
+@emit.register
+def _elu(op: Elu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Elu", inputs[0], alpha=op.alpha)
+
+
+@emit.register
+def _celu(op: Celu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Celu", inputs[0], alpha=op.alpha)
+
+
+@emit.register
+def _selu(op: Selu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Selu", inputs[0])
+
+
+@emit.register
+def _gelu(op: Gelu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Gelu", inputs[0], approximate=op.approximate)
+
+
+@emit.register
+def _softmax(op: Softmax, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Softmax", inputs[0], axis=op.axis)
+
+
+@emit.register
+def _log_softmax(op: LogSoftmax, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("LogSoftmax", inputs[0], axis=op.axis)
+
+
+@emit.register
+def _batchnorm(op: BatchNorm, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("BatchNormalization", *inputs, epsilon=op.eps)
+
+
+@emit.register
+def _instance_norm(op: InstanceNorm, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    channels = operand_type(node).channels
+    given = inputs[1:] or [writer.constant([value] * channels) for value in (1.0, 0.0)]
+    return writer.add("InstanceNormalization", inputs[0], *given, epsilon=op.eps)
+
+
+@emit.register
+def _lrn(op: Lrn, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    if op.size % 2 == 0:
+        raise UnsupportedError(f"lrn over {op.size} channels: runtimes take odd numbers only")
+    return writer.add("LRN", inputs[0], size=op.size, alpha=op.alpha, beta=op.beta, bias=op.k)
+
+
+@emit.register
+def _preprocess(op: Preprocess, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    x, before = inputs[0], operand_type(node)
+    if before.dtype is not node.type.dtype:
+        x = writer.cast(x, node.type.dtype)
+    if op.is_last:
+        x = writer.add("Transpose", x, perm=[0, before.rank - 1, *range(1, before.rank - 1)])
+    if op.colors == "bgr":
+        x = writer.add("Gather", x, writer.integers([2, 1, 0]), axis=1)
+    if op.computes:
+        factor, offset = (per_channel(node, constant_of(node, place)) for place in (1, 2))
+        x = writer.add("Mul", x, writer.constant(factor))
+        x = writer.add("Add", x, writer.constant(offset))
+    return x
