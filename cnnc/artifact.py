@@ -25,7 +25,7 @@ from cnnc.options import Options
 from cnnc.version import __version__
 
 SUFFIX = ".cnnc"
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what a file holds, or how its code is called, changes its meaning."""
 WHAT = "a compiled network"
 Array = NDArray[np.generic]
@@ -64,6 +64,7 @@ class Artifact:
     objects: tuple[bytes, ...]
     weights: Bytes
     arena_bytes: int
+    scratch_bytes: int
 
 
 def check_suffix(path: Path) -> None:
@@ -97,6 +98,7 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
         "inputs": [_end_json(end) for end in interface.inputs],
         "outputs": [_end_json(end) for end in interface.outputs],
         "arena_bytes": artifact.arena_bytes,
+        "scratch_bytes": artifact.scratch_bytes,
         "objects": len(artifact.objects),
         "layers": [layer.to_json() for layer in artifact.layers],
         "checks": [_check_json(check, blobs) for check in artifact.checks],
@@ -159,6 +161,7 @@ def _read(container: Container) -> Artifact:
         objects=tuple(blob.tobytes() for blob in blobs[1 : 1 + objects]),
         weights=blobs[0],
         arena_bytes=fields.count("arena_bytes"),
+        scratch_bytes=fields.count("scratch_bytes"),
     )
 
 

@@ -100,6 +100,7 @@ class Compiled(Network):
             objects=image.objects,
             weights=image.weights,
             arena_bytes=image.arena_bytes,
+            scratch_bytes=image.scratch_bytes,
         )
         write_artifact(Path(path), artifact)
 

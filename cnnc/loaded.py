@@ -29,6 +29,7 @@ class Loaded(Network):
             objects=artifact.objects,
             weights=artifact.weights,
             arena_bytes=artifact.arena_bytes,
+            scratch_bytes=artifact.scratch_bytes,
             inputs=len(artifact.interface.inputs),
             outputs=len(artifact.interface.outputs),
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from cnnc.base.dtype import DType
-from cnnc.base.layout import Shape
+from cnnc.base.layout import Layout, Shape
 from cnnc.loop.expr import (
     Buffer,
     Cast,
@@ -13,6 +13,7 @@ from cnnc.loop.expr import (
     Index,
     Load,
     Local,
+    Space,
     Var,
     as_index,
     both,
@@ -99,6 +100,12 @@ class KernelBuilder:
         buffer = register(self._fresh(name), (), dtype)
         self._emit(Alloc(buffer))
         self.store(buffer, (), value)
+        return buffer
+
+    def scratch(self, name: str, shape: Shape, dtype: DType, layout: Layout) -> Buffer:
+        """Memory for values between the nests that follow, the running thread's own."""
+        buffer = Buffer(self._fresh(name), shape, dtype, layout, Space.SCRATCH)
+        self._emit(Alloc(buffer))
         return buffer
 
     def let(self, name: str, value: Expr) -> Local:

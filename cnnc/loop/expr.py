@@ -20,6 +20,7 @@ class Space(Enum):
 
     MEMORY = "memory"  # a parameter of the kernel
     REGISTER = "register"  # a small array that must end up in machine registers
+    SCRATCH = "scratch"  # memory that the running thread has to itself
 
 
 @dataclass(frozen=True, slots=True)

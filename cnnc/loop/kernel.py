@@ -37,7 +37,10 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class Alloc:
-    """A register array, alive to the end of the enclosing body."""
+    """A register array or scratch memory, alive to the end of the enclosing body.
+
+    Scratch memory belongs to one thread and starts out undefined in every iteration.
+    """
 
     buffer: Buffer
 
@@ -101,6 +104,11 @@ class Kernel:
         """Whether a run may be asked for fewer samples than the loops have room for."""
         return any(isinstance(stmt, For) and stmt.samples for stmt in self.body)
 
+    @property
+    def scratch_bytes(self) -> int:
+        """Scratch memory that each thread needs: that of the nest that needs most."""
+        return max((offsets[None] for offsets in map(scratch_offsets, self.body)), default=0)
+
     def with_body(self, body: Body) -> "Kernel":
         """The same kernel running other statements."""
         return replace(self, body=body)
@@ -157,6 +165,7 @@ class Program:
     """A whole network: distinct kernels, and the steps that call them.
 
     Sizes are in bytes. `weights` are sorted by offset; every offset is a multiple of ALIGNMENT.
+    `arena_bound` is what is alive in the step that needs most: no arena for these steps is smaller.
     """
 
     name: str
@@ -167,6 +176,12 @@ class Program:
     weights: tuple[Blob, ...]
     weights_bytes: int
     arena_bytes: int
+    arena_bound: int = 0
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory that each thread needs for itself, beside the arena."""
+        return max((kernel.scratch_bytes for kernel in self.kernels), default=0)
 
     @property
     def most_samples(self) -> int | None:
@@ -182,6 +197,21 @@ ALIGNMENT = 64
 def align(offset: int) -> int:
     """The offset rounded up to ALIGNMENT."""
     return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+def scratch_offsets(nest: Stmt) -> dict[str | None, int]:
+    """Where each scratch buffer of a nest begins in the thread's scratch memory, in bytes.
+
+    Under None, how much they take together.
+    """
+    offsets: dict[str | None, int] = {}
+    end = 0
+    for stmt in walk((nest,)):
+        if isinstance(stmt, Alloc) and stmt.buffer.space is Space.SCRATCH:
+            offsets[stmt.buffer.name] = end
+            end += align(stmt.buffer.size * stmt.buffer.dtype.bytes)
+    offsets[None] = end
+    return offsets
 
 
 def register(name: str, shape: Shape, dtype: DType) -> Buffer:

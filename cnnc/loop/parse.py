@@ -116,8 +116,8 @@ class _Reader:
                 how = Kind(str(kind)) if kind else Kind.SERIAL
                 marks = (reduces is not None, samples is not None)
                 return For(str(var), int(str(extent)), inner, how, *marks)
-            case "alloc", [Tree() as described]:
-                return Alloc(self._buffer(described, Space.REGISTER))
+            case "alloc", [Token() as space, Tree() as described]:
+                return Alloc(self._buffer(described, Space(str(space))))
             case "let", [name, Tree() as described]:
                 value = self.expr(described)
                 self.names[str(name)] = Local(str(name), value.dtype, value.lanes)

@@ -77,6 +77,8 @@ def print_program(program: Program) -> str:
     for role, ports in (("input", program.inputs), ("output", program.outputs)):
         lines += [f"  {role} {port.name}: {port.dtype}{_shape(port.shape)}" for port in ports]
     lines.append(f"  arena {program.arena_bytes} bytes")
+    if program.scratch_bytes:
+        lines.append(f"  scratch {program.scratch_bytes} bytes a thread")
     lines.append(f"  weights {program.weights_bytes} bytes")
     lines += [f"    at {blob.offset}: {blob.name}, {len(blob.data)}" for blob in program.weights]
     for step in program.steps:
@@ -106,7 +108,7 @@ def print_statement(stmt: Stmt) -> str:
             words += [kind.value] if kind is not Kind.SERIAL else []
             return " ".join([f"for {var} in {extent}", *words, "{"])
         case Alloc(buffer):
-            return f"register {print_buffer(buffer)}"
+            return f"{buffer.space.value} {print_buffer(buffer)}"
         case Let(name, value):
             return f"let {name} = {print_expr(value)}"
         case Store(buffer, index, value):

@@ -120,6 +120,8 @@ class _Verifier:
             why = f"a loop that reduces cannot be {loop.kind.value}"
             self._require("loops", not loop.reduces, why)
         if loop.kind is Kind.PARALLEL:
+            shared = any(buffer.space is Space.SCRATCH for buffer in scope.buffers.values())
+            self._require("parallel", not shared, "threads do not share scratch memory")
             outermost = all(outer.kind is Kind.PARALLEL for outer in scope.loops)
             self._require("parallel", outermost, "parallel loops are outermost")
         if loop.kind is Kind.VECTOR:
@@ -128,11 +130,15 @@ class _Verifier:
 
     def _alloc(self, buffer: Buffer, scope: _Scope) -> None:
         self._new(buffer.name, scope)
-        self._require("registers", buffer.space is Space.REGISTER, "only registers are allocated")
-        self._require("registers", buffer.layout.is_plain, "register arrays are row-major")
-        used = buffer.size * buffer.dtype.bytes
-        fits = used <= MAX_REGISTER_BYTES
-        self._require("registers", fits, f"{used} bytes do not fit into registers")
+        local = buffer.space is not Space.MEMORY
+        self._require("registers", local, "only registers and scratch memory are allocated")
+        if buffer.space is Space.REGISTER:
+            self._require("registers", buffer.layout.is_plain, "register arrays are row-major")
+            used = buffer.size * buffer.dtype.bytes
+            fits = used <= MAX_REGISTER_BYTES
+            self._require("registers", fits, f"{used} bytes do not fit into registers")
+        else:
+            self._require("parallel", bool(scope.loops), "scratch memory belongs to a nest")
         scope.buffers[buffer.name] = buffer
         scope.depths[buffer.name] = len(scope.loops)
         self.written.discard(buffer.name)
@@ -154,7 +160,8 @@ class _Verifier:
             written = buffer.name in self.kernel.outputs
             self._require("outputs", written, f"{buffer.name} is no output")
             return
-        self._accumulation(store, scope)
+        if buffer.space is Space.REGISTER:
+            self._accumulation(store, scope)
         self.written.add(buffer.name)
 
     def _accumulation(self, store: Store, scope: _Scope) -> None:

@@ -11,7 +11,7 @@ from cnnc.backends.base import Array, Store
 from cnnc.backends.native.engine import ENTRY, function, load_objects
 from cnnc.backends.native.pool import shared_pool
 from cnnc.base.target import Target
-from cnnc.loop.kernel import ALIGNMENT, Program
+from cnnc.loop.kernel import ALIGNMENT, Program, align
 
 Bytes = NDArray[np.uint8]
 
@@ -21,13 +21,14 @@ class Image:
     """A compiled program as plain data: all that is needed to run it.
 
     `objects` are object files, one of which defines the entry; `arena_bytes`, `inputs` and
-    `outputs` say how large the arena is and how many arrays a call takes and fills. `weights`
-    start at a multiple of ALIGNMENT.
+    `outputs` say how large the arena is and how many arrays a call takes and fills. Each thread
+    has `scratch_bytes` of its own behind the arena. `weights` start at a multiple of ALIGNMENT.
     """
 
     objects: tuple[bytes, ...]
     weights: Bytes
     arena_bytes: int
+    scratch_bytes: int
     inputs: int
     outputs: int
 
@@ -61,7 +62,7 @@ class NativeRunner:
         try:
             return self._contexts.pop()
         except IndexError:
-            return _Context(self.image)
+            return _Context(self.image, self.threads)
 
 
 class NativeExecutable(NativeRunner):
@@ -74,7 +75,7 @@ class NativeExecutable(NativeRunner):
         self._kernels = [
             function(
                 self._engine.address(kernel.name),
-                *[pointer] * len(kernel.params),
+                *[pointer] * (len(kernel.params) + bool(kernel.scratch_bytes)),
                 *[number] * (3 if kernel.takes_samples else 2),
             )
             for kernel in program.kernels
@@ -86,7 +87,8 @@ class NativeExecutable(NativeRunner):
 
     def bind_kernel(self, kernel: int, buffers: Sequence[Array]) -> Callable[[], None]:
         """See Executable: on the calling thread alone."""
-        function, kept = self._kernels[kernel], tuple(buffers)
+        scratch = self.program.kernels[kernel].scratch_bytes
+        function, kept = self._kernels[kernel], (*buffers, *[aligned_bytes(scratch)] * bool(scratch))
         addresses = [ctypes.c_void_p(buffer.ctypes.data) for buffer in kept]
         takes_samples = self.program.kernels[kernel].takes_samples
         samples = [self.program.inputs[0].shape[0]] if takes_samples else []
@@ -101,8 +103,8 @@ class NativeExecutable(NativeRunner):
 class _Context:
     """Memory of one running call."""
 
-    def __init__(self, image: Image) -> None:
-        self.arena = aligned_bytes(image.arena_bytes)
+    def __init__(self, image: Image, threads: int) -> None:
+        self.arena = aligned_bytes(align(image.arena_bytes) + image.scratch_bytes * threads)
         # One more than there are inputs: the number of samples follows the last.
         self.inputs = (ctypes.c_void_p * (image.inputs + 1))()
         self.outputs = (ctypes.c_void_p * max(1, image.outputs))()
@@ -126,6 +128,7 @@ class NativeBackend:
             objects=compile_program(program, target, store),
             weights=_packed_weights(program),
             arena_bytes=program.arena_bytes,
+            scratch_bytes=program.scratch_bytes,
             inputs=len(program.inputs),
             outputs=len(program.outputs),
         )

@@ -37,6 +37,7 @@ from cnnc.loop.kernel import (
     Stmt,
     Store,
     expressions,
+    scratch_offsets,
     walk,
 )
 
@@ -46,6 +47,8 @@ POINTER = ir.PointerType()
 
 def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> None:
     """Add `void kernel(params…, i64 thread, i64 threads)` to the module.
+
+    A kernel with scratch memory takes the calling thread's part of it behind the parameters.
 
     Each parallel nest runs thread's share of its iterations; what is not parallel runs on thread 0.
     A kernel with loops over samples takes their number as `i64 samples` behind the others.
@@ -57,7 +60,7 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> None:
 
 def kernel_type(kernel: Kernel) -> ir.FunctionType:
     """The signature of the kernel's function."""
-    pointers: list[ir.Type] = [POINTER] * len(kernel.params)
+    pointers: list[ir.Type] = [POINTER] * (len(kernel.params) + bool(kernel.scratch_bytes))
     numbers = [I64] * (3 if kernel.takes_samples else 2)
     return ir.FunctionType(ir.VoidType(), [*pointers, *numbers])
 
@@ -71,11 +74,14 @@ class _Emitter:
         self.entry = function.append_basic_block("entry")
         self.builder = ir.IRBuilder(function.append_basic_block("body"))
         self.arithmetic = arithmetic
-        self.thread, self.threads, *samples = function.args[len(kernel.params) :]
+        own, rest = function.args[: len(kernel.params)], function.args[len(kernel.params) :]
+        self.scratch = rest.pop(0) if kernel.scratch_bytes else None
+        self.offsets = {k: v for nest in kernel.body for k, v in scratch_offsets(nest).items()}
+        self.thread, self.threads, *samples = rest
         self.samples = samples[0] if samples else None
         self.pointers = {
             param.name: argument
-            for param, argument in zip(kernel.params, function.args, strict=False)
+            for param, argument in zip(kernel.params, own, strict=True)
         }
         self.widths = _register_widths(kernel)
         self.numbers: dict[str, int | ir.Value] = {}
@@ -190,6 +196,11 @@ class _Emitter:
         return self.samples if loop.samples and self.samples else I64(loop.extent)
 
     def _alloc(self, buffer: Buffer) -> None:
+        if buffer.space is Space.SCRATCH and self.scratch:
+            place = I64(self.offsets[buffer.name])
+            byte = ir.IntType(8)
+            self.pointers[buffer.name] = self.builder.gep(self.scratch, [place], source_etype=byte)
+            return
         width = self.widths[buffer.name]
         element = values.memory_type(buffer.dtype, width)
         at_entry = ir.IRBuilder(self.entry)

@@ -3,7 +3,7 @@
 from cnnc.backends.native import ir
 from cnnc.backends.native.emit import kernel_type
 from cnnc.backends.native.engine import ENTRY
-from cnnc.loop.kernel import Place, Program, Region
+from cnnc.loop.kernel import Place, Program, Region, align
 
 I64, POINTER = ir.IntType(64), ir.PointerType()
 BARRIER = "cnnc_barrier"
@@ -12,7 +12,8 @@ BARRIER = "cnnc_barrier"
 def emit_program(module: ir.Module, program: Program) -> None:
     """Add `void cnnc_net(weights, arena, inputs, outputs, thread, threads, barrier)`.
 
-    Every thread calls it with its own number; `inputs` and `outputs` are arrays of pointers. Where
+    Every thread calls it with its own number; `inputs` and `outputs` are arrays of pointers. Behind
+    the arena lies the scratch memory of each thread. Where
     a program may run fewer samples than it has room for, their number follows the last input.
     """
     void = ir.VoidType()
@@ -36,10 +37,15 @@ def emit_program(module: ir.Module, program: Program) -> None:
     if program.most_samples is not None:
         slot = builder.gep(inputs, [I64(len(program.inputs))], source_etype=I64)
         samples = [builder.load(slot, typ=I64)]
+    own = builder.mul(thread, I64(program.scratch_bytes))
+    own = builder.add(own, I64(align(program.arena_bytes)))
+    scratch = builder.gep(arena, [own], source_etype=ir.IntType(8))
     for step in program.steps:
         if step.barrier:
             builder.call(wait, [barrier, threads])
+        kernel = program.kernels[step.kernel]
         places = [pointer(place) for place in step.places]
-        numbers = samples if program.kernels[step.kernel].takes_samples else []
+        places += [scratch] if kernel.scratch_bytes else []
+        numbers = samples if kernel.takes_samples else []
         builder.call(kernels[step.kernel], [*places, thread, threads, *numbers])
     builder.ret_void()
