@@ -71,7 +71,8 @@ def _as_text(model: Model, program: Program | None) -> str:
         lines.append(
             f"compiled: {plural(len(program.steps), 'step')} of "
             f"{plural(len(program.kernels), 'distinct kernel')}, "
-            f"weights {bytes_text(program.weights_bytes)}, arena {bytes_text(program.arena_bytes)}"
+            f"weights {bytes_text(program.weights_bytes)}, arena {bytes_text(program.arena_bytes)} "
+            f"(at least {bytes_text(program.arena_bound)} are alive at once)"
         )
     return "\n".join(lines)
 
@@ -84,6 +85,7 @@ def _as_json(model: Model, program: Program | None) -> Json:
             "kernels": len(program.kernels),
             "weights_bytes": program.weights_bytes,
             "arena_bytes": program.arena_bytes,
+            "arena_bound_bytes": program.arena_bound,
         }
     return {
         "ok": True,

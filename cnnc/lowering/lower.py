@@ -15,6 +15,7 @@ from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
 from cnnc.lowering.halo import clear_halo, clear_padding
 from cnnc.lowering.lowered import Layer, Lowered
+from cnnc.lowering.order import order_steps
 from cnnc.lowering.program import assemble
 from cnnc.lowering.samples import begins_with_samples, schedule_apart, take_samples
 from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
@@ -31,7 +32,7 @@ def lower(graph: Graph, target: Target) -> Lowered:
     made: dict[object, tuple[Kernel, int]] = {}
     flat: dict[Kernel, int] = {}
     calls: list[int] = []
-    for node in (node for node in graph.nodes if not node.is_leaf):
+    for node in order_steps(graph):
         # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
         if (key := _shape_of(node)) not in made:
             scheduled = lower_node(node, target)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cnnc.loop.kernel import align
+from cnnc.lowering.packing import Block, Piece, bound, pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,31 +21,35 @@ class Value:
     reuses: tuple[str, ...] = ()
 
 
-def plan_memory(values: Sequence[Value]) -> tuple[Mapping[str, int], int]:
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
     """Byte offset of every value, and the size of the arena.
 
-    Two values overlap in memory only if they are never alive together, or one takes over the
-    other's place whole. Largest first, each at the lowest offset that is free while it lives
-    (greedy by size, as in Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
-    Inference", 2020).
+    `bound` is what is alive in the step that needs most, and so the least for this order of steps.
     """
+
+    offsets: Mapping[str, int]
+    bytes: int
+    bound: int
+
+
+def plan_memory(values: Sequence[Value]) -> MemoryPlan:
+    """Two values overlap in memory only if they are never alive together, or one takes over the
+    other's place whole."""
     groups = _merge_in_place(values)
-    placed: list[tuple[int, int, _Group]] = []
-    for group in sorted(groups, key=lambda g: (-g.bytes, g.first, g.names[0])):
-        size = align(group.bytes)
-        busy = sorted(
-            (start, end)
-            for start, end, other in placed
-            if not (other.last < group.first or group.last < other.first)
-        )
-        offset = 0
-        for start, end in busy:
-            if offset + size <= start:
-                break
-            offset = max(offset, end)
-        placed.append((offset, offset + size, group))
-    offsets = {name: start for start, _, group in placed for name in group.names}
-    return offsets, max((end for _, end, _ in placed), default=0)
+    blocks = _blocks(groups)
+    packing = pack(blocks)
+    offsets = {
+        name: offset
+        for group, offset in zip(groups, packing.offsets, strict=True)
+        for name in group.names
+    }
+    return MemoryPlan(offsets, packing.bytes, bound(blocks))
+
+
+def least_memory(values: Sequence[Value]) -> int:
+    """The bound of a plan, without making one."""
+    return bound(_blocks(_merge_in_place(values)))
 
 
 @dataclass(slots=True)
@@ -56,6 +60,10 @@ class _Group:
     bytes: int
     first: int
     last: int
+
+
+def _blocks(groups: Sequence[_Group]) -> list[Block]:
+    return [Block((Piece(0, each.bytes, each.first, each.last),)) for each in groups]
 
 
 def _merge_in_place(values: Sequence[Value]) -> list[_Group]:

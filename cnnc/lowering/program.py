@@ -17,27 +17,25 @@ from cnnc.loop.kernel import (
     Step,
     align,
 )
+from cnnc.lowering.lifetimes import arena_values
 from cnnc.lowering.lowered import Layer
-from cnnc.lowering.plan_memory import Value, plan_memory
-from cnnc.ops.fused import Fused
-from cnnc.ops.pointwise import Pointwise
+from cnnc.lowering.plan_memory import plan_memory
 
 
 def assemble(
     graph: Graph, layers: Sequence[Layer], kernels: Sequence[Kernel], calls: Sequence[int]
 ) -> Program:
     """The program that calls `kernels[calls[i]]` for layer i."""
-    names = {node: f"v{position}" for position, node in enumerate(graph.nodes)}
-    offsets, arena = plan_memory(_arena_values(graph, layers, names))
+    values = arena_values(graph, [layer.node for layer in layers])
+    plan = plan_memory(tuple(values.values()))
     weights = _Weights()
     places: dict[Node, Place] = {}
     for position, node in enumerate(graph.inputs):
         places[node] = Place(Region.INPUT, index=position)
     for position, node in enumerate(graph.outputs.values()):
         places[node] = Place(Region.OUTPUT, index=position)
-    for node, name in names.items():
-        if name in offsets:
-            places[node] = Place(Region.ARENA, offsets[name])
+    for node, value in values.items():
+        places[node] = Place(Region.ARENA, plan.offsets[value.name])
     steps = []
     for layer, kernel in zip(layers, calls, strict=True):
         found = tuple(
@@ -55,44 +53,9 @@ def assemble(
         ),
         weights=tuple(weights.blobs),
         weights_bytes=weights.bytes,
-        arena_bytes=arena,
+        arena_bytes=plan.bytes,
+        arena_bound=plan.bound,
     )
-
-
-def _arena_values(graph: Graph, layers: Sequence[Layer], names: dict[Node, str]) -> list[Value]:
-    """Every computed tensor that is no output, with its lifetime in steps."""
-    last: dict[Node, int] = {}
-    for layer in layers:
-        for operand in layer.node.inputs:
-            last[operand] = layer.step
-    values = []
-    for layer in layers:
-        node = layer.node
-        if node in graph.output_nodes:
-            continue
-        in_place = tuple(names[operand] for operand in _replaceable(layer))
-        values.append(
-            Value(names[node], node.type.bytes, layer.step, last.get(node, layer.step), in_place)
-        )
-    return values
-
-
-def _replaceable(layer: Layer) -> list[Node]:
-    """Operands whose memory the result may take: read only at the index that is written.
-
-    One that stands twice is not among them: the root of a fused operator may read it elsewhere.
-    """
-    node = layer.node
-    op, first = node.op, 0
-    if isinstance(op, Fused):
-        first = 0 if isinstance(op.root, Pointwise) else op.root_arity
-    elif not isinstance(op, Pointwise):
-        return []
-    return [
-        operand
-        for operand in node.inputs[first:]
-        if operand.type == node.type and node.inputs.count(operand) == 1
-    ]
 
 
 class _Weights:

@@ -1,7 +1,7 @@
 """Rooms broken on purpose: the comparison names the right one, and the first bad layer."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from cnnc.loop.expr import Expr
 from cnnc.loop.kernel import For, Kernel, Stmt
 from cnnc.lowering import lower as lowering
 from cnnc.lowering import program
-from cnnc.lowering.plan_memory import Value
+from cnnc.lowering.plan_memory import MemoryPlan, Value
 from cnnc.ops.activations.relu import Relu
 
 TEXT = """cnn 1
@@ -182,9 +182,9 @@ def test_a_broken_memory_plan_is_the_programs(monkeypatch: pytest.MonkeyPatch) -
     """Every layer alone is right; together they write over each other."""
     plan = program.plan_memory
 
-    def everything_at_zero(values: Sequence[Value]) -> tuple[Mapping[str, int], int]:
-        offsets, size = plan(values)
-        return dict.fromkeys(offsets, 0), size
+    def everything_at_zero(values: Sequence[Value]) -> MemoryPlan:
+        found = plan(values)
+        return replace(found, offsets=dict.fromkeys(found.offsets, 0))
 
     monkeypatch.setattr(program, "plan_memory", everything_at_zero)
     found = report()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnc.loop.kernel import ALIGNMENT
-from cnnc.lowering.plan_memory import Value, plan_memory
+from cnnc.lowering.plan_memory import Value, least_memory, plan_memory
 
 
 @st.composite
@@ -21,7 +21,9 @@ def lifetimes(draw: st.DrawFn) -> list[Value]:
 
 @given(lifetimes())
 def test_values_alive_together_do_not_overlap(values: list[Value]) -> None:
-    offsets, arena = plan_memory(values)
+    plan = plan_memory(values)
+    offsets, arena = plan.offsets, plan.bytes
+    assert plan.bound == least_memory(values) <= arena
     assert set(offsets) == {value.name for value in values}
     for a in values:
         assert offsets[a.name] % ALIGNMENT == 0
@@ -42,15 +44,15 @@ def test_values_alive_together_do_not_overlap(values: list[Value]) -> None:
 
 def test_a_chain_needs_two_places() -> None:
     chain = [Value(f"v{i}", 1000, i, i + 1) for i in range(10)]
-    _, arena = plan_memory(chain)
-    assert arena == 2 * 1024
+    plan = plan_memory(chain)
+    assert plan.bytes == plan.bound == 2 * 1024
 
 
 def test_an_in_place_chain_needs_one() -> None:
     chain = [Value(f"v{i}", 1000, i, i + 1, (f"v{i - 1}",) if i else ()) for i in range(10)]
-    offsets, arena = plan_memory(chain)
-    assert arena == 1024
-    assert set(offsets.values()) == {0}
+    plan = plan_memory(chain)
+    assert plan.bytes == plan.bound == 1024
+    assert set(plan.offsets.values()) == {0}
 
 
 def test_a_value_read_later_is_not_overwritten() -> None:
@@ -59,5 +61,5 @@ def test_a_value_read_later_is_not_overwritten() -> None:
         Value("y", 64, 1, 2, ("x",)),
         Value("z", 64, 2, 3, ("y",)),
     ]
-    offsets, _ = plan_memory(values)
+    offsets = plan_memory(values).offsets
     assert offsets["x"] != offsets["y"] == offsets["z"]

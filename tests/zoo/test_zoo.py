@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 import cnnc
+from cnnc import driver
 from cnnc.ir.graph import Parameter
 from tests.zoo.published import PUBLISHED, UNPUBLISHED
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = {path.stem: path for path in sorted((ROOT / "examples" / "zoo").glob("*.cnn"))}
+DIGITS = ROOT / "examples" / "digits" / "digits.cnn"
 
 
 def test_the_zoo_is_complete() -> None:
@@ -45,6 +47,17 @@ def test_native_code_agrees_with_the_reference(name: str) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     assert "agrees with the reference" in ran.stdout
+
+
+@pytest.mark.parametrize("path", [*ZOO.values(), DIGITS], ids=lambda path: path.stem)
+def test_the_arena_is_hardly_larger_than_what_is_alive_at_once(path: Path) -> None:
+    """For vectors of every width."""
+    source = cnnc.load(path).graph
+    for target in ("x86-64-v4", "x86-64-v3", "aarch64"):
+        machine = driver.find_target(target)
+        graph = driver.optimise(source, driver.pipeline(machine))
+        program = driver.lower_graph(graph, machine).program
+        assert program.arena_bound <= program.arena_bytes <= 1.1 * program.arena_bound
 
 
 @pytest.mark.parametrize("name", ZOO)
