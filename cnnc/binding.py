@@ -13,6 +13,9 @@ from cnnc.table import plural, shape_text
 
 Array = NDArray[np.generic]
 Given = ArrayLike | Mapping[str, ArrayLike]
+Shape = tuple[int, ...]
+_End = tuple[str, Shape, np.dtype[np.generic]]
+_empty, _may_share_memory = np.empty, np.may_share_memory
 _TO_CPU = "copy it to the CPU first, with `.cpu()` or what its library calls it"
 
 
@@ -35,26 +38,37 @@ class Binding:
         ]
         self.splittable = interface.splittable
         self._fewest = interface.fewest or 0
+        self._takes = [(end.name, end.type.shape, end.type.dtype.numpy) for end in interface.inputs]
+        self._batch = interface.batch
 
     def bind(self, given: Given | None, named: Mapping[str, ArrayLike]) -> Bound:
         """The inputs by name, or the only one; UserError lists everything that does not fit.
 
         Another element type is converted where no value can change (`numpy.can_cast`, "safe").
         """
-        if isinstance(given, np.ndarray) and not named and self._is_ready(given):
-            return Bound((given,), given.shape[0])
+        arrays = self.arrays(given, named)
+        return Bound(arrays, len(arrays[0]))
+
+    def arrays(self, given: Given | None, named: Mapping[str, ArrayLike]) -> tuple[Array, ...]:
+        """What `bind` finds, without the number of samples."""
+        takes = self._takes
+        if type(given) is np.ndarray and not named and len(takes) == 1:
+            if self._samples(given, takes[0]):
+                return (given,)
+        elif ready := self._ready(named if given is None else given, named):
+            return ready
         arrays, wrong = self._collect(given, named)
-        ready = []
+        bound = []
         for end in self._net.inputs:
             if end.name in arrays:
                 converted, found = self._convert(end, arrays[end.name])
-                ready.append(converted)
+                bound.append(converted)
                 wrong += found
-        samples = {array.shape[0] for array in ready} if not wrong else set()
+        samples = {array.shape[0] for array in bound} if not wrong else set()
         if len(samples) > 1:
             counts = ", ".join(
                 f"`{end.name}` {array.shape[0]}"
-                for end, array in zip(self._net.inputs, ready, strict=True)
+                for end, array in zip(self._net.inputs, bound, strict=True)
             )
             wrong.append(
                 Diagnostic("E0601", "inputs differ in how many samples they have: " + counts)
@@ -66,57 +80,73 @@ class Binding:
             wrong.append(Diagnostic("E0601", why, help=f"pass {least} samples or more"))
         if wrong:
             raise UserError(wrong)
-        return Bound(tuple(ready), samples.pop())
+        return tuple(bound)
 
-    def results(self, bound: Bound, out: Mapping[str, Array] | None) -> dict[str, Array]:
+    def _ready(self, given: Given, named: Mapping[str, ArrayLike]) -> tuple[Array, ...] | None:
+        """The inputs by name if they can be seen to need no conversion at a glance, else None."""
+        if type(given) is not dict or len(given) != len(self._takes):
+            return None
+        if named and named is not given:
+            return None
+        ready: list[Array] = []
+        for end in self._takes:
+            array = given.get(end[0])
+            if type(array) is not np.ndarray or not (samples := self._samples(array, end)):
+                return None
+            ready.append(array)
+            if samples != len(ready[0]):
+                return None
+        return tuple(ready)
+
+    def _samples(self, array: Array, end: _End) -> int:
+        """How many samples an array brings that an input can take as it is; 0 if it cannot."""
+        _, expected, dtype = end
+        shape: Shape = array.shape
+        flags = array.flags
+        if array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
+            return 0
+        if shape == expected:
+            return shape[0]
+        fits = self.splittable and len(shape) == len(expected) and shape[1:] == expected[1:]
+        return shape[0] if fits and shape[0] >= self._fewest else 0
+
+    def results(self, inputs: Sequence[Array], out: Mapping[str, Array] | None) -> dict[str, Array]:
         """An array for every output; those in `out` are taken once they are checked."""
-        count = (bound.samples,) if self.splittable else ()
-        skipped = len(count)
+        makes, samples = self._makes, len(inputs[0])
+        if samples != self._batch:
+            makes = [(name, (samples, *shape[1:]), dtype) for name, shape, dtype in makes]
         if out is None:
-            return {
-                name: np.empty(count + shape[skipped:], dtype) for name, shape, dtype in self._makes
-            }
-        return self._given_results(bound, _as_mapping(out))
+            made = {}
+            for name, shape, dtype in makes:
+                made[name] = _empty(shape, dtype)
+            return made
+        if type(out) is dict and (ready := _ready_results(inputs, out, makes)):
+            return ready
+        return self._given_results(inputs, _as_mapping(out), makes)
 
-    def _given_results(self, bound: Bound, given: Mapping[str, Array]) -> dict[str, Array]:
+    def _given_results(
+        self, inputs: Sequence[Array], given: Mapping[str, Array], makes: Sequence[_End]
+    ) -> dict[str, Array]:
         made: dict[str, Array] = {}
         wrong: list[Diagnostic] = []
-        mine: list[Array] = [*bound.arrays]
+        mine: list[Array] = [*inputs]
         known = [end.name for end in self._net.outputs]
         for name in given:
             if name not in known:
                 help = did_you_mean(str(name), known) or f"its outputs are {', '.join(known)}"
                 why = f"{self._net.name} has no output `{name}`"
                 wrong.append(Diagnostic("E0603", why, help=help))
-        for end in self._net.outputs:
-            name = end.name
-            shape = (bound.samples, *end.type.shape[1:]) if self.splittable else end.type.shape
+        for name, shape, dtype in makes:
             if name in given:
-                array, found = _open_result(name, given[name], shape, end, mine)
+                array, found = _open_result(name, given[name], shape, dtype, mine)
                 wrong += found
                 made[name] = array
                 mine.append(array)
             else:
-                made[name] = np.empty(shape, end.type.dtype.numpy)
+                made[name] = _empty(shape, dtype)
         if wrong:
             raise UserError(wrong)
         return made
-
-    def _is_ready(self, array: Array) -> bool:
-        """Whether the only input can be taken as it is: the way of a call that must be quick."""
-        inputs = self._net.inputs
-        expected, flags = inputs[0].type, array.flags
-        return (
-            len(inputs) == 1
-            and self.splittable
-            and type(array) is np.ndarray
-            and array.dtype == expected.dtype.numpy
-            and array.ndim == len(expected.shape)
-            and array.shape[1:] == expected.shape[1:]
-            and flags.c_contiguous
-            and flags.aligned
-            and array.shape[0] >= self._fewest
-        )
 
     def _collect(
         self, given: Given | None, named: Mapping[str, ArrayLike]
@@ -202,8 +232,36 @@ def _as_mapping(out: object) -> Mapping[str, Array]:
     raise fail("E0603", why)
 
 
+def _ready_results(
+    inputs: Sequence[Array], given: dict[str, Array], makes: Sequence[_End]
+) -> dict[str, Array] | None:
+    """The results where what is given can be seen to fit at a glance, else None."""
+    made: dict[str, Array] = {}
+    mine = [*inputs]
+    used = 0
+    for name, shape, dtype in makes:
+        array = given.get(name)
+        if array is None:
+            made[name] = _empty(shape, dtype)
+            continue
+        if type(array) is not np.ndarray or array.dtype != dtype or array.shape != shape:
+            return None
+        flags = array.flags
+        if not flags.carray:  # contiguous, aligned and writable
+            return None
+        for other in mine:
+            # Two arrays that own their memory have memory of their own.
+            apart = array is not other and flags.owndata and other.flags.owndata
+            if not apart and _may_share_memory(array, other):
+                return None
+        made[name] = array
+        mine.append(array)
+        used += 1
+    return made if used == len(given) else None
+
+
 def _open_result(
-    name: str, given: object, shape: Sequence[int], end: End, others: Sequence[Array]
+    name: str, given: object, shape: Shape, dtype: np.dtype[np.generic], others: Sequence[Array]
 ) -> tuple[Array, list[Diagnostic]]:
     """The memory of an array that shall take a result, and what is wrong with it."""
     try:
@@ -217,23 +275,22 @@ def _open_result(
     if array is None:
         found = f"{type(given).__name__}, which has no memory to write to"
         return np.empty(0), [Diagnostic("E0602", f"`out` for `{name}` is a {found}")]
-    return array, _check_result(name, array, shape, end, others)
+    return array, _check_result(name, array, shape, dtype, others)
 
 
 def _check_result(
-    name: str, array: Array, shape: Sequence[int], end: End, others: Sequence[Array]
+    name: str, array: Array, shape: Shape, wanted: np.dtype[np.generic], others: Sequence[Array]
 ) -> list[Diagnostic]:
-    wanted = end.type.dtype.numpy
     if array.dtype != wanted:
         return [Diagnostic("E0602", f"`out` for `{name}` is {array.dtype}, not {wanted}")]
-    if array.shape != tuple(shape):
+    if array.shape != shape:
         found = shape_text(array.shape)
         why = f"`out` for `{name}` has shape {found}, not {shape_text(shape)}"
         return [Diagnostic("E0601", why)]
     if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
         why = f"`out` for `{name}` must be contiguous, aligned and writable"
         return [Diagnostic("E0601", why)]
-    if any(np.may_share_memory(array, each) for each in others):
+    if any(_may_share_memory(array, each) for each in others):
         why = f"`out` for `{name}` lies in the memory of an input or of another output"
         return [Diagnostic("E0601", why)]
     return []

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnc.backends.base import Runner
-from cnnc.binding import Binding, Bound, Given
+from cnnc.binding import Binding, Given
 from cnnc.html import heading_html, table_html
 from cnnc.interface import Interface
 from cnnc.layers import Layers
@@ -28,6 +28,7 @@ class Network(ABC):
         self.options = options
         self._binding = Binding(interface)
         self._runner = runner
+        self._fewest, self._most = interface.fewest or interface.batch, interface.batch
 
     def __call__(
         self,
@@ -47,10 +48,15 @@ class Network(ABC):
         processor reaches it. `out` gives arrays to write outputs into. UserError where something
         does not fit.
         """
-        bound = self._binding.bind(inputs, named)
-        results = self._binding.results(bound, out)
-        self._run_all(bound, list(results.values()))
-        return {**results, **out} if out else results  # what was given comes back as it was
+        arrays = self._binding.arrays(inputs, named)
+        results = self._binding.results(arrays, out)
+        if self._fewest <= len(arrays[0]) <= self._most:
+            self._runner.run(arrays, [*results.values()])
+        else:
+            self._run_all(arrays, [*results.values()])
+        if out:
+            results.update(out)  # what was given comes back as it was
+        return results
 
     @property
     def name(self) -> str:
@@ -82,20 +88,18 @@ class Network(ABC):
         """What runs one batch, of exactly the compiled size or any size of its range."""
         return self._runner
 
-    def _run_all(self, bound: Bound, results: Sequence[Array]) -> None:
-        size, run = self.batch, self._runner.run
-        if not self._binding.splittable or bound.samples == size:
-            run(bound.arrays, results)
-            return
-        whole = bound.samples - bound.samples % size
+    def _run_all(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+        """Run any number of samples in whole batches and a rest."""
+        size, run, samples = self.batch, self._runner.run, len(arrays[0])
+        whole = samples - samples % size
         for start in range(0, whole, size):
             part = slice(start, start + size)
-            run([each[part] for each in bound.arrays], [each[part] for each in results])
-        rest = bound.samples - whole
+            run([each[part] for each in arrays], [each[part] for each in results])
+        rest = samples - whole
         if rest and self.interface.fewest is not None:
-            run([each[whole:] for each in bound.arrays], [each[whole:] for each in results])
+            run([each[whole:] for each in arrays], [each[whole:] for each in results])
         elif rest:
-            staged = [padded(each[whole:], size) for each in bound.arrays]
+            staged = [padded(each[whole:], size) for each in arrays]
             filled = [np.empty((size, *each.shape[1:]), each.dtype) for each in results]
             run(staged, filled)
             for result, source in zip(results, filled, strict=True):

@@ -3,8 +3,12 @@
 import pickle
 import subprocess
 import sys
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -198,6 +202,45 @@ def test_out_may_not_lie_in_an_input(two: cnnc.Compiled) -> None:
         two(a=a, b=a, out={"y": y, "d": y})
     with pytest.raises(cnnc.UserError, match="expected a mapping"):
         two(a=a, b=a, out=y)  # type: ignore[arg-type]
+
+
+def test_out_in_parts_of_one_memory(two: cnnc.Compiled) -> None:
+    """Results may lie side by side, but not overlap each other or an input, whoever owns it."""
+    memory = np.zeros(14, np.float32)
+    a, y, d = memory[:4].reshape(1, 4), memory[4:8].reshape(1, 4), memory[10:].reshape(1, 4)
+    a[...] = 3
+    two(a=a, b=np.ones((1, 4), np.float32), out={"y": y, "d": d})
+    np.testing.assert_array_equal(memory, [3] * 4 + [4] * 4 + [0] * 2 + [2] * 4)
+    with pytest.raises(cnnc.UserError, match="memory of an input"):
+        two(a=a, b=a, out={"y": memory[2:6].reshape(1, 4)})
+    with pytest.raises(cnnc.UserError, match="another output"):
+        two(a=a.copy(), b=a.copy(), out={"y": memory[2:6].reshape(1, 4), "d": y})
+
+
+@pytest.mark.parametrize("wrap", [dict, MappingProxyType, OrderedDict])
+def test_any_mapping_will_do(
+    two: cnnc.Compiled, wrap: Callable[[dict[str, F32]], Mapping[str, F32]]
+) -> None:
+    """For the inputs and for `out`, which may name some of the outputs in any order."""
+    a, b = np.ones((2, 4), np.float32), np.full((2, 4), 3, np.float32)
+    y, d = np.empty_like(a), np.empty_like(a)
+    for out in ({}, {"d": d}, {"d": d, "y": y}):
+        results = two(wrap({"b": b, "a": a}), out=wrap(out))
+        assert list(results) == ["y", "d"]
+        assert all(results[name] is array for name, array in out.items())
+        np.testing.assert_array_equal(results["y"], a + b)
+        np.testing.assert_array_equal(results["d"], a - b)
+    with pytest.raises(cnnc.UserError, match="no memory to write to"):
+        two(a=a, b=b, out=wrap({"y": None}))  # type: ignore[dict-item]
+
+
+def test_calls_keep_no_arrays(one: cnnc.Compiled) -> None:
+    """Neither what was given nor what was returned is held by the network."""
+    x = images(4)
+    results = one(x)
+    kept = [weakref.ref(array) for array in (x, *results.values())]
+    del x, results
+    assert [each() for each in kept] == [None] * 3
 
 
 def test_samples_that_depend_on_each_other() -> None:

@@ -133,6 +133,23 @@ def test_closed_pool() -> None:
         net.run(pool)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_bound_runs(threads: int) -> None:
+    """What was bound once runs as often as one likes, but not on a closed pool."""
+    net = phases_net(5)
+    addresses = [each.address for each in (net.weights, net.arena, net.inputs, net.outputs)]
+    pool = Pool(threads)
+    run = pool.bind(net.address, *addresses)
+    for phases in (5, 7, 2):
+        net.weights[0] = phases
+        run()
+        assert [net.arena[slot * LINE // 8] for slot in range(threads)] == [phases] * threads
+    pool.close()
+    assert net.outputs[0] == 0
+    with pytest.raises(InternalError, match="closed pool"):
+        pool.bind(net.address, *addresses)()
+
+
 def test_forgotten_pool_ends_its_workers() -> None:
     net = phases_net(2)
     before = threading.active_count()

@@ -5,12 +5,14 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 
 from cnnc.backends.native.host import host_target
-from cnnc.backends.native.runtime import LINE, Runtime, runtime
+from cnnc.backends.native.runtime import LINE, Job, Runtime, runtime
 from cnnc.base.errors import InternalError, fail
+
+_CLOSED = "a run on a closed pool"
 
 
 class Pool:
@@ -36,9 +38,23 @@ class Pool:
         The other arguments are addresses, handed on to the net as they are. The interpreter lock
         is released meanwhile, and every thread computes in the standard floating-point mode.
         """
+        self.bind(function, weights, arena, inputs, outputs)()
+
+    def bind(
+        self, function: int, weights: int, arena: int, inputs: int, outputs: int
+    ) -> Callable[[], None]:
+        """What `run` would do with these addresses, to be done many times over."""
+        job = Job(function, weights, arena, inputs, outputs, self.threads)
+        if self.threads > 1:
+            return partial(self._run_together, job)
+        if self._closed:
+            raise InternalError(_CLOSED)
+        return partial(runtime().run_alone, ctypes.byref(job))
+
+    def _run_together(self, job: Job) -> None:
         process = _process()
         crew = self._crews.get(process) or self._hire(process)
-        crew.run(function, weights, arena, inputs, outputs)
+        crew.run(job)
 
     def close(self) -> None:
         """End the workers, after the runs under way; no run may follow."""
@@ -64,7 +80,7 @@ class Pool:
     def _hire(self, process: int) -> "_Crew":
         """This process's crew: a parent's locks and threads mean nothing in its child."""
         if self._closed:
-            raise InternalError("a run on a closed pool")
+            raise InternalError(_CLOSED)
         mine = _Crew(self.threads, process)
         crew = self._crews.setdefault(process, mine)
         if crew is mine:
@@ -86,15 +102,12 @@ class _Crew:
         self._workers: list[threading.Thread] = []
         self._dismissed = False
 
-    def run(self, function: int, weights: int, arena: int, inputs: int, outputs: int) -> None:
+    def run(self, job: Job) -> None:
         """See `Pool.run`."""
-        if self._threads == 1:
-            self._runtime.run(self._address, function, weights, arena, inputs, outputs)
-            return
         with self._lock:
             if not self._workers:
                 self._start()
-            self._runtime.run(self._address, function, weights, arena, inputs, outputs)
+            self._runtime.run(self._address, ctypes.byref(job))
 
     def dismiss(self) -> None:
         """End the workers after the run under way; a second time, or after a fork, do nothing."""
@@ -106,7 +119,7 @@ class _Crew:
 
     def _start(self) -> None:
         if self._dismissed:
-            raise InternalError("a run on a closed pool")
+            raise InternalError(_CLOSED)
         try:
             for thread in range(1, self._threads):
                 arguments = (self._runtime, self._memory, self._address, thread)
@@ -128,7 +141,7 @@ class _Crew:
     def _prepare(self) -> None:
         ctypes.memset(self._memory, 0, len(self._memory))
         spins = self._runtime.spins if self._threads <= host_target().cores else 0
-        self._runtime.prepare(self._address, self._threads, spins)
+        self._runtime.prepare(self._address, spins)
 
     def _end(self) -> None:
         if self._workers:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 from time import perf_counter
+from typing import ClassVar
 
 from jinja2 import Environment, StrictUndefined
 from llvmlite import binding as llvm
@@ -66,6 +67,15 @@ def _platform(triple: str) -> tuple[str, str]:
     return architecture, "linux" if "linux" in rest else "other"
 
 
+class Job(ctypes.Structure):
+    """A net at an address, its four arguments, and the number of threads: `%job` in LLVM IR."""
+
+    _fields_: ClassVar = [
+        *[(name, ctypes.c_void_p) for name in ("net", "weights", "arena", "inputs", "outputs")],
+        ("threads", ctypes.c_int64),
+    ]
+
+
 class Runtime:
     """The runtime's machine code; calling it releases the interpreter lock."""
 
@@ -77,10 +87,12 @@ class Runtime:
             return int(engine.get_function_address(name))
 
         self.pool_bytes: int = ctypes.CFUNCTYPE(word)(address("cnnc_pool_bytes"))()
-        self.prepare = ctypes.CFUNCTYPE(None, pointer, word, number)(address("cnnc_pool_prepare"))
+        self.prepare = ctypes.CFUNCTYPE(None, pointer, number)(address("cnnc_pool_prepare"))
         self.stop = ctypes.CFUNCTYPE(None, pointer)(address("cnnc_pool_stop"))
         self.worker = ctypes.CFUNCTYPE(None, pointer, word)(address("cnnc_worker"))
-        self.run = ctypes.CFUNCTYPE(None, *[pointer] * 6)(address("cnnc_run"))
+        self.run = ctypes.CFUNCTYPE(None, pointer, pointer)(address("cnnc_run"))
+        # Takes `byref(job)`; ctypes passes what is not declared on without looking twice.
+        self.run_alone = ctypes.CFUNCTYPE(None)(address("cnnc_run_alone"))
         self.spins = _turns(ctypes.CFUNCTYPE(None, word)(address("cnnc_spin")))
         self.barrier_address = address(BARRIER)
         # The code stays for as long as the process: a thread may be in it at the very end.
