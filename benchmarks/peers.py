@@ -4,7 +4,8 @@
     python benchmarks/peers.py --nets resnet18,mobilenet_v2 --threads 1,2 --batch 1 --json out.json
 
 Every contender runs in a process of its own, on as many cores as it has threads; all of a network
-are loaded, then take turns. See `--help`, and docs/performance.md for what was found.
+are loaded and their outputs compared with cnnc's, then they take turns. A contender that is not
+installed or cannot take a network is left out, and the reason stands below the tables. See `--help`.
 """
 
 from peers.main import main

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("cnnc", "llvmlite", "numpy", "onnx", "onnxruntime", "openvino", "torch", "ncnn")
-PACKAGES += ("pnnx", "ai-edge-litert", "MNN")
+PACKAGES += ("pnnx", "ai-edge-litert", "litert-torch")
 
 
 def describe_machine() -> Mapping[str, object]:

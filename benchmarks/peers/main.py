@@ -20,7 +20,7 @@ from peers.task import Task
 from peers.unsupported import UnsupportedError
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = ("onnxruntime", "openvino")
+PEERS = ("onnxruntime", "openvino", "torch", "ncnn", "litert")
 T = TypeVar("T")
 
 

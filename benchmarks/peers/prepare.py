@@ -1,5 +1,6 @@
 """The files a task needs: the model, and inputs to run it on."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from peers.to_onnx.model import onnx_model
 def prepare(task: Task) -> int:
     """Write them; the multiply-accumulates of a run. UserError or UnsupportedError if not."""
     model = cnnc.load(task.net, batch=task.batch)
-    made = onnx_model(model.graph)
-    task.model.write_bytes(made.SerializeToString())
+    task.model.write_bytes(onnx_model(model.graph).SerializeToString())
     np.savez(Path(task.folder, "inputs.npz"), **draw_inputs(model.graph))
+    Path(task.folder, "outputs.json").write_text(json.dumps(model.outputs), encoding="utf-8")
     return model.macs
 
 

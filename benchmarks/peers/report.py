@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from peers.results import CNNC, Figure, Results, Row, geometric_mean
 
 NONE = "—"
+AXES = ("net", "batch", "threads")
 
 
 def format_report(results: Results) -> str:
@@ -27,8 +28,8 @@ def format_report(results: Results) -> str:
     parts += ["## Loading", measure_table(rows, names, loading)]
     parts += [
         "Seconds from the file to the first result, without importing the library; nothing is "
-        "kept from earlier runs. In brackets, what cnnc takes of that to read the text and to draw "
-        "the weights that the others find in their files."
+        "kept from earlier runs. In brackets, what it takes of that to read the text and to draw "
+        "the weights that other contenders find in their files."
     ]
     parts += ["## Memory", measure_table(rows, names, memory)]
     parts += ["MiB that the process held at most, interpreter and libraries included."]
@@ -105,19 +106,34 @@ def memory(figure: Figure) -> str:
 
 def notes(rows: Sequence[Row]) -> Iterator[str]:
     """Who failed on what and why, and what contenders say of themselves; each once."""
-    said: dict[tuple[str, str], list[str]] = defaultdict(list)
+    said: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        place = f"{row.net} (batch {row.batch}, threads {row.threads})"
         if row.failed is not None:
-            said["all", row.failed].append(place)
+            said["all", row.failed].append(row)
         for name, figure in row.figures.items():
-            if figure.failed is not None:
-                said[name, figure.failed].append(place)
-            for note in figure.notes:
-                said[name, note].append(place)
-    for (name, what), places in said.items():
-        where = "everywhere" if len(places) == len(rows) > 1 else ", ".join(places)
-        yield f"{name}: {what} — {where}"
+            for what in (figure.failed, *figure.notes):
+                if what is not None:
+                    said[name, what].append(row)
+    for (name, what), some in said.items():
+        yield f"{name}: {what} — {places(some, rows)}"
+
+
+def places(some: Sequence[Row], rows: Sequence[Row]) -> str:
+    """Some of the rows in words, as short as may be."""
+    kept = {id(row) for row in some}
+    words = []
+    for name in AXES:
+        values = [*dict.fromkeys(getattr(row, name) for row in some)]
+        if len(values) < len({getattr(row, name) for row in rows}):
+            words.append(f"{name} {', '.join(map(str, values))}")
+    block = [
+        row
+        for row in rows
+        if all(getattr(row, name) in {getattr(each, name) for each in some} for name in AXES)
+    ]
+    if {id(row) for row in block} == kept:
+        return ", ".join(words) or "everywhere"
+    return "; ".join(f"{row.net} (batch {row.batch}, threads {row.threads})" for row in some)
 
 
 def milliseconds(figure: Figure | None) -> str:

@@ -31,6 +31,21 @@ class Task:
         """The ONNX model."""
         return Path(self.folder, "model.onnx")
 
+    @property
+    def script(self) -> Path:
+        """Where PyTorch's model for one sample is put, for those who convert it."""
+        return Path(self.folder, "single.pt")
+
+    @property
+    def flat(self) -> Path:
+        """Where LiteRT's model is put."""
+        return Path(self.folder, "model.tflite")
+
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the outputs by name, in declared order."""
+        shapes = json.loads(Path(self.folder, "outputs.json").read_text(encoding="utf-8"))
+        return {name: tuple(shape) for name, shape in shapes.items()}
+
     def inputs(self) -> dict[str, Array]:
         """The inputs by name, in declared order."""
         with np.load(Path(self.folder, "inputs.npz")) as stored:

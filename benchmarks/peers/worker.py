@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from peers.task import Loaded, Task
+from peers.unsupported import UnsupportedError
 
 Answer = dict[str, Any]
 PR_SET_PDEATHSIG = 1
@@ -47,6 +48,8 @@ class Worker:
             return self._turn(float(seconds), int(calls))
         except ImportError as error:
             return {"failed": f"not installed: {error}"}
+        except UnsupportedError as error:
+            return {"failed": _shortened(str(error))}
         except Exception as error:
             return {"failed": _shortened(f"{type(error).__name__}: {error}")}
 

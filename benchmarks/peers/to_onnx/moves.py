@@ -14,7 +14,7 @@ from cnnc.ops.movement.slice import Slice
 from cnnc.ops.movement.transpose import Transpose
 from cnnc.ops.reductions.reduce import Reduce
 from cnnc.ops.reshape import Reshape
-from peers.to_onnx.writer import Writer, emit, operand_type
+from peers.to_onnx.writer import Attribute, Writer, emit, operand_type
 
 
 @emit.register
@@ -75,16 +75,12 @@ def _resize(op: Resize, node: Node, inputs: Sequence[str], writer: Writer) -> st
         new = ["", writer.constant(np.array([1.0, 1.0, *spatial]))]
     else:
         new = ["", "", writer.integers(node.type.shape)]
-    return writer.add(
-        "Resize",
-        inputs[0],
-        *new,
-        mode=op.mode,
-        coordinate_transformation_mode=op.coordinates,
-        nearest_mode=op.rounding,
-        cubic_coeff_a=op.coefficient,
-        exclude_outside=int(op.exclude_outside),
-    )
+    more: dict[str, Attribute] = {"coordinate_transformation_mode": op.coordinates}
+    if op.mode == "nearest":
+        more["nearest_mode"] = op.rounding
+    if op.mode == "cubic":
+        more |= {"cubic_coeff_a": op.coefficient, "exclude_outside": int(op.exclude_outside)}
+    return writer.add("Resize", inputs[0], *new, mode=op.mode, **more)
 
 
 @emit.register

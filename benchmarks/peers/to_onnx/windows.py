@@ -78,7 +78,9 @@ def _norm(p: float, window: Window, whole: bool, ceil: bool, x: str, writer: Wri
     if ceil:
         raise UnsupportedError("norms of windows that are cut at the end")
     powers = writer.add("Mul", x, x) if p == 2 else writer.add("Abs", x)
-    if p not in (1, 2):
+    if p == 3:
+        powers = writer.add("Mul", writer.add("Mul", powers, powers), powers)
+    elif p not in (1, 2):
         powers = writer.add("Pow", powers, writer.constant(p))
     if whole:
         mean = writer.add("GlobalAveragePool", powers)

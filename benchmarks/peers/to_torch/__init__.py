@@ -1,0 +1,1 @@
+"""A network's graph, as built, as a PyTorch module."""
