@@ -5,7 +5,7 @@
 
 Every contender runs in a process of its own, on as many cores as it has threads; all of a network
 are loaded and their outputs compared with cnnc's, then they take turns. A contender that is not
-installed or cannot take a network is left out, and the reason stands below the tables. See `--help`.
+installed or cannot take a network is left out; the reason stands below the tables.
 """
 
 from peers.main import main

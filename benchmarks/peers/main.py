@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cnnc.base.errors import CnncError
+from peers.agreement import TOLERANCE
 from peers.machine import available_cores, describe_machine
 from peers.prepare import prepare
 from peers.progress import Progress, show_progress
@@ -74,7 +75,11 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 def settings_of(options: Namespace) -> dict[str, object]:
     """The options as data, and when it began."""
     given = {name: value for name, value in vars(options).items() if name != "json"}
-    return {**given, "began": datetime.now(UTC).isoformat(timespec="seconds")}
+    return {
+        **given,
+        "tolerance": TOLERANCE,
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def run_all(options: Namespace, progress: Progress) -> Iterator[Row]:

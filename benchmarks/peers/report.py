@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
+from peers.agreement import TOLERANCE
 from peers.results import CNNC, Figure, Results, Row, geometric_mean
 
 NONE = "—"
@@ -22,7 +23,8 @@ def format_report(results: Results) -> str:
     parts[-1] += (
         "fastest peer's time over cnnc's: above 1 cnnc is faster. Of peak: cnnc's multiply-adds "
         "against the peak measured on the same cores in the same minutes. Spread: the middle half "
-        "of the rounds over their median, of cnnc and of the fastest peer."
+        "of the rounds over their median, of cnnc and of the fastest peer. Outputs agree with "
+        f"cnnc's within {TOLERANCE:g} of the largest element, or there is no time."
     )
     parts += ["## Geometric means of peer / cnnc", means(rows, names)]
     parts += ["## Loading", measure_table(rows, names, loading)]

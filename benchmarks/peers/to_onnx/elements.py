@@ -154,8 +154,8 @@ def _instance_norm(op: InstanceNorm, node: Node, inputs: Sequence[str], writer: 
 
 @emit.register
 def _lrn(op: Lrn, node: Node, inputs: Sequence[str], writer: Writer) -> str:
-    if op.size % 2 == 0:
-        raise UnsupportedError(f"lrn over {op.size} channels: runtimes take odd numbers only")
+    if op.size % 2 == 0 or operand_type(node).rank != 4:
+        raise UnsupportedError(f"`{node.name}`: runtimes take lrn of odd sizes and images only")
     return writer.add("LRN", inputs[0], size=op.size, alpha=op.alpha, beta=op.beta, bias=op.k)
 
 

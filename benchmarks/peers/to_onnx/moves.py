@@ -15,6 +15,7 @@ from cnnc.ops.movement.transpose import Transpose
 from cnnc.ops.reductions.reduce import Reduce
 from cnnc.ops.reshape import Reshape
 from peers.to_onnx.writer import Attribute, Writer, emit, operand_type
+from peers.unsupported import UnsupportedError
 
 
 @emit.register
@@ -70,6 +71,8 @@ def _pad(op: Pad, node: Node, inputs: Sequence[str], writer: Writer) -> str:
 @emit.register
 def _resize(op: Resize, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     x = operand_type(node)
+    if op.mode == "cubic" and len(x.spatial) != 2:
+        raise UnsupportedError(f"`{node.name}`: runtimes take cubic resizing of images only")
     if op.scale:
         spatial = op.scale * (len(x.spatial) if len(op.scale) == 1 else 1)
         new = ["", writer.constant(np.array([1.0, 1.0, *spatial]))]

@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 
 from cnnc.ir.graph import Node
+from cnnc.ir.types import TensorType
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.dense import Dense
@@ -59,10 +60,12 @@ def _pool(op: Pool, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     match op.kind:
         case Maximum() if whole:
             return writer.add("GlobalMaxPool", x)
-        case Maximum():
-            return writer.add("MaxPool", x, **_attributes(window), ceil_mode=int(op.ceil))
         case Average() if whole:
             return writer.add("GlobalAveragePool", x)
+        case Maximum() | Average() if op.ceil and not _keeps_last(window, operand_type(node)):
+            raise UnsupportedError(f"`{node.name}` leaves a last window out that ONNX has")
+        case Maximum():
+            return writer.add("MaxPool", x, **_attributes(window), ceil_mode=int(op.ceil))
         case Average():
             counts = {"ceil_mode": int(op.ceil), "count_include_pad": int(op.count_pad)}
             return writer.add("AveragePool", x, **_attributes(window), **counts)
@@ -105,6 +108,15 @@ def _weighted(node: Node, window: Window, whole: bool, x: str, writer: Writer) -
     if len(node.inputs) < 3:
         return total
     return writer.add("Mul", total, writer.constant(constant_of(node, 2)))
+
+
+def _keeps_last(window: Window, x: TensorType) -> bool:
+    """Whether there are as many positions as in ONNX, where the last may lie in the padding."""
+    padded = [extent + sum(ends) for extent, ends in zip(x.spatial, window.pads, strict=True)]
+    return window.out == tuple(
+        -(-(extent - window.span(axis)) // window.stride[axis]) + 1
+        for axis, extent in enumerate(padded)
+    )
 
 
 def _reaching(window: Window, spatial: Sequence[int]) -> Window:
