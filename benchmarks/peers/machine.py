@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("cnnc", "llvmlite", "numpy", "onnx", "onnxruntime", "openvino", "torch", "ncnn")
-PACKAGES += ("pnnx", "ai-edge-litert", "litert-torch")
+PACKAGES = (
+    *("cnnc", "llvmlite", "numpy", "onnx", "onnxruntime", "openvino", "torch", "ncnn", "pnnx"),
+    *("ai-edge-litert", "litert-torch"),
+)
 
 
 def describe_machine() -> Mapping[str, object]:

@@ -62,7 +62,7 @@ class Worker:
             process.send_signal(signal.SIGCONT)
             process.stdin.write(request.encode() + b"\n")
             process.stdin.flush()
-            answer = json.loads(self._line(timeout))
+            answer: dict[str, Any] = json.loads(self._line(timeout))
         except BrokenPipeError:
             raise FailedError(self._end()) from None
         process.send_signal(signal.SIGSTOP)

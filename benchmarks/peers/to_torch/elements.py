@@ -139,8 +139,8 @@ def _batchnorm(op: BatchNorm, node: Node, inputs: Sequence[fx.Node], builder: Bu
 
 @build.register
 def _lrn(op: Lrn, node: Node, inputs: Sequence[fx.Node], builder: Builder) -> fx.Node:
-    if op.size % 2 == 0:
-        raise UnsupportedError(f"lrn over {op.size} channels: their centre is another one")
+    if op.size % 2 == 0 or operand_type(node).rank < 3:
+        raise UnsupportedError(f"`{node.name}`: PyTorch takes lrn of odd sizes and of space only")
     numbers = (op.size, op.alpha, op.beta, op.k)
     return builder.call(functional.local_response_norm, inputs[0], *numbers)
 

@@ -4,8 +4,9 @@ from torch import fx
 
 from cnnc.ir.graph import Graph
 from peers.to_torch import elements, moves, windows
-from peers.to_torch.builder import assemble
+from peers.to_torch.builder import assemble, build
 
+__all__ = ["build", "torch_module"]
 PARTS = (elements, moves, windows)
 """Importing them registers their operators."""
 
