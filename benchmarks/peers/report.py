@@ -7,6 +7,8 @@ from peers.agreement import TOLERANCE
 from peers.results import CNNC, Figure, Results, Row, geometric_mean
 
 NONE = "—"
+BUSY = 0.02
+"""The share of a turn without a core from which times are in doubt."""
 AXES = ("net", "batch", "threads")
 
 
@@ -116,6 +118,11 @@ def notes(rows: Sequence[Row]) -> Iterator[str]:
             for what in (figure.failed, *figure.notes):
                 if what is not None:
                     said[name, what].append(row)
+    busy = [row for row in rows if any(f.waited > BUSY for f in row.figures.values())]
+    if busy:
+        worst = max(figure.waited for row in busy for figure in row.figures.values())
+        what = f"other processes had the cores for up to {worst:.0%} of a turn: measure again"
+        said["the machine", what] = busy
     for (name, what), some in said.items():
         yield f"{name}: {what} — {places(some, rows)}"
 

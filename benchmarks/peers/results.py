@@ -17,6 +17,7 @@ BEFOREHAND = ("import", "convert")
 class Figure:
     """One contender on one network. `turns` are the medians of its turns, in seconds.
 
+    `waited` is the largest share of a turn in which it had no core, as another process had it.
     `failed` says why there are none, or why they do not count.
     """
 
@@ -24,6 +25,7 @@ class Figure:
     version: str = ""
     load: Mapping[str, float] = field(default_factory=dict)
     memory: int = 0
+    waited: float = 0.0
     difference: float = 0.0
     notes: Sequence[str] = ()
     failed: str | None = None

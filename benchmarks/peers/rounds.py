@@ -87,6 +87,7 @@ class Contest:
                 self._drop_failed(name, row, running)
             else:
                 figure.turns.append(answer["median"])
+                figure.waited = max(figure.waited, answer["waited"])
                 figure.memory = answer["memory"]
 
     def _drop_failed(self, name: str, row: Row, running: dict[str, Process]) -> None:

@@ -43,7 +43,7 @@ class Fake:
         turn = next(self.turns)
         if not turn:
             raise FailedError("no answer within 3 s")
-        return {"median": turn, "memory": 3 << 20}
+        return {"median": turn, "waited": turn / 100, "memory": 3 << 20}
 
     def close(self) -> None:
         """See Process."""
@@ -77,6 +77,7 @@ def test_turns_are_taken_in_moving_order(task: Task) -> None:
     assert row.figures["cnnc"].turns == [3.0, 1.0, 2.0]
     assert (row.figures["cnnc"].seconds, row.figures["cnnc"].spread) == (2.0, 0.5)
     assert (row.figures["a"].memory, row.figures["a"].loading) == (3 << 20, 0.5)
+    assert row.figures["cnnc"].waited == 0.03
     assert row.best_peer == ("a", row.figures["a"])
     assert (row.ratio, row.ratio_to("b")) == (2.0, 2.5)
     assert row.of_peak == pytest.approx(2e-9 * 10**6 / 2 / 50)
@@ -189,6 +190,15 @@ def test_the_tables_say_it_all() -> None:
     assert "cnnc 1, ort 2, ncnn 3" in lines
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(line) for line in tables[:5]}) == 1, "columns stand below each other"
+
+
+def test_a_busy_machine_is_told_of() -> None:
+    """Where other processes had the cores, times are in doubt."""
+    results = example()
+    assert "other processes" not in format_report(results)
+    results.rows[0].figures["ort"].waited = 0.25
+    line = "- the machine: other processes had the cores for up to 25% of a turn: measure again"
+    assert f"{line} — net one" in format_report(results)
 
 
 def test_places_are_named_shortly() -> None:
