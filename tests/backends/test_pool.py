@@ -23,6 +23,7 @@ from tests.backends.nets import (
     MEETING,
     PHASES,
     SIGNATURE,
+    Net,
     compile_net,
     phases_net,
     without_barriers,
@@ -89,6 +90,27 @@ def test_python_threads_take_turns() -> None:
         for caller in callers:
             caller.join()
     assert net.outputs[0] == 0
+
+
+def test_callers_add_no_workers() -> None:
+    """However many threads call at once, and whatever they call, the workers stay the same few."""
+    nets = [phases_net(30) for _ in range(4)]
+    before = set(threading.enumerate())
+    seen: set[threading.Thread] = set()
+    with Pool(3) as pool:
+
+        def call_often(net: Net) -> None:
+            for _ in range(20):
+                net.run(pool)
+                seen.update(threading.enumerate())
+
+        callers = [threading.Thread(target=call_often, args=(net,)) for net in [*nets, *nets]]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    assert len(seen - before - set(callers)) == 2
+    assert [net.outputs[0] for net in nets] == [0] * 4
 
 
 def test_one_thread_runs_side_by_side() -> None:

@@ -54,7 +54,19 @@ class NativeRunner:
             context = self._contexts.pop()
         except IndexError:
             context = self._make_context()
-        context.point(inputs, outputs)
+        table, position = context.table, 0
+        for array in inputs:
+            try:  # what `address_of` does, without the call
+                table[position] = addressof(from_buffer(array))  # type: ignore[arg-type]
+            except (TypeError, ValueError):
+                table[position] = address_of(array)
+            position += 1
+        if position:  # only a program for a range of samples looks at their number
+            table[position] = len(array)
+        position += 1
+        for array in outputs:
+            table[position] = addressof(from_buffer(array))  # type: ignore[arg-type]
+            position += 1
         context.run()
         self._contexts.append(context)
 
@@ -102,32 +114,19 @@ class NativeExecutable(NativeRunner):
 class _Context:
     """Memory of one running call, and the call itself: `run`.
 
-    `bind` makes it of the addresses of the arena and of the tables of inputs and outputs.
+    `table` holds the addresses of inputs, the number of samples, and the addresses of outputs.
+    `bind` makes the call of the addresses of the arena, of the inputs and of the outputs.
     """
 
-    __slots__ = ("_table", "arena", "run")
+    __slots__ = ("arena", "run", "table")
 
     def __init__(
         self, image: Image, threads: int, bind: Callable[[int, int, int], Callable[[], None]]
     ) -> None:
         self.arena = aligned_bytes(align(image.arena_bytes) + threads * image.scratch_bytes)
-        # Addresses of inputs, the number of samples, addresses of outputs.
-        self._table = (ctypes.c_int64 * (image.inputs + 1 + image.outputs))()
-        inputs = ctypes.addressof(self._table)
+        self.table = (ctypes.c_int64 * (image.inputs + 1 + image.outputs))()
+        inputs = ctypes.addressof(self.table)
         self.run = bind(address_of(self.arena), inputs, inputs + 8 * (image.inputs + 1))
-
-    def point(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Let the next run read and write these arrays."""
-        table, position = self._table, 0
-        for array in inputs:
-            table[position] = address_of(array)
-            position += 1
-        if position:  # only a program for a range of samples looks at their number
-            table[position] = len(array)
-        position += 1
-        for array in outputs:
-            table[position] = address_of(array)
-            position += 1
 
 
 class NativeBackend:
