@@ -21,7 +21,13 @@ import numpy as np
 import cnnc
 
 ZOO = Path(__file__).resolve().parents[1] / "examples" / "zoo"
-_BUSY = "import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
+_BUSY = """
+import os
+os.sched_setaffinity(0, {{{core}}})
+while os.getppid() == {parent}:  # it ends with whoever measures
+    for _ in range(1_000_000):
+        pass
+"""
 _SETTLE = 0.3
 """Seconds until the system has noticed a new process."""
 _QUIET = 0.08
@@ -108,7 +114,7 @@ def _worked() -> list[float]:
 @contextmanager
 def _disturbance(core: int) -> Iterator[None]:
     """A process that keeps the core busy."""
-    busy = subprocess.Popen([sys.executable, "-c", _BUSY.format(core=core)])
+    busy = subprocess.Popen([sys.executable, "-c", _BUSY.format(core=core, parent=os.getpid())])
     try:
         time.sleep(_SETTLE)
         yield
