@@ -105,18 +105,21 @@ class Model:
         backend: str = "native",
         threads: int = 1,
         batch: Batch | None = None,
+        *,
+        exact: bool = False,
     ) -> Compiled:
         """The network ready to run on this machine; UserError for what an option cannot be.
 
         `backend` is `native` (machine code), `interp` (the same loops in Python, slow) or
         `reference` (NumPy in float64). `target` names a processor family this machine belongs to,
         `native` for everything the machine can do. `batch` rebuilds the network for so many
-        samples a run, or any number of a range: `(1, 32)`.
+        samples a run, or any number of a range: `(1, 32)`. `exact` leaves out algorithms that
+        round more than the sums that define an operator (Winograd's; docs/numerics.md).
         """
-        options = Options(target, backend, threads)
+        options = Options(target, backend, threads, exact)
         same = self.batch if self.graph.fewest is None else (self.fewest, self.batch)
         if batch is not None and batch != same:
-            return self.with_batch(batch).compile(target, backend, threads)
+            return self.with_batch(batch).compile(target, backend, threads, exact=exact)
         for node in self.graph.nodes:
             if isinstance(node.op, Parameter):
                 raise _no_weights(node)

@@ -25,7 +25,7 @@ from cnnc.options import Options
 from cnnc.version import __version__
 
 SUFFIX = ".cnnc"
-FORMAT = 2
+FORMAT = 1
 """Raised whenever what a file holds, or how its code is called, changes its meaning."""
 WHAT = "a compiled network"
 Array = NDArray[np.generic]

@@ -52,7 +52,7 @@ class Compiled(Network):
         runner: Runner = _Reference(graph)
         if options.backend != REFERENCE:
             self.target = _runnable_target(options)
-            optimised = driver.optimise(graph, driver.pipeline(self.target))
+            optimised = driver.optimise(graph, driver.pipeline(self.target, exact=options.exact))
             self._lowered = driver.lower_graph(optimised, self.target)
             runner = driver.compile_lowered(self._lowered, self.target, options, store)
             self._executable = runner

@@ -26,6 +26,7 @@ from cnnc.passes.fold_constants import fold_constants
 from cnnc.passes.fuse import fuse
 from cnnc.passes.share_common import share_common
 from cnnc.passes.simplify import simplify
+from cnnc.passes.use_winograd import use_winograd
 
 if TYPE_CHECKING:
     from cnnc.backends.native.backend import Image
@@ -46,8 +47,15 @@ class Pass:
     run: Rewrite
 
 
-def pipeline(target: Target) -> tuple[Pass, ...]:
-    """All passes, in order. None removes dead code: a graph is what its outputs need."""
+def pipeline(target: Target, *, exact: bool = False) -> tuple[Pass, ...]:
+    """All passes, in order. None removes dead code: a graph is what its outputs need.
+
+    With `exact`, none that rounds more.
+    """
+    faster = (
+        # weights are final, and nothing has joined the convolution
+        Pass("use-winograd", lambda graph: use_winograd(graph, target)),
+    )
     return (
         # first: what is known now need not be matched by anything below
         Pass("fold-constants", fold_constants),
@@ -57,6 +65,7 @@ def pipeline(target: Target) -> tuple[Pass, ...]:
         Pass("share-common", share_common),
         # while batchnorm still stands right behind its conv or dense
         Pass("fold-batchnorm", fold_batchnorm),
+        *(() if exact else faster),
         # operators are final: join each with the pointwise chain behind it
         Pass("fuse", fuse),
         # last: every tensor that will exist in memory is now a node

@@ -12,16 +12,22 @@ MAX_THREADS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a network is compiled for: a target's name, a backend's name, a number of threads."""
+    """What a network is compiled for: a target's name, a backend's name, a number of threads.
+
+    With `exact`, no algorithm is used that rounds more than the sums that define an operator.
+    """
 
     target: str = "native"
     backend: str = "native"
     threads: int = 1
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for what, name in (("target", self.target), ("backend", self.backend)):
             if not isinstance(name, str):
                 raise fail("E0801", f"the {what} is a name, not {name!r}")
+        if not isinstance(self.exact, bool):
+            raise fail("E0801", f"`exact` is True or False, not {self.exact!r}")
         whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
         if not whole or not 1 <= self.threads <= MAX_THREADS:
             raise fail(

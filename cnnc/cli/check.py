@@ -9,7 +9,7 @@ from cnnc.api import Model
 from cnnc.base.report import Json, to_json
 from cnnc.cli import check_compiled
 from cnnc.cli.console import print_json, say, working
-from cnnc.cli.options import Net, json_option, net_options, target_option
+from cnnc.cli.options import Net, exact_option, json_option, net_options, target_option
 from cnnc.frontend.settings import Batch
 from cnnc.loop.kernel import Program
 from cnnc.options import Options
@@ -19,6 +19,7 @@ from cnnc.table import bytes_text, count_text, plural, shape_text
 @click.command(short_help="Shapes, parameters, MACs and memory per layer.")
 @net_options
 @target_option
+@exact_option
 @click.option("--no-weights", is_flag=True, help="Shapes only: open no weights or check file.")
 @json_option
 def check(
@@ -27,6 +28,7 @@ def check(
     settings: tuple[str, ...],
     batch: Batch | None,
     target: str,
+    exact: bool,
     no_weights: bool,
     as_json: bool,
 ) -> None:
@@ -36,7 +38,7 @@ def check(
     """
     which = Net(file, net, settings, batch)
     if which.is_compiled:
-        network = which.loaded(Options(target))
+        network = which.loaded(Options(target, exact=exact))
         if as_json:
             print_json(check_compiled.to_json(network))
         else:
@@ -48,7 +50,7 @@ def check(
         model.checks()
         machine = driver.find_target(target)
         with working(f"planning {model.name}"):
-            graph = driver.optimise(model.graph, driver.pipeline(machine))
+            graph = driver.optimise(model.graph, driver.pipeline(machine, exact=exact))
             program = driver.lower_graph(graph, machine).program
     if as_json:
         print_json(_as_json(model, program))

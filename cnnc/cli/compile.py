@@ -32,6 +32,7 @@ def compile_(
     target: str,
     backend: str,
     threads: int,
+    exact: bool,
     as_json: bool,
 ) -> None:
     """Compile a network into one file: machine code, weights, and the file's check vectors.
@@ -44,7 +45,9 @@ def compile_(
     if not output.parent.is_dir():
         help = f"make the folder `{output.parent}` first"
         raise fail("E0704", f"`{output}` cannot be written", help=help)
-    model, compiled = Net(file, net, settings, batch).compile(Options(target, backend, threads))
+    model, compiled = Net(file, net, settings, batch).compile(
+        Options(target, backend, threads, exact)
+    )
     checks = model.checks()
     compiled.save(output, checks)
     size, program = output.stat().st_size, compiled.lowered.program

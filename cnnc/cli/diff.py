@@ -32,6 +32,7 @@ def diff(
     target: str,
     backend: str,
     threads: int,
+    exact: bool,
     as_json: bool,
 ) -> None:
     """Compare a compiled network with its reference, layer by layer.
@@ -39,7 +40,9 @@ def diff(
     Without inputs it takes those of the file's `check` clause, or random ones. Exit code 2 means
     that cnnc computes something wrong, 1 that a check file is not matched.
     """
-    model, compiled = Net(file, net, settings, batch).compile(Options(target, backend, threads))
+    model, compiled = Net(file, net, settings, batch).compile(
+        Options(target, backend, threads, exact)
+    )
     given = None
     if inputs:
         read = read_inputs(compiled.interface, [Source.parse(text) for text in inputs])

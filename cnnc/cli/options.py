@@ -65,7 +65,9 @@ class Net:
         """The network and the same compiled."""
         model = self.load()
         with working(f"compiling {model.name}"):
-            return model, model.compile(options.target, options.backend, options.threads)
+            return model, model.compile(
+                options.target, options.backend, options.threads, exact=options.exact
+            )
 
     def network(self, options: Options, *, threads_given: bool) -> Network:
         """The network ready to run: compiled, or read from a file of a compiled one."""
@@ -81,6 +83,7 @@ class Net:
             "--batch": self.batch is not None,
             "--target": options.target != "native",
             "--backend": options.backend != "native",
+            "--exact": options.exact,
         }
         if given := [name for name, is_given in fixed.items() if is_given]:
             raise fail(
@@ -168,9 +171,17 @@ target_option = click.option(
 )
 
 
+exact_option = click.option(
+    "--exact",
+    is_flag=True,
+    help="Only algorithms that round no more than the sums that define an operator: no Winograd.",
+)
+
+
 def compile_options(command: Callable[..., R]) -> Callable[..., R]:
-    """--target, --backend, --threads."""
+    """--target, --backend, --threads, --exact."""
     for decorate in (
+        exact_option,
         click.option("--threads", default=1, show_default=True, help="Threads to run on."),
         click.option(
             "--backend",

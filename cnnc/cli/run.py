@@ -52,6 +52,7 @@ def run(
     target: str,
     backend: str,
     threads: int,
+    exact: bool,
     as_json: bool,
 ) -> None:
     """Run a network on arrays or images."""
@@ -60,7 +61,7 @@ def run(
     if top < 0:
         raise fail("E0803", f"--top is {top}, it must be 0 or more")
     which = Net(file, net, settings, batch)
-    options = Options(target, backend, threads)
+    options = Options(target, backend, threads, exact)
     compiled = which.network(options, threads_given=is_given("threads"))
     given = read_inputs(compiled.interface, [Source.parse(text) for text in inputs], labels)
     if output:

@@ -10,7 +10,7 @@ from cnnc.api import Model
 from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.target import Target
 from cnnc.cli.console import say
-from cnnc.cli.options import Net, net_options, target_option
+from cnnc.cli.options import Net, exact_option, net_options, target_option
 from cnnc.cli.show_ast import format_ast
 from cnnc.frontend.files import read_source
 from cnnc.frontend.parse import parse
@@ -32,6 +32,7 @@ STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm")
 @click.option("--after", metavar="PASS", help="The graph after this pass; `source` is before all.")
 @click.option("--layer", metavar="NAME", help="Only this layer's loops or code.")
 @target_option
+@exact_option
 def show(
     file: Path,
     net: str | None,
@@ -41,6 +42,7 @@ def show(
     after: str | None,
     layer: str | None,
     target: str,
+    exact: bool,
 ) -> None:
     """Show the AST, the graph after any pass, the loops, or the generated code."""
     if after and stage != "graph":
@@ -54,17 +56,19 @@ def show(
     model = which.load()
     machine = driver.find_target(target)
     if stage == "graph":
-        say(format_graph(_graph_after(model, machine, after), places=True).rstrip("\n"))
+        say(
+            format_graph(_graph_after(model, machine, after, exact=exact), places=True).rstrip("\n")
+        )
         return
-    graph = driver.optimise(model.graph, driver.pipeline(machine))
+    graph = driver.optimise(model.graph, driver.pipeline(machine, exact=exact))
     lowered = driver.lower_graph(graph, machine)
     for text in _texts(stage, lowered, machine, layer):
         say(text.rstrip("\n"))
 
 
-def _graph_after(model: Model, machine: Target, after: str | None) -> Graph:
+def _graph_after(model: Model, machine: Target, after: str | None, *, exact: bool) -> Graph:
     graphs: dict[str, Graph] = {}
-    passes = driver.pipeline(machine)
+    passes = driver.pipeline(machine, exact=exact)
     known = [driver.SOURCE, *(each.name for each in passes)]
     wanted = after or known[-1]
     if wanted not in known:

@@ -15,6 +15,7 @@ from cnnc.compare.measure import Errors
 from cnnc.compare.report import CheckDiff, DiffReport, LayerDiff, OutputDiff
 from cnnc.compare.whole import Expected, expect, find_guilty_pass, split_batches
 from cnnc.compiled import REFERENCE, Compiled
+from cnnc.driver import optimise, pipeline
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Array, Graph
 from cnnc.layers import operator_text
@@ -116,11 +117,16 @@ class _Comparison:
             {name: value.astype(np.float64) for name, value in optimised.items()},
             expected.tolerances,
         )
+        passes = pipeline(network.target, exact=network.options.exact)
+        if not all(np.isfinite(value).all() for value in inputs.values()):
+            # Winograd's tiles spread what is not finite, so that other passes are compared alone
+            passes = pipeline(network.target, exact=True)
+            optimised = evaluate(optimise(network.graph, passes), inputs)
         for name in network.graph.outputs:
             found = expected.measure(name, optimised[name])
             self.outputs.setdefault(("passes", name), []).append(found)
             if not found.ok and self.guilty is None:
-                guilty = find_guilty_pass(network.graph, network.target, inputs, expected)
+                guilty = find_guilty_pass(network.graph, passes, inputs, expected)
                 self.guilty = guilty or ("", name)
             program = around.measure(name, results[name])
             self.outputs.setdefault(("program", name), []).append(program)

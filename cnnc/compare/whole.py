@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnc.base.target import Target
 from cnnc.compare.layerwise import bound_errors
 from cnnc.compare.measure import Errors, measure
-from cnnc.driver import SOURCE, optimise, pipeline
+from cnnc.driver import SOURCE, Pass, optimise
 from cnnc.ir.evaluate import Evaluated, evaluate, trace
 from cnnc.ir.graph import Array, Graph, Node, Real
 from cnnc.ops.spec import Operator
@@ -84,9 +83,9 @@ def _largest_shift(value: Real, moved: Real) -> float:
 
 
 def find_guilty_pass(
-    graph: Graph, target: Target, inputs: Mapping[str, Array], expected: Expected
+    graph: Graph, passes: Sequence[Pass], inputs: Mapping[str, Array], expected: Expected
 ) -> tuple[str, str] | None:
-    """The first pass after which an output is out of tolerance, and that output."""
+    """The first of some passes after which an output is out of tolerance, and that output."""
     guilty: list[tuple[str, str]] = []
 
     def observe(name: str, after: Graph) -> None:
@@ -97,7 +96,7 @@ def find_guilty_pass(
                 guilty.append((name, output))
                 return
 
-    optimise(graph, pipeline(target), observe)
+    optimise(graph, passes, observe)
     return guilty[0] if guilty else None
 
 

@@ -364,8 +364,7 @@ def _index_binary(op: str, left: Expr, right: Expr) -> Expr:
 
 
 def _fold(op: str, a: int, b: int) -> int:
-    result: int = getattr(builtins if op in ("min", "max") else operator, op)(a, b)
-    return result
+    return int(getattr(builtins if op in ("min", "max") else operator, op)(a, b))
 
 
 def _sum(op: str, left: Expr, right: Expr) -> Expr:

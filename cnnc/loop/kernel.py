@@ -64,10 +64,14 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """A hint that an element will soon be read. The index may lie outside the buffer."""
+    """A hint that an element will soon be read. The index may lie outside the buffer.
+
+    With `later` it comes into the second-level cache, where it waits for longer.
+    """
 
     buffer: Buffer
     index: tuple[Expr, ...]
+    later: bool = False
 
 
 Stmt = For | Alloc | Let | Store | Prefetch
@@ -240,8 +244,8 @@ def _map_statement(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
             return Let(name, change(value))
         case Store(buffer, index, value):
             return Store(buffer, tuple(change(part) for part in index), change(value))
-        case Prefetch(buffer, index):
-            return Prefetch(buffer, tuple(change(part) for part in index))
+        case Prefetch(buffer, index, later):
+            return Prefetch(buffer, tuple(change(part) for part in index), later)
     return stmt
 
 

@@ -125,8 +125,9 @@ class _Reader:
             case "store", [name, Tree() as index, Tree() as described]:
                 buffer = self._named(tree, str(name))
                 return Store(buffer, self._index(index), self.expr(described))
-            case "prefetch", [name, Tree() as index]:
-                return Prefetch(self._named(tree, str(name)), self._index(index))
+            case "prefetch", [later, name, Tree() as index]:
+                named = self._named(tree, str(name))
+                return Prefetch(named, self._index(index), later is not None)
         _fail(tree, f"{tree.data} is no statement")
 
     def _index(self, tree: Syntax) -> tuple[Expr, ...]:

@@ -113,8 +113,8 @@ def print_statement(stmt: Stmt) -> str:
             return f"let {name} = {print_expr(value)}"
         case Store(buffer, index, value):
             return f"{_access(buffer, index)} = {print_expr(value)}"
-        case Prefetch(buffer, index):
-            return f"prefetch {_access(buffer, index)}"
+        case Prefetch(buffer, index, later):
+            return f"prefetch {'later ' * later}{_access(buffer, index)}"
 
 
 def print_expr(expr: Expr) -> str:

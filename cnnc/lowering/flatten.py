@@ -60,7 +60,7 @@ def _flatten_body(body: Body, ranges: dict[str, Range]) -> Body:
             case Store(buffer, index, value):
                 where = simplify(offset(buffer, index), ranges)
                 result.append(Store(flat_buffer(buffer), (where,), transform(value, change)))
-            case Prefetch(buffer, index):
+            case Prefetch(buffer, index, later):
                 where = simplify(offset(buffer, index), ranges)
-                result.append(Prefetch(flat_buffer(buffer), (where,)))
+                result.append(Prefetch(flat_buffer(buffer), (where,), later))
     return tuple(result)

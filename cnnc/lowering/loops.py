@@ -127,23 +127,25 @@ def jam(kernel: Kernel, var: str, through: Collection[str] = ()) -> Kernel:
     return _each(kernel, var, change)
 
 
-def prefetch(kernel: Kernel, buffer: str, var: str, around: Sequence[str]) -> Kernel:
+def prefetch(
+    kernel: Kernel, buffer: str, var: str, around: Sequence[str], ahead: str = ""
+) -> Kernel:
     """for v: … x[v] …  →  for v: prefetch x[v + 1]; … x[v] …, over the loops `around` the load.
 
     For a reducing loop whose iterations read places far from each other, which the machine's own
-    prefetching does not foresee.
+    prefetching does not foresee. With `ahead`, what that loop around v reads next: x[…, ahead + 1].
     """
 
     def change(loop: For) -> Body:
         load = _first_load(loop.body, buffer)
         extents = {stmt.var: stmt.extent for stmt in walk(loop.body) if isinstance(stmt, For)}
         values: dict[str, Expr] = {name: Const(0) for name in extents if name not in around}
-        values[var] = Var(var) + 1
+        values[ahead or var] = Var(ahead or var) + 1
         index = tuple(
             transform(part, lambda e: values.get(e.name) if isinstance(e, Var) else None)
             for part in load.index
         )
-        nest: Stmt = Prefetch(load.buffer, index)
+        nest: Stmt = Prefetch(load.buffer, index, later=bool(ahead))
         for name in around:
             if name in extents:
                 nest = For(name, extents[name], (nest,), Kind.UNROLLED)

@@ -6,6 +6,7 @@ from functools import partial
 
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
+from cnnc.base.tiles import Tile, Work, choose_tile
 from cnnc.ir.graph import Graph, Node
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
@@ -19,11 +20,12 @@ from cnnc.lowering.order import order_steps
 from cnnc.lowering.program import assemble
 from cnnc.lowering.samples import begins_with_samples, schedule_apart, take_samples
 from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
-from cnnc.lowering.tiles import Tile, Work, choose_tile
 from cnnc.lowering.vectors import expand_vectors
+from cnnc.lowering.winograd import schedule_winograd
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
+from cnnc.ops.winograd import Winograd
 
 
 def lower(graph: Graph, target: Target) -> Lowered:
@@ -93,7 +95,9 @@ def lower_node(node: Node, target: Target, *, samples_apart: bool = False) -> Ke
     macs = op.macs(node.type, *(operand.type for operand in node.inputs))
     origin = Origin(op.label, node.name, str(node.span or ""), macs, plan.algorithm)
     kernel = Kernel(_identifier(node.name), (*params, out), ("y",), build.body, origin)
-    if plan.block > 1:
+    if isinstance(_root(op), Winograd):
+        kernel = schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
+    elif plan.block > 1:
         padded = _is_padded(_root(op), kernel, out)
         order = Order(plan.shares_input, padded, plan.rows_first, plan.one_tap)
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
@@ -133,7 +137,7 @@ def _plan(node: Node, target: Target) -> _Plan:
     tile, work = Tile(1, 1, 1), None
     if block > 1:
         work = _work(node, block, read_block)
-        tile = choose_tile(work, target)
+        tile = _winograd_tile(op, block) or choose_tile(work, target)
     layouts = [kind.layout for kind in kinds]
     root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(kinds))
     packed = root.packing(read_block, block * tile.blocks, *kinds[:arity])
@@ -148,6 +152,14 @@ def _plan(node: Node, target: Target) -> _Plan:
     return _Plan(
         block, read_block, tile, tuple(layouts), algorithm, shares_input, rows_first, one_tap
     )
+
+
+def _winograd_tile(op: Operator, block: int) -> Tile | None:
+    """The register tile that whoever chose Winograd's algorithm counted on."""
+    root = _root(op)
+    if not isinstance(root, Winograd):
+        return None
+    return Tile(root.channels_at_once // block, 1, root.columns)
 
 
 def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from cnnc.base.tiles import MAX_UNROLLED, Tile, channels_at_once
 from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
 from cnnc.lowering.copies import find_column, has_rows, loops_of
 from cnnc.lowering.loops import (
@@ -20,7 +21,6 @@ from cnnc.lowering.loops import (
 )
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
-from cnnc.lowering.tiles import MAX_UNROLLED, Tile, channels_at_once
 
 
 @dataclass(frozen=True, slots=True)

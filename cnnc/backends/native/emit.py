@@ -74,14 +74,13 @@ class _Emitter:
         self.entry = function.append_basic_block("entry")
         self.builder = ir.IRBuilder(function.append_basic_block("body"))
         self.arithmetic = arithmetic
-        own, rest = function.args[: len(kernel.params)], function.args[len(kernel.params) :]
+        own, rest = function.args[: len(kernel.params)], [*function.args[len(kernel.params) :]]
         self.scratch = rest.pop(0) if kernel.scratch_bytes else None
         self.offsets = {k: v for nest in kernel.body for k, v in scratch_offsets(nest).items()}
         self.thread, self.threads, *samples = rest
         self.samples = samples[0] if samples else None
         self.pointers = {
-            param.name: argument
-            for param, argument in zip(kernel.params, own, strict=True)
+            param.name: argument for param, argument in zip(kernel.params, own, strict=True)
         }
         self.widths = _register_widths(kernel)
         self.numbers: dict[str, int | ir.Value] = {}
@@ -175,8 +174,8 @@ class _Emitter:
                     self.locals[name] = self.value(value)
                 case Store(buffer, (index,), value):
                     self._store(buffer, index, self.value(value))
-                case Prefetch(buffer, (index,)):
-                    values.prefetch(self.builder, self._address(buffer, index))
+                case Prefetch(buffer, (index,), later):
+                    values.prefetch(self.builder, self._address(buffer, index), later=later)
 
     def _for(self, loop: For) -> None:
         if loop.kind is Kind.UNROLLED or loop.extent == 1:

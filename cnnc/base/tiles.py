@@ -92,6 +92,14 @@ def registers(tile: Tile, work: Work, target: Target) -> int:
     return tile.vectors + tile.blocks + inputs + (0 if target.has_fma else 3)
 
 
+def fits(tile: Tile, work: Work, target: Target) -> bool:
+    """Whether the target has the registers."""
+    limit = target.vector_registers
+    if limit > 16 and (work.per_channel or target.multiplies_by_lane):
+        limit -= _SPARE
+    return registers(tile, work, target) <= limit
+
+
 def cycles(work: Work, tile: Tile) -> float:
     """Estimated cycles for the layer.
 
@@ -122,21 +130,18 @@ def _parts(extent: int, size: int) -> list[tuple[int, int]]:
 def _tiles(work: Work, target: Target) -> Iterator[Tile]:
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
-    limit = target.vector_registers
-    if limit > 16 and (work.per_channel or target.multiplies_by_lane):
-        limit -= _SPARE
     for blocks in (1, 2, 3, 4, 6, 8):
         if work.blocks % blocks:
             continue
         for height in (1, 2):
             if rows % height:
                 continue
-            for width in _widths(columns):
+            for width in even_widths(columns):
                 tile = Tile(blocks, height, width)
-                if registers(tile, work, target) <= limit or tile.vectors == 1:
+                if fits(tile, work, target) or tile.vectors == 1:
                     yield tile
 
 
-def _widths(columns: int) -> list[int]:
+def even_widths(columns: int) -> list[int]:
     """Column counts worth trying: each cuts the extent into nearly equal pieces."""
     return sorted({-(-columns // pieces) for pieces in range(1, columns + 1)})

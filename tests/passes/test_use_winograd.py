@@ -1,0 +1,117 @@
+"""Which convolutions `use_winograd` takes, and what it makes of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cnnc import driver
+from cnnc.base.source import SourceFile
+from cnnc.driver import find_target
+from cnnc.frontend.load import load_text
+from cnnc.ir.evaluate import evaluate
+from cnnc.ir.graph import Graph
+from cnnc.ir.verify import verify
+from cnnc.ops.conv import Conv
+from cnnc.ops.winograd import Winograd
+from cnnc.passes.use_winograd import use_winograd
+
+
+def net(body: str, shape: str = "64, 28, 28") -> Graph:
+    """A net of one input."""
+    text = (
+        f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n"
+        f"  output y = {body}\n  weights he(seed = 1)\n}}\n"
+    )
+    return load_text(SourceFile("n.cnn", text), None).graph
+
+
+def kinds(graph: Graph) -> list[type]:
+    """Classes of the operators that have parameters."""
+    return [type(node.op) for node in graph.nodes if isinstance(node.op, Conv | Winograd)]
+
+
+@pytest.mark.parametrize("target", ["native", "x86-64-v4", "x86-64-v3", "x86-64", "aarch64"])
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ("x -> conv(64, 3, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, 3)", "64, 57, 31"),
+        ("x -> conv(96, 3, pad = [2], bias = false)", "33, 28, 28"),
+        ("x -> conv(64, 3, pad = causal)", "64, 2048"),
+    ],
+)
+def test_plain_windows_of_three_are_taken(body: str, shape: str, target: str) -> None:
+    graph = net(body, shape)
+    after = use_winograd(graph, find_target(target))
+    verify(after)
+    assert kinds(after) == [Winograd]
+    made, given = after.outputs["y"], graph.outputs["y"]
+    assert (made.name, made.type, made.span) == (given.name, given.type, given.span)
+    assert [node.name for node in made.inputs] == [node.name for node in given.inputs]
+    x = np.random.default_rng(0).standard_normal(graph.inputs[0].type.shape).astype(np.float32)
+    wanted, found = (evaluate(each, {"x": x})["y"] for each in (graph, after))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ("x -> conv(64, 3, stride = 2, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, 3, dilation = 2)", "64, 28, 28"),
+        ("x -> conv(64, 3, groups = 2)", "64, 28, 28"),
+        ("x -> conv(64, [3, 1])", "64, 28, 28"),
+        ("x -> conv(64, 5, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, 1)", "64, 28, 28"),
+        ("x -> conv(64, 3, pad = same)", "64, 8, 8, 8"),
+        ("x -> conv(2, 3, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, 3, pad = same)", "3, 28, 28"),
+        ("x -> conv(64, 3)", "64, 3, 3"),
+    ],
+)
+def test_others_stay(body: str, shape: str) -> None:
+    graph = net(body, shape)
+    assert use_winograd(graph, find_target("x86-64-v4")) is graph
+
+
+def test_far_weights_for_few_results_stay() -> None:
+    """Four times the weights from memory cost more than the products that are saved."""
+    graph = net("x -> conv(1024, 3, pad = same)", "1024, 4, 4")
+    assert use_winograd(graph, find_target("x86-64-v4")) is graph
+
+
+def test_shared_weights_are_transformed_for_each_reader() -> None:
+    graph = net(
+        "add { conv(64, 3, pad = same) | id } -> conv(64, 3, pad = same)".join(["x -> ", ""])
+    )
+    first, second = (node for node in graph.nodes if isinstance(node.op, Conv))
+    shared = replace(second, inputs=(second.inputs[0], *first.inputs[1:]))
+    graph = replace(graph, outputs={"y": shared})
+    after = use_winograd(graph, find_target("x86-64-v4"))
+    verify(after)
+    assert kinds(after) == [Winograd, Winograd]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 8])
+@pytest.mark.parametrize("extent", [7, 14, 28, 56, 30])
+def test_every_core_gets_work(extent: int, cores: int) -> None:
+    """All bands, and those at the end, can be shared, if there are channels enough."""
+    target = replace(find_target("x86-64-v4"), cores=cores)
+    after = use_winograd(net("x -> conv(256, 3, pad = same)", f"64, {extent}, {extent}"), target)
+    (op,) = (node.op for node in after.nodes if isinstance(node.op, Winograd))
+    tiles = -(-extent // op.results)
+    full, rest = divmod(tiles, op.rows)
+    if not rest and extent % op.results:
+        full, rest = full - 1, 1
+    chunks = 256 // op.channels_at_once
+    for tasks in (full * op.parts, bool(rest) * op.parts):
+        assert tasks % cores == 0 or tasks >= 8 * cores or op.parts == chunks
+
+
+def test_exact_leaves_it_out() -> None:
+    target = find_target("x86-64-v4")
+    graph = net("x -> conv(64, 3, pad = same) -> relu")
+    names = [each.name for each in driver.pipeline(target)]
+    assert "use-winograd" in names
+    assert "use-winograd" not in [each.name for each in driver.pipeline(target, exact=True)]
+    assert kinds(driver.optimise(graph, driver.pipeline(target, exact=True))) == []
