@@ -123,7 +123,7 @@ def lowered_layers(lowered: Lowered) -> Layers:
         constants = [
             param.layout.size(param.shape) * param.dtype.bytes
             for param, operand in zip(layer.kernel.params, layer.operands, strict=True)
-            if operand.constant is not None
+            if operand.is_constant
         ]
         rows.append(
             LayerInfo(

@@ -111,7 +111,7 @@ def _count(node: Node, dependences: Dependences) -> LayerCounts:
     data = [
         place
         for place, operand in enumerate(node.inputs)
-        if operand in data_operands(node) and operand.constant is None
+        if operand in data_operands(node) and not operand.is_constant
     ]
     pairs = [dependence.pairs(place) for place in data]
     sizes = [node.inputs[place].type.elements for place in data]

@@ -104,15 +104,33 @@ class Layout:
 
     def pack(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
         """The array as it lies in memory; halo, padding and other channels are zero."""
+        memory = np.ascontiguousarray(self._arranged(array))
+        return memory.reshape(-1)[: self.size(array.shape)] if self.within else memory
+
+    def pack_rows(
+        self, rows: NDArray[np.generic], start: int, memory: NDArray[np.generic], shape: Shape
+    ) -> None:
+        """Write the rows from `start` on of an array of this shape to where they lie.
+
+        `memory` has all its elements, and the padding written already. `start` is a multiple of
+        the block of the first axis, which has no halo.
+        """
+        axis = self.order.index(0)
+        first = start // self.block(0)
+        arranged = self._arranged(rows)
+        place = (slice(None),) * axis + (slice(first, first + arranged.shape[axis]),)
+        memory.reshape(self.physical_shape(shape))[place] = arranged
+
+    def _arranged(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The array with axes and elements in the order of memory, not yet copied into it."""
         widths = []
         for axis in range(self.rank):
             low, _ = self.halo_of(axis)
             high = self.extent(array.shape, axis) - low - array.shape[axis]
             widths.append((low, high + (self._others(array.shape) if axis == 1 else 0)))
-        padded = np.pad(array, widths) if widths else array
+        padded = np.pad(array, widths) if any(map(any, widths)) else array
         split, places = self._split(padded.shape)
-        memory = np.ascontiguousarray(padded.reshape(split).transpose(places))
-        return memory.reshape(-1)[: self.size(array.shape)] if self.within else memory
+        return padded.reshape(split).transpose(places)
 
     def unpack(self, memory: NDArray[np.generic], shape: Shape) -> NDArray[np.generic]:
         """The logical array of this shape, from memory as `pack` made it."""

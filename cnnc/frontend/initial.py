@@ -3,7 +3,8 @@
 Only the bit generator's raw output is used, which NumPy keeps stable; its distributions may change.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from math import prod, sqrt
 
@@ -11,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.base.errors import InternalError
-from cnnc.ir.graph import Initial
+from cnnc.base.layout import Shape
+from cnnc.ir.graph import Initial, Recipe, cuts
 from cnnc.ir.types import TensorType
 
 
 def initial_value(
     method: str, seed: int, path: str, initial: Initial, type: TensorType
-) -> NDArray[np.float32]:
+) -> NDArray[np.generic] | Recipe:
     """First values of one parameter; they depend on its path, not on the rest of the net.
 
-    `initial.kind` "weight" is uniform in [-bound, bound) with the method's bound; f32 only.
+    `initial.kind` "weight" is uniform in [-bound, bound) with the method's bound; f32 only. Such
+    weights are not drawn yet, but as often as somebody asks for them.
     """
     match initial.kind:
         case "zeros":
@@ -31,8 +34,51 @@ def initial_value(
             return np.full(type.shape, 0.25, np.float32)
         case "weight":
             bound = METHODS[method](initial.fan_in, initial.fan_out)
-            return _uniform(seed, path, type.shape) * np.float32(bound)
+            return Drawn(type.shape, bound, seed, path)
     raise InternalError(f"{path} has the unknown initial kind {initial.kind}", stage="weights")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Uniform in [-bound, bound), in steps of bound * 2^-23, each as likely: see Recipe."""
+
+    shape: Shape
+    bound: float
+    seed: int
+    path: str
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """See Recipe."""
+        return np.dtype(np.float32)
+
+    @property
+    def magnitudes(self) -> tuple[float, float]:
+        """See Recipe."""
+        bound = np.float32(self.bound)
+        return float(_STEP * bound), float(bound)
+
+    @property
+    def identity(self) -> object:
+        """See Recipe."""
+        return self
+
+    def parts(self, rows: int) -> Iterator[NDArray[np.generic]]:
+        """See Recipe."""
+        digest = sha256(f"{self.seed}:{self.path}".encode()).digest()
+        bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+        for cut in cuts(self.shape, rows):
+            shape = (cut.stop - cut.start, *self.shape[1:])
+            raw = np.asarray(bits.random_raw(prod(shape)), np.uint64)
+            raw >>= np.uint64(40)
+            values = raw.astype(np.float32)
+            values *= _STEP
+            values -= np.float32(1)
+            values *= np.float32(self.bound)
+            yield values.reshape(shape)
+
+
+_STEP = np.float32(2.0**-23)
 
 
 def _he(fan_in: int, fan_out: int) -> float:
@@ -47,12 +93,3 @@ def _xavier(fan_in: int, fan_out: int) -> float:
 
 METHODS: Mapping[str, Callable[[int, int], float]] = {"he": _he, "xavier": _xavier}
 """Half the width of the uniform distribution, from fan_in and fan_out."""
-
-
-def _uniform(seed: int, path: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Multiples of 2^-23 in [-1, 1), each as likely."""
-    digest = sha256(f"{seed}:{path}".encode()).digest()
-    bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
-    raw = np.asarray(bits.random_raw(prod(shape)), np.uint64)
-    units = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-23) - np.float32(1)
-    return units.reshape(shape)

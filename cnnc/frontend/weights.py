@@ -15,13 +15,13 @@ from cnnc.frontend.clauses import FileWeights, InitialWeights
 from cnnc.frontend.files import confine
 from cnnc.frontend.initial import initial_value
 from cnnc.frontend.renames import read_rules, rename
-from cnnc.ir.graph import Constant, Graph, Node, Parameter
+from cnnc.ir.graph import Constant, Graph, Node, Parameter, Recipe
 
 SHOWN = 12
 """Diagnostics of one kind before the rest is only counted."""
 
 T = TypeVar("T")
-Weights = Mapping[str, NDArray[np.generic]]
+Weights = Mapping[str, NDArray[np.generic] | Recipe]
 
 
 def parameters(graph: Graph) -> Mapping[str, Node]:

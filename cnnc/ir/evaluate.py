@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, InternalError, UserError, did_you_mean
-from cnnc.ir.graph import Array, Graph, Input, Node, Parameter, Real
+from cnnc.ir.graph import Array, Constant, Graph, Input, Node, Parameter, Real
 
 Change = Callable[[Node, Real], Real]
 
@@ -64,9 +64,9 @@ def _trace(graph: Graph, inputs: Mapping[str, Array], change: Change | None) -> 
 
 
 def _value(node: Node, operands: tuple[Real, ...], inputs: Mapping[str, Array]) -> Real:
-    if node.constant is not None:
-        return widen(node.constant)
     match node.op:
+        case Constant():
+            return widen(node.op.value)
         case Input(name):
             return widen(inputs[name])
         case Parameter(path):

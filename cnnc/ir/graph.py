@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf, prod
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.base.layout import Shape
 from cnnc.base.source import Span
 from cnnc.ir.types import TensorType
 
@@ -102,11 +104,93 @@ class Parameter:
         raise TypeError("a parameter has no value before weights are bound")
 
 
+PART = 2**18
+"""Elements of a part of a constant, unless a single row has more."""
+
+
+def rows_at_once(shape: Shape, multiple: int = 1) -> int:
+    """Rows of a part: `multiple`, or a multiple of it."""
+    return max(1, PART // (multiple * max(1, prod(shape[1:])))) * multiple
+
+
+def cuts(shape: Shape, rows: int) -> Iterator[slice]:
+    """The first axis cut into so many rows each, at the end perhaps less."""
+    return (slice(start, min(start + rows, shape[0])) for start in range(0, shape[0], rows))
+
+
+@runtime_checkable
+class Recipe(Protocol):
+    """How a constant is made, part by part, whenever it is asked for: nobody keeps the whole.
+
+    It is the same each time, and however it is cut. The rank is at least 1.
+    """
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the whole."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The element type."""
+        ...
+
+    @property
+    def magnitudes(self) -> tuple[float, float]:
+        """No element but 0 is smaller than the first, none is greater than the second."""
+        ...
+
+    @property
+    def identity(self) -> object:
+        """Recipes of the same type and equal identity make the same array."""
+        ...
+
+    def parts(self, rows: int) -> Iterator[Array]:
+        """The array in parts of so many rows, one after the other."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Constant:
-    """A tensor known at compile time. `value` is the logical array whatever the node's layout."""
+    """A tensor known at compile time: the logical array whatever the node's layout.
 
-    value: Array = field(repr=False)
+    `source` is an array, or says how to make it.
+    """
+
+    source: Array | Recipe = field(repr=False)
+
+    @property
+    def value(self) -> Array:
+        """The whole array; of a recipe a new one each time."""
+        if isinstance(self.source, np.ndarray | np.generic):
+            return self.source
+        whole = np.empty(self.source.shape, self.source.dtype)
+        rows = rows_at_once(whole.shape)
+        for cut, part in zip(cuts(whole.shape, rows), self.source.parts(rows), strict=True):
+            whole[cut] = part
+        return whole
+
+    def parts(self, rows: int) -> Iterator[Array]:
+        """The array in parts of so many rows, one after the other; the rank is at least 1."""
+        source = self.source
+        if isinstance(source, np.ndarray):
+            return (source[cut] for cut in cuts(source.shape, rows))
+        return source.parts(rows)
+
+    @property
+    def magnitudes(self) -> tuple[float, float]:
+        """No element but 0 is smaller than the first, none is greater than the second.
+
+        NaN where an element is.
+        """
+        if not isinstance(self.source, np.ndarray | np.generic):
+            return self.source.magnitudes
+        least, most, rows = inf, 0.0, rows_at_once(self.source.shape)
+        for part in self.parts(rows) if self.source.ndim else (self.source,):
+            sizes = np.abs(part)
+            least = float(np.minimum(least, sizes.min(where=sizes != 0, initial=inf)))
+            most = float(np.maximum(most, sizes.max(initial=0.0)))
+        return least, most
 
     @property
     def label(self) -> str:
@@ -158,8 +242,13 @@ class Node:
         return isinstance(self.op, LEAVES)
 
     @property
+    def is_constant(self) -> bool:
+        """Whether the value is known at compile time."""
+        return isinstance(self.op, Constant)
+
+    @property
     def constant(self) -> Array | None:
-        """The value of a constant node, otherwise None."""
+        """The value of a constant node, otherwise None. It may have to be made: see Constant."""
         return self.op.value if isinstance(self.op, Constant) else None
 
     def with_inputs(self, inputs: Sequence["Node"]) -> "Node":

@@ -48,7 +48,8 @@ def _operation(op: Op, inline: int) -> str:
         case Parameter(_, initial):
             fans = f", fan_in={initial.fan_in}, fan_out={initial.fan_out}"
             return f"parameter(initial={initial.kind}{fans})"
-        case Constant(value):
+        case Constant():
+            value = op.value
             if value.size > inline:
                 return f"constant #{digest(value)}"
             return f"constant [{', '.join(map(_format_element, value.flat))}]"

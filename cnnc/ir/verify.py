@@ -110,11 +110,11 @@ def _verify_leaf(node: Node) -> None:
     match node.op:
         case Input(name) | Parameter(name) if name != node.name:
             raise GraphError("names", f"the {node.op.label} is called {name}", node)
-        case Constant(value) if value.shape != node.type.shape:
-            found = list(value.shape)
+        case Constant(source) if source.shape != node.type.shape:
+            found = list(source.shape)
             raise GraphError("constant", f"the value has shape {found}, the type {node.type}", node)
-        case Constant(value) if value.dtype != node.type.dtype.numpy:
-            raise GraphError("constant", f"the value is {value.dtype}, the type {node.type}", node)
+        case Constant(source) if source.dtype != node.type.dtype.numpy:
+            raise GraphError("constant", f"the value is {source.dtype}, the type {node.type}", node)
 
 
 def _verify_layout(node: Node) -> None:

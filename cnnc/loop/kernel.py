@@ -3,6 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout, Shape
@@ -155,13 +159,38 @@ class Port:
     dtype: DType
 
 
+class Contents(Protocol):
+    """The bytes of a constant, made where they shall lie: networks have more than is held twice."""
+
+    @property
+    def bytes(self) -> int:
+        """How many there are."""
+        ...
+
+    def pack_into(self, memory: NDArray[np.uint8]) -> None:
+        """Write them into so many bytes that are zero."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Blob:
     """A constant in the weights region: packed bytes at an offset."""
 
     name: str
     offset: int
-    data: bytes = field(repr=False)
+    contents: Contents = field(repr=False)
+
+    @property
+    def end(self) -> int:
+        """The offset behind its last byte."""
+        return self.offset + self.contents.bytes
+
+    @property
+    def data(self) -> bytes:
+        """The packed bytes, made anew."""
+        memory = np.zeros(self.contents.bytes, np.uint8)
+        self.contents.pack_into(memory)
+        return memory.tobytes()
 
 
 @dataclass(frozen=True, slots=True)

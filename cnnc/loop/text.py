@@ -80,7 +80,9 @@ def print_program(program: Program) -> str:
     if program.scratch_bytes:
         lines.append(f"  scratch {program.scratch_bytes} bytes a thread")
     lines.append(f"  weights {program.weights_bytes} bytes")
-    lines += [f"    at {blob.offset}: {blob.name}, {len(blob.data)}" for blob in program.weights]
+    lines += [
+        f"    at {blob.offset}: {blob.name}, {blob.contents.bytes}" for blob in program.weights
+    ]
     for step in program.steps:
         kernel = program.kernels[step.kernel]
         args = [

@@ -57,7 +57,7 @@ def lower(graph: Graph, target: Target) -> Lowered:
 
 def _shape_of(node: Node) -> object:
     """All that the loops of a node depend on; the operator's text tells 0.0 from -0.0."""
-    operands = tuple((operand.type, operand.constant is None) for operand in node.inputs)
+    operands = tuple((operand.type, not operand.is_constant) for operand in node.inputs)
     return node.op, repr(node.op), operands, node.type
 
 
@@ -171,7 +171,7 @@ def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
     if work.per_channel or len(work.spatial) != 2 or work.blocks == tile.blocks:
         return False
     half = target.l2_bytes // 2
-    weights = sum(o.type.bytes for o in node.inputs[1:] if o.constant is not None)
+    weights = sum(o.type.bytes for o in node.inputs[1:] if o.is_constant)
     return weights <= half < node.inputs[0].type.bytes + node.type.bytes
 
 

@@ -1,11 +1,13 @@
 """Kernels and a memory plan put together as a program."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnc.base.layout import Layout
-from cnnc.ir.graph import Graph, Node
+from cnnc.ir.graph import Constant, Graph, Node, cuts, rows_at_once
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import (
     Blob,
@@ -39,7 +41,7 @@ def assemble(
     steps = []
     for layer, kernel in zip(layers, calls, strict=True):
         found = tuple(
-            weights.place(node, buffer) if node.constant is not None else places[node]
+            weights.place(node, buffer) if node.is_constant else places[node]
             for node, buffer in zip(layer.operands, layer.kernel.params, strict=True)
         )
         steps.append(Step(kernel, found, barrier=layer.step > 0, layer=layer.node.name))
@@ -70,12 +72,33 @@ class _Weights:
         """Where the constant lies, packed as the buffer asks."""
         key = (node, buffer.layout)
         if key not in self._places:
-            value = node.constant
-            assert value is not None
-            packed = buffer.layout.pack(value.astype(buffer.dtype.numpy))
-            data = np.ascontiguousarray(packed).tobytes()
-            offset = align(self.bytes)
-            self.blobs.append(Blob(node.name, offset, data))
-            self.bytes = offset + len(data)
-            self._places[key] = Place(Region.WEIGHTS, offset)
+            assert isinstance(node.op, Constant)
+            blob = Blob(node.name, align(self.bytes), _Packed(node.op, buffer))
+            self.blobs.append(blob)
+            self.bytes = blob.end
+            self._places[key] = Place(Region.WEIGHTS, blob.offset)
         return self._places[key]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Packed:
+    """See Contents: a constant as a buffer holds it."""
+
+    constant: Constant
+    buffer: Buffer
+
+    @property
+    def bytes(self) -> int:
+        """See Contents."""
+        return self.buffer.size * self.buffer.dtype.bytes
+
+    def pack_into(self, memory: NDArray[np.uint8]) -> None:
+        """See Contents: part by part."""
+        layout, dtype = self.buffer.layout, self.buffer.dtype.numpy
+        elements, shape = memory.view(dtype), self.constant.source.shape
+        if not shape or layout.halo_of(0) != (0, 0) or layout.within:
+            elements[:] = layout.pack(self.constant.value.astype(dtype)).reshape(-1)
+            return
+        rows = rows_at_once(shape, layout.block(0))
+        for cut, part in zip(cuts(shape, rows), self.constant.parts(rows), strict=True):
+            layout.pack_rows(part.astype(dtype, copy=False), cut.start, elements, shape)

@@ -73,10 +73,12 @@ def along(matrix: Matrix, values: Matrix, axis: int) -> Matrix:
 
 def transform_weights(weight: Matrix, results: int) -> Matrix:
     """G applied along every spatial axis: [O, I, 3, …] → [O, I, (m + 2) ** axes]."""
-    matrix = cook_toom(results).weight
-    for axis in range(2, weight.ndim):
-        weight = np.moveaxis(np.tensordot(matrix, weight, (1, axis)), 0, axis)
-    return weight.reshape(*weight.shape[:2], -1)
+    axes = range(weight.ndim - 2)
+    # taps first: terms are whole planes, which are read and written in order
+    values = np.ascontiguousarray(weight.transpose(*(axis + 2 for axis in axes), 0, 1))
+    for axis in axes:
+        values = along(cook_toom(results).weight, values, axis)
+    return np.moveaxis(values.reshape(-1, *weight.shape[:2]), 0, -1)
 
 
 def transform_input(values: Mapping[tuple[int, ...], Expr], results: int, name: Name) -> Values:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
@@ -105,7 +103,7 @@ class _Planner:
         if not blocking.follows or blocking.writes == 1:
             return blocking.writes
         data = operands[:arity] + operands[root_arity:]
-        sharing = [operand.type for operand in data if operand.constant is None]
+        sharing = [operand.type for operand in data if not operand.is_constant]
         if len(sharing) > 1 and any(kind.rank != rank and kind.elements > 1 for kind in sharing):
             return 1
         return lanes if any(kind.layout.block(1) > 1 for kind in sharing if kind.rank > 1) else 1
@@ -119,7 +117,7 @@ class _Planner:
         blocking = op.blocking(block, *(operand.type for operand in operands))
         # Channels of a side operand of lower rank are another axis of the result.
         wanted = [
-            1 if each.constant is None and 1 < each.type.rank < node.type.rank else block
+            1 if not each.is_constant and 1 < each.type.rank < node.type.rank else block
             for each in operands
         ]
         for position in range(arity):
@@ -138,7 +136,7 @@ class _Planner:
 
     def _fit(self, operand: Node, result: TensorType, block: int, halo: Halo) -> Node:
         """The operand, or a copy of it, with this channel block and at least this halo."""
-        if operand.constant is not None:
+        if operand.is_constant:
             return self._fit_constant(operand, result, block)
         kind = operand.type
         if kind.rank > 1 and kind.channels == 1 and result.rank > 1 and result.channels > 1:
@@ -155,21 +153,19 @@ class _Planner:
         return self._copy(operand, self._layout(kind, block, halo))
 
     def _fit_constant(self, operand: Node, result: TensorType, block: int) -> Node:
-        value = operand.constant
-        assert value is not None
-        value = value.reshape((1,) * (result.rank - value.ndim) + value.shape)
-        blocked = block if value.ndim > 1 and value.shape[1] == result.channels > 1 else 1
-        layout = Layout.blocked(value.ndim, 1, blocked)
-        return self._constant(operand, value, layout)
-
-    def _constant(self, operand: Node, value: "np.ndarray", layout: Layout) -> Node:
-        if value.shape == operand.type.shape and layout == operand.type.layout:
+        shape = (1,) * (result.rank - operand.type.rank) + operand.type.shape
+        blocked = block if len(shape) > 1 and shape[1] == result.channels > 1 else 1
+        layout = Layout.blocked(len(shape), 1, blocked)
+        if shape == operand.type.shape and layout == operand.type.layout:
             return operand
-        key = (operand, Layout(layout.order, layout.blocks))
+        key = (operand, layout)
         if key not in self.copies:
-            kind = TensorType(value.shape, operand.type.dtype, layout)
+            assert isinstance(operand.op, Constant)
+            same = shape == operand.type.shape
+            op = operand.op if same else Constant(operand.op.value.reshape(shape))
+            kind = TensorType(shape, operand.type.dtype, layout)
             name = f"{operand.name}.{layout.tag}"
-            self.copies[key] = replace(operand, op=Constant(value), type=kind, name=name)
+            self.copies[key] = replace(operand, op=op, type=kind, name=name)
         return self.copies[key]
 
     def _copy(self, operand: Node, layout: Layout) -> Node:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from cnnc.base.layout import Shape
 from cnnc.ir.evaluate import round_to, widen
-from cnnc.ir.graph import Array, Constant, Graph, Node, Real
+from cnnc.ir.graph import Constant, Graph, Node, Real
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
 from cnnc.ops.arithmetic.add import Add
@@ -16,6 +17,7 @@ from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.dense import Dense
 from cnnc.ops.unshared import Unshared
 from cnnc.passes._affine import Affine, affine_of
+from cnnc.passes._scaled import Scaled, survives
 
 Linear = Conv | ConvTranspose | Dense | Unshared
 """Operators whose weights scale each channel of the operand and of the result."""
@@ -47,15 +49,15 @@ def _scaled_after(affine: Affine, graph: Graph) -> Node | None:
     """The conv or dense whose result is scaled and shifted."""
     node, op = affine.x, affine.x.op
     assert isinstance(op, Linear)
-    values = [widen(p.constant) for p in node.inputs[1:] if p.constant is not None]
-    if len(values) != 1 + op.bias:
+    known = [operand.op for operand in node.inputs[1:] if isinstance(operand.op, Constant)]
+    if len(known) != 1 + op.bias:
         return None
-    weight = _scale_results(op, values[0], affine.scale)
+    weight = _scaled(node, known[0], _factor_of_results(op, known[0].source.shape, affine.scale))
     # The bias of each channel, or with `unshared` of each of its positions.
     each = node.type.shape[1:] if isinstance(op, Unshared) else node.type.shape[1:2]
     scale, shift = (_along(value, len(each)) for value in (affine.scale, affine.shift))
-    bias = (values[1] * scale if op.bias else np.zeros(each)) + shift
-    made = _parameters(node, [weight, bias], graph)
+    bias = (widen(known[1].value) * scale if op.bias else np.zeros(each)) + shift
+    made = _parameters(node, weight, bias, graph)
     if made is None:
         return None
     return replace(node, op=replace(op, bias=True), inputs=(node.inputs[0], *made))
@@ -63,13 +65,14 @@ def _scaled_after(affine: Affine, graph: Graph) -> Node | None:
 
 def _scaled_before(node: Node, graph: Graph) -> Node | None:
     """The conv or dense that scales its operand itself; its padding stays zero."""
-    affine, weight = affine_of(node.inputs[0]), node.inputs[1].constant
-    if affine is None or weight is None or affine.shift.any():
+    affine, weight = affine_of(node.inputs[0]), node.inputs[1].op
+    if affine is None or not isinstance(weight, Constant) or affine.shift.any():
         return None
     if not graph.is_private(node.inputs[0]):
         return None
     assert isinstance(node.op, Linear)
-    made = _parameters(node, [_scale_operands(node.op, widen(weight), affine.scale)], graph)
+    factor = _factor_of_operands(node.op, weight.source.shape, affine.scale)
+    made = _parameters(node, _scaled(node, weight, factor), None, graph)
     return None if made is None else replace(node, inputs=(affine.x, *made, *node.inputs[2:]))
 
 
@@ -78,23 +81,26 @@ def _along(value: Real, rank: int) -> Real:
     return value.reshape(-1, *[1] * (rank - 1))
 
 
-def _scale_results(op: Linear, weight: Real, scale: Real) -> Real:
-    """Weights whose results are scaled channel by channel."""
+def _factor_of_results(op: Linear, shape: Shape, scale: Real) -> Real:
+    """What weights [O, I, …] are multiplied by to scale their results channel by channel."""
     if not isinstance(op, ConvTranspose):
-        return weight * _along(scale, weight.ndim)
-    split = weight.reshape(op.groups, -1, *weight.shape[1:])
-    factor = scale.reshape(op.groups, 1, -1, *[1] * (weight.ndim - 2))
-    return (split * factor).reshape(weight.shape)
+        return _along(scale, len(shape))
+    return _by_group(scale, shape, op.groups)
 
 
-def _scale_operands(op: Linear, weight: Real, scale: Real) -> Real:
-    """Weights that scale their operand channel by channel."""
+def _factor_of_operands(op: Linear, shape: Shape, scale: Real) -> Real:
+    """What weights [O, I, …] are multiplied by to scale their operand channel by channel."""
     if isinstance(op, ConvTranspose):
-        return weight * _along(scale, weight.ndim)
-    groups = 1 if isinstance(op, Dense) else op.groups
-    split = weight.reshape(groups, -1, *weight.shape[1:])
-    factor = scale.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
-    return (split * factor).reshape(weight.shape)
+        return _along(scale, len(shape))
+    return _by_group(scale, shape, 1 if isinstance(op, Dense) else op.groups)
+
+
+def _by_group(scale: Real, shape: Shape, groups: int) -> Real:
+    """One number for each element along the second axis, of the group that a row belongs to."""
+    rows = scale.reshape(groups, shape[1])
+    if groups > 1:
+        rows = rows.repeat(shape[0] // groups, axis=0)
+    return rows.reshape(*rows.shape, *[1] * (len(shape) - 2))
 
 
 def _spelled_out(node: Node, affine: Affine, graph: Graph) -> Node:
@@ -107,24 +113,33 @@ def _spelled_out(node: Node, affine: Affine, graph: Graph) -> Node:
     return replace(node, op=Add(), inputs=(scaled, shift))
 
 
-def _parameters(node: Node, values: list[Real], graph: Graph) -> tuple[Node, ...] | None:
-    """Weight and bias with new values; each keeps its name unless others read the old one."""
-    made = []
-    for position, value in enumerate(values, start=1):
-        old = node.inputs[position] if position < len(node.inputs) else None
-        name = f"{node.name}.{'weight' if position == 1 else 'bias'}"
-        name = old.name if old and graph.is_private(old) else fresh_name(graph, name)
-        made.append(_constant(node, value, name))
-    kept = all(
-        p.constant is not None and _survives(value, p.constant)
-        for p, value in zip(made, values, strict=True)
-    )
-    return tuple(made) if kept else None
+def _scaled(node: Node, weight: Constant, factor: Real) -> Scaled:
+    return Scaled(weight, factor, TensorType.plain(weight.source.shape, node.type.dtype))
 
 
-def _survives(value: Real, rounded: Array) -> bool:
-    """Whether rounding made nothing infinite, and nothing zero: 0 times infinity is NaN."""
-    return bool(np.isfinite(rounded).all() and np.array_equal(value == 0, rounded == 0))
+def _parameters(
+    node: Node, weight: Scaled, bias: Real | None, graph: Graph
+) -> tuple[Node, ...] | None:
+    """Weight and bias with new values; each keeps its name unless others read the old one.
+
+    None if one of them would overflow, or vanish.
+    """
+    name = _name(node, 1, "weight", graph)
+    made: tuple[Node, ...] = (Node(Constant(weight), (), weight.type, name, node.span),)
+    if bias is not None:
+        new = _constant(node, bias, _name(node, 2, "bias", graph))
+        if not survives(bias, new.type):
+            return None
+        made += (new,)
+    return made if weight.survives() else None
+
+
+def _name(node: Node, position: int, parameter: str, graph: Graph) -> str:
+    """That of the operand there, unless others read it."""
+    old = node.inputs[position] if position < len(node.inputs) else None
+    if old and graph.is_private(old):
+        return old.name
+    return fresh_name(graph, f"{node.name}.{parameter}")
 
 
 def _constant(node: Node, value: Real, name: str) -> Node:

@@ -17,30 +17,46 @@ def fold_constants(graph: Graph) -> Graph:
 
     Whole subgraphs are computed in float64 by the operators' references and rounded once.
     """
-    known = _known_values(graph)
+    known = _known(graph)
     kept = graph.output_nodes | {
         operand for node in graph.nodes if node not in known for operand in node.inputs
     }
+    values: dict[Node, Real] = {}
     made = {
-        node: _constant(node, value)
-        for node, value in known.items()
-        if not node.is_leaf and node in kept
+        node: _constant(node, _value(node, values))
+        for node in graph.nodes
+        if node in known and not node.is_leaf and node in kept
     }
     return substitute(graph, made)
 
 
-def _known_values(graph: Graph) -> dict[Node, Real]:
-    """The value of every node that depends on constants only."""
-    known: dict[Node, Real] = {}
+def _known(graph: Graph) -> set[Node]:
+    """Every node that depends on constants only."""
+    known: set[Node] = set()
     for node in graph.nodes:
-        if node.constant is not None:
-            known[node] = widen(node.constant)
-        elif node.inputs and node.type.elements <= LARGEST and known.keys() >= set(node.inputs):
-            operands = (known[operand] for operand in node.inputs)
+        small = node.inputs and node.type.elements <= LARGEST
+        if node.is_constant or (small and known.issuperset(node.inputs)):
+            known.add(node)
+    return known
+
+
+def _value(node: Node, values: dict[Node, Real]) -> Real:
+    """The value of a known node; those of all it depends on are kept, too."""
+    stack = [node]
+    while stack:
+        last = stack[-1]
+        missing = [operand for operand in last.inputs if operand not in values]
+        if missing:
+            stack += missing
+            continue
+        stack.pop()
+        if last.constant is not None:
+            values[last] = widen(last.constant)
+        elif last not in values:
             # Infinities and NaN are values here; what an operator makes of them is its definition.
             with np.errstate(all="ignore"):
-                known[node] = node.op.reference(*operands)
-    return known
+                values[last] = last.op.reference(*(values[operand] for operand in last.inputs))
+    return values[node]
 
 
 def _constant(node: Node, value: Real) -> Node:

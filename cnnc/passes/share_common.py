@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from cnnc.ir.graph import Constant, Graph, Input, Node
+from cnnc.ir.graph import Array, Constant, Graph, Input, Node, Recipe
 from cnnc.ir.rewrite import substitute
 from cnnc.ops.arithmetic.add import Add
 from cnnc.ops.arithmetic.mul import Mul
@@ -31,9 +31,16 @@ def _key(node: Node, operands: list[Node]) -> tuple[object, ...]:
     match node.op:
         case Input():
             return (node,)
-        case Constant(value):
-            return (node.type, blake2b(np.ascontiguousarray(value).data).digest())
+        case Constant(source):
+            return (node.type, _content(source))
     if isinstance(node.op, Add | Mul) and len(operands) == 2:
         # Of more operands the order decides how partial sums are rounded.
         operands = sorted(operands, key=id)
     return (node.op, repr(node.op), node.type, *operands)
+
+
+def _content(source: Array | Recipe) -> object:
+    """Equal for two of the same type only if their elements are."""
+    if isinstance(source, np.ndarray | np.generic):
+        return blake2b(np.ascontiguousarray(source).data).digest()
+    return source.identity

@@ -7,13 +7,13 @@ from math import prod
 
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, even_widths, fits
-from cnnc.ir.evaluate import round_to, widen
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
 from cnnc.ops.conv import Conv
-from cnnc.ops.cook_toom import PAIRS, TAPS, transform_weights
+from cnnc.ops.cook_toom import PAIRS, TAPS
 from cnnc.ops.winograd import Winograd
+from cnnc.passes._transformed import Transformed
 
 GAIN = 1.1
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
@@ -43,15 +43,16 @@ def _rule(node: Node, graph: Graph, target: Target) -> Node | None:
     x, old = node.inputs[0].type, node.inputs[1]
     window = op.window(x)
     plain = set(window.kernel) == {TAPS} and set(window.stride + window.dilation) == {1}
-    if old.constant is None or not plain or op.groups > 1 or len(x.spatial) > 2:
+    if not isinstance(old.op, Constant) or not plain or op.groups > 1 or len(x.spatial) > 2:
         return None
     made = _choose(op, x, target)
     if made is None:
         return None
-    value = round_to(transform_weights(widen(old.constant), made.results), node.type.dtype)
+    points = (made.results + TAPS - 1) ** len(x.spatial)
+    kind = TensorType.plain((*old.type.shape[:2], points), node.type.dtype)
+    value = Constant(Transformed(old.op, made.results, kind))
     name = old.name if graph.is_private(old) else fresh_name(graph, f"{node.name}.weight")
-    kind = TensorType.plain(value.shape, node.type.dtype)
-    new = Node(Constant(value), (), kind, name, node.span)
+    new = Node(value, (), kind, name, node.span)
     return replace(node, op=made, inputs=(node.inputs[0], new, *node.inputs[2:]))
 
 

@@ -155,7 +155,7 @@ def _run(
     """The outputs of a run in guarded memory, the second on the same arena."""
     weights = np.zeros(program.weights_bytes, np.uint8)
     for blob in program.weights:
-        weights[blob.offset : blob.offset + len(blob.data)] = np.frombuffer(blob.data, np.uint8)
+        blob.contents.pack_into(weights[blob.offset : blob.end])
     scratch = threads * program.scratch_bytes
     arena = np.full(align(program.arena_bytes) + scratch, mark, np.uint8)
     with ExitStack() as stack:

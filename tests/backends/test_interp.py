@@ -1,11 +1,13 @@
 """The interpreter: rounding, vectors, bounds, tasks, programs."""
 
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from cnnc.backends.interp.backend import BACKEND
 from cnnc.backends.interp.evaluate import run_kernel
@@ -200,6 +202,22 @@ def test_buffers_must_fit(wrong: np.ndarray) -> None:
         run_kernel(kernel("y[0] = 1.0"), [wrong, np.zeros(8, np.float32)])
 
 
+@dataclass(frozen=True)
+class Octets:
+    """See Contents."""
+
+    data: bytes
+
+    @property
+    def bytes(self) -> int:
+        """See Contents."""
+        return len(self.data)
+
+    def pack_into(self, memory: NDArray[np.uint8]) -> None:
+        """See Contents."""
+        memory[:] = np.frombuffer(self.data, np.uint8)
+
+
 def doubling() -> Program:
     """y = 2 x + w through the arena: t = x + x, then y = t + w."""
     twice = kernel("for i in 8 { y[i] = x[i] + x[i] }")
@@ -211,7 +229,7 @@ def doubling() -> Program:
         Step(1, (t, Place(Region.WEIGHTS, 64), y), barrier=True, layer="plus"),
     )
     port = Port("x", (2, 4), F32)
-    blobs = (Blob("w", 64, weights),)
+    blobs = (Blob("w", 64, Octets(weights)),)
     return Program("p", (twice, plus), steps, (port,), (port,), blobs, 96, 96)
 
 

@@ -22,8 +22,9 @@ class InterpExecutable:
         self.program = program
         self._weights = np.full(program.weights_bytes, UNDEFINED, np.uint8)
         for blob in program.weights:
-            end = blob.offset + len(blob.data)
-            self._weights[blob.offset : end] = np.frombuffer(blob.data, np.uint8)
+            memory = self._weights[blob.offset : blob.end]
+            memory[:] = 0
+            blob.contents.pack_into(memory)
         self._weights.flags.writeable = False
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:

@@ -158,7 +158,7 @@ BACKEND = NativeBackend()
 def _packed_weights(program: Program) -> Bytes:
     weights = aligned_bytes(program.weights_bytes)
     for blob in program.weights:
-        weights[blob.offset : blob.offset + len(blob.data)] = np.frombuffer(blob.data, np.uint8)
+        blob.contents.pack_into(weights[blob.offset : blob.end])
     return weights
 
 

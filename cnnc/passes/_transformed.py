@@ -1,0 +1,49 @@
+"""Weights as Winograd's algorithm multiplies by them: made when asked for, as they are large."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnc.base.layout import Shape
+from cnnc.ir.evaluate import round_to, widen
+from cnnc.ir.graph import Array, Constant
+from cnnc.ir.types import TensorType
+from cnnc.ops.cook_toom import transform_weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transformed:
+    """Weights [O, I, 3, …] transformed in float64 and rounded once: see Recipe.
+
+    `type` is [O, I, points], for so many `results` of a tile along each axis.
+    """
+
+    weight: Constant
+    results: int
+    type: TensorType
+
+    @property
+    def shape(self) -> Shape:
+        """See Recipe."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """See Recipe."""
+        return self.type.dtype.numpy
+
+    @property
+    def identity(self) -> object:
+        """See Recipe."""
+        return self
+
+    @property
+    def magnitudes(self) -> tuple[float, float]:
+        """See Recipe: sums say nothing of their smallest, so that all of them are looked at."""
+        return Constant(Constant(self).value).magnitudes
+
+    def parts(self, rows: int) -> Iterator[Array]:
+        """See Recipe."""
+        for part in self.weight.parts(rows):
+            yield round_to(transform_weights(widen(part), self.results), self.type.dtype)
