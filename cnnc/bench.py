@@ -298,7 +298,9 @@ def _time(call: Call, count: int) -> float:
 
 def _layer_time(layer: Layer, timing: Timing, machine: Machine) -> LayerTime:
     origin = layer.kernel.origin
-    moved = sum(param.size * param.dtype.bytes for param in layer.kernel.params)
+    moved = sum(
+        param.layout.alone.size(param.shape) * param.dtype.bytes for param in layer.kernel.params
+    )
     level, bandwidth = machine.level(moved)
     computing = 2 * origin.macs / (machine.one.gflops * 1e9)
     moving = moved / bandwidth

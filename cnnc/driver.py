@@ -27,6 +27,7 @@ from cnnc.passes.fold_batchnorm import fold_batchnorm
 from cnnc.passes.fold_constants import fold_constants
 from cnnc.passes.fuse import fuse
 from cnnc.passes.share_common import share_common
+from cnnc.passes.share_memory import share_memory
 from cnnc.passes.simplify import simplify
 from cnnc.passes.use_winograd import use_winograd
 
@@ -72,8 +73,10 @@ def pipeline(
         *(() if exact else faster),
         # operators are final: join each with the pointwise chain behind it
         Pass("fuse", fuse),
-        # last: every tensor that will exist in memory is now a node
+        # every tensor that will exist in memory is now a node
         Pass("assign-layouts", lambda graph: assign_layouts(graph, target)),
+        # last: who lies inside whom depends on layouts
+        Pass("share-memory", share_memory),
     )
 
 

@@ -4,11 +4,13 @@ A layout is written as oneDNN writes memory format tags: one letter per axis, ou
 capital where the axis is also blocked, then the blocks. `abcd` is plain NCHW; `aBcd16b` keeps
 sixteen channels together; `ABcd16b32a` is how convolution weights are packed. A halo is a border
 of zeros kept around the tensor in memory, so that padded convolutions need no bounds tests; it is
-written after the tag as `+c1:1`, the elements before and after each axis that has one.
+written after the tag as `+c1:1`, the elements before and after each axis that has one. Where a
+tensor is some of the channels of a larger one, other channels lie between its samples: `/96` at the
+end says how many channels the larger one has.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -21,11 +23,16 @@ _LETTERS = "abcdefghijklmnop"
 
 @dataclass(frozen=True)
 class Layout:
-    """Order of axes, blocks (axis, size) outermost first, and a zero halo per axis."""
+    """Order of axes, blocks (axis, size) outermost first, and a zero halo per axis.
+
+    `within` is the number of channels of the tensor this is a part of, 0 where it lies alone. It
+    makes a difference between samples only, so that a single sample has none.
+    """
 
     order: tuple[int, ...]
     blocks: tuple[tuple[int, int], ...] = ()
     halo: tuple[tuple[int, int], ...] = ()
+    within: int = 0
 
     @staticmethod
     def plain(rank: int) -> "Layout":
@@ -39,7 +46,12 @@ class Layout:
 
     def with_halo(self, halo: tuple[tuple[int, int], ...]) -> "Layout":
         """The same layout with this halo; an all-zero halo is the same as none."""
-        return Layout(self.order, self.blocks, halo if any(map(any, halo)) else ())
+        return replace(self, halo=halo if any(map(any, halo)) else ())
+
+    @property
+    def alone(self) -> "Layout":
+        """The same layout of a tensor that is no part of a larger one."""
+        return replace(self, within=0) if self.within else self
 
     @property
     def rank(self) -> int:
@@ -66,29 +78,49 @@ class Layout:
         return -(-(shape[axis] + low + high) // block) * block
 
     def physical_shape(self, shape: Shape) -> Shape:
-        """Shape of the array in memory, blocks last."""
-        outer = tuple(self.extent(shape, axis) // self.block(axis) for axis in self.order)
+        """Shape of the array in memory, blocks last; with the channels of the whole tensor."""
+        outer = tuple(extent // self.block(axis) for axis, extent in self._extents(shape))
         return outer + tuple(size for _, size in self.blocks)
 
+    def _extents(self, shape: Shape) -> list[tuple[int, int]]:
+        """(axis, extent in memory) in the order of the axes."""
+        whole = (*shape[:1], self.within, *shape[2:]) if self.within else shape
+        return [(axis, self.extent(whole, axis)) for axis in self.order]
+
     def size(self, shape: Shape) -> int:
-        """Elements in memory, halo and padding included."""
-        return prod(self.physical_shape(shape))
+        """Elements from the first to the last in memory, halo and padding included."""
+        return prod(self.physical_shape(shape)) - self.start(shape, self._others(shape))
+
+    def start(self, shape: Shape, channel: int) -> int:
+        """Elements that lie before a channel, the first of a block, in the memory of a sample."""
+        return channel // self.block(1) * prod(self.physical_shape(shape)[2:]) if channel else 0
+
+    def _others(self, shape: Shape) -> int:
+        """Channels of the whole tensor that are not of this part, blocks filled up."""
+        if not self.within:
+            return 0
+        whole = (shape[0], self.within, *shape[2:])
+        return self.extent(whole, 1) - self.extent(shape, 1)
 
     def pack(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The array as it lies in memory; halo and padding are zero."""
+        """The array as it lies in memory; halo, padding and other channels are zero."""
         widths = []
         for axis in range(self.rank):
             low, _ = self.halo_of(axis)
-            widths.append((low, self.extent(array.shape, axis) - low - array.shape[axis]))
+            high = self.extent(array.shape, axis) - low - array.shape[axis]
+            widths.append((low, high + (self._others(array.shape) if axis == 1 else 0)))
         padded = np.pad(array, widths) if widths else array
         split, places = self._split(padded.shape)
-        return np.ascontiguousarray(padded.reshape(split).transpose(places))
+        memory = np.ascontiguousarray(padded.reshape(split).transpose(places))
+        return memory.reshape(-1)[: self.size(array.shape)] if self.within else memory
 
     def unpack(self, memory: NDArray[np.generic], shape: Shape) -> NDArray[np.generic]:
         """The logical array of this shape, from memory as `pack` made it."""
-        padded_shape = tuple(self.extent(shape, axis) for axis in range(self.rank))
+        padded_shape = tuple(extent for _, extent in sorted(self._extents(shape)))
         _, places = self._split(padded_shape)
-        physical = memory.reshape(self.physical_shape(shape))
+        physical_shape = self.physical_shape(shape)
+        rest = prod(physical_shape) - self.size(shape)
+        physical = (np.pad(memory, (0, rest)) if rest else memory).reshape(physical_shape)
         padded = physical.transpose(np.argsort(places)).reshape(padded_shape)
         window = tuple(
             slice(self.halo_of(axis)[0], self.halo_of(axis)[0] + shape[axis])
@@ -122,12 +154,12 @@ class Layout:
         for axis, (low, high) in enumerate(self.halo):
             if low or high:
                 text += f"+{_LETTERS[axis]}{low}:{high}"
-        return text
+        return text + (f"/{self.within}" if self.within else "")
 
     @staticmethod
     def parse(tag: str) -> "Layout":
         """The layout a tag names; raises ValueError on text that is no tag."""
-        match = re.fullmatch(r"([a-pA-P]+)((?:\d+[a-p])*)((?:\+[a-p]\d+:\d+)*)", tag)
+        match = re.fullmatch(r"([a-pA-P]+)((?:\d+[a-p])*)((?:\+[a-p]\d+:\d+)*)(/\d+)?", tag)
         if match is None:
             raise ValueError(f"invalid layout {tag!r}")
         order = tuple(_LETTERS.index(letter.lower()) for letter in match[1])
@@ -140,7 +172,8 @@ class Layout:
         halo = [(0, 0)] * len(order)
         for axis, low, high in re.findall(r"\+([a-p])(\d+):(\d+)", match[3]):
             halo[_LETTERS.index(axis)] = (int(low), int(high))
-        layout = Layout(order, blocks).with_halo(tuple(halo))
+        within = int(match[4][1:]) if match[4] else 0
+        layout = Layout(order, blocks, (), within).with_halo(tuple(halo))
         if layout.tag != tag:
             raise ValueError(f"invalid layout {tag!r}: the canonical form is {layout.tag!r}")
         return layout

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnc.backends.base import Executable
-from cnnc.base.layout import Layout
 from cnnc.compare.blame import Suspect
 from cnnc.compare.measure import Errors, measure
 from cnnc.ir.evaluate import Evaluated, round_to, trace, widen
@@ -90,7 +89,7 @@ def _find_spill(out: Buffer, memory: Array) -> str:
     """
     inside = out.layout.pack(np.ones(out.shape, np.uint8)).reshape(-1) != 0
     grown = [size + sum(out.layout.halo_of(axis)) for axis, size in enumerate(out.shape)]
-    bare = Layout(out.layout.order, out.layout.blocks)
+    bare = out.layout.with_halo(())
     halo = (bare.pack(np.ones(grown, np.uint8)).reshape(-1) != 0) & ~inside
     dirty = np.count_nonzero(memory[halo] != 0)
     return f"{dirty} elements of the halo are not zero" if dirty else ""

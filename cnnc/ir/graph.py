@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +120,20 @@ class Constant:
     def reference(self, *inputs: Real) -> Real:
         """The value itself."""
         return np.asarray(self.value, np.float64)
+
+
+@runtime_checkable
+class InPlace(Protocol):
+    """An operator that is done by where its operands lie; `cnnc.ops.view` has it."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether the operands lie in the result; otherwise the result lies in its operand."""
+        ...
+
+    def find_fault(self, out: TensorType, *inputs: TensorType) -> str | None:
+        """Why the layouts do not agree; None where they do."""
+        ...
 
 
 LEAVES = (Input, Parameter, Constant)

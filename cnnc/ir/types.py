@@ -42,8 +42,8 @@ class TensorType:
 
     @property
     def bytes(self) -> int:
-        """Bytes in memory, halo and block padding included."""
-        return self.layout.size(self.shape) * self.dtype.bytes
+        """Bytes in memory, halo and block padding included, other channels between samples not."""
+        return self.layout.alone.size(self.shape) * self.dtype.bytes
 
     def with_shape(self, shape: Shape) -> "TensorType":
         """Same element type, another shape, plain layout."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cnnc.base.source import Span
-from cnnc.ir.graph import Constant, Graph, Input, Node, Parameter
+from cnnc.ir.graph import Constant, Graph, InPlace, Input, Node, Parameter
 
 
 class GraphError(Exception):
@@ -30,7 +30,7 @@ class GraphError(Exception):
 def verify(graph: Graph) -> None:
     """Check every rule; raises GraphError at the first that is broken.
 
-    Rules: acyclic, batch, inputs, outputs, leaf, names, constant, layout, type.
+    Rules: acyclic, batch, inputs, outputs, leaf, names, constant, layout, type, view.
     """
     _verify_acyclic(graph)
     _verify_ends(graph)
@@ -41,6 +41,7 @@ def verify(graph: Graph) -> None:
         _verify_layout(node)
         if not node.is_leaf:
             _verify_type(node)
+    _verify_views(graph)
 
 
 def _verify_acyclic(graph: Graph) -> None:
@@ -123,6 +124,8 @@ def _verify_layout(node: Node) -> None:
         raise GraphError("layout", f"{layout} does not order {rank} axes", node)
     if layout.halo and len(layout.halo) != rank:
         raise GraphError("layout", f"{layout} has a halo for {len(layout.halo)} axes", node)
+    if layout.within and (rank < 2 or layout.within < node.type.channels):
+        raise GraphError("layout", f"{node.type} is no part of {layout.within} channels", node)
     if min(node.type.shape, default=1) < 1:
         raise GraphError("type", f"{node.type} has no elements", node)
 
@@ -134,3 +137,28 @@ def _verify_type(node: Node) -> None:
         raise GraphError("type", f"{node.op.label} refuses its operands: {error}", node) from error
     if (expected.shape, expected.dtype) != (node.type.shape, node.type.dtype):
         raise GraphError("type", f"{node.op.label} gives {expected}, not {node.type}", node)
+
+
+def _verify_views(graph: Graph) -> None:
+    """Who shares memory with whom: no one lies in two places, ends of the network lie alone."""
+    joined: set[Node] = set()
+    for node in graph.nodes:
+        if not isinstance(node.op, InPlace):
+            continue
+        fault = node.op.find_fault(node.type, *(operand.type for operand in node.inputs))
+        if fault:
+            raise GraphError("view", fault, node)
+        for each in (node, *node.inputs):
+            if each.is_leaf or each in graph.output_nodes:
+                raise GraphError("view", f"{each.name} lies outside the arena", node)
+        if not node.op.joins:
+            continue
+        for operand in node.inputs:
+            elsewhere = isinstance(operand.op, InPlace) and not operand.op.joins
+            if operand in joined or elsewhere:
+                raise GraphError("view", f"{operand.name} lies elsewhere already", node)
+            joined.add(operand)
+    for node in graph.nodes:
+        alone = node not in joined and not isinstance(node.op, InPlace)
+        if node.type.layout.within and alone:
+            raise GraphError("view", f"{node.type} is a part of nothing", node)

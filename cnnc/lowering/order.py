@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from cnnc.ir.graph import Graph, Node
 from cnnc.loop.kernel import align
-from cnnc.lowering.lifetimes import arena_values
+from cnnc.lowering.lifetimes import arena_values, is_step, sources
 from cnnc.lowering.plan_memory import least_memory
 
 WORTH = 1 / 16
@@ -17,11 +17,11 @@ def order_steps(graph: Graph) -> tuple[Node, ...]:
     The graph's own order goes depth first from the outputs, first operands first. Where that keeps
     more alive than another one, as it does where a sum grows beside a chain, the other is taken.
     """
-    own = tuple(node for node in graph.nodes if not node.is_leaf)
+    own = tuple(node for node in graph.nodes if is_step(node))
     best, least = own, _memory(graph, own) * (1 - WORTH)
     for order in (
-        _depth_first(graph, lambda node: node.inputs[::-1]),
-        _depth_first(graph, lambda node: sorted(node.inputs, key=lambda each: -each.type.bytes)),
+        _depth_first(graph, lambda node: sources(node)[::-1]),
+        _depth_first(graph, lambda node: sorted(sources(node), key=lambda each: -each.type.bytes)),
         _greedy(graph, own),
     ):
         if (memory := _memory(graph, order)) < least:
@@ -42,7 +42,7 @@ def _depth_first(
         stack: list[tuple[Node, Iterator[Node]]] = [(output, iter(operands(output)))]
         while stack:
             node, rest = stack[-1]
-            following = next((n for n in rest if n not in done and not n.is_leaf), None)
+            following = next((n for n in rest if n not in done), None)
             if following is not None:
                 stack.append((following, iter(operands(following))))
                 continue
@@ -54,9 +54,12 @@ def _depth_first(
 def _greedy(graph: Graph, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """Of the nodes whose operands are there always the one that adds least or frees most."""
     sizes = {n: 0 if n in graph.output_nodes else align(n.type.bytes) for n in nodes}
-    operands = {n: {each for each in n.inputs if not each.is_leaf} for n in nodes}
+    operands = {n: sources(n) for n in nodes}
     missing = {n: len(operands[n]) for n in nodes}
-    readers = {n: set(graph.users[n]) for n in nodes}
+    readers: dict[Node, list[Node]] = {n: [] for n in nodes}
+    for node in nodes:
+        for operand in operands[node]:
+            readers[operand].append(node)
     unread = {n: len(readers[n]) for n in nodes}
     place = {n: position for position, n in enumerate(nodes)}
     ready = {n for n in nodes if not missing[n]}

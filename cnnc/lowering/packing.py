@@ -5,8 +5,10 @@ that is free, in several orders that are known to do well; then the best order i
 for as long as the arena is larger than what is alive at once. Nothing depends on chance or time.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 
 from cnnc.loop.kernel import align
@@ -80,17 +82,18 @@ def pack(blocks: Sequence[Block]) -> Packing:
 
 def bound(blocks: Sequence[Block]) -> int:
     """The bytes alive in the step that has most: no arena can be smaller."""
-    changes: dict[int, int] = {}
+    changes: Counter[int] = Counter()
     for block in blocks:
+        own: Counter[int] = Counter()
         for piece in block.pieces:
-            size = align(piece.end - piece.start)
-            changes[piece.first] = changes.get(piece.first, 0) + size
-            changes[piece.last + 1] = changes.get(piece.last + 1, 0) - size
-    alive = most = 0
-    for step in sorted(changes):
-        alive += changes[step]
-        most = max(most, alive)
-    return most
+            own[piece.first] += piece.end - piece.start
+            own[piece.last + 1] -= piece.end - piece.start
+        alive = before = 0
+        for step in sorted(own):
+            alive += own[step]
+            changes[step] += align(alive) - before
+            before = align(alive)
+    return max(accumulate(changes[step] for step in sorted(changes)), default=0)
 
 
 def _clashes(blocks: Sequence[Block]) -> Clashes:

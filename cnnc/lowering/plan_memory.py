@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cnnc.lowering.packing import Block, Piece, bound, pack
 
@@ -11,7 +12,9 @@ class Value:
     """A tensor in the arena: its bytes, the step that writes it and the last one that reads it.
 
     `reuses` names a value whose memory this one may take over although both are alive in step
-    `first`: the step reads each of its elements before it writes the same element.
+    `first`: the step reads each of its elements before it writes the same element. A value
+    `inside` another shares that one's bytes from `at` on; what the other is made of is then alive
+    for as long as the other is read, and the reverse.
     """
 
     name: str
@@ -19,6 +22,8 @@ class Value:
     first: int
     last: int
     reuses: tuple[str, ...] = ()
+    inside: str = ""
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,48 +39,98 @@ class MemoryPlan:
 
 
 def plan_memory(values: Sequence[Value]) -> MemoryPlan:
-    """Two values overlap in memory only if they are never alive together, or one takes over the
-    other's place whole."""
-    groups = _merge_in_place(values)
-    blocks = _blocks(groups)
+    """Two values overlap in memory only if they are never alive together, one is inside the other,
+    or one takes over the other's place whole."""
+    families = _families(values)
+    blocks = [family.block() for family in families]
     packing = pack(blocks)
     offsets = {
-        name: offset
-        for group, offset in zip(groups, packing.offsets, strict=True)
-        for name in group.names
+        value.name: offset + at
+        for family, offset in zip(families, packing.offsets, strict=True)
+        for value, at in family.members
     }
     return MemoryPlan(offsets, packing.bytes, bound(blocks))
 
 
 def least_memory(values: Sequence[Value]) -> int:
     """The bound of a plan, without making one."""
-    return bound(_blocks(_merge_in_place(values)))
+    return bound([family.block() for family in _families(values)])
 
 
-@dataclass(slots=True)
-class _Group:
-    """Values that share one place, one after the other."""
+Member = tuple[Value, int]
+"""A value and where it begins in its family, in bytes."""
 
-    names: list[str]
+
+@dataclass(slots=True, eq=False)
+class _Family:
+    """Values that keep their places relative to each other; `bytes` is what they span."""
+
+    members: list[Member]
     bytes: int
-    first: int
-    last: int
+
+    def around(self, member: Member) -> list[Value]:
+        """The other values that share bytes with one."""
+        value, at = member
+        return [
+            other
+            for other, start in self.members
+            if other is not value and start < at + value.bytes and at < start + other.bytes
+        ]
+
+    def block(self) -> Block:
+        """What is alive when: bytes of which all values know the same are one piece."""
+        if len(self.members) == 1:
+            value, at = self.members[0]
+            return Block((Piece(at, at + value.bytes, value.first, value.last),))
+        ends = sorted({edge for value, at in self.members for edge in (at, at + value.bytes)})
+        pieces: list[Piece] = []
+        for start, end in pairwise(ends):
+            here = [value for value, at in self.members if at <= start < at + value.bytes]
+            first = min((value.first for value in here), default=0)
+            last = max((value.last for value in here), default=-1)
+            before = pieces[-1] if pieces else None
+            if before and (before.end, before.first, before.last) == (start, first, last):
+                pieces[-1] = Piece(before.start, end, first, last)
+            elif here:
+                pieces.append(Piece(start, end, first, last))
+        return Block(tuple(pieces))
 
 
-def _blocks(groups: Sequence[_Group]) -> list[Block]:
-    return [Block((Piece(0, each.bytes, each.first, each.last),)) for each in groups]
-
-
-def _merge_in_place(values: Sequence[Value]) -> list[_Group]:
-    groups: dict[str, _Group] = {}
-    for value in sorted(values, key=lambda v: v.first):
-        for candidate in value.reuses:
-            group = groups.get(candidate)
-            if group and group.last == value.first and group.bytes == value.bytes:
-                group.names.append(value.name)
-                group.last = value.last
-                groups[value.name] = group
+def _families(values: Sequence[Value]) -> list[_Family]:
+    """Values inside others with those, then what takes over a place with what leaves it."""
+    named = {value.name: value for value in values}
+    families: dict[str, _Family] = {}
+    members: dict[str, Member] = {}
+    for value in values:
+        outermost, at = value, 0
+        while outermost.inside:
+            at += outermost.at
+            outermost = named[outermost.inside]
+        family = families.setdefault(outermost.name, _Family([], outermost.bytes))
+        families[value.name], members[value.name] = family, (value, at)
+        family.members.append(members[value.name])
+    for value in sorted(values, key=lambda each: each.first):
+        for left in value.reuses:
+            if left in named and _take_over(members[left], members[value.name], families):
+                for each in (*families[left].members,):
+                    members[each[0].name] = each
                 break
-        else:
-            groups[value.name] = _Group([value.name], value.bytes, value.first, value.last)
-    return list({id(group): group for group in groups.values()}.values())
+    return list({id(family): family for family in families.values()}.values())
+
+
+def _take_over(left: Member, taken: Member, families: dict[str, _Family]) -> bool:
+    """Move the family of one value to where that of the other is, if nothing is in the way."""
+    old, new, step = families[left[0].name], families[taken[0].name], taken[0].first
+    free = left[0].last == step and all(each.last < step for each in old.around(left))
+    fresh = all(each.first > step for each in new.around(taken))
+    size = left[0].bytes
+    alike = size == taken[0].bytes and size in (old.bytes, new.bytes)
+    if old is new or not (free and fresh and alike):
+        return False
+    shift = left[1] - taken[1]
+    old.members = [(each, at + max(0, -shift)) for each, at in old.members]
+    old.members += [(each, at + max(0, shift)) for each, at in new.members]
+    old.bytes = max(old.bytes, new.bytes)
+    for each, _ in new.members:
+        families[each.name] = old
+    return True

@@ -16,6 +16,7 @@ from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator, find_operator
+from cnnc.ops.view import View
 
 T = TypeVar("T")
 _NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
@@ -93,9 +94,13 @@ class _Reader:
         return Node(op, inputs, made, name, span)
 
     def operator(self) -> Operator:
-        """An operator's label; `fused` and `repack` are not in the language."""
+        """An operator's label; `fused`, `view` and `repack` are not in the language."""
         if self._take(r"fused\[") is not None:
             return self._fused()
+        if self._take(r"view\[") is not None:
+            root = self.operator()
+            self._expect(r"\]", "`]`")
+            return View(root)
         if self._take(r"repack\b") is not None:
             return Repack()
         name = self._expect(r"([^\W\d]\w*)", "an operator")

@@ -16,12 +16,11 @@ from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.backend import NativeExecutable
 from cnnc.backends.native.pool import shared_pool
 from cnnc.base.dtype import DType
-from cnnc.base.layout import Layout
 from cnnc.compare.layerwise import compare_layers
 from cnnc.ir.graph import Array, Graph
 from cnnc.ir.verify import verify
 from cnnc.loop.expr import Buffer
-from cnnc.loop.kernel import Port, Program
+from cnnc.loop.kernel import Port, Program, align
 from cnnc.lowering.lowered import Layer, Lowered
 from tests.backends.support import single
 from tests.backends.wide_graphs import wide_graph
@@ -140,7 +139,7 @@ def _drawn(random: np.random.Generator, shape: tuple[int, ...], dtype: DType) ->
 def _is_filling(buffer: Buffer) -> Array:
     """Where memory holds channels that only fill up a block: no elements, nor halo."""
     grown = [size + sum(buffer.layout.halo_of(axis)) for axis, size in enumerate(buffer.shape)]
-    bare = Layout(buffer.layout.order, buffer.layout.blocks)
+    bare = buffer.layout.with_halo(())
     return bare.pack(np.ones(grown, np.uint8)).reshape(-1) == 0
 
 
@@ -157,7 +156,8 @@ def _run(
     weights = np.zeros(program.weights_bytes, np.uint8)
     for blob in program.weights:
         weights[blob.offset : blob.offset + len(blob.data)] = np.frombuffer(blob.data, np.uint8)
-    arena = np.full(program.arena_bytes, mark, np.uint8)
+    scratch = threads * program.scratch_bytes
+    arena = np.full(align(program.arena_bytes) + scratch, mark, np.uint8)
     with ExitStack() as stack:
 
         def place(content: Array, *, writable: bool = False) -> Array:

@@ -95,6 +95,11 @@ BROKEN: dict[str, tuple[str, str, Graph]] = {
             replace(RELU, type=RELU.type.with_layout(Layout((0, 1, 2), (), ((0, 0), (1, 1)))))
         ),
     ),
+    "part of fewer": (
+        "layout",
+        "no part of 1 channels",
+        with_output(replace(RELU, type=replace(X.type, layout=Layout.parse("abc/1")), inputs=(X,))),
+    ),
     "empty": (
         "type",
         "has no elements",
@@ -112,6 +117,49 @@ BROKEN: dict[str, tuple[str, str, Graph]] = {
     ),
     "operand missing": ("type", "relu refuses its operands", with_output(replace(RELU, inputs=()))),
 }
+
+
+VIEWS = """
+graph net (batch=2)
+%0 x = input : f32[2, 4, 4]
+%1 a = relu %0 : f32[2, 4, 4]@abc/8
+%2 b = tanh %0 : f32[2, 4, 4]@abc/8
+%3 c = view[concat] %1, %2 : f32[2, 8, 4]
+%4 d = view[slice(axis=1, begin=4)] %3 : f32[2, 4, 4]@abc/8
+%5 e = view[reshape(shape=[2, 4, 8])] %3 : f32[2, 4, 8]
+%6 y = softmax %3 : f32[2, 8, 4]
+%7 z = softmax %4 : f32[2, 4, 4]
+%8 w = softmax %5 : f32[2, 4, 8]
+output y = %6
+output z = %7
+output w = %8
+"""
+MISPLACED = {
+    "another width": ("%1 a = relu %0 : f32[2, 4, 4]@abc/8", "@abc/8", "@abc/12", "within 8"),
+    "another halo": ("%1 a = relu %0 : f32[2, 4, 4]@abc/8", "c/8", "c+c1:0/8", "lie differently"),
+    "part of nothing": ("%6 y = softmax %3 : f32[2, 8, 4]", "4]", "4]@abc/16", "of nothing"),
+    "an input": ("%3 c = view[concat] %1, %2", "%1", "%0", "not within 8"),
+    "twice": ("%3 c = view[concat] %1, %2", "%2", "%1", "elsewhere already"),
+    "an output": ("output z = %7", "%7", "%3", "outside the arena"),
+    "moves": ("%4 d = view[slice(axis=1, begin=4)]", "begin=4", "step=2", "moves elements"),
+    "rows": ("%3 : f32[2, 4, 8]", "8]", "8]@aBc4b", "lie differently"),
+}
+
+
+def test_who_shares_memory() -> None:
+    """Views as they should be."""
+    verify(parse_graph(VIEWS))
+
+
+@pytest.mark.parametrize("case", MISPLACED)
+def test_views_share_memory_as_layouts_say(case: str) -> None:
+    """Each condition broken alone."""
+    line, old, new, why = MISPLACED[case]
+    broken = VIEWS.replace(line, line.replace(old, new))
+    assert broken != VIEWS
+    with pytest.raises(GraphError, match=why) as error:
+        verify(parse_graph(broken))
+    assert error.value.rule == "view"
 
 
 @pytest.mark.parametrize("case", BROKEN)
