@@ -146,7 +146,10 @@ def lower_graph(
 def plan(
     graph: Graph, target: Target, *, exact: bool = False, choices: Choices = ESTIMATED
 ) -> tuple[Lowered, frozenset[str]]:
-    """All passes, and loops; with the keys of the choices that were made use of."""
+    """All passes, and loops; with the keys of the choices that were made use of.
+
+    UserError for choices that are not possible, or are for none of the layers.
+    """
     used: set[str] = set()
 
     def observe(name: str, graph: Graph) -> None:
@@ -154,6 +157,13 @@ def plan(
             used.update(keys_chosen(graph, choices))
 
     optimised = optimise(graph, pipeline(target, exact=exact, choices=choices), observe)
+    if choices.source and not used:
+        raise fail(
+            "E0806",
+            f"`{choices.source}` has no entry for a layer of `{graph.name}`",
+            help="its entries may be for other shapes, another batch or another `exact`: "
+            "`cnnc tune` adds the net's layers",
+        )
     return lower_graph(optimised, target, choices=choices), frozenset(used)
 
 

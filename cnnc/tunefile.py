@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -92,7 +92,8 @@ def read_choices(path: Path | None, target: Target, *, exact: bool) -> Choices:
     """The choices of the file; none without one. UserError for a file of another target too."""
     if path is None:
         return Choices()
-    return read_tune_file(path, target).choices(target, exact=exact)
+    choices = read_tune_file(path, target).choices(target, exact=exact)
+    return replace(choices, source=str(path))
 
 
 def write_tune_file(path: Path, tuned: TuneFile) -> None:

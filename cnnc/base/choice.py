@@ -65,11 +65,13 @@ class Chosen:
 class Choices:
     """What was chosen for layers, by their keys; layers that have no entry are estimated.
 
-    `facts` is what all keys depend on beside the layer: the target, and what is allowed.
+    `facts` is what all keys depend on beside the layer: the target, and what is allowed. `source`
+    names the file they come from.
     """
 
     entries: Mapping[str, Chosen] = field(default_factory=dict)
     facts: str = ""
+    source: str = ""
 
     def key(self, label: str, operands: Iterable[str]) -> str:
         """The key of a layer: a hash of all that a choice for it depends on."""

@@ -74,10 +74,9 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0803": "an option is invalid",
         "E0804": "a tune file is for another target",
         "E0805": "a choice of a tune file is not possible",
+        "E0806": "a tune file says nothing about the net",
         # W02xx: names that do nothing
         "W0201": "a name is never used",
-        # W08xx: options that do nothing
-        "W0801": "a tune file says nothing about the net",
         # W09xx: the net as a whole
         "W0901": "the net has no convolution, so it is no CNN",
     }

@@ -10,7 +10,7 @@ import click
 from cnnc import driver
 from cnnc.api import Model, load
 from cnnc.artifact import SUFFIX
-from cnnc.base.errors import Diagnostic, fail
+from cnnc.base.errors import fail
 from cnnc.base.report import report
 from cnnc.base.target import Target
 from cnnc.cli.console import remark, wants_colour, working
@@ -76,7 +76,6 @@ class Net:
                 exact=options.exact,
                 tuning=options.tuning,
             )
-        _warn_if_unused(options.tuning, model, compiled.tuned)
         return model, compiled
 
     def network(self, options: Options, *, threads_given: bool) -> Network:
@@ -198,24 +197,12 @@ tuning_option = click.option(
 
 
 def plan(model: Model, target: str, *, exact: bool, tuning: Path | None) -> tuple[Target, Lowered]:
-    """The target and the network's loops; a warning where the tune file says nothing about it."""
+    """The target and the network's loops; UserError where the tune file does not fit them."""
     machine = driver.find_target(target)
     choices = read_choices(tuning, machine, exact=exact)
     with working(f"planning {model.name}"):
-        lowered, used = driver.plan(model.graph, machine, exact=exact, choices=choices)
-    _warn_if_unused(tuning, model, used)
+        lowered, _ = driver.plan(model.graph, machine, exact=exact, choices=choices)
     return machine, lowered
-
-
-def _warn_if_unused(tuning: Path | None, model: Model, used: frozenset[str]) -> None:
-    if tuning is None or used:
-        return
-    import sys
-
-    message = f"`{tuning}` has no entry for a layer of `{model.name}`"
-    help = "it may be for other shapes, another batch, or without `--exact`: `cnnc tune` adds these"
-    warning = Diagnostic("W0801", message, help=help, severity="warning")
-    remark(report([warning], colour=wants_colour(sys.stderr)))
 
 
 def compile_options(command: Callable[..., R]) -> Callable[..., R]:

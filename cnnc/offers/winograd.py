@@ -39,7 +39,7 @@ class WinogradOffer:
     def candidates(self, node: Node, target: Target) -> Iterator[Candidate]:
         """See Offer: tiles of any size, and for each number of rows the best register tiles."""
         root, operands = root_of(node)
-        if not (isinstance(root, Conv) and suits(root, operands)):
+        if not (isinstance(root, Conv) and suits(root, operands, target)):
             return
         x = TensorType.plain(operands[0].type.shape, operands[0].type.dtype)
         for results in PAIRS:
@@ -51,13 +51,14 @@ class WinogradOffer:
 OFFER = WinogradOffer()
 
 
-def suits(op: Conv, operands: tuple[Node, ...]) -> bool:
-    """Whether the algorithm computes this convolution of these operands."""
+def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
+    """Whether the algorithm computes this convolution of these operands, in whole vectors."""
     x, weight = operands[0].type, operands[1]
     window = op.window(x)
     plain = set(window.kernel) == {TAPS} and set(window.stride + window.dilation) == {1}
     known = weight.constant is not None and x.dtype.is_float
-    return plain and known and op.groups == 1 and len(x.spatial) <= 2
+    wide = min(x.channels, op.channels) > target.lanes(x.dtype) // 2
+    return plain and known and wide and op.groups == 1 and len(x.spatial) <= 2
 
 
 def choice_of(op: Winograd) -> Choice:
@@ -90,9 +91,6 @@ def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winogra
 @cache
 def choose_winograd(op: Conv, x: TensorType, target: Target) -> Winograd | None:
     """The fastest form by estimate, or None where the convolution itself is as fast."""
-    lanes = target.lanes(x.dtype)
-    if min(x.channels, op.channels) <= lanes // 2:
-        return None
     plans = [_Plan(op, x, target, results) for results in PAIRS if results <= LARGEST_TILES]
     costs = [(plan.cost(shape), plan.made(shape)) for plan in plans for shape in plan.shapes()]
     cost, made = min(costs, key=lambda found: found[0])

@@ -26,7 +26,7 @@ def use_winograd(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> 
 
 def _rule(node: Node, graph: Graph, target: Target, choices: Choices) -> Node | None:
     op = node.op
-    if not isinstance(op, Conv) or not suits(op, node.inputs):
+    if not isinstance(op, Conv) or not suits(op, node.inputs, target):
         return None
     made = _choose(op, node, target, choices)
     if made is None:
