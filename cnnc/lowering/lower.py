@@ -99,7 +99,11 @@ def lower_node(node: Node, target: Target, *, samples_apart: bool = False) -> Ke
         kernel = schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
     elif plan.block > 1:
         padded = _is_padded(_root(op), kernel, out)
-        order = Order(plan.shares_input, padded, plan.rows_first, plan.one_tap)
+        order = Order(
+            *(plan.shares_input, padded, plan.rows_first, plan.one_tap),
+            plan.shares_input and _weight_bytes(node) > target.l2_bytes // 4,
+            _late_operands(node, params),
+        )
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
         if not padded:
             kernel = clear_padding(kernel, out)
@@ -154,6 +158,20 @@ def _plan(node: Node, target: Target) -> _Plan:
     )
 
 
+def _weight_bytes(node: Node) -> int:
+    return sum(o.type.bytes for o in node.inputs[1:] if o.constant is not None)
+
+
+def _late_operands(node: Node, params: Sequence[Buffer]) -> tuple[str, ...]:
+    """Tensors of the result's shape that the tail of a fused operator reads."""
+    arity = node.op.root_arity if isinstance(node.op, Fused) else len(params)
+    return tuple(
+        param.name
+        for param, operand in zip(params[arity:], node.inputs[arity:], strict=True)
+        if operand.constant is None and operand.type.shape == node.type.shape
+    )
+
+
 def _winograd_tile(op: Operator, block: int) -> Tile | None:
     """The register tile that whoever chose Winograd's algorithm counted on."""
     root = _root(op)
@@ -166,13 +184,14 @@ def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
     """Whether to compute all channels of a row before the next row.
 
     Otherwise the whole input is read once for every tile of channels: a loss where it does not
-    stay in the second-level cache beside what is written, and the weights would.
+    stay in the second-level cache beside what is written, and the weights would. Of a series they
+    are read again for each tile rather than for each row, so that fewer of them pay.
     """
-    if work.per_channel or len(work.spatial) != 2 or work.blocks == tile.blocks:
+    if work.per_channel or len(work.spatial) not in (1, 2) or work.blocks == tile.blocks:
         return False
     half = target.l2_bytes // 2
-    weights = sum(o.type.bytes for o in node.inputs[1:] if o.constant is not None)
-    return weights <= half < node.inputs[0].type.bytes + node.type.bytes
+    most = half if len(work.spatial) == 2 else half // 4
+    return _weight_bytes(node) <= most and half < node.inputs[0].type.bytes + node.type.bytes
 
 
 def _work(node: Node, block: int, read_block: int) -> Work:
