@@ -23,7 +23,7 @@ from cnnc.lowering.samples import begins_with_samples, schedule_apart, take_samp
 from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
-from cnnc.offers.direct import Form, blocks_of, choose_form
+from cnnc.offers.direct import Form, blocks_of, choose_form, weight_bytes
 from cnnc.offers.offer import chosen_for, root_of
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
@@ -107,7 +107,11 @@ def lower_node(
         kernel = schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
     elif plan.block > 1:
         padded = _is_padded(_root(op), kernel, out)
-        order = Order(plan.shares_input, padded, plan.rows_first, plan.one_tap)
+        order = Order(
+            *(plan.shares_input, padded, plan.rows_first, plan.one_tap),
+            plan.shares_input and weight_bytes(node) > target.l2_bytes // 4,
+            _late_operands(node, params),
+        )
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
         if not padded:
             kernel = clear_padding(kernel, out)
@@ -155,6 +159,16 @@ def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
     return _Plan(
         *(block, read_block, form.tile, tuple(layouts), algorithm),
         *(shares_input, form.rows_first, nest.one_tap),
+    )
+
+
+def _late_operands(node: Node, params: Sequence[Buffer]) -> tuple[str, ...]:
+    """Tensors of the result's shape that the tail of a fused operator reads."""
+    arity = node.op.root_arity if isinstance(node.op, Fused) else len(params)
+    return tuple(
+        param.name
+        for param, operand in zip(params[arity:], node.inputs[arity:], strict=True)
+        if operand.constant is None and operand.type.shape == node.type.shape
     )
 
 

@@ -95,20 +95,26 @@ def _obstacle(form: Form, work: Work, target: Target) -> str | None:
 
 
 def _has_two_orders(work: Work, tile: Tile) -> bool:
-    return not work.per_channel and len(work.spatial) == 2 and work.blocks != tile.blocks
+    return not work.per_channel and len(work.spatial) in (1, 2) and work.blocks != tile.blocks
 
 
 def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
     """Whether to compute all channels of a row before the next row.
 
     Otherwise the whole input is read once for every tile of channels: a loss where it does not
-    stay in the second-level cache beside what is written, and the weights would.
+    stay in the second-level cache beside what is written, and the weights would. Of a series they
+    are read again for each tile rather than for each row, so that fewer of them pay.
     """
     if not _has_two_orders(work, tile):
         return False
     half = target.l2_bytes // 2
-    weights = sum(o.type.bytes for o in node.inputs[1:] if o.constant is not None)
-    return weights <= half < node.inputs[0].type.bytes + node.type.bytes
+    most = half if len(work.spatial) == 2 else half // 4
+    return weight_bytes(node) <= most and half < node.inputs[0].type.bytes + node.type.bytes
+
+
+def weight_bytes(node: Node) -> int:
+    """Bytes of a layer's constants."""
+    return sum(o.type.bytes for o in node.inputs[1:] if o.constant is not None)
 
 
 def blocks_of(node: Node) -> tuple[int, int]:

@@ -24,11 +24,14 @@ is won (docs/performance.md), so that only tuning may choose it."""
 _MANY_TASKS = 8
 """So many for each core are shared evenly enough even where they cannot be divided."""
 _BLOCKS = (1, 2, 3, 4)
+LARGEST_WEIGHTS = 64 << 20
+"""Bytes of a layer's transformed weights, which are four times as many as before with F(4, 3)."""
 MEASURED_WIDTHS = 2
 """Widths of a register tile that are worth measuring."""
-_L3_BYTES = 24.0
-_MEMORY_BYTES = 8.0
-"""Bytes a cycle that one core reads, as measured on servers; what compute hides is left out."""
+_L3_BYTES = 48.0
+_MEMORY_BYTES = 16.0
+"""Bytes a cycle of weights that are prefetched while others are multiplied: twice what one core
+reads on servers, as half of the time is hidden."""
 
 
 class WinogradOffer:
@@ -93,7 +96,10 @@ def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winogra
 def choose_winograd(op: Conv, x: TensorType, target: Target) -> Winograd | None:
     """The fastest form by estimate, or None where the convolution itself is as fast."""
     plans = [_Plan(op, x, target, results) for results in PAIRS if results <= LARGEST_TILES]
+    plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]
     costs = [(plan.cost(shape), plan.made(shape)) for plan in plans for shape in plan.shapes()]
+    if not costs:
+        return None
     cost, made = min(costs, key=lambda found: found[0])
     return made if cost * GAIN < _direct_cost(op, x, target) else None
 
@@ -126,6 +132,13 @@ class _Plan:
         """Tiles along each axis."""
         return tuple(-(-extent // self.results) for extent in self.op.window(self.x).out)
 
+    @property
+    def weights(self) -> int:
+        """Bytes of the transformed weights."""
+        points = prod([self.results + TAPS - 1] * len(self.tiles))
+        channels = -(-self.op.channels // self.lanes) * self.lanes
+        return points * self.x.channels * channels * self.x.dtype.bytes
+
     def made(self, shape: _Shape) -> Winograd:
         """The operator."""
         pads, at_once = self.op.window(self.x).pads, shape.tile.blocks * self.lanes
@@ -143,7 +156,7 @@ class _Plan:
         first, across = self.tiles[0], prod(self.tiles[1:])
         for rows in sorted({-(-first // pieces) for pieces in range(1, first + 1)}):
             work = self._work(rows * across)
-            for at_once in (each for each in _BLOCKS if blocks % each == 0):
+            for at_once in (each for each in _BLOCKS if blocks % each == 0 and self._stay(each)):
                 tiles = [Tile(at_once, 1, width) for width in even_widths(rows * across)]
                 tiles = [tile for tile in tiles if fits(tile, work, self.target)]
                 for tile in sorted(tiles, key=lambda tile: cycles(work, tile))[:widths]:
@@ -162,6 +175,11 @@ class _Plan:
         if not fits(tile, self._work(shape.rows * across), self.target):
             return f"the tile does not fit {self.target.vector_registers} registers"
         return None
+
+    def _stay(self, at_once: int) -> bool:
+        """Whether the weights of one point stay in the second-level cache, and the next ones."""
+        size = at_once * self.lanes * self.x.channels * self.x.dtype.bytes
+        return at_once == 1 or size <= self.target.l2_bytes // 10
 
     def _work(self, tiles: int) -> Work:
         """The products of one point: a matrix product over all channels of the result."""
@@ -194,9 +212,8 @@ class _Plan:
             prod(self.tiles) * (blocks[0] * shape.parts + blocks[1]) * _transform(point, axes)
         )
         item = self.x.dtype.bytes
-        weights = points * self.x.channels * blocks[1] * self.lanes * item
         moved = points * self.x.channels * shape.rows * across * item
-        far = _afar(weights, self.target) * len(bands)
+        far = _afar(self.weights, self.target) * len(bands)
         if moved > self.target.l2_bytes // 2:
             far += len(bands) * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / _L3_BYTES
         return float(self.x.shape[0]) * (products + transforms + far)
