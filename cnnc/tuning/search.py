@@ -1,7 +1,7 @@
 """The search for the fastest choice for one layer."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cnnc.base.choice import Choice
@@ -39,6 +39,11 @@ class Found:
         return rank_correlation(self.estimates, self.seconds)
 
 
+def undisturbed(samples: Sequence[float]) -> float:
+    """The lower quartile: what disturbs a measurement makes it longer, never shorter."""
+    return statistics.quantiles(samples, n=4, method="inclusive")[0]
+
+
 def search(
     subject: Subject,
     measure: Measure,
@@ -47,24 +52,27 @@ def search(
     """Measure candidates, best estimates first, as long as there is time; half of them again, …
 
     The last one left is held against the default in measurements of their own: no choice gains
-    because of the luck that brought it there.
+    because of the luck that brought it there. Both the median and the lower quartile must gain.
     """
     default = subject.default
     others = [each.choice for each in subject.candidates if each.choice != default]
-    times = {default: statistics.median(measure(subject, [default], FIRST)[0])}
+    times = {default: undisturbed(measure(subject, [default], FIRST)[0])}
     for number, choice in enumerate(others):
         if number >= FEWEST_TRIED and not has_time():
             break
-        times[choice] = statistics.median(measure(subject, [choice], FIRST)[0])
+        times[choice] = undisturbed(measure(subject, [choice], FIRST)[0])
     left = sorted((each for each in times if each != default), key=times.__getitem__)
     left = left[: min(FINALISTS, -(-len(left) // 2))]
     while len(left) > 1:
-        medians = [statistics.median(each) for each in measure(subject, left, AGAIN)]
-        order = sorted(range(len(left)), key=medians.__getitem__)
+        found = [undisturbed(each) for each in measure(subject, left, AGAIN)]
+        order = sorted(range(len(left)), key=found.__getitem__)
         left = [left[place] for place in order[: len(left) // 2]]
     pair = measure(subject, [default, left[0]], DUEL)
-    before, after = (statistics.median(each) for each in pair)
-    gains = after <= before * (1 - GAIN)
+    before, after = map(undisturbed, pair)
+    gains = all(
+        second <= first * (1 - GAIN)
+        for first, second in ((before, after), map(statistics.median, pair))
+    )
     return Found(
         *(subject, left[0] if gains else default, before, after if gains else before),
         estimates=tuple(map(subject.estimate, times)),

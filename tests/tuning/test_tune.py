@@ -186,6 +186,23 @@ def test_the_last_duel_decides(path: Path) -> None:
     assert not any(layer.gain for layer in run(path, Fake(seconds)).layers)
 
 
+def test_disturbances(path: Path) -> None:
+    """A default that was disturbed in most measurements does not lose for it."""
+
+    class Disturbed(Fake):
+        def __call__(
+            self, subject: Subject, choices: Sequence[Choice], rounds: int
+        ) -> list[list[float]]:
+            """See Fake: two of three measurements of the default take three times as long."""
+            found = super().__call__(subject, choices, rounds)
+            for choice, samples in zip(choices, found, strict=True):
+                if choice == subject.default:
+                    samples[:] = [s * (1 if n % 3 == 0 else 3) for n, s in enumerate(samples)]
+            return found
+
+    assert not any(layer.gain for layer in run(path, Disturbed(lambda *_: 1.0)).layers)
+
+
 def test_resuming(path: Path) -> None:
     """What the file has is not measured again, unless that is asked for."""
     first = run(path, Fake(one_is_faster))
