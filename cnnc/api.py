@@ -107,6 +107,7 @@ class Model:
         batch: Batch | None = None,
         *,
         exact: bool = False,
+        tuning: str | os.PathLike[str] | None = None,
     ) -> Compiled:
         """The network ready to run on this machine; UserError for what an option cannot be.
 
@@ -114,12 +115,15 @@ class Model:
         `reference` (NumPy in float64). `target` names a processor family this machine belongs to,
         `native` for everything the machine can do. `batch` rebuilds the network for so many
         samples a run, or any number of a range: `(1, 32)`. `exact` leaves out algorithms that
-        round more than the sums that define an operator (Winograd's; docs/numerics.md).
+        round more than the sums that define an operator (Winograd's; docs/numerics.md). `tuning`
+        is a file of `cnnc tune`, whose choices replace estimates (docs/tuning.md).
         """
-        options = Options(target, backend, threads, exact)
+        path = Path(tuning) if isinstance(tuning, str | os.PathLike) else tuning
+        options = Options(target, backend, threads, exact, path)
         same = self.batch if self.graph.fewest is None else (self.fewest, self.batch)
         if batch is not None and batch != same:
-            return self.with_batch(batch).compile(target, backend, threads, exact=exact)
+            model = self.with_batch(batch)
+            return model.compile(target, backend, threads, exact=exact, tuning=tuning)
         for node in self.graph.nodes:
             if isinstance(node.op, Parameter):
                 raise _no_weights(node)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cnnc import driver
 from cnnc.artifact import Artifact, Provenance, write_artifact
 from cnnc.backends.base import Executable, Runner, Store
+from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.errors import UserError, fail
 from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
@@ -26,6 +27,7 @@ from cnnc.lowering.lowered import Lowered
 from cnnc.network import Network, padded
 from cnnc.options import Options
 from cnnc.snapshot import Snapshot
+from cnnc.tunefile import read_choices
 
 Array = NDArray[np.generic]
 REFERENCE = "reference"
@@ -35,7 +37,8 @@ class Compiled(Network):
     """A network ready to run, with all that the compiler knows of it; it pickles.
 
     `graph` is the network as built; `lowered` what the compiler made of it, None for the
-    reference.
+    reference; `choices` what a tune file says, and `tuned` the keys of those that are
+    about its layers.
     """
 
     def __init__(
@@ -44,16 +47,22 @@ class Compiled(Network):
         options: Options,
         provenance: Provenance | None = None,
         store: Store | None = None,
+        choices: Choices | None = None,
     ) -> None:
         self.graph = graph
         self.provenance = provenance or Provenance()
         self._lowered: Lowered | None = None
         self._executable: Executable | None = None
+        self.choices = ESTIMATED
+        self.tuned: frozenset[str] = frozenset()
         runner: Runner = _Reference(graph)
         if options.backend != REFERENCE:
-            self.target = _runnable_target(options)
-            optimised = driver.optimise(graph, driver.pipeline(self.target, exact=options.exact))
-            self._lowered = driver.lower_graph(optimised, self.target)
+            self.target, exact = _runnable_target(options), options.exact
+            # a copy in another process has no file to read
+            self.choices = choices or read_choices(options.tuning, self.target, exact=exact)
+            self._lowered, self.tuned = driver.plan(
+                graph, self.target, exact=exact, choices=self.choices
+            )
             runner = driver.compile_lowered(self._lowered, self.target, options, store)
             self._executable = runner
         super().__init__(Interface.of(graph), options, runner)
@@ -109,7 +118,7 @@ class Compiled(Network):
         code: Mapping[str, bytes] = {}
         if self._lowered:
             code = driver.known_code(self._lowered, self.target, self._executable)
-        source = (Snapshot.take(self.graph), self.options, self.provenance)
+        source = (Snapshot.take(self.graph), self.options, self.provenance, self.choices)
         return _Pickle(sha256(pickle.dumps(source)).digest(), *source, _Kept(code))
 
     def __reduce__(self) -> tuple[object, tuple["_Pickle"]]:
@@ -156,6 +165,7 @@ class _Pickle:
     graph: Snapshot
     options: Options
     provenance: Provenance
+    choices: Choices
     code: _Kept
 
 
@@ -164,7 +174,8 @@ def _restore(made: _Pickle) -> Compiled:
     with _LOCK:
         found = _RESTORED.pop(made.digest, None)
         if found is None:
-            found = Compiled(made.graph.restore(), made.options, made.provenance, made.code)
+            graph = made.graph.restore()
+            found = Compiled(graph, made.options, made.provenance, made.code, made.choices)
         _RESTORED[made.digest] = found
         while len(_RESTORED) > MAX_RESTORED:
             del _RESTORED[next(iter(_RESTORED))]

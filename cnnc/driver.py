@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnnc.backends.base import Backend, Executable, Runner, Store
 from cnnc.backends.registry import BACKENDS, load_backend
+from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
@@ -19,6 +20,7 @@ from cnnc.ir.verify import verify
 from cnnc.loop.text import print_kernel
 from cnnc.lowering.lower import lower
 from cnnc.lowering.lowered import Lowered
+from cnnc.offers.offer import keys_chosen
 from cnnc.options import Knobs, Options, read_knobs
 from cnnc.passes.assign_layouts import assign_layouts
 from cnnc.passes.fold_batchnorm import fold_batchnorm
@@ -48,14 +50,16 @@ class Pass:
     run: Rewrite
 
 
-def pipeline(target: Target, *, exact: bool = False) -> tuple[Pass, ...]:
+def pipeline(
+    target: Target, *, exact: bool = False, choices: Choices = ESTIMATED
+) -> tuple[Pass, ...]:
     """All passes, in order. None removes dead code: a graph is what its outputs need.
 
     With `exact`, none that rounds more.
     """
     faster = (
         # weights are final, and nothing has joined the convolution
-        Pass("use-winograd", lambda graph: use_winograd(graph, target)),
+        Pass("use-winograd", lambda graph: use_winograd(graph, target, choices)),
     )
     return (
         # first: what is known now need not be matched by anything below
@@ -115,12 +119,17 @@ def _check(name: str, graph: Graph, before: Graph) -> None:
         raise _bug(name, before, error) from error
 
 
-def lower_graph(graph: Graph, target: Target, knobs: Knobs | None = None) -> Lowered:
+def lower_graph(
+    graph: Graph,
+    target: Target,
+    knobs: Knobs | None = None,
+    choices: Choices = ESTIMATED,
+) -> Lowered:
     """Loops and a memory plan for an optimised graph."""
     knobs = knobs or read_knobs()
     with _timed("lower", knobs):
         try:
-            lowered = lower(graph, target)
+            lowered = lower(graph, target, choices)
         except CnncError:
             raise
         except Exception as error:
@@ -132,6 +141,30 @@ def lower_graph(graph: Graph, target: Target, knobs: Knobs | None = None) -> Low
         if knobs.dump:
             write_dump(knobs.dump, f"{number:03}-{layer.kernel.name}.loops", text)
     return lowered
+
+
+def plan(
+    graph: Graph, target: Target, *, exact: bool = False, choices: Choices = ESTIMATED
+) -> tuple[Lowered, frozenset[str]]:
+    """All passes, and loops; with the keys of the choices that were made use of.
+
+    UserError for choices that are not possible, or are for none of the layers.
+    """
+    used: set[str] = set()
+
+    def observe(name: str, graph: Graph) -> None:
+        if choices.entries:
+            used.update(keys_chosen(graph, choices))
+
+    optimised = optimise(graph, pipeline(target, exact=exact, choices=choices), observe)
+    if choices.source and not used:
+        raise fail(
+            "E0806",
+            f"`{choices.source}` has no entry for a layer of `{graph.name}`",
+            help="its entries may be for other shapes, another batch or another `exact`: "
+            "`cnnc tune` adds the net's layers",
+        )
+    return lower_graph(optimised, target, choices=choices), frozenset(used)
 
 
 def compile_lowered(

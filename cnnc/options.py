@@ -15,12 +15,14 @@ class Options:
     """What a network is compiled for: a target's name, a backend's name, a number of threads.
 
     With `exact`, no algorithm is used that rounds more than the sums that define an operator.
+    `tuning` is a tune file, whose choices replace estimates.
     """
 
     target: str = "native"
     backend: str = "native"
     threads: int = 1
     exact: bool = False
+    tuning: Path | None = None
 
     def __post_init__(self) -> None:
         for what, name in (("target", self.target), ("backend", self.backend)):
@@ -28,6 +30,8 @@ class Options:
                 raise fail("E0801", f"the {what} is a name, not {name!r}")
         if not isinstance(self.exact, bool):
             raise fail("E0801", f"`exact` is True or False, not {self.exact!r}")
+        if not isinstance(self.tuning, Path | None):
+            raise fail("E0801", f"`tuning` is the path of a tune file, not {self.tuning!r}")
         whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
         if not whole or not 1 <= self.threads <= MAX_THREADS:
             raise fail(

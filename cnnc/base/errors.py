@@ -67,10 +67,14 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0702": "a file cannot be read",
         "E0703": "a file's format is not known",
         "E0704": "a file cannot be written",
+        "E0705": "a tune file is malformed",
         # E08xx: targets, backends, tools, options
         "E0801": "the target or backend is not known",
         "E0802": "a tool or library that this needs is missing",
         "E0803": "an option is invalid",
+        "E0804": "a tune file is for another target",
+        "E0805": "a choice of a tune file is not possible",
+        "E0806": "a tune file says nothing about the net",
         # W02xx: names that do nothing
         "W0201": "a name is never used",
         # W09xx: the net as a whole

@@ -73,7 +73,7 @@ def channels_at_once(tile: Tile, block: int) -> int:
 
 def choose_tile(work: Work, target: Target) -> Tile:
     """The tile with the fewest estimated cycles; among equals the one with fewer registers."""
-    return min(_tiles(work, target), key=lambda tile: (cycles(work, tile), tile.vectors))
+    return min(tiles(work, target), key=lambda tile: (cycles(work, tile), tile.vectors))
 
 
 def registers(tile: Tile, work: Work, target: Target) -> int:
@@ -127,7 +127,8 @@ def _parts(extent: int, size: int) -> list[tuple[int, int]]:
     return [(size, whole)] * bool(whole) + [(rest, 1)] * bool(rest)
 
 
-def _tiles(work: Work, target: Target) -> Iterator[Tile]:
+def tiles(work: Work, target: Target) -> Iterator[Tile]:
+    """All tiles that cut the layer into nearly equal pieces and fit the registers."""
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     for blocks in (1, 2, 3, 4, 6, 8):

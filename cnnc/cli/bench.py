@@ -29,6 +29,7 @@ def bench(
     backend: str,
     threads: int,
     exact: bool,
+    tuning: Path | None,
     as_json: bool,
 ) -> None:
     """Time each layer and the whole: GFLOP/s, and how near to this machine's measured limits.
@@ -37,7 +38,10 @@ def bench(
     """
     if not 0 < seconds < 1e6:
         raise fail("E0803", f"--seconds is {seconds}, it must be positive")
-    which, options = Net(file, net, settings, batch), Options(target, backend, threads, exact)
+    which, options = (
+        Net(file, net, settings, batch),
+        Options(target, backend, threads, exact, tuning),
+    )
     network = which.network(options, threads_given=is_given("threads"))
     with progress(f"timing {network.name}") as advance:
         report = measure(network, seconds, seed=seed, progress=advance)

@@ -4,12 +4,19 @@ from pathlib import Path
 
 import click
 
-from cnnc import driver
 from cnnc.api import Model
 from cnnc.base.report import Json, to_json
 from cnnc.cli import check_compiled
-from cnnc.cli.console import print_json, say, working
-from cnnc.cli.options import Net, exact_option, json_option, net_options, target_option
+from cnnc.cli.console import print_json, say
+from cnnc.cli.options import (
+    Net,
+    exact_option,
+    json_option,
+    net_options,
+    plan,
+    target_option,
+    tuning_option,
+)
 from cnnc.frontend.settings import Batch
 from cnnc.loop.kernel import Program
 from cnnc.options import Options
@@ -20,6 +27,7 @@ from cnnc.table import bytes_text, count_text, plural, shape_text
 @net_options
 @target_option
 @exact_option
+@tuning_option
 @click.option("--no-weights", is_flag=True, help="Shapes only: open no weights or check file.")
 @json_option
 def check(
@@ -29,6 +37,7 @@ def check(
     batch: Batch | None,
     target: str,
     exact: bool,
+    tuning: Path | None,
     no_weights: bool,
     as_json: bool,
 ) -> None:
@@ -38,7 +47,7 @@ def check(
     """
     which = Net(file, net, settings, batch)
     if which.is_compiled:
-        network = which.loaded(Options(target, exact=exact))
+        network = which.loaded(Options(target, exact=exact, tuning=tuning))
         if as_json:
             print_json(check_compiled.to_json(network))
         else:
@@ -48,10 +57,7 @@ def check(
     program = None
     if not no_weights:
         model.checks()
-        machine = driver.find_target(target)
-        with working(f"planning {model.name}"):
-            graph = driver.optimise(model.graph, driver.pipeline(machine, exact=exact))
-            program = driver.lower_graph(graph, machine).program
+        program = plan(model, target, exact=exact, tuning=tuning)[1].program
     if as_json:
         print_json(_as_json(model, program))
     else:

@@ -33,6 +33,7 @@ def compile_(
     backend: str,
     threads: int,
     exact: bool,
+    tuning: Path | None,
     as_json: bool,
 ) -> None:
     """Compile a network into one file: machine code, weights, and the file's check vectors.
@@ -46,7 +47,7 @@ def compile_(
         help = f"make the folder `{output.parent}` first"
         raise fail("E0704", f"`{output}` cannot be written", help=help)
     model, compiled = Net(file, net, settings, batch).compile(
-        Options(target, backend, threads, exact)
+        Options(target, backend, threads, exact, tuning)
     )
     checks = model.checks()
     compiled.save(output, checks)

@@ -33,6 +33,7 @@ def diff(
     backend: str,
     threads: int,
     exact: bool,
+    tuning: Path | None,
     as_json: bool,
 ) -> None:
     """Compare a compiled network with its reference, layer by layer.
@@ -41,7 +42,7 @@ def diff(
     that cnnc computes something wrong, 1 that a check file is not matched.
     """
     model, compiled = Net(file, net, settings, batch).compile(
-        Options(target, backend, threads, exact)
+        Options(target, backend, threads, exact, tuning)
     )
     given = None
     if inputs:

@@ -7,16 +7,20 @@ from typing import ParamSpec, TypeVar
 
 import click
 
+from cnnc import driver
 from cnnc.api import Model, load
 from cnnc.artifact import SUFFIX
 from cnnc.base.errors import fail
 from cnnc.base.report import report
+from cnnc.base.target import Target
 from cnnc.cli.console import remark, wants_colour, working
 from cnnc.compiled import Compiled
 from cnnc.frontend.settings import Batch
 from cnnc.loaded import Loaded, load_compiled
+from cnnc.lowering.lowered import Lowered
 from cnnc.network import Network
 from cnnc.options import Options
+from cnnc.tunefile import read_choices
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,9 +69,14 @@ class Net:
         """The network and the same compiled."""
         model = self.load()
         with working(f"compiling {model.name}"):
-            return model, model.compile(
-                options.target, options.backend, options.threads, exact=options.exact
+            compiled = model.compile(
+                options.target,
+                options.backend,
+                options.threads,
+                exact=options.exact,
+                tuning=options.tuning,
             )
+        return model, compiled
 
     def network(self, options: Options, *, threads_given: bool) -> Network:
         """The network ready to run: compiled, or read from a file of a compiled one."""
@@ -84,6 +93,7 @@ class Net:
             "--target": options.target != "native",
             "--backend": options.backend != "native",
             "--exact": options.exact,
+            "--tuning": options.tuning is not None,
         }
         if given := [name for name, is_given in fixed.items() if is_given]:
             raise fail(
@@ -178,9 +188,27 @@ exact_option = click.option(
 )
 
 
+tuning_option = click.option(
+    "--tuning",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file of `cnnc tune`, whose choices replace estimates.",
+)
+
+
+def plan(model: Model, target: str, *, exact: bool, tuning: Path | None) -> tuple[Target, Lowered]:
+    """The target and the network's loops; UserError where the tune file does not fit them."""
+    machine = driver.find_target(target)
+    choices = read_choices(tuning, machine, exact=exact)
+    with working(f"planning {model.name}"):
+        lowered, _ = driver.plan(model.graph, machine, exact=exact, choices=choices)
+    return machine, lowered
+
+
 def compile_options(command: Callable[..., R]) -> Callable[..., R]:
-    """--target, --backend, --threads, --exact."""
+    """--target, --backend, --threads, --exact, --tuning."""
     for decorate in (
+        tuning_option,
         exact_option,
         click.option("--threads", default=1, show_default=True, help="Threads to run on."),
         click.option(

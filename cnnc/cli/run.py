@@ -53,6 +53,7 @@ def run(
     backend: str,
     threads: int,
     exact: bool,
+    tuning: Path | None,
     as_json: bool,
 ) -> None:
     """Run a network on arrays or images."""
@@ -61,7 +62,7 @@ def run(
     if top < 0:
         raise fail("E0803", f"--top is {top}, it must be 0 or more")
     which = Net(file, net, settings, batch)
-    options = Options(target, backend, threads, exact)
+    options = Options(target, backend, threads, exact, tuning)
     compiled = which.network(options, threads_given=is_given("threads"))
     given = read_inputs(compiled.interface, [Source.parse(text) for text in inputs], labels)
     if output:

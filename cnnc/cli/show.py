@@ -1,6 +1,6 @@
 """`cnnc show`: what the compiler makes of a network, stage by stage."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -10,7 +10,14 @@ from cnnc.api import Model
 from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.target import Target
 from cnnc.cli.console import say
-from cnnc.cli.options import Net, exact_option, net_options, target_option
+from cnnc.cli.options import (
+    Net,
+    exact_option,
+    net_options,
+    plan,
+    target_option,
+    tuning_option,
+)
 from cnnc.cli.show_ast import format_ast
 from cnnc.frontend.files import read_source
 from cnnc.frontend.parse import parse
@@ -20,6 +27,7 @@ from cnnc.ir.text import format_graph
 from cnnc.loop.kernel import Place, Program, Region
 from cnnc.loop.text import print_kernel
 from cnnc.lowering.lowered import Layer, Lowered
+from cnnc.tunefile import read_choices
 
 STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm")
 
@@ -33,6 +41,7 @@ STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm")
 @click.option("--layer", metavar="NAME", help="Only this layer's loops or code.")
 @target_option
 @exact_option
+@tuning_option
 def show(
     file: Path,
     net: str | None,
@@ -43,6 +52,7 @@ def show(
     layer: str | None,
     target: str,
     exact: bool,
+    tuning: Path | None,
 ) -> None:
     """Show the AST, the graph after any pass, the loops, or the generated code."""
     if after and stage != "graph":
@@ -54,21 +64,19 @@ def show(
         say(format_ast(parse(read_source(file))))
         return
     model = which.load()
-    machine = driver.find_target(target)
     if stage == "graph":
-        say(
-            format_graph(_graph_after(model, machine, after, exact=exact), places=True).rstrip("\n")
-        )
+        machine = driver.find_target(target)
+        choices = read_choices(tuning, machine, exact=exact)
+        passes = driver.pipeline(machine, exact=exact, choices=choices)
+        say(format_graph(_graph_after(model, passes, after), places=True).rstrip("\n"))
         return
-    graph = driver.optimise(model.graph, driver.pipeline(machine, exact=exact))
-    lowered = driver.lower_graph(graph, machine)
+    machine, lowered = plan(model, target, exact=exact, tuning=tuning)
     for text in _texts(stage, lowered, machine, layer):
         say(text.rstrip("\n"))
 
 
-def _graph_after(model: Model, machine: Target, after: str | None, *, exact: bool) -> Graph:
+def _graph_after(model: Model, passes: Sequence[driver.Pass], after: str | None) -> Graph:
     graphs: dict[str, Graph] = {}
-    passes = driver.pipeline(machine, exact=exact)
     known = [driver.SOURCE, *(each.name for each in passes)]
     wanted = after or known[-1]
     if wanted not in known:

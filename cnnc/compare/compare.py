@@ -117,7 +117,8 @@ class _Comparison:
             {name: value.astype(np.float64) for name, value in optimised.items()},
             expected.tolerances,
         )
-        passes = pipeline(network.target, exact=network.options.exact)
+        exact, choices = network.options.exact, network.choices
+        passes = pipeline(network.target, exact=exact, choices=choices)
         if not all(np.isfinite(value).all() for value in inputs.values()):
             # Winograd's tiles spread what is not finite, so that other passes are compared alone
             passes = pipeline(network.target, exact=True)

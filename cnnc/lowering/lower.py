@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, choose_tile
@@ -22,14 +23,19 @@ from cnnc.lowering.samples import begins_with_samples, schedule_apart, take_samp
 from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
+from cnnc.offers.direct import Form, blocks_of, choose_form, weight_bytes
+from cnnc.offers.offer import chosen_for, root_of
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
 from cnnc.ops.winograd import Winograd
 
 
-def lower(graph: Graph, target: Target) -> Lowered:
-    """Loops for a graph whose layouts are assigned; equal layers share one kernel."""
+def lower(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Lowered:
+    """Loops for a graph whose layouts are assigned; equal layers share one kernel.
+
+    UserError for a choice that is not possible.
+    """
     layers: list[Layer] = []
     made: dict[object, tuple[Kernel, int]] = {}
     flat: dict[Kernel, int] = {}
@@ -37,9 +43,9 @@ def lower(graph: Graph, target: Target) -> Lowered:
     for node in order_steps(graph):
         # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
         if (key := _shape_of(node)) not in made:
-            scheduled = lower_node(node, target)
+            scheduled = lower_node(node, target, choices)
             if graph.fewest is not None and node.type.shape[0] == graph.batch:
-                scheduled = _for_samples(node, scheduled, target)
+                scheduled = _for_samples(node, scheduled, target, choices)
             bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))
             made[key] = scheduled, flat.setdefault(bare, len(flat))
         scheduled, call = made[key]
@@ -61,10 +67,10 @@ def _shape_of(node: Node) -> object:
     return node.op, repr(node.op), operands, node.type
 
 
-def _for_samples(node: Node, kernel: Kernel, target: Target) -> Kernel:
+def _for_samples(node: Node, kernel: Kernel, target: Target, choices: Choices) -> Kernel:
     """The kernel for any number of samples; scheduled apart where a tile would hold several."""
     if not begins_with_samples(kernel, kernel.params[-1]):
-        kernel = lower_node(node, target, samples_apart=True)
+        kernel = lower_node(node, target, choices, samples_apart=True)
     kernel = take_samples(kernel, kernel.params[-1])
     verify_kernel(kernel)
     return kernel
@@ -75,14 +81,16 @@ def flatten_kernel(kernel: Kernel) -> Kernel:
     return expand_elementary(expand_vectors(flatten(kernel)))
 
 
-def lower_node(node: Node, target: Target, *, samples_apart: bool = False) -> Kernel:
+def lower_node(
+    node: Node, target: Target, choices: Choices = ESTIMATED, *, samples_apart: bool = False
+) -> Kernel:
     """The scheduled kernel of one node, still indexed logically; LoopError if it is not sound.
 
     With `samples_apart`, no vector or tile holds elements of several samples.
     """
     op = node.op
     assert isinstance(op, Operator)
-    plan = _plan(node, target)
+    plan = _plan(node, target, choices)
     params = [
         Buffer(name, operand.type.shape, operand.type.dtype, layout)
         for name, operand, layout in zip(
@@ -99,7 +107,11 @@ def lower_node(node: Node, target: Target, *, samples_apart: bool = False) -> Ke
         kernel = schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
     elif plan.block > 1:
         padded = _is_padded(_root(op), kernel, out)
-        order = Order(plan.shares_input, padded, plan.rows_first, plan.one_tap)
+        order = Order(
+            *(plan.shares_input, padded, plan.rows_first, plan.one_tap),
+            plan.shares_input and weight_bytes(node) > target.l2_bytes // 4,
+            _late_operands(node, params),
+        )
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
         if not padded:
             kernel = clear_padding(kernel, out)
@@ -128,76 +140,49 @@ class _Plan:
     one_tap: bool
 
 
-def _plan(node: Node, target: Target) -> _Plan:
+def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
     op = node.op
     assert isinstance(op, Operator)
     kinds = [operand.type for operand in node.inputs]
-    block = node.type.layout.block(1) if node.type.rank > 1 else 1
-    read_block = kinds[0].layout.block(1) if kinds[0].rank > 1 else 1
-    tile, work = Tile(1, 1, 1), None
-    if block > 1:
-        work = _work(node, block, read_block)
-        tile = _winograd_tile(op, block) or choose_tile(work, target)
+    block, read_block = blocks_of(node)
+    form = _form(node, block, target, choices)
     layouts = [kind.layout for kind in kinds]
     root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(kinds))
-    packed = root.packing(read_block, block * tile.blocks, *kinds[:arity])
+    packed = root.packing(read_block, block * form.tile.blocks, *kinds[:arity])
     if packed:
         layouts[arity - len(packed) : arity] = packed
-    rows_first = work is not None and _rows_first(node, work, tile, target)
-    algorithm = f"blocked by {block}, tile {tile}" if block > 1 else "row-major"
-    if rows_first:
+    algorithm = f"blocked by {block}, tile {form.tile}" if block > 1 else "row-major"
+    if form.rows_first:
         algorithm += ", rows first"
-    shares_input = work is not None and not work.per_channel
-    one_tap = op.nest(node.type, *kinds).one_tap
+    nest = op.nest(node.type, *kinds)
+    shares_input = block > 1 and not nest.per_channel
     return _Plan(
-        block, read_block, tile, tuple(layouts), algorithm, shares_input, rows_first, one_tap
+        *(block, read_block, form.tile, tuple(layouts), algorithm),
+        *(shares_input, form.rows_first, nest.one_tap),
     )
 
 
-def _winograd_tile(op: Operator, block: int) -> Tile | None:
-    """The register tile that whoever chose Winograd's algorithm counted on."""
-    root = _root(op)
-    if not isinstance(root, Winograd):
-        return None
-    return Tile(root.channels_at_once // block, 1, root.columns)
-
-
-def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
-    """Whether to compute all channels of a row before the next row.
-
-    Otherwise the whole input is read once for every tile of channels: a loss where it does not
-    stay in the second-level cache beside what is written, and the weights would.
-    """
-    if work.per_channel or len(work.spatial) != 2 or work.blocks == tile.blocks:
-        return False
-    half = target.l2_bytes // 2
-    weights = sum(o.type.bytes for o in node.inputs[1:] if o.is_constant)
-    return weights <= half < node.inputs[0].type.bytes + node.type.bytes
-
-
-def _work(node: Node, block: int, read_block: int) -> Work:
-    """What the tile search needs to know of a node."""
-    op, out = node.op, node.type
-    assert isinstance(op, Operator)
-    kinds = [operand.type for operand in node.inputs]
-    macs, nest = op.macs(out, *kinds), op.nest(out, *kinds)
-    steps = max(1, macs // max(1, out.elements))
-    if not macs:
-        steps = max(1, round(kinds[0].elements / max(1, out.elements)))
-    blocks, spatial = -(-out.channels // block), nest.spatial
-    if nest.groups > 1 and not nest.per_channel:
-        blocks = max(1, out.channels // nest.groups // block)
-        spatial = (nest.groups, *spatial)
-    return Work(
-        blocks,
-        spatial,
-        steps,
-        nest.per_channel,
-        read_block,
-        nest.strided,
-        nest.taps,
-        nest.own_weights,
+def _late_operands(node: Node, params: Sequence[Buffer]) -> tuple[str, ...]:
+    """Tensors of the result's shape that the tail of a fused operator reads."""
+    arity = node.op.root_arity if isinstance(node.op, Fused) else len(params)
+    return tuple(
+        param.name
+        for param, operand in zip(params[arity:], node.inputs[arity:], strict=True)
+        if not operand.is_constant and operand.type.shape == node.type.shape
     )
+
+
+def _form(node: Node, block: int, target: Target, choices: Choices) -> Form:
+    """The register tile and the order of a layer's loops; that of Winograd is the operator's."""
+    root, _ = root_of(node)
+    if isinstance(root, Winograd):
+        return Form(Tile(root.channels_at_once // block, 1, root.columns))
+    chosen = chosen_for(node, choices)
+    if block > 1:
+        return choose_form(node, target, chosen)
+    if chosen:
+        raise chosen.refuse(node.name, "its channels are not blocked")
+    return Form(Tile(1, 1, 1))
 
 
 def _row_tile(node: Node, lanes: int, target: Target) -> Tile:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from cnnc.base.tiles import MAX_UNROLLED, Tile, channels_at_once
 from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
 from cnnc.lowering.copies import find_column, has_rows, loops_of
+from cnnc.lowering.hints import prefetch_operands
 from cnnc.lowering.loops import (
     drop_unit_loops,
     fission,
@@ -31,12 +32,16 @@ class Order:
     operand has its channels in memory up to whole blocks, so that they may be computed.
     `rows_first`: all channels of a row before the next row, so that input rows are read once.
     `pointwise`: a window of one tap, so that every block of channels is read at one place.
+    `far_weights`: they are many, so that those of the next channels have to be fetched in time.
+    `late`: operands that are read only when a tile has been summed.
     """
 
     shares_input: bool
     padded: bool
     rows_first: bool
     pointwise: bool
+    far_weights: bool
+    late: tuple[str, ...]
 
 
 def schedule_blocked(
@@ -65,6 +70,8 @@ def schedule_blocked(
     if spatial:
         kernel = split(kernel, spatial[-1], tile.columns)
         inner = [f"{spatial[-1]}.1", *inner]
+    if order.rows_first and len(spatial) == 1:
+        kernel = interchange(fission(kernel), "oc.0", f"{spatial[-1]}.0")
     if not any(isinstance(stmt, For) and stmt.reduces for stmt in walk(kernel.body)):
         return _parallel_outer(vectorise(_unroll_all(kernel, inner[:-1]), "oc.2"))
     kernel = _schedule_reduction(kernel, tile, read_block, shares_input=order.shares_input)
@@ -72,8 +79,10 @@ def schedule_blocked(
         kernel = jam(kernel, var, sweeps)
     if order.shares_input and order.pointwise and has_loop(kernel, "ic.0"):
         kernel = prefetch(kernel, "x", "ic.0", [var for var in inner if var in positions])
+    if order.far_weights and has_loop(kernel, "ic.1") and has_loop(kernel, "oc.0"):
+        kernel = prefetch(kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead="oc.0")
     kernel = vectorise(_unroll_all(kernel, inner[:-1]), "oc.2")
-    return _parallel_outer(kernel)
+    return _parallel_outer(prefetch_operands(kernel, order.late))
 
 
 def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) -> Kernel:

@@ -32,6 +32,7 @@ from cnnc.ops.pool_weights import (
     weight_tables,
 )
 from cnnc.ops.spec import (
+    FEW_CHANNELS,
     Blocking,
     Operator,
     ParameterSpec,
@@ -176,6 +177,8 @@ class Pool(Operator):
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
         """See Operator."""
+        if self.size and inputs[0].channels > FEW_CHANNELS:
+            return Blocking((lanes,), lanes)  # windows in rows are read one by one: a copy pays
         return Blocking((lanes, 1), lanes, follows=True)
 
     @classmethod

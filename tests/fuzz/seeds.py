@@ -7,6 +7,12 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
+from cnnc.base.choice import Choice, Choices
+from cnnc.base.target import Target
+from cnnc.ir.graph import Node
+from cnnc.offers.offer import key_of
+from cnnc.tunefile import Entry, TuneFile, facts_of, target_line
+
 ROOT = Path(__file__).resolve().parents[2]
 NET = """cnn 1
 param width = 4
@@ -18,6 +24,18 @@ net n {
   check "golden.npz"
 }
 """
+TUNED_NET = """cnn 1
+net n {
+  input x: f32[N, 16, 9, 9]
+  output y = x -> conv(16, 3)
+  weights he
+}
+"""
+TUNED = [
+    "direct tile=2x1x7",
+    "direct tile=1x1x7 rows_first",
+    "winograd results=4 rows=2 at_once=8 columns=4 parts=1",
+]
 TENSORS = {
     "model.stem.conv.weight": (4, 3, 3, 3),
     "stem.conv.bias": (4,),
@@ -43,6 +61,13 @@ def tensors() -> dict[str, np.ndarray]:
     return {
         name: random.uniform(0.5, 1, shape).astype(np.float32) for name, shape in TENSORS.items()
     }
+
+
+def tune_files(layer: Node, target: Target) -> list[str]:
+    """Files with each of the choices for a layer."""
+    key = key_of(layer, Choices(facts=facts_of(target, exact=False)))
+    entries = [Entry(key, Choice.parse(text), 9.5, 8.25, 7, 0.5, layer.name) for text in TUNED]
+    return [TuneFile(target_line(target), {key: entry}).format() for entry in entries]
 
 
 def weight_files() -> dict[str, bytes]:

@@ -1,7 +1,9 @@
 """What is fed with mutated inputs: one function for each kind of input."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -12,10 +14,12 @@ from cnnc.arrays import Source, read_inputs
 from cnnc.artifact import read_artifact
 from cnnc.base.source import SourceFile
 from cnnc.binding import Binding
+from cnnc.driver import find_target, plan
 from cnnc.frontend.load import Choices, load_text
 from cnnc.frontend.state import Limits
 from cnnc.interface import Interface
 from cnnc.ir.text import format_graph
+from cnnc.tunefile import read_choices
 from tests.files.forge import header_of, with_header
 from tests.fuzz import seeds
 from tests.fuzz.mutate import mutate_bytes, mutate_text
@@ -132,6 +136,24 @@ def compiled(folder: Path, changes: Changes) -> Run:
     return run
 
 
+def tunings(folder: Path, changes: Changes) -> Run:
+    """Tune files: any text, and texts whose sums are right; their choices are tried on a net."""
+    path, target = folder / "n.tune", find_target("x86-64-v3")
+    graph = load_text(SourceFile("fuzz.cnn", seeds.TUNED_NET), folder, SMALL).graph
+    sound = seeds.tune_files(graph.outputs["y"], target)
+
+    def run(random: Random) -> object:
+        text = changes.text(random, sound)
+        if random.random() < 0.8:
+            text = re.sub(r"sum [0-9a-f]*\n?\Z", "", text)
+            text += f"sum {sha256(text.encode(errors='replace')).hexdigest()}\n"
+        path.write_text(text, encoding="utf-8", errors="replace", newline="")
+        choices = read_choices(path, target, exact=False)
+        return plan(graph, target, choices=choices)
+
+    return run
+
+
 KINDS: Mapping[str, Callable[[Path, Changes], Run]] = {
     "texts": texts,
     "settings": settings,
@@ -140,4 +162,5 @@ KINDS: Mapping[str, Callable[[Path, Changes], Run]] = {
     "inputs": inputs,
     "images": images,
     "compiled": compiled,
+    "tunings": tunings,
 }

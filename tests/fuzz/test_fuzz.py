@@ -21,6 +21,7 @@ COUNTS = {
     "inputs": 4_000,
     "images": 4_000,
     "compiled": 1_000,
+    "tunings": 1_000,
 }
 SEED = 20_260
 

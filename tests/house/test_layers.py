@@ -14,8 +14,9 @@ ROOMS: dict[str, set[str]] = {
     "loop": {"base"},
     "ops": {"base", "ir", "loop"},
     "frontend": {"base", "ir", "ops"},
-    "passes": {"base", "ir", "ops"},
-    "lowering": {"base", "ir", "loop", "ops"},
+    "offers": {"base", "ir", "ops"},
+    "passes": {"base", "ir", "ops", "offers"},
+    "lowering": {"base", "ir", "loop", "ops", "offers"},
     "backends": {"base", "loop"},
 }
 """Each room of the compiler, and the others it may import. A backend imports no other backend."""
@@ -28,6 +29,7 @@ PROGRAM = (
     "files",
     "cache",
     "memory",
+    "tunefile",
     "container",
     "fields",
     "snapshot",
@@ -43,6 +45,7 @@ PROGRAM = (
     "loaded",
     "compiled",
     "bench",
+    "tuning",
     "api",
     "compare",
     "__init__",

@@ -54,8 +54,10 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> None:
     A kernel with loops over samples takes their number as `i64 samples` behind the others.
     """
     function = ir.Function(module, kernel_type(kernel), kernel.name)
+    wide = target.vector_bits == 512
+    arithmetic = values.Arithmetic(target.has_fma, scales_by=16 if wide else 0)
     function.attributes |= {"nounwind", f'"tune-cpu"="{target.tuning}"'}
-    _Emitter(function, kernel, values.Arithmetic(target.has_fma)).run()
+    _Emitter(function, kernel, arithmetic).run()
 
 
 def kernel_type(kernel: Kernel) -> ir.FunctionType:

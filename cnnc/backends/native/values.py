@@ -160,9 +160,14 @@ def index_binary(
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Operations on values; `has_fma`: the target multiplies and adds in one instruction."""
+    """Operations on values.
+
+    `has_fma`: the target multiplies and adds in one instruction; `scales_by`: lanes of the vectors
+    of float32 that it multiplies by powers of two in one (AVX-512).
+    """
 
     has_fma: bool
+    scales_by: int = 0
 
     def fma(self, builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a * b + c."""
@@ -205,6 +210,8 @@ class Arithmetic:
                 return _intrinsic(builder, name, args)
             case "copysign":
                 return _intrinsic(builder, "llvm.copysign", args)
+            case "ldexp" if value.type == ir.VectorType(ir.FloatType(), self.scales_by):
+                return _scalef(builder, value, args[1])
             case "ldexp":
                 return _ldexp(builder, value, args[1])
             case "exponent" | "mantissa":
@@ -304,6 +311,20 @@ def _ldexp(builder: ir.IRBuilder, value: ir.Value, power: ir.Value) -> ir.Value:
         bits = builder.shl(biased, _constant(integer, form.mantissa_bits))
         value = builder.fmul(value, builder.bitcast(bits, value.type))
     return value
+
+
+def _scalef(builder: ir.IRBuilder, value: ir.Value, power: ir.Value) -> ir.Value:
+    """value * 2**power by the instruction VSCALEFPS, rounded as everything else."""
+    lanes = lanes_of(value)
+    kind, mask = value.type, ir.IntType(lanes)
+    name = f"llvm.x86.avx512.mask.scalef.ps.{32 * lanes}"
+    function = builder.module.globals.get(name)
+    if function is None:
+        signature = ir.FunctionType(kind, [kind, kind, kind, mask, I32])
+        function = ir.Function(builder.module, signature, name)
+    current_rounding = 4
+    args = [value, power, value, mask(-1), I32(current_rounding)]
+    return builder.call(function, args)
 
 
 def _split_float(builder: ir.IRBuilder, part: str, value: ir.Value) -> ir.Value:

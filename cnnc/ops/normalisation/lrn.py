@@ -6,7 +6,7 @@ import numpy as np
 
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Buffer, Const, Fma, call
+from cnnc.loop.expr import Buffer, Const, Expr, Fma, call
 from cnnc.ops.attributes import Integer, Number
 from cnnc.ops.normalisation.moments import check_channels
 from cnnc.ops.pointwise import FUNCTION
@@ -65,8 +65,17 @@ class Lrn(Operator):
                 value = build.padded(x, (n, c + j - before, *position), 0.0)
                 build.store(total, (), Fma(value, value, total[()]))
             base = total[()] * (self.alpha / self.size) + self.k
-            power = call("pow", base, Const(-self.beta, x.dtype))
-            build.result((n, c, *position), x[(n, c, *position)] * power)
+            value = x[(n, c, *position)]
+            build.result((n, c, *position), self._divided(build, value, base))
+
+    def _divided(self, build: KernelBuilder, value: Expr, base: Expr) -> Expr:
+        """value / base^beta: the exponents that networks have need roots only."""
+        if self.beta == 1:
+            return value / base
+        if self.beta not in (0.5, 0.75):
+            return value * call("pow", base, Const(-self.beta, base.dtype))
+        root = build.let("root", call("sqrt", base))
+        return value / root if self.beta == 0.5 else value / (root * call("sqrt", root))
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: the base of the power is off by a share of itself, its exponent by u.

@@ -1,0 +1,241 @@
+"""Winograd's algorithm, for windows of three: which forms there are and what they cost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+
+from cnnc.base.choice import Choice, Chosen
+from cnnc.base.target import Target
+from cnnc.base.tiles import Tile, Work, cycles, even_widths, fits
+from cnnc.ir.graph import Node
+from cnnc.ir.types import TensorType
+from cnnc.offers.offer import Candidate, root_of
+from cnnc.ops.conv import Conv
+from cnnc.ops.cook_toom import PAIRS, TAPS
+from cnnc.ops.winograd import Winograd
+
+GAIN = 1.1
+"""How much faster it must be by the estimate: it rounds more, and its weights are larger."""
+WINOGRAD = "winograd"
+LARGEST_TILES = 4
+"""Results of a tile along each axis: with 6, errors are five times as large and hardly any time
+is won (docs/performance.md), so that only tuning may choose it."""
+_MANY_TASKS = 8
+"""So many for each core are shared evenly enough even where they cannot be divided."""
+_BLOCKS = (1, 2, 3, 4)
+LARGEST_WEIGHTS = 64 << 20
+"""Bytes of a layer's transformed weights, which are four times as many as before with F(4, 3)."""
+MEASURED_WIDTHS = 2
+"""Widths of a register tile that are worth measuring."""
+_L3_BYTES = 48.0
+_MEMORY_BYTES = 16.0
+"""Bytes a cycle of weights that are prefetched while others are multiplied: twice what one core
+reads on servers, as half of the time is hidden."""
+
+
+class WinogradOffer:
+    """See Offer."""
+
+    name = WINOGRAD
+    rounds_more = True
+
+    def candidates(self, node: Node, target: Target) -> Iterator[Candidate]:
+        """See Offer: tiles of any size, and for each number of rows the best register tiles."""
+        root, operands = root_of(node)
+        if not (isinstance(root, Conv) and suits(root, operands, target)):
+            return
+        x = TensorType.plain(operands[0].type.shape, operands[0].type.dtype)
+        for results in PAIRS:
+            plan = _Plan(root, x, target, results)
+            for shape in plan.shapes(MEASURED_WIDTHS):
+                yield Candidate(choice_of(plan.made(shape)), plan.cost(shape))
+
+
+OFFER = WinogradOffer()
+
+
+def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
+    """Whether the algorithm computes this convolution of these operands, in whole vectors."""
+    x, weight = operands[0].type, operands[1]
+    window = op.window(x)
+    plain = set(window.kernel) == {TAPS} and set(window.stride + window.dilation) == {1}
+    known = weight.is_constant and x.dtype.is_float
+    wide = min(x.channels, op.channels) > target.lanes(x.dtype) // 2
+    return plain and known and wide and op.groups == 1 and len(x.spatial) <= 2
+
+
+def choice_of(op: Winograd) -> Choice:
+    """The operator as a choice."""
+    sizes = {
+        "results": op.results,
+        "rows": op.rows,
+        "at_once": op.channels_at_once,
+        "columns": op.columns,
+        "parts": op.parts,
+    }
+    return Choice(WINOGRAD, tuple((name, (size,)) for name, size in sizes.items()))
+
+
+def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winograd:
+    """The operator that was chosen for a convolution; UserError where it is not possible."""
+    sizes = {name: numbers[0] for name, numbers in chosen.choice.sizes if len(numbers) == 1}
+    names = ("results", "rows", "at_once", "columns", "parts")
+    if sizes.keys() != set(names) or sizes["results"] not in PAIRS:
+        raise chosen.refuse(node.name, f"it needs {', '.join(names)}; results are 2, 4 or 6")
+    plan = _Plan(op, node.inputs[0].type, target, sizes["results"])
+    blocks = sizes["at_once"] // plan.lanes
+    shape = _Shape(sizes["rows"], Tile(blocks, 1, sizes["columns"]), sizes["parts"])
+    why = plan.obstacle(shape)
+    if why or sizes["at_once"] % plan.lanes:
+        raise chosen.refuse(node.name, why or f"channels come in blocks of {plan.lanes}")
+    return plan.made(shape)
+
+
+@cache
+def choose_winograd(op: Conv, x: TensorType, target: Target) -> Winograd | None:
+    """The fastest form by estimate, or None where the convolution itself is as fast."""
+    plans = [_Plan(op, x, target, results) for results in PAIRS if results <= LARGEST_TILES]
+    plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]
+    costs = [(plan.cost(shape), plan.made(shape)) for plan in plans for shape in plan.shapes()]
+    if not costs:
+        return None
+    cost, made = min(costs, key=lambda found: found[0])
+    return made if cost * GAIN < _direct_cost(op, x, target) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Rows of tiles, register tile, and parts of the channels that threads share."""
+
+    rows: int
+    tile: Tile
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The estimate of one layer with tiles of so many results."""
+
+    op: Conv
+    x: TensorType
+    target: Target
+    results: int
+
+    @property
+    def lanes(self) -> int:
+        """Channels in a vector."""
+        return self.target.lanes(self.x.dtype)
+
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """Tiles along each axis."""
+        return tuple(-(-extent // self.results) for extent in self.op.window(self.x).out)
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the transformed weights."""
+        points = prod([self.results + TAPS - 1] * len(self.tiles))
+        channels = -(-self.op.channels // self.lanes) * self.lanes
+        return points * self.x.channels * channels * self.x.dtype.bytes
+
+    def made(self, shape: _Shape) -> Winograd:
+        """The operator."""
+        pads, at_once = self.op.window(self.x).pads, shape.tile.blocks * self.lanes
+        return Winograd(
+            *(self.results, self.op.channels, pads, self.op.bias),
+            *(shape.rows, at_once, shape.tile.columns, shape.parts),
+        )
+
+    def shapes(self, widths: int = 1) -> Iterator[_Shape]:
+        """What may be chosen: registers hold the tile, and blocks divide the channels.
+
+        For each number of rows and blocks, the register tiles of the best `widths`.
+        """
+        blocks = -(-self.op.channels // self.lanes)
+        first, across = self.tiles[0], prod(self.tiles[1:])
+        for rows in sorted({-(-first // pieces) for pieces in range(1, first + 1)}):
+            work = self._work(rows * across)
+            for at_once in (each for each in _BLOCKS if blocks % each == 0 and self._stay(each)):
+                tiles = [Tile(at_once, 1, width) for width in even_widths(rows * across)]
+                tiles = [tile for tile in tiles if fits(tile, work, self.target)]
+                for tile in sorted(tiles, key=lambda tile: cycles(work, tile))[:widths]:
+                    yield _Shape(rows, tile, self._parts(rows, blocks // at_once))
+
+    def obstacle(self, shape: _Shape) -> str | None:
+        """Why the layer cannot have the shape, or None."""
+        blocks, tile = -(-self.op.channels // self.lanes), shape.tile
+        first, across = self.tiles[0], prod(self.tiles[1:])
+        if shape.rows > first:
+            return f"there are {first} rows of tiles"
+        if not tile.blocks or blocks % tile.blocks or blocks // tile.blocks % shape.parts:
+            return f"the result has {blocks} blocks of {self.lanes} channels"
+        if tile.columns > shape.rows * across:
+            return f"{shape.rows} rows have {shape.rows * across} tiles"
+        if not fits(tile, self._work(shape.rows * across), self.target):
+            return f"the tile does not fit {self.target.vector_registers} registers"
+        return None
+
+    def _stay(self, at_once: int) -> bool:
+        """Whether the weights of one point stay in the second-level cache, and the next ones."""
+        size = at_once * self.lanes * self.x.channels * self.x.dtype.bytes
+        return at_once == 1 or size <= self.target.l2_bytes // 10
+
+    def _work(self, tiles: int) -> Work:
+        """The products of one point: a matrix product over all channels of the result."""
+        blocks = -(-self.op.channels // self.lanes)
+        return Work(blocks, (tiles,), self.x.channels, per_channel=False, read_block=self.lanes)
+
+    def _parts(self, rows: int, chunks: int) -> int:
+        """As few parts as give every core its share of the full bands, and of the last one."""
+        full, rest = divmod(self.tiles[0], rows)
+        if not rest and self.op.window(self.x).out[0] % self.results:
+            full, rest = full - 1, 1
+        nests = [self.x.shape[0] * bands for bands in (full, bool(rest)) if bands]
+        cores = self.target.cores
+        possible = [parts for parts in range(1, chunks + 1) if chunks % parts == 0]
+        for parts in possible:
+            tasks = [parts * bands for bands in nests]
+            if all(count % cores == 0 or count >= _MANY_TASKS * cores for count in tasks):
+                return parts
+        return possible[-1]
+
+    def cost(self, shape: _Shape) -> float:
+        """Estimated cycles of one thread: products, transforms, and weights that come from afar."""
+        axes, point = len(self.tiles), self.results + TAPS - 1
+        points, across = prod([point] * axes), prod(self.tiles[1:])
+        full, rest = divmod(self.tiles[0], shape.rows)
+        bands = [shape.rows] * full + [rest] * bool(rest)
+        products = points * sum(cycles(self._work(rows * across), shape.tile) for rows in bands)
+        blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
+        transforms = (
+            prod(self.tiles) * (blocks[0] * shape.parts + blocks[1]) * _transform(point, axes)
+        )
+        item = self.x.dtype.bytes
+        moved = points * self.x.channels * shape.rows * across * item
+        far = _afar(self.weights, self.target) * len(bands)
+        if moved > self.target.l2_bytes // 2:
+            far += len(bands) * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / _L3_BYTES
+        return float(self.x.shape[0]) * (products + transforms + far)
+
+
+def _transform(point: int, axes: int) -> float:
+    """Cycles to transform one vector of tiles there or back: lines on each axis, loads, stores."""
+    pairs = (point - 2) // 2
+    line = 2 * pairs + pairs * (2 * pairs)
+    return 0.7 * (axes * prod([point] * (axes - 1)) * line + 2 * prod([point] * axes))
+
+
+def _afar(size: int, target: Target) -> float:
+    """Cycles to read so many bytes once, where they do not stay in the second-level cache."""
+    if size <= target.l2_bytes:
+        return 0.0
+    return size / (_MEMORY_BYTES if size > max(target.l3_bytes, target.l2_bytes) else _L3_BYTES)
+
+
+def _direct_cost(op: Conv, x: TensorType, target: Target) -> float:
+    """Estimated cycles of the convolution itself, at nine tenths of the peak."""
+    lanes, window = target.lanes(x.dtype), op.window(x)
+    taps, blocks = prod(window.kernel), -(-op.channels // lanes)
+    products = x.shape[0] * prod(window.out) * blocks * x.channels * taps / 2 / 0.9
+    return products + _afar(taps * x.channels * blocks * lanes * x.dtype.bytes, target)

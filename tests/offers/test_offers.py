@@ -1,0 +1,205 @@
+"""What algorithms offer for a layer, how it is written, and what is refused."""
+
+import pickle
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from cnnc import driver
+from cnnc.base.choice import KEY_LENGTH, Choice, Choices, Chosen
+from cnnc.base.errors import UserError
+from cnnc.base.source import SourceFile
+from cnnc.compare import diff
+from cnnc.compiled import Compiled
+from cnnc.frontend.load import load_text
+from cnnc.ir.graph import Graph, Node
+from cnnc.loop.text import print_kernel
+from cnnc.offers import direct
+from cnnc.offers.offer import key_of
+from cnnc.offers.registry import OFFERS
+from cnnc.ops.spec import Operator
+from cnnc.options import Options
+
+TARGETS = ["native", "x86-64-v4", "x86-64-v3", "x86-64", "aarch64"]
+
+
+def net(body: str, shape: str = "64, 14, 14") -> Graph:
+    """A net of one input."""
+    text = (
+        f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n"
+        f"  output y = {body}\n  weights he(seed = 1)\n}}\n"
+    )
+    return load_text(SourceFile("n.cnn", text), None).graph
+
+
+def layers(graph: Graph, target: str) -> list[Node]:
+    """The layers that compute something, as they are without Winograd."""
+    passes = driver.pipeline(driver.find_target(target), exact=True)
+    nodes = driver.optimise(graph, passes).nodes
+    return [node for node in nodes if isinstance(node.op, Operator) and node.op.name != "repack"]
+
+
+def offered(node: Node, target: str) -> Mapping[str, float]:
+    """All choices for a layer as text, with their estimates."""
+    machine = driver.find_target(target)
+    found = [each for offer in OFFERS for each in offer.candidates(node, machine)]
+    assert len({each.choice for each in found}) == len(found)
+    return {str(each.choice): each.cycles for each in found}
+
+
+def loops(graph: Graph, target: str, choices: Choices) -> str:
+    """The printed loops of a net."""
+    lowered, _ = driver.plan(graph, driver.find_target(target), choices=choices)
+    return "\n".join(print_kernel(layer.kernel) for layer in lowered.layers)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "body",
+    ["x -> conv(64, 3, pad = same) -> relu", "x -> conv(128, 1)", "x -> conv(64, 3, groups = 64)"],
+)
+def test_choices_print_parse_and_lower(body: str, target: str) -> None:
+    """Each is text that reads back, has an estimate, and is possible."""
+    graph = net(body)
+    (node,) = layers(graph, target)
+    found = offered(node, target)
+    assert len(found) > 3
+    assert all(cost > 0 for cost in found.values())
+    several = [*found][:: max(1, len(found) // 6)]
+    made = set()
+    for text in several:
+        choice = Choice.parse(text)
+        assert str(choice) == text
+        choices = Choices({key_of(node, Choices()): Chosen(choice)})
+        made.add(loops(graph, target, choices))
+    assert len(made) == len(several)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("shape", ["64, 56, 56", "32, 200", "16, 4, 8, 8", "512, 7, 7"])
+def test_the_default_is_the_cheapest(shape: str, target: str) -> None:
+    """What is used without a choice is what the estimates say."""
+    (node,) = layers(net("x -> conv(64, 3, pad = same)", shape), target)
+    machine = driver.find_target(target)
+    found = offered(node, target)
+    form = direct.choose_form(node, machine)
+    direct_ones = [cost for text, cost in found.items() if text.startswith("direct ")]
+    assert found[str(form.choice)] == min(direct_ones)
+
+
+def test_the_default_said_aloud_changes_nothing() -> None:
+    graph, target = net("x -> conv(64, 5, pad = same) -> relu"), "x86-64-v3"
+    (node,) = layers(graph, target)
+    choice = direct.choose_form(node, driver.find_target(target)).choice
+    choices = Choices({key_of(node, Choices()): Chosen(choice)})
+    assert loops(graph, target, choices) == loops(graph, target, Choices())
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_choices_compute_the_same(number: int) -> None:
+    """Whatever is chosen, the layer is the one of the text."""
+    graph = net("x -> conv(48, 3, pad = same) -> relu", "20, 13, 11")
+    (node,) = layers(graph, "native")
+    found = [*offered(node, "native")]
+    text = found[number * (len(found) - 1) // 5]
+    choices = Choices({key_of(node, Choices()): Chosen(Choice.parse(text))})
+    compiled = Compiled(graph, Options(), choices=choices)
+    assert compiled.tuned == {key_of(node, Choices())}
+    report = diff(compiled)
+    assert report.ok, f"{text}: {report.format()}"
+
+
+def test_keys() -> None:
+    """They are those of equal layers, whatever is fused to them, and of no others."""
+    target = "x86-64-v3"
+    bodies = [
+        ("x -> conv(64, 3, pad = same)", "64, 14, 14"),
+        ("x -> conv(64, 3, pad = same) -> relu", "64, 14, 14"),
+        ("x -> conv(64, 3, pad = same)", "64, 14, 15"),
+        ("x -> conv(64, 3)", "64, 14, 14"),
+        ("x -> conv(64, 3, pad = same, bias = false)", "64, 14, 14"),
+    ]
+    nodes = [layers(net(*body), target)[0] for body in bodies]
+    keys = [key_of(node, Choices()) for node in nodes]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 4
+    assert {len(key) for key in keys} == {KEY_LENGTH}
+    assert key_of(nodes[0], Choices(facts="another machine")) != keys[0]
+    graph = net(bodies[1][0])
+    (source,) = (node for node in graph.nodes if node.op.label.startswith("conv"))
+    assert key_of(source, Choices()) == keys[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "direct tile=8x1x1",
+        "direct tile=1x3x1",
+        "direct tile=1x1x15",
+        "direct tile=4x2x14",
+        "direct tile=1x1",
+        "direct",
+        "direct rows_first tile=1x1x2",
+        "direct tile=1x1x2 upside_down",
+        "direct tile=4x1x1 rows_first",
+        "winograd results=4",
+        "winograd results=5 rows=1 at_once=16 columns=1 parts=1",
+        "winograd results=4 rows=5 at_once=16 columns=1 parts=1",
+        "winograd results=4 rows=1 at_once=12 columns=1 parts=1",
+        "winograd results=4 rows=1 at_once=48 columns=1 parts=1",
+        "winograd results=4 rows=1 at_once=16 columns=9 parts=1",
+        "winograd results=4 rows=1 at_once=16 columns=1 parts=3",
+        "winograd results=4 rows=1 at_once=999999999 columns=1 parts=1",
+        "winograd results=4 rows=1 at_once=16 columns=1 parts=1 more=1",
+        "magic",
+    ],
+)
+def test_what_is_not_possible(text: str) -> None:
+    """It is refused, where it is written."""
+    graph, target = net("x -> conv(64, 3, pad = same)"), "x86-64-v4"
+    (node,) = layers(graph, target)
+    source = SourceFile("n.tune", f"# {text}\n")
+    chosen = Chosen(Choice.parse(text), source.span(2, 2 + len(text)))
+    with pytest.raises(UserError) as caught:
+        loops(graph, target, Choices({key_of(node, Choices()): chosen}))
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E0805"
+    assert diagnostic.span is chosen.span
+    assert diagnostic.label
+    assert f"`{text}`" in diagnostic.message
+
+
+@pytest.mark.parametrize(
+    "body", ["x -> conv(64, 3, stride = 2)", "x -> conv(64, 1)", "x -> conv(1, 3)", "x -> relu"]
+)
+def test_winograd_is_not_for_everything(body: str) -> None:
+    graph, target = net(body), "x86-64-v4"
+    node = layers(graph, target)[0]
+    choice = Choice.parse("winograd results=4 rows=1 at_once=16 columns=1 parts=1")
+    with pytest.raises(UserError, match="E0805"):
+        loops(graph, target, Choices({key_of(node, Choices()): Chosen(choice)}))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Direct", "direct  tile=1", "direct tile=", "direct tile=0", "direct tile=1x",
+             "direct tile=1 tile=2", "direct tile=1e3", "direct ", "direct tile=1234567890"],
+)  # fmt: skip
+def test_what_is_no_choice(text: str) -> None:
+    with pytest.raises(ValueError, match="is no choice"):
+        Choice.parse(text)
+
+
+def test_a_choice_travels_with_pickles() -> None:
+    """A copy in another process makes the same code."""
+    graph = net("x -> conv(64, 3, pad = same)")
+    (node,) = layers(graph, "native")
+    text = next(text for text in reversed([*offered(node, "native")]))
+    choices = Choices({key_of(node, Choices()): Chosen(Choice.parse(text))})
+    compiled = Compiled(graph, Options(), choices=choices)
+    copy = pickle.loads(pickle.dumps(compiled))
+    assert [print_kernel(layer.kernel) for layer in copy.lowered.layers] == [
+        print_kernel(layer.kernel) for layer in compiled.lowered.layers
+    ]
+    x = np.random.default_rng(0).standard_normal((1, 64, 14, 14), np.float32)
+    np.testing.assert_array_equal(copy(x)["y"], compiled(x)["y"])
