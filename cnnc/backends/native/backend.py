@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnnc.backends.base import Array, Store
 from cnnc.backends.native.engine import ENTRY, function, load_objects
+from cnnc.backends.native.pages import release_llvm
 from cnnc.backends.native.pool import shared_pool
 from cnnc.base.target import Target
 from cnnc.loop.kernel import ALIGNMENT, Program, align
@@ -143,23 +144,21 @@ class NativeBackend:
 
         image = Image(
             objects=compile_program(program, target, store),
-            weights=_packed_weights(program),
+            weights=aligned_bytes(program.weights_bytes),
             arena_bytes=program.arena_bytes,
             scratch_bytes=program.scratch_bytes,
             inputs=len(program.inputs),
             outputs=len(program.outputs),
         )
-        return NativeExecutable(program, image, target, threads)
+        made = NativeExecutable(program, image, target, threads)
+        # in this order, so that a process never holds all of both
+        release_llvm()
+        for blob in program.weights:
+            blob.contents.pack_into(image.weights[blob.offset : blob.end])
+        return made
 
 
 BACKEND = NativeBackend()
-
-
-def _packed_weights(program: Program) -> Bytes:
-    weights = aligned_bytes(program.weights_bytes)
-    for blob in program.weights:
-        blob.contents.pack_into(weights[blob.offset : blob.end])
-    return weights
 
 
 def address_of(array: Array) -> int:
