@@ -134,7 +134,8 @@ def lower_graph(
             raise
         except Exception as error:
             raise _bug("lower", graph, error) from error
-    for number, layer in enumerate(lowered.layers):
+    shown = lowered.layers if knobs.debug >= 3 or knobs.dump else ()
+    for number, layer in enumerate(shown):
         text = print_kernel(layer.kernel)
         if knobs.debug >= 3:
             _say(text)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, prod
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ class Parameter:
         raise TypeError("a parameter has no value before weights are bound")
 
 
-PART = 2**18
+PART = 2**16
 """Elements of a part of a constant, unless a single row has more."""
 
 
@@ -118,7 +118,6 @@ def cuts(shape: Shape, rows: int) -> Iterator[slice]:
     return (slice(start, min(start + rows, shape[0])) for start in range(0, shape[0], rows))
 
 
-@runtime_checkable
 class Recipe(Protocol):
     """How a constant is made, part by part, whenever it is asked for: nobody keeps the whole.
 
@@ -206,7 +205,6 @@ class Constant:
         return np.asarray(self.value, np.float64)
 
 
-@runtime_checkable
 class InPlace(Protocol):
     """An operator that is done by where its operands lie; `cnnc.ops.view` has it."""
 
@@ -218,6 +216,12 @@ class InPlace(Protocol):
     def find_fault(self, out: TensorType, *inputs: TensorType) -> str | None:
         """Why the layouts do not agree; None where they do."""
         ...
+
+
+def is_in_place(op: object) -> TypeGuard[InPlace]:
+    """Whether an operator is done by where its operands lie."""
+    # not by isinstance, which takes its time with protocols
+    return hasattr(type(op), "joins") and hasattr(type(op), "find_fault")
 
 
 LEAVES = (Input, Parameter, Constant)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cnnc.base.source import Span
-from cnnc.ir.graph import Constant, Graph, InPlace, Input, Node, Parameter
+from cnnc.ir.graph import Constant, Graph, Input, Node, Parameter, is_in_place
 
 
 class GraphError(Exception):
@@ -143,7 +143,7 @@ def _verify_views(graph: Graph) -> None:
     """Who shares memory with whom: no one lies in two places, ends of the network lie alone."""
     joined: set[Node] = set()
     for node in graph.nodes:
-        if not isinstance(node.op, InPlace):
+        if not is_in_place(node.op):
             continue
         fault = node.op.find_fault(node.type, *(operand.type for operand in node.inputs))
         if fault:
@@ -154,11 +154,11 @@ def _verify_views(graph: Graph) -> None:
         if not node.op.joins:
             continue
         for operand in node.inputs:
-            elsewhere = isinstance(operand.op, InPlace) and not operand.op.joins
+            elsewhere = is_in_place(operand.op) and not operand.op.joins
             if operand in joined or elsewhere:
                 raise GraphError("view", f"{operand.name} lies elsewhere already", node)
             joined.add(operand)
     for node in graph.nodes:
-        alone = node not in joined and not isinstance(node.op, InPlace)
+        alone = node not in joined and not is_in_place(node.op)
         if node.type.layout.within and alone:
             raise GraphError("view", f"{node.type} is a part of nothing", node)

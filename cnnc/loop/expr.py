@@ -128,12 +128,22 @@ class Const(Expr):
         """See Expr."""
         return self.type
 
+    @property
+    def lanes(self) -> int:
+        """See Expr."""
+        return 1
+
 
 @dataclass(frozen=True, slots=True)
 class Var(Expr):
     """A loop variable."""
 
     name: str
+
+    @property
+    def lanes(self) -> int:
+        """See Expr."""
+        return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +208,12 @@ class Binary(Expr):
     def dtype(self) -> DType | None:
         """See Expr."""
         return self.left.dtype
+
+    @property
+    def lanes(self) -> int:
+        """See Expr: as there, without a loop, as most expressions are such."""
+        left, right = self.left.lanes, self.right.lanes
+        return left if left > right else right
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,17 +366,16 @@ def binary(op: str, left: Expr, right: Expr) -> Expr:
     return _index_binary(op, left, right)
 
 
+# Without match in these two: they make most of what compiling makes.
 def _index_binary(op: str, left: Expr, right: Expr) -> Expr:
-    match op, left, right:
-        case _, Const(a), Const(b):
-            return Const(_fold(op, int(a), int(b)))
-        case "add" | "sub", _, _:
-            return _sum(op, left, right)
-        case "mul", _, _:
-            return _product(left, right)
-        case "floordiv" | "mod", _, Const(1):
+    if isinstance(right, Const):
+        if isinstance(left, Const):
+            return Const(_fold(op, int(left.value), int(right.value)))
+        if right.value == 1 and op in ("floordiv", "mod"):
             return left if op == "floordiv" else Const(0)
-    return Binary(op, left, right)
+    if op in ("add", "sub"):
+        return _sum(op, left, right)
+    return _product(left, right) if op == "mul" else Binary(op, left, right)
 
 
 def _fold(op: str, a: int, b: int) -> int:
@@ -369,22 +384,20 @@ def _fold(op: str, a: int, b: int) -> int:
 
 def _sum(op: str, left: Expr, right: Expr) -> Expr:
     """Sums grow to the left, their one constant stands last."""
-    match op, left, right:
-        case _, _, Const(0):
+    if isinstance(right, Const):
+        if right.value == 0:
             return left
-        case "add", Const(), _:
-            return _index_binary("add", right, left)
-        case "sub", _, Const(b):
-            return _index_binary("add", left, Const(-b))
-        case "add", Binary("add", inner, Const(a)), Const(b):
-            return _index_binary("add", inner, Const(a + b))
-        case _, Binary("add", inner, Const() as constant), _:
-            return _index_binary("add", _index_binary(op, inner, right), constant)
-        case "add", _, Binary("add" | "sub" as then, first, second):
-            return _index_binary(then, _index_binary("add", left, first), second)
-        case "sub", _, Binary("add" | "sub" as then, first, second):
-            other = "sub" if then == "add" else "add"
-            return _index_binary(other, _index_binary("sub", left, first), second)
+        if op == "sub":
+            return _index_binary("add", left, Const(-right.value))
+    elif op == "add" and isinstance(left, Const):
+        return _index_binary("add", right, left)
+    if isinstance(left, Binary) and left.op == "add" and isinstance(left.right, Const):
+        if isinstance(right, Const):
+            return _index_binary("add", left.left, Const(left.right.value + right.value))
+        return _index_binary("add", _index_binary(op, left.left, right), left.right)
+    if isinstance(right, Binary) and right.op in ("add", "sub"):
+        then = right.op if op == "add" else "sub" if right.op == "add" else "add"
+        return _index_binary(then, _index_binary(op, left, right.left), right.right)
     return Binary(op, left, right)
 
 

@@ -180,6 +180,15 @@ class Blob:
     offset: int
     contents: Contents = field(repr=False)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Blob):
+            return NotImplemented
+        same = (self.name, self.offset, self.end) == (other.name, other.offset, other.end)
+        return same and (self.contents is other.contents or self.data == other.data)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.offset))
+
     @property
     def end(self) -> int:
         """The offset behind its last byte."""

@@ -41,11 +41,17 @@ def offset(buffer: Buffer, index: tuple[Expr, ...]) -> Expr:
 
 
 def _flatten_body(body: Body, ranges: dict[str, Range]) -> Body:
+    known: dict[tuple[Buffer, tuple[Expr, ...]], tuple[Buffer, tuple[Expr]]] = {}
+
+    def place(buffer: Buffer, index: tuple[Expr, ...]) -> tuple[Buffer, tuple[Expr]]:
+        # what is accumulated is read and written at the same index
+        if (found := known.get((buffer, index))) is None:
+            found = flat_buffer(buffer), (simplify(offset(buffer, index), ranges),)
+            known[buffer, index] = found
+        return found
+
     def change(expr: Expr) -> Expr | None:
-        if isinstance(expr, Load):
-            where = simplify(offset(expr.buffer, expr.index), ranges)
-            return Load(flat_buffer(expr.buffer), (where,))
-        return None
+        return Load(*place(expr.buffer, expr.index)) if isinstance(expr, Load) else None
 
     result: list[Stmt] = []
     for stmt in body:
@@ -58,9 +64,7 @@ def _flatten_body(body: Body, ranges: dict[str, Range]) -> Body:
             case Let(name, value):
                 result.append(Let(name, transform(value, change)))
             case Store(buffer, index, value):
-                where = simplify(offset(buffer, index), ranges)
-                result.append(Store(flat_buffer(buffer), (where,), transform(value, change)))
+                result.append(Store(*place(buffer, index), transform(value, change)))
             case Prefetch(buffer, index, later):
-                where = simplify(offset(buffer, index), ranges)
-                result.append(Prefetch(flat_buffer(buffer), (where,), later))
+                result.append(Prefetch(*place(buffer, index), later))
     return tuple(result)

@@ -41,10 +41,10 @@ class Scaled:
     def magnitudes(self) -> tuple[float, float]:
         """See Recipe."""
         sizes, (least, most) = np.abs(self.factor), self.weight.magnitudes
-        smallest = sizes.min(where=sizes != 0, initial=np.inf)
-        found = (least * smallest, most * sizes.max(initial=0.0))
-        with np.errstate(over="ignore"):
-            low, high = np.asarray(found, self.dtype)
+        with np.errstate(all="ignore"):
+            smallest = sizes.min(where=sizes != 0, initial=np.inf)
+            found = (least * smallest, most * sizes.max(initial=0.0))
+            low, high = np.asarray(found).astype(self.dtype)
         return float(low), float(high)
 
     def parts(self, rows: int) -> Iterator[Array]:
