@@ -207,7 +207,7 @@ def bench(
     A network that was loaded compiled is timed as a whole. UserError for the reference.
     """
     alone = _layer_calls(network, seed)
-    calls = [*(call for _, call in alone), _whole_call(network, seed)]
+    calls = [*(call for _, call in alone), whole_call(network, seed)]
     samples = _measure(calls, seconds, progress)
     target = driver.find_target(network.options.target)
     machine = measure_machine(target, network.options.threads)
@@ -250,7 +250,8 @@ def _kernel_call(network: Compiled, layer: Layer, seed: int) -> Call:
     return network.executable.bind_kernel(position, buffers)
 
 
-def _whole_call(network: Network, seed: int) -> Call:
+def whole_call(network: Network, seed: int) -> Call:
+    """A run of the whole network on random inputs."""
     random = np.random.default_rng(seed)
     takes, fills = (
         [end.type for end in ends] for ends in (network.interface.inputs, network.interface.outputs)
@@ -266,13 +267,13 @@ def _measure(calls: Sequence[Call], seconds: float, progress: Progress) -> list[
     Every measurement follows a call that is not timed: a layer finds its operands in the caches,
     as it does in a network that fits them.
     """
-    repeats = [_repeats(call) for call in calls]
+    repeats = [repeats_of(call) for call in calls]
     samples: list[list[float]] = [[] for _ in calls]
     start = time.perf_counter()
     for round_ in range(10_000):
         for call, count, found in zip(calls, repeats, samples, strict=True):
             call()
-            found.append(_time(call, count))
+            found.append(seconds_of(call, count))
         spent = time.perf_counter() - start
         progress(min(round(100 * spent / seconds), 100), 100)
         if spent >= seconds and round_ + 1 >= MIN_ROUNDS:
@@ -280,16 +281,17 @@ def _measure(calls: Sequence[Call], seconds: float, progress: Progress) -> list[
     return samples
 
 
-def _repeats(call: Call) -> int:
+def repeats_of(call: Call) -> int:
     """How often to call so that a measurement is long enough; warms up on the way."""
     call()
     count = 1
-    while (spent := _time(call, count) * count) < SLICE:
+    while (spent := seconds_of(call, count) * count) < SLICE:
         count = max(count * 2, round(count * SLICE / max(spent, SLICE / 64)))
     return count
 
 
-def _time(call: Call, count: int) -> float:
+def seconds_of(call: Call, count: int) -> float:
+    """Seconds of one call, from so many in a row."""
     start = time.perf_counter()
     for _ in range(count):
         call()

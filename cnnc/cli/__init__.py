@@ -27,6 +27,7 @@ from cnnc.cli.fmt import fmt
 from cnnc.cli.ops import ops
 from cnnc.cli.run import run
 from cnnc.cli.show import show
+from cnnc.cli.tune import tune
 from cnnc.files import keep_evidence
 from cnnc.options import DUMP
 from cnnc.version import __version__
@@ -44,7 +45,9 @@ def cli() -> None:
     """
 
 
-for verb in (check, run, diff, bench, analyze, show, fmt, explain, ops, env, cache, compile_):
+for verb in (
+    *(check, run, diff, bench, tune, analyze, show, fmt, explain, ops, env, cache, compile_),
+):
     cli.add_command(verb)
 
 

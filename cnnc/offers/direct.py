@@ -34,6 +34,7 @@ class DirectOffer:
     """See Offer."""
 
     name = DIRECT
+    rounds_more = False
 
     def candidates(self, node: Node, target: Target) -> Iterator[Candidate]:
         """See Offer: every tile that fits the registers, in either order of the loops."""

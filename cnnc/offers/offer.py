@@ -20,9 +20,13 @@ class Candidate:
 
 
 class Offer(Protocol):
-    """An algorithm. `name` is the first word of its choices."""
+    """An algorithm. `name` is the first word of its choices.
+
+    One that `rounds_more` than the operator's own sums is left out where these are asked for.
+    """
 
     name: str
+    rounds_more: bool
 
     def candidates(self, node: Node, target: Target) -> Iterator[Candidate]:
         """Forms worth measuring for a layer whose layouts are assigned; none if it does not suit.

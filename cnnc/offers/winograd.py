@@ -38,6 +38,7 @@ class WinogradOffer:
     """See Offer."""
 
     name = WINOGRAD
+    rounds_more = True
 
     def candidates(self, node: Node, target: Target) -> Iterator[Candidate]:
         """See Offer: tiles of any size, and for each number of rows the best register tiles."""

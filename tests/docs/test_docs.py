@@ -72,7 +72,7 @@ def test_commands_of_the_readme(
     assert program == "cnnc"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    args += ["--seconds", "0.05"] if args[0] == "bench" else []
+    args += ["--seconds", "0.05"] if args[0] in ("bench", "tune") else []
     assert run_command(args) == 0
 
 

@@ -45,6 +45,7 @@ PROGRAM = (
     "loaded",
     "compiled",
     "bench",
+    "tuning",
     "api",
     "compare",
     "__init__",

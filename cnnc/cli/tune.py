@@ -1,0 +1,66 @@
+"""`cnnc tune`: measure which choices are fastest for each layer."""
+
+from pathlib import Path
+
+import click
+
+from cnnc.base.errors import fail
+from cnnc.cli.console import print_json, progress, remark, say
+from cnnc.cli.options import Net, exact_option, json_option, net_options, target_option
+from cnnc.frontend.settings import Batch
+from cnnc.options import Options
+from cnnc.tunefile import SUFFIX
+from cnnc.tuning.tune import tune as measure
+
+
+@click.command(short_help="Measure which algorithm and sizes are fastest for each layer.")
+@net_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help=f"The tune file; FILE with the suffix {SUFFIX} if left out.",
+)
+@click.option("--seconds", default=60.0, show_default=True, help="About how long to measure.")
+@click.option("--again", is_flag=True, help="Measure what the file has already, too.")
+@target_option
+@click.option("--threads", default=1, show_default=True, help="Threads that share each layer.")
+@exact_option
+@json_option
+def tune(
+    file: Path,
+    net: str | None,
+    settings: tuple[str, ...],
+    batch: Batch | None,
+    output: Path | None,
+    seconds: float,
+    again: bool,
+    target: str,
+    threads: int,
+    exact: bool,
+    as_json: bool,
+) -> None:
+    """Measure what may be chosen for each layer, and write what gains into a tune file.
+
+    The file is whole after every layer: stop at any time, and run it again to go on. `--tuning` of
+    other verbs takes it.
+    """
+    if not 0 < seconds < 1e6:
+        raise fail("E0803", f"--seconds is {seconds}, it must be positive")
+    output = output or file.with_suffix(SUFFIX)
+    if not output.parent.is_dir():
+        help = f"make the folder `{output.parent}` first"
+        raise fail("E0704", f"`{output}` cannot be written", help=help)
+    model = Net(file, net, settings, batch).load()
+    options = Options(target, "native", threads, exact)
+    try:
+        with progress(f"tuning {model.name}") as advance:
+            report = measure(model.graph, options, output, seconds, again=again, progress=advance)
+    except KeyboardInterrupt:
+        if output.exists():
+            remark(f"what was measured is in {output}: run it again to go on")
+        raise
+    if as_json:
+        print_json(report.to_json())
+    else:
+        say(report.format())

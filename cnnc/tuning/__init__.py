@@ -1,0 +1,1 @@
+"""Measuring what algorithms offer for the layers of a net."""

@@ -1,0 +1,141 @@
+"""The layers of a net that something can be chosen for, each once and alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
+
+from cnnc import driver
+from cnnc.base.choice import Choice, Choices
+from cnnc.base.target import Target
+from cnnc.ir.graph import Graph, Input, Node
+from cnnc.layers import operator_text
+from cnnc.offers.direct import choose_form
+from cnnc.offers.offer import Candidate, key_of, root_of
+from cnnc.offers.registry import OFFERS
+from cnnc.offers.winograd import choice_of
+from cnnc.ops.fused import Earlier, Fused
+from cnnc.ops.winograd import Winograd
+
+MAX_BYTES = 1 << 28
+"""Layers with larger operands wait for memory whatever is chosen, and copies of them fill it."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A layer alone, and what may be chosen for it.
+
+    `graph` computes it from plain operands; in the net `names` have the same `key`. `default` is
+    what the estimate chooses, `candidates` are all that is worth measuring, best by estimate first,
+    those of the algorithms in turn.
+    """
+
+    key: str
+    names: tuple[str, ...]
+    op: str
+    graph: Graph
+    default: Choice
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def name(self) -> str:
+        """The first layer's name."""
+        return self.names[0]
+
+    @property
+    def cycles(self) -> float:
+        """Estimated cycles of all layers with this key by default."""
+        return len(self.names) * self.estimate(self.default)
+
+    def estimate(self, choice: Choice) -> float:
+        """Estimated cycles of a choice; 0 for one that is not offered."""
+        return next((each.cycles for each in self.candidates if each.choice == choice), 0.0)
+
+
+def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool) -> list[Subject]:
+    """The layers of a net for which there are several choices, those that take longest first."""
+    found: dict[str, list[Node]] = {}
+    for node in _fused(graph, target):
+        if not node.is_leaf and _bytes(node) <= MAX_BYTES:
+            found.setdefault(key_of(node, choices), []).append(node)
+    subjects = []
+    for key, nodes in found.items():
+        most = max(nodes, key=lambda node: sum(_form(node) == _form(other) for other in nodes))
+        names = (most.name, *(node.name for node in nodes if node is not most))
+        alone = _alone(most)
+        candidates = _candidates(alone, target, exact=exact)
+        if len(candidates) > 1:
+            default = _default(alone, target, exact=exact)
+            op = operator_text(root_of(most)[0])
+            subjects.append(Subject(key, names, op, alone, default, candidates))
+    return sorted(subjects, key=lambda subject: -subject.cycles)
+
+
+def laid_out(
+    graph: Graph, target: Target, *, exact: bool = False, choices: Choices | None = None
+) -> Node:
+    """The layer of a graph with one layer, after all passes."""
+    passes = driver.pipeline(target, exact=exact, choices=choices or Choices())
+    nodes = driver.optimise(graph, passes).nodes
+    name = next(node.name for node in graph.nodes if not node.is_leaf)
+    return next(node for node in nodes if node.name == name)
+
+
+def _fused(graph: Graph, target: Target) -> Sequence[Node]:
+    """The net's nodes as layers, where no algorithm but the operators' own is used yet."""
+    graphs: dict[str, Graph] = {}
+    driver.optimise(graph, driver.pipeline(target, exact=True), graphs.__setitem__)
+    return graphs["fuse"].nodes
+
+
+def _bytes(node: Node) -> int:
+    return max(each.type.bytes for each in (node, *node.inputs))
+
+
+def _form(node: Node) -> object:
+    return node.op.label, tuple(operand.type for operand in node.inputs)
+
+
+def _alone(node: Node) -> Graph:
+    """A net of this layer: what it reads are inputs, and what is fused to it stands behind it."""
+    given: dict[Node, Node] = {}
+    for operand in node.inputs:
+        if operand.constant is None:
+            given[operand] = Node(Input(operand.name), (), operand.type, operand.name)
+    operands = [given.get(operand, operand) for operand in node.inputs]
+    root, own = root_of(node)
+    kind = root.infer(*(operand.type for operand in own))
+    values = [Node(root, tuple(operands[: len(own)]), kind, node.name, node.span)]
+    for step in node.op.tail if isinstance(node.op, Fused) else ():
+        arguments = tuple(
+            values[each.step] if isinstance(each, Earlier) else operands[len(own) + each.operand]
+            for each in step.args
+        )
+        kind = step.op.infer(*(argument.type for argument in arguments))
+        values.append(Node(step.op, arguments, kind, f"{node.name}~{len(values)}"))
+    return Graph("layer", tuple(given.values()), {"y": values[-1]})
+
+
+def _candidates(graph: Graph, target: Target, *, exact: bool) -> tuple[Candidate, ...]:
+    """What all algorithms offer, the best of each first, then the second best, and so on."""
+    node = laid_out(graph, target, exact=True)
+    offers = [each for each in OFFERS if not (exact and each.rounds_more)]
+    lists = [sorted(each.candidates(node, target), key=lambda one: one.cycles) for each in offers]
+    in_turn: Iterator[Candidate | None] = chain.from_iterable(zip_longest(*lists))
+    return tuple(each for each in in_turn if each)
+
+
+def _default(graph: Graph, target: Target, *, exact: bool) -> Choice:
+    node = laid_out(graph, target, exact=exact)
+    root, _ = root_of(node)
+    return choice_of(root) if isinstance(root, Winograd) else choose_form(node, target).choice
+
+
+def single(node: Node) -> Graph:
+    """A graph of one kernel: the operands of a layer are inputs that lie as it reads them."""
+    given = {
+        operand: replace(operand, op=Input(operand.name), inputs=())
+        for operand in node.inputs
+        if operand.constant is None
+    }
+    layer = replace(node, inputs=tuple(given.get(each, each) for each in node.inputs))
+    return Graph("layer", tuple(given.values()), {"y": layer})

@@ -1,0 +1,79 @@
+"""`tune`, and `--tuning` of the other verbs."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnc.tuning import search
+from tests.cli.helpers import Runner
+
+NET = """cnn 1
+net n {
+  input x: f32[N, 16, 10, 10]
+  output y = x -> conv(16, 3) -> relu -> conv(32, 1)
+  weights he
+}
+"""
+BRIEF = ("--seconds", "0.01")
+
+
+@pytest.fixture
+def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file, and a search that is soon over."""
+    monkeypatch.setattr(search, "FEWEST_TRIED", 1)
+    monkeypatch.setattr(search, "DUEL", 3)
+    path = tmp_path / "n.cnn"
+    path.write_text(NET)
+    return path
+
+
+def test_it_writes_a_file_that_the_other_verbs_take(cnnc: Runner, net: Path) -> None:
+    """Beside the net if nothing else is said; the verbs run with it."""
+    tuned = net.with_suffix(".tune")
+    first = cnnc("tune", net, *BRIEF, "--json").json()
+    assert first["unreached"] == 1
+    second = cnnc("tune", net, *BRIEF)
+    assert "rank" in second.out.splitlines()[0]
+    assert f"use it with --tuning {tuned}" in second.out
+    before = tuned.read_bytes()
+    assert cnnc("tune", net, *BRIEF, "--json").json()["unreached"] == 0
+    assert tuned.read_bytes() == before
+    np.save(net.parent / "x.npy", np.zeros((1, 16, 10, 10), np.float32))
+    cnnc("run", net, "-i", net.parent / "x.npy", "--tuning", tuned)
+    cnnc("bench", net, *BRIEF, "--tuning", tuned)
+    cnnc("diff", net, "--tuning", tuned)
+    cnnc("check", net, "--tuning", tuned)
+    assert "winograd" in cnnc("show", net, "--stage", "graph").out
+    for stage in ("graph", "loops"):
+        cnnc("show", net, "--tuning", tuned, "--stage", stage)
+    cnnc("compile", net, "--tuning", tuned)
+    ended = cnnc("run", net.with_suffix(".cnnc"), "-i", "x.npy", "--tuning", tuned, code=1)
+    assert "--tuning cannot change" in ended.err
+
+
+def test_mistakes(cnnc: Runner, net: Path, tmp_path: Path) -> None:
+    """Options, folders, damaged files."""
+    assert "E0803" in cnnc("tune", net, "--seconds", "0", code=1).err
+    assert "E0704" in cnnc("tune", net, "-o", tmp_path / "none" / "n.tune", code=1).err
+    assert "E0801" in cnnc("tune", net, "--target", "aarch64x", code=1).err
+    (tmp_path / "n.tune").write_text("something else\n")
+    ended = cnnc("tune", net, code=1)
+    assert "error[E0705]" in ended.err
+    assert "^^^" in ended.err
+    for verb in ("bench", "diff", "check", "show", "compile"):
+        assert "E0705" in cnnc(verb, net, "--tuning", tmp_path / "n.tune", code=1).err
+    assert "E0701" in cnnc("check", net, "--tuning", tmp_path / "m.tune", code=1).err
+
+
+def test_interrupted(cnnc: Runner, net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what is left."""
+
+    def interrupt(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["cnnc.cli.tune"], "measure", interrupt)
+    assert "run it again" not in cnnc("tune", net, code=130).err
+    net.with_suffix(".tune").write_text("")
+    assert "run it again to go on" in cnnc("tune", net, code=130).err
