@@ -65,6 +65,7 @@ class Artifact:
     weights: Bytes
     arena_bytes: int
     scratch_bytes: int
+    is_shared: bool
 
 
 def check_suffix(path: Path) -> None:
@@ -99,6 +100,7 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
         "outputs": [_end_json(end) for end in interface.outputs],
         "arena_bytes": artifact.arena_bytes,
         "scratch_bytes": artifact.scratch_bytes,
+        "is_shared": artifact.is_shared,
         "objects": len(artifact.objects),
         "layers": [layer.to_json() for layer in artifact.layers],
         "checks": [_check_json(check, blobs) for check in artifact.checks],
@@ -162,6 +164,7 @@ def _read(container: Container) -> Artifact:
         weights=blobs[0],
         arena_bytes=fields.count("arena_bytes"),
         scratch_bytes=fields.count("scratch_bytes"),
+        is_shared=fields.flag("is_shared"),
     )
 
 

@@ -110,6 +110,7 @@ class Compiled(Network):
             weights=image.weights,
             arena_bytes=image.arena_bytes,
             scratch_bytes=image.scratch_bytes,
+            is_shared=image.is_shared,
         )
         write_artifact(Path(path), artifact)
 

@@ -30,6 +30,7 @@ class Loaded(Network):
             weights=artifact.weights,
             arena_bytes=artifact.arena_bytes,
             scratch_bytes=artifact.scratch_bytes,
+            is_shared=artifact.is_shared,
             inputs=len(artifact.interface.inputs),
             outputs=len(artifact.interface.outputs),
         )

@@ -134,7 +134,8 @@ def format_program(program: Program) -> str:
             f"{param.name} = {_format_place(place, program)}"
             for param, place in zip(kernel.params, step.places, strict=True)
         )
-        lines.append(f"  {kernel.name}({arguments})  # {step.layer}")
+        alone = "" if step.shared else "alone "
+        lines.append(f"  {alone}{kernel.name}({arguments})  # {step.layer}")
     return "\n".join(lines)
 
 

@@ -56,7 +56,8 @@ class Expr:
     @property
     def lanes(self) -> int:
         """Elements in the value: 1 for a scalar."""
-        return max((part.lanes for part in children(self)), default=1)
+        inner = children(self)
+        return max([part.lanes for part in inner]) if inner else 1
 
     def __add__(self, other: "Index") -> "Expr":
         return binary("add", self, as_like(other, self))
@@ -128,22 +129,12 @@ class Const(Expr):
         """See Expr."""
         return self.type
 
-    @property
-    def lanes(self) -> int:
-        """See Expr."""
-        return 1
-
 
 @dataclass(frozen=True, slots=True)
 class Var(Expr):
     """A loop variable."""
 
     name: str
-
-    @property
-    def lanes(self) -> int:
-        """See Expr."""
-        return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +203,7 @@ class Binary(Expr):
     @property
     def lanes(self) -> int:
         """See Expr: as there, without a loop, as most expressions are such."""
-        left, right = self.left.lanes, self.right.lanes
-        return left if left > right else right
+        return max(self.left.lanes, self.right.lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,16 +360,13 @@ def binary(op: str, left: Expr, right: Expr) -> Expr:
 def _index_binary(op: str, left: Expr, right: Expr) -> Expr:
     if isinstance(right, Const):
         if isinstance(left, Const):
-            return Const(_fold(op, int(left.value), int(right.value)))
+            fold = getattr(builtins if op in ("min", "max") else operator, op)
+            return Const(int(fold(int(left.value), int(right.value))))
         if right.value == 1 and op in ("floordiv", "mod"):
             return left if op == "floordiv" else Const(0)
     if op in ("add", "sub"):
         return _sum(op, left, right)
     return _product(left, right) if op == "mul" else Binary(op, left, right)
-
-
-def _fold(op: str, a: int, b: int) -> int:
-    return int(getattr(builtins if op in ("min", "max") else operator, op)(a, b))
 
 
 def _sum(op: str, left: Expr, right: Expr) -> Expr:

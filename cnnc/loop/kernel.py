@@ -142,12 +142,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kernel call. `barrier` asks all threads to wait before it for what came earlier."""
+    """One kernel call. `barrier` asks all threads to wait before it for what came earlier.
+
+    If it is not `shared`, the first thread runs it alone, and others go on to the next barrier.
+    """
 
     kernel: int
     places: tuple[Place, ...]
     barrier: bool
     layer: str
+    shared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +228,11 @@ class Program:
     def scratch_bytes(self) -> int:
         """Memory that each thread needs for itself, beside the arena."""
         return max((kernel.scratch_bytes for kernel in self.kernels), default=0)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than one thread has something to do."""
+        return any(step.shared for step in self.steps)
 
     @property
     def most_samples(self) -> int | None:

@@ -90,7 +90,8 @@ def print_program(program: Program) -> str:
             for param, place in zip(kernel.params, step.places, strict=True)
         ]
         lines += ["  barrier"] if step.barrier else []
-        lines.append(f"  {kernel.name}({', '.join(args)})  # {step.layer}")
+        alone = "" if step.shared else "alone "
+        lines.append(f"  {alone}{kernel.name}({', '.join(args)})  # {step.layer}")
     kernels = "".join(f"\n{print_kernel(kernel)}" for kernel in program.kernels)
     return "\n".join([*lines, "}"]) + "\n" + kernels
 

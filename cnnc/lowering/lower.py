@@ -57,7 +57,7 @@ def lower(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Lowered
     kernels = [replace(bare, name=f"k{call}_{first[call]}") for bare, call in flat.items()]
     for kernel in kernels:
         verify_kernel(kernel)
-    program = assemble(graph, layers, kernels, calls)
+    program = assemble(graph, layers, kernels, calls, target)
     return Lowered(graph, program, tuple(layers))
 
 

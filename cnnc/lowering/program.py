@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.base.layout import Layout
+from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node, cuts, rows_at_once
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import (
@@ -22,10 +23,15 @@ from cnnc.loop.kernel import (
 from cnnc.lowering.lifetimes import arena_values
 from cnnc.lowering.lowered import Layer
 from cnnc.lowering.plan_memory import plan_memory
+from cnnc.lowering.sharing import place_barriers, share_steps
 
 
 def assemble(
-    graph: Graph, layers: Sequence[Layer], kernels: Sequence[Kernel], calls: Sequence[int]
+    graph: Graph,
+    layers: Sequence[Layer],
+    kernels: Sequence[Kernel],
+    calls: Sequence[int],
+    target: Target,
 ) -> Program:
     """The program that calls `kernels[calls[i]]` for layer i."""
     values = arena_values(graph, [layer.node for layer in layers])
@@ -38,13 +44,22 @@ def assemble(
         places[node] = Place(Region.OUTPUT, index=position)
     for node, value in values.items():
         places[node] = Place(Region.ARENA, plan.offsets[value.name])
-    steps = []
-    for layer, kernel in zip(layers, calls, strict=True):
-        found = tuple(
+    found = [
+        tuple(
             weights.place(node, buffer) if node.is_constant else places[node]
             for node, buffer in zip(layer.operands, layer.kernel.params, strict=True)
         )
-        steps.append(Step(kernel, found, barrier=layer.step > 0, layer=layer.node.name))
+        for layer in layers
+    ]
+    scheduled = [layer.kernel for layer in layers]
+    shared = share_steps(scheduled, target)
+    barriers = place_barriers(scheduled, found, shared)
+    steps = [
+        Step(call, where, barrier, layer.node.name, is_shared)
+        for call, where, barrier, layer, is_shared in zip(
+            calls, found, barriers, layers, shared, strict=True
+        )
+    ]
     return Program(
         name=graph.name,
         kernels=tuple(kernels),

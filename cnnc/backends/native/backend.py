@@ -26,12 +26,14 @@ class Image:
     `objects` are object files, one of which defines the entry; `arena_bytes`, `inputs` and
     `outputs` say how large the arena is and how many arrays a call takes and fills. Each thread
     has `scratch_bytes` of its own behind the arena. `weights` start at a multiple of ALIGNMENT.
+    Unless it `is_shared`, one thread does all the work.
     """
 
     objects: tuple[bytes, ...]
     weights: Bytes
     arena_bytes: int
     scratch_bytes: int
+    is_shared: bool
     inputs: int
     outputs: int
 
@@ -44,7 +46,7 @@ class NativeRunner:
         self.threads = threads
         self._engine = load_objects(image.objects, target)
         self.address = self._engine.address(ENTRY)
-        self._pool = shared_pool(threads)
+        self._pool = shared_pool(threads if image.is_shared else 1)
         self._weights_address = address_of(image.weights)
         self._contexts: list[_Context] = []
 
@@ -147,6 +149,7 @@ class NativeBackend:
             weights=aligned_bytes(program.weights_bytes),
             arena_bytes=program.arena_bytes,
             scratch_bytes=program.scratch_bytes,
+            is_shared=program.is_shared,
             inputs=len(program.inputs),
             outputs=len(program.outputs),
         )

@@ -47,5 +47,9 @@ def emit_program(module: ir.Module, program: Program) -> None:
         places = [pointer(place) for place in step.places]
         places += [scratch] if kernel.scratch_bytes else []
         numbers = samples if kernel.takes_samples else []
-        builder.call(kernels[step.kernel], [*places, thread, threads, *numbers])
+        if step.shared:
+            builder.call(kernels[step.kernel], [*places, thread, threads, *numbers])
+            continue
+        with builder.if_then(builder.icmp_signed("==", thread, I64(0))):
+            builder.call(kernels[step.kernel], [*places, I64(0), I64(1), *numbers])
     builder.ret_void()

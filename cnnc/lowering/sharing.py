@@ -1,0 +1,80 @@
+"""Which steps threads share, and before which of them they wait for each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnnc.base.dtype import DType
+from cnnc.base.target import Target
+from cnnc.loop.kernel import Kernel, Place, Region
+
+SHORTEST_STEP = 15_000
+"""Estimated cycles from which on a step is shared: others are over while a thread that the system
+has put aside for a moment would still be waited for."""
+SHORTEST_NET = 200_000
+"""Estimated cycles from which on any step is: to wake sleeping threads costs a part of that."""
+_BYTES = 16
+"""Bytes that a step moves in a cycle."""
+
+
+def share_steps(kernels: Sequence[Kernel], target: Target) -> list[bool]:
+    """Whether threads share each step of a program."""
+    estimates = [_estimate(kernel, target) for kernel in kernels]
+    if sum(estimates) < SHORTEST_NET:
+        return [False] * len(kernels)
+    return [estimate >= SHORTEST_STEP for estimate in estimates]
+
+
+def _estimate(kernel: Kernel, target: Target) -> float:
+    """Cycles on one thread, at the peak of the machine."""
+    moved = sum(param.size * param.dtype.bytes for param in kernel.params)
+    return kernel.origin.macs / (2 * target.lanes(DType.F32)) + moved / _BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """Memory that a step reads or writes, by all threads or by the first alone."""
+
+    region: Region
+    index: int
+    start: int
+    end: int
+    writes: bool
+    shared: bool
+
+    def meets(self, other: "_Access") -> bool:
+        """Whether one must wait for the other: they overlap, one writes, and threads differ."""
+        same = (self.region, self.index) == (other.region, other.index)
+        overlap = same and self.start < other.end and other.start < self.end
+        return overlap and (self.writes or other.writes) and (self.shared or other.shared)
+
+
+def place_barriers(
+    kernels: Sequence[Kernel], places: Sequence[Sequence[Place]], shared: Sequence[bool]
+) -> list[bool]:
+    """Whether all threads wait before each step for what was done since they last did.
+
+    They do where it reads or writes what another thread may still be writing, or writes what
+    another one may still be reading.
+    """
+    barriers: list[bool] = []
+    since: list[_Access] = []
+    for kernel, where, is_shared in zip(kernels, places, shared, strict=True):
+        accesses = _accesses(kernel, where, is_shared)
+        waits = any(new.meets(old) for new in accesses for old in since)
+        since = accesses if waits else since + accesses
+        barriers.append(waits)
+    return barriers
+
+
+def _accesses(kernel: Kernel, places: Sequence[Place], shared: bool) -> list[_Access]:
+    """What a step touches; weights are only ever read."""
+    return [
+        _Access(
+            *(place.region, place.index, place.offset),
+            place.offset + param.size * param.dtype.bytes,
+            param.name in kernel.outputs,
+            shared,
+        )
+        for param, place in zip(kernel.params, places, strict=True)
+        if place.region is not Region.WEIGHTS
+    ]
