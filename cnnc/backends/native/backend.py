@@ -16,6 +16,8 @@ from cnnc.base.target import Target
 from cnnc.loop.kernel import ALIGNMENT, Program, align
 
 Bytes = NDArray[np.uint8]
+LARGE = 8 << 20
+"""Bytes of weights from which on it is worth some milliseconds to hold nothing else."""
 addressof, from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
 
 
@@ -48,6 +50,8 @@ class NativeRunner:
         self.address = self._engine.address(ENTRY)
         self._pool = shared_pool(threads if image.is_shared else 1)
         self._weights_address = address_of(image.weights)
+        if len(image.weights) >= LARGE:
+            release_llvm()
         self._contexts: list[_Context] = []
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
@@ -154,8 +158,7 @@ class NativeBackend:
             outputs=len(program.outputs),
         )
         made = NativeExecutable(program, image, target, threads)
-        # in this order, so that a process never holds all of both
-        release_llvm()
+        # last: what LLVM takes was given back
         for blob in program.weights:
             blob.contents.pack_into(image.weights[blob.offset : blob.end])
         return made
