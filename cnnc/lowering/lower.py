@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.layout import Layout
@@ -25,6 +26,7 @@ from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
 from cnnc.offers.direct import Form, blocks_of, choose_form, weight_bytes
 from cnnc.offers.offer import chosen_for, root_of
+from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
@@ -111,6 +113,7 @@ def lower_node(
             *(plan.shares_input, padded, plan.rows_first, plan.one_tap),
             plan.shares_input and weight_bytes(node) > target.l2_bytes // 4,
             _late_operands(node, params),
+            _panel(node, plan, target),
         )
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
         if not padded:
@@ -160,6 +163,31 @@ def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
         *(block, read_block, form.tile, tuple(layouts), algorithm),
         *(shares_input, form.rows_first, nest.one_tap),
     )
+
+
+def _panel(node: Node, plan: "_Plan", target: Target) -> int:
+    """Blocks of input channels whose weights stay in the first-level cache for all positions.
+
+    0 where all weights of a tile of channels do, or there are few positions to use them for, or so
+    many that their sums would not stay there too.
+    """
+    root, operands = root_of(node)
+    tile, spatial = plan.tile, node.type.spatial
+    if not isinstance(root, Conv) or root.groups > 1 or len(spatial) != 2 or plan.rows_first:
+        return 0
+    x = operands[0].type
+    taps, blocks = prod(root.window(x).kernel), x.channels // plan.read_block
+    each = plan.read_block * taps * tile.blocks * plan.block * x.dtype.bytes
+    sums = prod(spatial) * tile.blocks * plan.block * x.dtype.bytes
+    uses = prod(spatial) // (tile.rows * tile.columns)
+    whole = x.channels % plan.read_block == 0 and spatial[-1] % tile.columns == 0
+    if plan.read_block == 1 or not whole or uses < 3 or sums > target.l1_bytes // 3:
+        return 0
+    if blocks * each <= target.l1_bytes:
+        return 0
+    sizes = [size for size in range(1, blocks) if blocks % size == 0]
+    near = [size for size in sizes if size * each <= target.l1_bytes // 2]
+    return (near or sizes[:1])[-1]
 
 
 def _late_operands(node: Node, params: Sequence[Buffer]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from cnnc.lowering.loops import (
     vectorise,
     widen,
 )
+from cnnc.lowering.panels import sum_in_panels
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
 
@@ -33,7 +34,8 @@ class Order:
     `rows_first`: all channels of a row before the next row, so that input rows are read once.
     `pointwise`: a window of one tap, so that every block of channels is read at one place.
     `far_weights`: they are many, so that those of the next channels have to be fetched in time.
-    `late`: operands that are read only when a tile has been summed.
+    `late`: operands that are read only when a tile has been summed. `panel`: blocks of input
+    channels that are summed for all positions before the next ones; 0 for all blocks at once.
     """
 
     shares_input: bool
@@ -42,6 +44,7 @@ class Order:
     pointwise: bool
     far_weights: bool
     late: tuple[str, ...]
+    panel: int = 0
 
 
 def schedule_blocked(
@@ -79,8 +82,11 @@ def schedule_blocked(
         kernel = jam(kernel, var, sweeps)
     if order.shares_input and order.pointwise and has_loop(kernel, "ic.0"):
         kernel = prefetch(kernel, "x", "ic.0", [var for var in inner if var in positions])
-    if order.far_weights and has_loop(kernel, "ic.1") and has_loop(kernel, "oc.0"):
-        kernel = prefetch(kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead="oc.0")
+    ahead = "oc.0"
+    if order.panel:
+        kernel, ahead = sum_in_panels(kernel, "oc.0", "ic.0", order.panel), "ic.0.p"
+    if order.far_weights and has_loop(kernel, "ic.1") and has_loop(kernel, ahead):
+        kernel = prefetch(kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead=ahead)
     kernel = vectorise(_unroll_all(kernel, inner[:-1]), "oc.2")
     return _parallel_outer(prefetch_operands(kernel, order.late))
 

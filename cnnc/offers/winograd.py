@@ -23,15 +23,18 @@ LARGEST_TILES = 4
 is won (docs/performance.md), so that only tuning may choose it."""
 _MANY_TASKS = 8
 """So many for each core are shared evenly enough even where they cannot be divided."""
+_MOST_PARTS = 2
+"""Parts for each core at most."""
 _BLOCKS = (1, 2, 3, 4)
 LARGEST_WEIGHTS = 64 << 20
 """Bytes of a layer's transformed weights, which are four times as many as before with F(4, 3)."""
 MEASURED_WIDTHS = 2
 """Widths of a register tile that are worth measuring."""
 _L3_BYTES = 48.0
-_MEMORY_BYTES = 16.0
-"""Bytes a cycle of weights that are prefetched while others are multiplied: twice what one core
-reads on servers, as half of the time is hidden."""
+_MEMORY_BYTES = 8.0
+"""Bytes a cycle of weights that are prefetched while others are multiplied: what is not hidden."""
+_RELOAD = 0.25
+"""Cycles for each vector of weights that comes from the second-level cache again."""
 
 
 class WinogradOffer:
@@ -93,15 +96,18 @@ def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winogra
 
 
 @cache
-def choose_winograd(op: Conv, x: TensorType, target: Target) -> Winograd | None:
-    """The fastest form by estimate, or None where the convolution itself is as fast."""
-    plans = [_Plan(op, x, target, results) for results in PAIRS if results <= LARGEST_TILES]
+def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winograd | None:
+    """The fastest form by estimate, or None where the convolution itself is as fast.
+
+    `far` says that weights come from memory, as those of all layers do not stay in the caches.
+    """
+    plans = [_Plan(op, x, target, results, far) for results in PAIRS if results <= LARGEST_TILES]
     plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]
     costs = [(plan.cost(shape), plan.made(shape)) for plan in plans for shape in plan.shapes()]
     if not costs:
         return None
     cost, made = min(costs, key=lambda found: found[0])
-    return made if cost * GAIN < _direct_cost(op, x, target) else None
+    return made if cost * GAIN < _direct_cost(op, x, target, far) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ class _Plan:
     x: TensorType
     target: Target
     results: int
+    far: bool = False
 
     @property
     def lanes(self) -> int:
@@ -154,7 +161,10 @@ class _Plan:
         """
         blocks = -(-self.op.channels // self.lanes)
         first, across = self.tiles[0], prod(self.tiles[1:])
+        most = max(4 * self.target.l2_bytes, self.target.l3_bytes // 8)
         for rows in sorted({-(-first // pieces) for pieces in range(1, first + 1)}):
+            if rows > 1 and self._transformed(rows) > most:
+                break
             work = self._work(rows * across)
             for at_once in (each for each in _BLOCKS if blocks % each == 0 and self._stay(each)):
                 tiles = [Tile(at_once, 1, width) for width in even_widths(rows * across)]
@@ -181,19 +191,29 @@ class _Plan:
         size = at_once * self.lanes * self.x.channels * self.x.dtype.bytes
         return at_once == 1 or size <= self.target.l2_bytes // 10
 
+    def _transformed(self, rows: int) -> int:
+        """Bytes of a band of tiles between its transform and the products."""
+        points = prod([self.results + TAPS - 1] * len(self.tiles))
+        tiles = rows * prod(self.tiles[1:])
+        return points * self.x.channels * tiles * self.x.dtype.bytes
+
     def _work(self, tiles: int) -> Work:
         """The products of one point: a matrix product over all channels of the result."""
         blocks = -(-self.op.channels // self.lanes)
         return Work(blocks, (tiles,), self.x.channels, per_channel=False, read_block=self.lanes)
 
     def _parts(self, rows: int, chunks: int) -> int:
-        """As few parts as give every core its share of the full bands, and of the last one."""
+        """As few parts as give every core its share of the full bands, and of the last one.
+
+        Every part transforms the input again, so that many are worse than an idle core.
+        """
         full, rest = divmod(self.tiles[0], rows)
         if not rest and self.op.window(self.x).out[0] % self.results:
             full, rest = full - 1, 1
         nests = [self.x.shape[0] * bands for bands in (full, bool(rest)) if bands]
         cores = self.target.cores
-        possible = [parts for parts in range(1, chunks + 1) if chunks % parts == 0]
+        most = min(chunks, _MOST_PARTS * cores)
+        possible = [parts for parts in range(1, most + 1) if chunks % parts == 0]
         for parts in possible:
             tasks = [parts * bands for bands in nests]
             if all(count % cores == 0 or count >= _MANY_TASKS * cores for count in tasks):
@@ -212,8 +232,12 @@ class _Plan:
             prod(self.tiles) * (blocks[0] * shape.parts + blocks[1]) * _transform(point, axes)
         )
         item = self.x.dtype.bytes
-        moved = points * self.x.channels * shape.rows * across * item
-        far = _afar(self.weights, self.target) * len(bands)
+        moved = self._transformed(shape.rows)
+        far = _afar(self.weights, self.target, far=self.far)
+        far += _afar(self.weights, self.target, far=False) * (len(bands) - 1)
+        if shape.tile.blocks * self.lanes * self.x.channels * item > self.target.l1_bytes // 2:
+            widths = [-(-rows * across // shape.tile.columns) for rows in bands]
+            far += points * sum(widths) * self.x.channels * blocks[1] * _RELOAD
         if moved > self.target.l2_bytes // 2:
             far += len(bands) * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / _L3_BYTES
         return float(self.x.shape[0]) * (products + transforms + far)
@@ -226,16 +250,16 @@ def _transform(point: int, axes: int) -> float:
     return 0.7 * (axes * prod([point] * (axes - 1)) * line + 2 * prod([point] * axes))
 
 
-def _afar(size: int, target: Target) -> float:
-    """Cycles to read so many bytes once, where they do not stay in the second-level cache."""
-    if size <= target.l2_bytes:
-        return 0.0
-    return size / (_MEMORY_BYTES if size > max(target.l3_bytes, target.l2_bytes) else _L3_BYTES)
+def _afar(size: int, target: Target, *, far: bool) -> float:
+    """Cycles to read so many bytes once, where they do not stay in the caches."""
+    if far or size > max(target.l3_bytes, target.l2_bytes):
+        return size / _MEMORY_BYTES
+    return 0.0 if size <= target.l2_bytes else size / _L3_BYTES
 
 
-def _direct_cost(op: Conv, x: TensorType, target: Target) -> float:
+def _direct_cost(op: Conv, x: TensorType, target: Target, far: bool) -> float:
     """Estimated cycles of the convolution itself, at nine tenths of the peak."""
     lanes, window = target.lanes(x.dtype), op.window(x)
     taps, blocks = prod(window.kernel), -(-op.channels // lanes)
     products = x.shape[0] * prod(window.out) * blocks * x.channels * taps / 2 / 0.9
-    return products + _afar(taps * x.channels * blocks * lanes * x.dtype.bytes, target)
+    return products + _afar(taps * x.channels * blocks * lanes * x.dtype.bytes, target, far=far)

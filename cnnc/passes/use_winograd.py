@@ -1,5 +1,6 @@
 """Convolutions that Winograd's algorithm computes faster."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from cnnc.base.choice import ESTIMATED, Choices
@@ -14,6 +15,8 @@ from cnnc.ops.cook_toom import TAPS
 from cnnc.ops.winograd import Winograd
 from cnnc.passes._transformed import Transformed
 
+Choose = Callable[[Conv, Node], Winograd | None]
+
 
 def use_winograd(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Graph:
     """conv(x, w), 3 taps on each axis  →  winograd(x, transformed w), where that is faster.
@@ -21,14 +24,25 @@ def use_winograd(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> 
     It is where it was chosen, or else by estimate. Weights are transformed in float64 and rounded
     once. UserError for a choice that is not possible.
     """
-    return rewrite(graph, lambda node, graph: _rule(node, graph, target, choices))
+    weights = sum(node.type.bytes for node in graph.nodes if isinstance(node.op, Constant))
+    far = weights > max(target.l3_bytes, target.l2_bytes)
+
+    def choose(op: Conv, node: Node) -> Winograd | None:
+        chosen = chosen_for(node, choices)
+        if chosen is None:
+            return choose_winograd(op, node.inputs[0].type, target, far)
+        if chosen.choice.algorithm != OFFER.name:
+            return None
+        return read_choice(chosen, op, node, target)
+
+    return rewrite(graph, lambda node, graph: _rule(node, graph, target, choose))
 
 
-def _rule(node: Node, graph: Graph, target: Target, choices: Choices) -> Node | None:
+def _rule(node: Node, graph: Graph, target: Target, choose: Choose) -> Node | None:
     op = node.op
     if not isinstance(op, Conv) or not suits(op, node.inputs, target):
         return None
-    made = _choose(op, node, target, choices)
+    made = choose(op, node)
     if made is None:
         return None
     x, old = node.inputs[0].type, node.inputs[1]
@@ -39,12 +53,3 @@ def _rule(node: Node, graph: Graph, target: Target, choices: Choices) -> Node | 
     name = old.name if graph.is_private(old) else fresh_name(graph, f"{node.name}.weight")
     new = Node(value, (), kind, name, node.span)
     return replace(node, op=made, inputs=(node.inputs[0], new, *node.inputs[2:]))
-
-
-def _choose(op: Conv, node: Node, target: Target, choices: Choices) -> Winograd | None:
-    chosen = chosen_for(node, choices)
-    if chosen is None:
-        return choose_winograd(op, node.inputs[0].type, target)
-    if chosen.choice.algorithm != OFFER.name:
-        return None
-    return read_choice(chosen, op, node, target)

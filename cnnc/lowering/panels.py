@@ -1,0 +1,130 @@
+"""Sums in pieces, so that a panel of weights is used for all positions while it is near."""
+
+from dataclasses import dataclass, replace
+
+from cnnc.base.layout import Layout
+from cnnc.loop.expr import Buffer, Expr, Load, Space, Var
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Stmt, Store
+from cnnc.lowering.loops import ScheduleError, substitute
+
+
+def sum_in_panels(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
+    """for o: for p: acc = a; for r: acc += w[o, r] …; y = acc
+      →  for o: for p: s[p] = a;  for r.0: for p: acc = s[p]; for r.1: acc += …; s[p] = acc;
+         for p: y = s[p]
+
+    `outer` is o, `var` is r, of which `size` iterations make a panel; s is scratch memory. Between
+    o and the sums stand loops over positions, several side by side where some are left over.
+    """
+    found = False
+
+    def visit(body: Body) -> Body:
+        nonlocal found
+        result: list[Stmt] = []
+        for stmt in body:
+            if isinstance(stmt, For) and stmt.var == outer and _has(stmt, var):
+                found = True
+                result.append(replace(stmt, body=_panels(stmt.body, var, size)))
+            elif isinstance(stmt, For):
+                result.append(replace(stmt, body=visit(stmt.body)))
+            else:
+                result.append(stmt)
+        return tuple(result)
+
+    body = visit(kernel.body)
+    if not found:
+        raise ScheduleError(f"no sums over {var} inside {outer} in {kernel.name}")
+    return kernel.with_body(body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Nest:
+    """Loops over positions around one sum: what stands before, in and behind its loop."""
+
+    loops: tuple[For, ...]
+    alloc: Alloc
+    before: Body
+    sum: For
+    behind: Body
+
+    def around(self, body: Body) -> Stmt:
+        """The loops around other statements on the same registers."""
+        body = (self.alloc, *body)
+        for loop in reversed(self.loops):
+            body = (replace(loop, body=body),)
+        (stmt,) = body
+        return stmt
+
+    def scratch(self, number: int) -> Buffer:
+        """Memory for the sums of all positions."""
+        register = self.alloc.buffer
+        shape = (*(loop.extent for loop in self.loops), *register.shape)
+        name = f"part.{number}" if number else "part"
+        return Buffer(name, shape, register.dtype, Layout.plain(len(shape)), Space.SCRATCH)
+
+
+def _panels(body: Body, var: str, size: int) -> Body:
+    nests = [_nest_of(stmt, var) for stmt in body]
+    parts = [nest.scratch(number) for number, nest in enumerate(nests)]
+    (count,) = {nest.sum.extent for nest in nests}
+    if count % size:
+        raise ScheduleError(f"panels of {size} do not divide {count} iterations of {var}")
+    outer, pairs = f"{var}.p", list(zip(nests, parts, strict=True))
+    start = [nest.around((*nest.before, *_copied(nest, part, back=True))) for nest, part in pairs]
+    again = [nest.around(_panel(nest, part, outer, size)) for nest, part in pairs]
+    end = [nest.around((*_copied(nest, part), *nest.behind)) for nest, part in pairs]
+    loop = For(outer, count // size, tuple(again), reduces=True)
+    return (*map(Alloc, parts), *start, loop, *end)
+
+
+def _panel(nest: _Nest, part: Buffer, outer: str, size: int) -> Body:
+    """One panel more for one tile of positions."""
+    var = nest.sum.var
+    step = Var(outer) * size + Var(var)
+    inside = replace(nest.sum, extent=size, body=substitute(nest.sum.body, {var: step}))
+    return (*_copied(nest, part), inside, *_copied(nest, part, back=True))
+
+
+def _copied(nest: _Nest, part: Buffer, *, back: bool = False) -> Body:
+    """From scratch memory to the registers, or back, in the loops that first write these."""
+    register = nest.alloc.buffer
+    position = tuple(Var(loop.var) for loop in nest.loops)
+
+    def copy(stmt: Stmt) -> Stmt:
+        match stmt:
+            case For():
+                return replace(stmt, body=tuple(map(copy, stmt.body)))
+            case Store(Buffer(name=name), index, _) if name == register.name:
+                place: tuple[Expr, ...] = (*position, *index)
+                if back:
+                    return Store(part, place, Load(register, index))
+                return Store(register, index, Load(part, place))
+        raise ScheduleError(f"{register.name} does not start with plain stores")
+
+    return tuple(map(copy, nest.before))
+
+
+def _nest_of(stmt: Stmt, var: str) -> _Nest:
+    loops: list[For] = []
+    while isinstance(stmt, For) and not stmt.reduces and len(stmt.body) == 1:
+        loops.append(stmt)
+        (stmt,) = stmt.body
+    if not isinstance(stmt, For) or stmt.reduces:
+        raise ScheduleError(f"no loops over positions around a sum over {var}")
+    loops.append(stmt)
+    allocs = [each for each in stmt.body if isinstance(each, Alloc)]
+    sums = [at for at, each in enumerate(stmt.body) if isinstance(each, For) and each.reduces]
+    if len(allocs) != 1 or len(sums) != 1 or stmt.body[0] is not allocs[0]:
+        raise ScheduleError(f"more than one sum over {var}")
+    loop = stmt.body[sums[0]]
+    assert isinstance(loop, For)
+    if loop.var != var:
+        raise ScheduleError(f"the sum runs over {loop.var}, not {var}")
+    before, behind = stmt.body[1 : sums[0]], stmt.body[sums[0] + 1 :]
+    return _Nest(tuple(loops), allocs[0], before, loop, behind)
+
+
+def _has(stmt: Stmt, var: str) -> bool:
+    if not isinstance(stmt, For):
+        return False
+    return stmt.var == var or any(_has(inner, var) for inner in stmt.body)

@@ -1,0 +1,123 @@
+"""Sums in panels of weights."""
+
+import numpy as np
+import pytest
+
+from cnnc.backends.base import Backend
+from cnnc.backends.interp.backend import BACKEND as INTERP
+from cnnc.backends.native.backend import BACKEND as NATIVE
+from cnnc.backends.native.targets import named_target, runs_here
+from cnnc.loop.expr import Space
+from cnnc.loop.kernel import Alloc, walk
+from cnnc.loop.parse import parse_kernel
+from cnnc.loop.text import print_kernel
+from cnnc.lowering.loops import ScheduleError
+from cnnc.lowering.panels import sum_in_panels
+from cnnc.ops.attributes import Padding
+from cnnc.ops.conv import Conv
+from tests.backends.support import assert_within, lowered, run, single
+
+SUMS = """\
+kernel k {
+  in x: f32[8, 6]
+  in w: f32[4, 8]
+  out y: f32[4, 6]
+  for o in 4 parallel {
+    for p.0 in 3 {
+      register acc: f32[2]
+      for p.1 in 2 unrolled {
+        acc[p.1] = 0.5
+      }
+      for r in 8 reduce {
+        for p.1 in 2 unrolled {
+          acc[p.1] = fma(w[o, r], x[r, p.0 * 2 + p.1], acc[p.1])
+        }
+      }
+      for p.1 in 2 unrolled {
+        y[o, p.0 * 2 + p.1] = acc[p.1] * 2.0
+      }
+    }
+  }
+}
+"""
+IN_PANELS = """\
+kernel k {
+  in x: f32[8, 6]
+  in w: f32[4, 8]
+  out y: f32[4, 6]
+  for o in 4 parallel {
+    scratch part: f32[3, 2]
+    for p.0 in 3 {
+      register acc: f32[2]
+      for p.1 in 2 unrolled {
+        acc[p.1] = 0.5
+      }
+      for p.1 in 2 unrolled {
+        part[p.0, p.1] = acc[p.1]
+      }
+    }
+    for r.p in 2 reduce {
+      for p.0 in 3 {
+        register acc: f32[2]
+        for p.1 in 2 unrolled {
+          acc[p.1] = part[p.0, p.1]
+        }
+        for r in 4 reduce {
+          for p.1 in 2 unrolled {
+            acc[p.1] = fma(w[o, r.p * 4 + r], x[r.p * 4 + r, p.0 * 2 + p.1], acc[p.1])
+          }
+        }
+        for p.1 in 2 unrolled {
+          part[p.0, p.1] = acc[p.1]
+        }
+      }
+    }
+    for p.0 in 3 {
+      register acc: f32[2]
+      for p.1 in 2 unrolled {
+        acc[p.1] = part[p.0, p.1]
+      }
+      for p.1 in 2 unrolled {
+        y[o, p.0 * 2 + p.1] = acc[p.1] * 2.0
+      }
+    }
+  }
+}
+"""
+
+
+def test_sums_are_kept_between_panels() -> None:
+    assert print_kernel(sum_in_panels(parse_kernel(SUMS), "o", "r", 4)) == IN_PANELS
+
+
+@pytest.mark.parametrize(("outer", "var", "size"), [("o", "r", 3), ("p.0", "q", 4), ("q", "r", 4)])
+def test_what_does_not_apply_is_refused(outer: str, var: str, size: int) -> None:
+    with pytest.raises(ScheduleError):
+        sum_in_panels(parse_kernel(SUMS), outer, var, size)
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [(NATIVE, "native"), (NATIVE, "x86-64-v3"), (INTERP, "x86-64-v4")],
+    ids=["native", "avx2", "interp"],
+)
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride"), [(1536, 1, 1), (128, 3, 1), (128, 3, 2)], ids=str
+)
+def test_layers_with_far_weights_come_out_right(
+    channels: int, kernel: int, stride: int, backend: Backend, name: str
+) -> None:
+    target = named_target(name)
+    if backend is NATIVE and not runs_here(target):
+        pytest.skip(f"this machine does not run {name} code")
+    op = Conv(32, (kernel,), stride=(stride,), pad=Padding("same"))
+    rng = np.random.default_rng(channels)
+    shapes = ((1, channels, 7 * stride, 7 * stride), (32, channels, kernel, kernel), (32,))
+    x, *weights = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    graph = single(op, [x], weights)
+    layer = next(layer for layer in lowered(graph, target).layers if layer.node.name == "layer")
+    spaces = {stmt.buffer.space for stmt in walk(layer.kernel.body) if isinstance(stmt, Alloc)}
+    assert Space.SCRATCH in spaces
+    out = run(graph, [x], backend, target)[0]
+    operands = [x, *weights]
+    assert_within(op, out, op.reference(*(v.astype(np.float64) for v in operands)), operands)
