@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from cnnc.base.errors import UserError, fail
 from cnnc.base.source import Span
+from cnnc.frontend.stored import FileState, Stored
+from cnnc.ir.graph import PART, Recipe
 
 Array = NDArray[np.generic]
 
@@ -65,6 +67,10 @@ class ArrayFile(Protocol):
         """These arrays, row-major and native; UserError where the data is damaged."""
         ...
 
+    def sources(self, names: Iterable[str]) -> Mapping[str, Array | Recipe]:
+        """The same for constants: large arrays may be left where they are until they are needed."""
+        ...
+
 
 class _MalformedError(Exception):
     """The file does not follow its format; the text says where."""
@@ -74,7 +80,8 @@ def open_arrays(path: Path, span: Span | None) -> ArrayFile:
     """The file's headers; UserError at `span` for anything unsound."""
     try:
         if path.suffix == ".safetensors":
-            return _Safetensors(path, span, _safetensors_infos(path))
+            state = FileState.of(path)  # before anything is believed that stands in it
+            return _Safetensors(path, span, *_safetensors_infos(path), state)
         if path.suffix == ".npz":
             return _Npz(path, span, _npz_infos(path))
     except (_MalformedError, *_DAMAGE) as error:
@@ -104,6 +111,8 @@ class _Safetensors:
     path: Path
     span: Span | None
     infos: Mapping[str, ArrayInfo]
+    offsets: Mapping[str, int]
+    state: FileState
 
     def read(self, names: Iterable[str]) -> dict[str, Array]:
         """See ArrayFile."""
@@ -113,8 +122,19 @@ class _Safetensors:
         except _DAMAGE as error:
             raise _malformed(self.path, self.span, error) from None
 
+    def sources(self, names: Iterable[str]) -> Mapping[str, Array | Recipe]:
+        """See ArrayFile."""
+        wanted = tuple(names)
+        later: dict[str, Array | Recipe] = {
+            name: Stored(self.state, self.offsets[name], info.shape, np.dtype(np.float32))
+            for name in wanted
+            if (info := self.infos[name]).dtype == "f32" and info.shape and prod(info.shape) >= PART
+        }
+        return self.read(name for name in wanted if name not in later) | later
 
-def _safetensors_infos(path: Path) -> Mapping[str, ArrayInfo]:
+
+def _safetensors_infos(path: Path) -> tuple[Mapping[str, ArrayInfo], Mapping[str, int]]:
+    """All arrays by name, and where in the file they begin."""
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
@@ -127,10 +147,12 @@ def _safetensors_infos(path: Path) -> Mapping[str, ArrayInfo]:
     entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
     _check_count(len(entries))
     infos: dict[str, ArrayInfo] = {}
+    offsets: dict[str, int] = {}
     ranges: list[tuple[int, int]] = []
     for name, entry in entries.items():
         info, begin, end = _safetensors_entry(name, entry)
         infos[name] = info
+        offsets[name] = 8 + length + begin
         ranges.append((begin, end))
     position = 0
     for begin, end in sorted(ranges):
@@ -141,7 +163,7 @@ def _safetensors_infos(path: Path) -> Mapping[str, ArrayInfo]:
         raise _MalformedError(
             f"{size - 8 - length} bytes of data, the header accounts for {position}"
         )
-    return infos
+    return infos, offsets
 
 
 def _parse_json(data: bytes) -> dict[str, object]:
@@ -197,6 +219,10 @@ class _Npz:
                 return {name: _read_npy(archive, name) for name in names}
         except (_MalformedError, *_DAMAGE) as error:
             raise _malformed(self.path, self.span, error) from None
+
+    def sources(self, names: Iterable[str]) -> Mapping[str, Array | Recipe]:
+        """See ArrayFile: they have to be decompressed."""
+        return self.read(names)
 
 
 def _npz_infos(path: Path) -> Mapping[str, ArrayInfo]:

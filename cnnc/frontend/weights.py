@@ -86,7 +86,7 @@ def _read_weights(wanted: Mapping[str, Node], clause: FileWeights, folder: Path 
     ]
     if found:
         raise UserError(found)
-    arrays = file.read(in_file[name] for name in wanted)
+    arrays = file.sources(in_file[name] for name in wanted)
     return {name: arrays[in_file[name]] for name in wanted}
 
 

@@ -1,6 +1,6 @@
 """The graph: a node is an operator applied to nodes; a graph is its outputs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, prod
@@ -118,6 +118,16 @@ def cuts(shape: Shape, rows: int) -> Iterator[slice]:
     return (slice(start, min(start + rows, shape[0])) for start in range(0, shape[0], rows))
 
 
+def magnitudes(parts: Iterable[Array]) -> tuple[float, float]:
+    """The least but 0 and the greatest of the absolute values; NaN where an element is."""
+    least, most = inf, 0.0
+    for part in parts:
+        sizes = np.abs(part)
+        least = float(np.minimum(least, sizes.min(where=sizes != 0, initial=inf)))
+        most = float(np.maximum(most, sizes.max(initial=0.0)))
+    return least, most
+
+
 class Recipe(Protocol):
     """How a constant is made, part by part, whenever it is asked for: nobody keeps the whole.
 
@@ -184,12 +194,9 @@ class Constant:
         """
         if not isinstance(self.source, np.ndarray | np.generic):
             return self.source.magnitudes
-        least, most, rows = inf, 0.0, rows_at_once(self.source.shape)
-        for part in self.parts(rows) if self.source.ndim else (self.source,):
-            sizes = np.abs(part)
-            least = float(np.minimum(least, sizes.min(where=sizes != 0, initial=inf)))
-            most = float(np.maximum(most, sizes.max(initial=0.0)))
-        return least, most
+        if not self.source.ndim:
+            return magnitudes((self.source,))
+        return magnitudes(self.parts(rows_at_once(self.source.shape)))
 
     @property
     def label(self) -> str:

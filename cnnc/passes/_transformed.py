@@ -7,7 +7,7 @@ import numpy as np
 
 from cnnc.base.layout import Shape
 from cnnc.ir.evaluate import round_to, widen
-from cnnc.ir.graph import Array, Constant
+from cnnc.ir.graph import Array, Constant, cuts, magnitudes, rows_at_once
 from cnnc.ir.types import TensorType
 from cnnc.ops.cook_toom import transform_weights
 
@@ -41,9 +41,16 @@ class Transformed:
     @property
     def magnitudes(self) -> tuple[float, float]:
         """See Recipe: sums say nothing of their smallest, so that all of them are looked at."""
-        return Constant(Constant(self).value).magnitudes
+        return magnitudes(self.parts(rows_at_once(self.shape)))
 
     def parts(self, rows: int) -> Iterator[Array]:
         """See Recipe."""
+        few = rows_at_once(self.shape)
         for part in self.weight.parts(rows):
-            yield round_to(transform_weights(widen(part), self.results), self.type.dtype)
+            # a plane for each point, as they are computed; few rows at once in float64
+            planes = np.empty((self.shape[-1], *part.shape[:2]), self.dtype)
+            whole = np.moveaxis(planes, 0, -1)
+            for cut in cuts(whole.shape, few):
+                made = transform_weights(widen(part[cut]), self.results)
+                whole[cut] = round_to(made, self.type.dtype)
+            yield whole

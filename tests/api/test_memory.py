@@ -22,7 +22,7 @@ net n {
   weights he(seed = 0)
 }
 """
-SPARE = 8 << 20
+SPARE = 12 << 20
 """Bytes for graphs, loops, code, and parts of weights."""
 
 
