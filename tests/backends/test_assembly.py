@@ -13,6 +13,7 @@ from cnnc.lowering.lower import lower
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.passes.assign_layouts import assign_layouts
+from cnnc.passes.use_winograd import use_winograd
 
 FAMILIES = ("x86-64-v4", "x86-64-v3", "x86-64", "aarch64")
 MULTIPLY = {
@@ -53,6 +54,17 @@ def test_tiles_stay_in_registers(
     assert not re.findall(SPILL, assembly)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("channels", "extent"), [(64, 56), (128, 28), (256, 14)], ids=str)
+def test_winograd_products_stay_in_registers(family: str, channels: int, extent: int) -> None:
+    """Transforms hold more values than there are registers; the products do not."""
+    assembly = _assembly(family, channels, channels, extent, 3, 1, 1, winograd=True)
+    loop = _hottest_block(assembly, r"prefetcht1|prfm\s+pldl2")
+    assert len(re.findall(MULTIPLY[family], loop)) >= 32
+    assert not re.findall(SCALAR, loop)
+    assert not re.findall(SPILL, loop)
+
+
 def _hottest_block(assembly: str, instruction: str) -> str:
     """The basic block with the most multiplications."""
     blocks = re.split(r"^\.LBB\w+:", assembly, flags=re.MULTILINE)
@@ -60,7 +72,15 @@ def _hottest_block(assembly: str, instruction: str) -> str:
 
 
 def _assembly(
-    family: str, inputs: int, outputs: int, extent: int, kernel: int, groups: int, stride: int
+    family: str,
+    inputs: int,
+    outputs: int,
+    extent: int,
+    kernel: int,
+    groups: int,
+    stride: int,
+    *,
+    winograd: bool = False,
 ) -> str:
     """The convolution between two pointwise ones, so that both its sides are blocked."""
     target = named_target(family)
@@ -69,7 +89,9 @@ def _assembly(
     op = Conv(outputs, (kernel,), stride=(stride,), pad=Padding("same"), groups=groups)
     value = _conv(value, op, "layer")
     value = _conv(value, Conv(outputs, (1,), bias=False), "after")
-    lowered = lower(assign_layouts(Graph("g", (x,), {"y": value}), target), target)
+    graph = Graph("g", (x,), {"y": value})
+    graph = use_winograd(graph, target) if winograd else graph
+    lowered = lower(assign_layouts(graph, target), target)
     layer = next(layer for layer in lowered.layers if layer.node.name == "layer")
     step = lowered.program.steps[layer.step]
     return emit_assembly(lowered.program, step.kernel, target)
