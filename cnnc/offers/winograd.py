@@ -8,7 +8,7 @@ from math import prod
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, even_widths, fits
-from cnnc.ir.graph import Node
+from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.ops.conv import Conv
@@ -43,14 +43,14 @@ class WinogradOffer:
     name = WINOGRAD
     rounds_more = True
 
-    def candidates(self, node: Node, target: Target) -> Iterator[Candidate]:
+    def candidates(self, node: Node, target: Target, *, far: bool) -> Iterator[Candidate]:
         """See Offer: tiles of any size, and for each number of rows the best register tiles."""
         root, operands = root_of(node)
         if not (isinstance(root, Conv) and suits(root, operands, target)):
             return
         x = TensorType.plain(operands[0].type.shape, operands[0].type.dtype)
         for results in PAIRS:
-            plan = _Plan(root, x, target, results)
+            plan = _Plan(root, x, target, results, far)
             for shape in plan.shapes(MEASURED_WIDTHS):
                 yield Candidate(choice_of(plan.made(shape)), plan.cost(shape))
 
@@ -95,11 +95,17 @@ def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winogra
     return plan.made(shape)
 
 
+def are_far(graph: Graph, target: Target) -> bool:
+    """Whether weights come from memory, as those of all the net's layers do not stay in caches."""
+    weights = sum(node.type.bytes for node in graph.nodes if isinstance(node.op, Constant))
+    return weights > max(target.l3_bytes, target.l2_bytes)
+
+
 @cache
 def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winograd | None:
     """The fastest form by estimate, or None where the convolution itself is as fast.
 
-    `far` says that weights come from memory, as those of all layers do not stay in the caches.
+    `far` is said of the whole net (see `are_far`).
     """
     plans = [_Plan(op, x, target, results, far) for results in PAIRS if results <= LARGEST_TILES]
     plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]

@@ -43,7 +43,7 @@ def layers(graph: Graph, target: str) -> list[Node]:
 def offered(node: Node, target: str) -> Mapping[str, float]:
     """All choices for a layer as text, with their estimates."""
     machine = driver.find_target(target)
-    found = [each for offer in OFFERS for each in offer.candidates(node, machine)]
+    found = [each for offer in OFFERS for each in offer.candidates(node, machine, far=False)]
     assert len({each.choice for each in found}) == len(found)
     return {str(each.choice): each.cycles for each in found}
 
