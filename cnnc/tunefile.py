@@ -75,7 +75,8 @@ class TuneFile:
 def target_line(target: Target) -> str:
     """The target as a tune file names it.
 
-    All facts but the number of cores: no choice is impossible on more or fewer of them.
+    All facts but the number of cores: a choice is possible on any number of them, and into how many
+    parts a layer is split for them is no part of it.
     """
     facts = asdict(target)
     del facts["cores"]
