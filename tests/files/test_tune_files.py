@@ -152,6 +152,13 @@ def test_no_file(tmp_path: Path) -> None:
         loops(tuning="a\0b")
 
 
+def test_the_reference_has_no_choices(path: Path) -> None:
+    """A file that would not even be opened is refused."""
+    for each in (path, "nope.tune"):
+        with pytest.raises(UserError, match="E0803"):
+            cnnc.load_text(NET).compile(backend="reference", tuning=each)
+
+
 def test_a_choice_that_is_not_possible(path: Path) -> None:
     """It is shown where it stands."""
     write_tune_file(path, tuned("winograd results=4 rows=1 at_once=16 columns=1"))
