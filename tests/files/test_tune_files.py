@@ -1,5 +1,6 @@
 """Tune files: they read back, say where they are wrong, and change code only as they say."""
 
+import time
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -137,6 +138,30 @@ def test_damaged_files(path: Path, name: str) -> None:
     assert diagnostic.code == "E0705"
     assert diagnostic.span is not None
     assert diagnostic.help
+
+
+@pytest.mark.parametrize(("first", "ours"), [("cnnc tune 2", True), ("cnn 1", False), ("", False)])
+def test_what_others_wrote_is_not_to_be_removed(path: Path, first: str, *, ours: bool) -> None:
+    """Nobody is told to remove a source because it was named by mistake."""
+    path.write_text(f"{first}\nnet n {{\n")
+    with pytest.raises(UserError) as caught:
+        read_tune_file(path, HOST)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.help
+    assert ("remove" in diagnostic.help, "-o" in diagnostic.help) == (ours, not ours)
+
+
+@pytest.mark.parametrize("line", [" ", "a ", " a", "# ", " #"])
+@pytest.mark.parametrize("columns", range(6))
+def test_long_lines(path: Path, line: str, columns: int) -> None:
+    """They are refused in no time, wherever in an entry they are long."""
+    start = " ".join(SOUND[3].split()[:columns])
+    entry = start + " " + line * (MAX_BYTES // 2 // len(line))
+    path.write_text(signed("\n".join([*SOUND[:3], entry, ""])))
+    begin = time.process_time()
+    with pytest.raises(UserError, match="E0705"):
+        read_tune_file(path, HOST)
+    assert time.process_time() - begin < 5
 
 
 def test_no_file(tmp_path: Path) -> None:
