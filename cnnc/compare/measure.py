@@ -79,7 +79,7 @@ def measure(got: Array, expected: Real, tolerance: Real) -> Errors:
         got=float(values[index]) if ratio.size else 0.0,
         expected=float(exact[index]) if ratio.size else 0.0,
         tolerance=float(allowed[index]) if ratio.size else 0.0,
-        unbounded=int(np.count_nonzero(both & np.isinf(allowed))),
+        unbounded=int(np.count_nonzero(np.isfinite(rounded) & np.isinf(allowed))),
     )
 
 
@@ -88,13 +88,15 @@ def _misplaced(
 ) -> NDArray[np.float64]:
     """Zero where NaN and infinities stand where they should, infinite elsewhere.
 
-    A result at the edge of overflow may fall to either side.
+    A result at the edge of overflow may fall to either side, and so may one without a finite
+    tolerance, on whose way to a finite value something may overflow.
     """
     same = (np.isnan(values) & np.isnan(rounded)) | (values == rounded)
     limit = float(np.finfo(np.float64 if rounded.dtype == np.float64 else np.float32).max)
     overflows = np.isinf(values) & (values * exact > 0) & (np.abs(exact) + allowed >= limit)
     falls_short = np.isfinite(exact) & (np.abs(values - exact) <= allowed)
-    return np.where(same | overflows | falls_short, 0.0, np.inf)
+    free = np.isfinite(exact) & np.isinf(allowed)
+    return np.where(same | overflows | falls_short | free, 0.0, np.inf)
 
 
 def _largest(values: Real, where: NDArray[np.bool_]) -> float:

@@ -157,6 +157,8 @@ def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
     algorithm = f"blocked by {block}, tile {form.tile}" if block > 1 else "row-major"
     if form.rows_first:
         algorithm += ", rows first"
+    if isinstance(root, Winograd):
+        algorithm = f"{root.text}, tile {form.tile}"
     nest = op.nest(node.type, *kinds)
     shares_input = block > 1 and not nest.per_channel
     return _Plan(

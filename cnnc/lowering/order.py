@@ -38,7 +38,7 @@ def _depth_first(
 ) -> tuple[Node, ...]:
     """Operands before users, each node's in the order that `operands` has them."""
     done: dict[Node, None] = {}
-    for output in graph.outputs.values():
+    for output in filter(is_step, graph.outputs.values()):
         stack: list[tuple[Node, Iterator[Node]]] = [(output, iter(operands(output)))]
         while stack:
             node, rest = stack[-1]

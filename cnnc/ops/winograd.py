@@ -60,7 +60,12 @@ class Winograd(Operator):
         """See Operator."""
         shape = f"channels={self.channels}, rows={self.rows}, at_once={self.channels_at_once}"
         parts = f", parts={self.parts}" if self.parts > 1 else ""
-        return f"winograd(F({self.results}, 3), {shape}, columns={self.columns}{parts})"
+        return f"winograd({self.text}, {shape}, columns={self.columns}{parts})"
+
+    @property
+    def text(self) -> str:
+        """The algorithm's name."""
+        return f"F({self.results}, 3)"
 
     @property
     def tile(self) -> int:

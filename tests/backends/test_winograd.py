@@ -34,6 +34,10 @@ FORMS = [
     pytest.param((4, ((1, 1),), True, 2, 1, 2, 1), (2, 18, 21), 16, id="series"),
     pytest.param((6, ((2, 0),), False, 3, 2, 3, 1), (1, 16, 40), 32, id="causal-series"),
     pytest.param((4, BOTH, True, 1, 1, 1, 1), (1, 16, 1, 1), 16, id="one-position"),
+    pytest.param((4, BOTH, True, 2, 1, 4, 1), (1, 9, 8, 8), 32, id="nine-channels"),
+    pytest.param((4, BOTH, False, 1, 2, 2, 1), (1, 12, 8, 9), 32, id="twelve-channels"),
+    pytest.param((4, BOTH, True, 2, 1, 3, 1), (1, 5, 8, 8), 16, id="five-channels"),
+    pytest.param((2, BOTH, True, 2, 1, 4, 1), (1, 3, 6, 8), 16, id="three-channels"),
 ]
 Form = tuple[int, tuple[tuple[int, int], ...], bool, int, int, int, int]
 

@@ -110,3 +110,21 @@ def test_special_values_agree(special: float) -> None:
     with np.errstate(all="ignore"):
         found = cnnc.diff(tiny(), x)
     assert found.ok, found.format()
+
+
+@pytest.mark.parametrize("scale", [1e37, 5e37])
+def test_sums_that_may_overflow_on_the_way_are_not_compared(scale: float) -> None:
+    """Transforms of Winograd's algorithm add larger values than the convolution does."""
+    model = cnnc.load_text(
+        "cnn 1\nnet n {\n  input x: f32[N, 32, 16, 16]\n"
+        "  output y = x -> conv(32, 3, pad = same)\n  weights he(seed = 0)\n}\n"
+    )
+    x = np.random.default_rng(0).standard_normal((1, 32, 16, 16)).astype(np.float32)
+    x *= np.float32(scale)
+    found = cnnc.diff(model, x)
+    assert found.ok, found.format()
+    assert "have no finite tolerance" in found.format()
+    assert np.isfinite(model.compile(exact=True)(x)["y"]).all()
+    ordinary = cnnc.diff(model, x / np.float32(scale))
+    assert ordinary.ok
+    assert "no finite tolerance" not in ordinary.format()

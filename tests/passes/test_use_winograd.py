@@ -115,3 +115,13 @@ def test_exact_leaves_it_out() -> None:
     assert "use-winograd" in names
     assert "use-winograd" not in [each.name for each in driver.pipeline(target, exact=True)]
     assert kinds(driver.optimise(graph, driver.pipeline(target, exact=True))) == []
+
+
+@pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3", "x86-64", "aarch64"])
+@pytest.mark.parametrize("extent", [8, 24])
+def test_any_number_of_channels_can_be_scheduled(extent: int, target: str) -> None:
+    """Fewer than a vector, a few more, and what leaves an odd rest."""
+    machine = find_target(target)
+    for channels in (1, 2, 3, 5, 6, 7, 9, 12, 15, 17, 20, 33):
+        graph = net("x -> conv(32, 3, pad = same)", f"{channels}, {extent}, {extent}")
+        driver.lower_graph(driver.optimise(graph, driver.pipeline(machine)), machine)
