@@ -14,7 +14,7 @@ from cnnc.artifact import SUFFIX, Provenance
 from cnnc.base.errors import Diagnostic, UserError, fail
 from cnnc.base.source import SourceFile
 from cnnc.binding import Binding, Given
-from cnnc.compiled import REFERENCE, Compiled
+from cnnc.compiled import Compiled
 from cnnc.frontend import load as frontend
 from cnnc.frontend.settings import Batch, Setting
 from cnnc.frontend.vectors import CheckVectors
@@ -22,7 +22,7 @@ from cnnc.html import heading_html, table_html
 from cnnc.interface import Interface
 from cnnc.ir.graph import Graph, Node, Parameter
 from cnnc.layers import Layers, graph_layers
-from cnnc.options import Options, read_import_path
+from cnnc.options import REFERENCE, Options, read_import_path
 from cnnc.snapshot import Snapshot
 
 if TYPE_CHECKING:

@@ -25,12 +25,11 @@ from cnnc.ir.graph import Graph
 from cnnc.layers import Layers, graph_layers, lowered_layers
 from cnnc.lowering.lowered import Lowered
 from cnnc.network import Network, padded
-from cnnc.options import Options
+from cnnc.options import REFERENCE, Options
 from cnnc.snapshot import Snapshot
 from cnnc.tunefile import read_choices
 
 Array = NDArray[np.generic]
-REFERENCE = "reference"
 
 
 class Compiled(Network):

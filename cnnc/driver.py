@@ -51,15 +51,15 @@ class Pass:
 
 
 def pipeline(
-    target: Target, *, exact: bool = False, choices: Choices = ESTIMATED
+    target: Target, *, exact: bool = False, choices: Choices = ESTIMATED, far: bool | None = None
 ) -> tuple[Pass, ...]:
     """All passes, in order. None removes dead code: a graph is what its outputs need.
 
-    With `exact`, none that rounds more.
+    With `exact`, none that rounds more. `far` is for a layer alone (see `use_winograd`).
     """
     faster = (
         # weights are final, and nothing has joined the convolution
-        Pass("use-winograd", lambda graph: use_winograd(graph, target, choices)),
+        Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far)),
     )
     return (
         # first: what is known now need not be matched by anything below

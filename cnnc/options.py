@@ -8,6 +8,8 @@ from pathlib import Path
 from cnnc.base.errors import fail
 
 MAX_THREADS = 1024
+REFERENCE = "reference"
+"""The backend that compiles nothing: the operators' references."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,12 @@ class Options:
             raise fail("E0801", f"`exact` is True or False, not {self.exact!r}")
         if not isinstance(self.tuning, Path | None):
             raise fail("E0801", f"`tuning` is the path of a tune file, not {self.tuning!r}")
+        if self.backend == REFERENCE and self.tuning is not None:
+            raise fail(
+                "E0803",
+                f"the tune file `{self.tuning}` says nothing to the backend `{REFERENCE}`",
+                help="the reference has no choices: leave the file away",
+            )
         whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
         if not whole or not 1 <= self.threads <= MAX_THREADS:
             raise fail(

@@ -13,7 +13,8 @@ from cnnc.base.target import Target
 from cnnc.files import replace_file
 
 SUFFIX = ".tune"
-FIRST = "cnnc tune 1"
+_NAME = "cnnc tune "
+FIRST = f"{_NAME}1"
 """The number is raised whenever lines, keys or choices change their meaning."""
 MAX_BYTES = 1 << 22
 _HEADER = (
@@ -22,10 +23,13 @@ _HEADER = (
 _MICROSECONDS = r"\d{1,9}\.\d\d"
 _ENTRY = re.compile(
     rf"(?P<key>[0-9a-f]{{{KEY_LENGTH}}}) +(?P<default>{_MICROSECONDS}) +(?P<best>{_MICROSECONDS})"
-    r" +(?P<tried>\d{1,6}) +(?P<rank>-|-?[01]\.\d\d) +(?P<choice>[^#]*[^# ]) +# (?P<layer>.*)"
+    r" +(?P<tried>\d{1,6}) +(?P<rank>-|-?[01]\.\d\d)"
+    # no two ways to match a space, which would take quadratic time in long lines
+    r" +(?P<choice>[^# ]+(?: [^# ]+)*) +# (?P<layer>.*)"
 )
 _SUM = re.compile(r"sum ([0-9a-f]{64})")
 _AGAIN = "`cnnc tune` writes such files; remove this one and run it again"
+_ANOTHER = "name a file that `cnnc tune` wrote, or with `-o` a new one: this is something else"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ class TuneFile:
 def target_line(target: Target) -> str:
     """The target as a tune file names it.
 
-    All facts but the number of cores: no choice is impossible on more or fewer of them.
+    All facts but the number of cores: a choice is possible on any number of them, and into how many
+    parts a layer is split for them is no part of it.
     """
     facts = asdict(target)
     del facts["cores"]
@@ -107,7 +112,9 @@ def read_tune_file(path: Path, target: Target) -> TuneFile:
     lines = list(_lines(source))
     if not lines or lines[0].excerpt != FIRST:
         span = lines[0] if lines else source.span(0, 0)
-        raise _malformed(path, "is no tune file that this cnnc reads", span, f"expected `{FIRST}`")
+        help = _AGAIN if span.excerpt.startswith(_NAME) else _ANOTHER
+        what = "is no tune file that this cnnc reads"
+        raise _malformed(path, what, span, f"expected `{FIRST}`", help)
     _check_sum(path, source, lines)
     expected = target_line(target)
     if len(lines) < 3 or not lines[1].excerpt.startswith("target "):
@@ -189,5 +196,5 @@ def _entry(path: Path, line: Span) -> Entry:
     )
 
 
-def _malformed(path: Path, what: str, span: Span, label: str) -> UserError:
-    return fail("E0705", f"`{path}` {what}", span, label=label, help=_AGAIN)
+def _malformed(path: Path, what: str, span: Span, label: str, help: str = _AGAIN) -> UserError:
+    return fail("E0705", f"`{path}` {what}", span, label=label, help=help)

@@ -7,7 +7,7 @@ import click
 from cnnc.artifact import SUFFIX, check_suffix
 from cnnc.base.errors import fail
 from cnnc.cli.console import print_json, say
-from cnnc.cli.options import Net, compile_options, json_option, net_options
+from cnnc.cli.options import Net, beside, compile_options, json_option, net_options
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 from cnnc.table import bytes_text, plural
@@ -41,7 +41,7 @@ def compile_(
     `cnnc run`, `bench` and `check` take it instead of the text, on machines like this one. It holds
     machine code: run only files you trust.
     """
-    output = output or file.with_suffix(SUFFIX)
+    output = output or beside(file, SUFFIX)
     check_suffix(output)
     if not output.parent.is_dir():
         help = f"make the folder `{output.parent}` first"

@@ -14,8 +14,7 @@ from cnnc.base.target import Target
 from cnnc.cache import open_cache
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import json_option, target_option
-from cnnc.compiled import REFERENCE
-from cnnc.options import KNOBS, read_knobs
+from cnnc.options import KNOBS, REFERENCE, read_knobs
 from cnnc.table import Column, bytes_text, format_table
 from cnnc.version import __version__
 

@@ -104,6 +104,13 @@ class Net:
         return load_compiled(self.file, threads=threads)
 
 
+def beside(file: Path, suffix: str) -> Path:
+    """The file's name with another suffix; UserError for folders, some of which have no name."""
+    if not file.name:
+        raise fail("E0702", f"`{file}` cannot be read", notes=("Is a directory",))
+    return file.with_suffix(suffix)
+
+
 def is_given(name: str) -> bool:
     """Whether the running verb's option of this name was given, rather than left at its default."""
     source = click.get_current_context().get_parameter_source(name)

@@ -6,7 +6,14 @@ import click
 
 from cnnc.base.errors import fail
 from cnnc.cli.console import print_json, progress, remark, say
-from cnnc.cli.options import Net, exact_option, json_option, net_options, target_option
+from cnnc.cli.options import (
+    Net,
+    beside,
+    exact_option,
+    json_option,
+    net_options,
+    target_option,
+)
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 from cnnc.tunefile import SUFFIX
@@ -47,7 +54,7 @@ def tune(
     """
     if not 0 < seconds < 1e6:
         raise fail("E0803", f"--seconds is {seconds}, it must be positive")
-    output = output or file.with_suffix(SUFFIX)
+    output = output or beside(file, SUFFIX)
     if not output.parent.is_dir():
         help = f"make the folder `{output.parent}` first"
         raise fail("E0704", f"`{output}` cannot be written", help=help)

@@ -14,13 +14,13 @@ from cnnc.compare.layerwise import compare_layers
 from cnnc.compare.measure import Errors
 from cnnc.compare.report import CheckDiff, DiffReport, LayerDiff, OutputDiff
 from cnnc.compare.whole import Expected, expect, find_guilty_pass, split_batches
-from cnnc.compiled import REFERENCE, Compiled
+from cnnc.compiled import Compiled
 from cnnc.driver import optimise, pipeline
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Array, Graph
 from cnnc.layers import operator_text
 from cnnc.memory import drawn
-from cnnc.options import Options
+from cnnc.options import REFERENCE, Options
 
 Progress = Callable[[int, int], None]
 """Called with layers done and layers in all."""

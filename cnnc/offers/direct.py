@@ -36,8 +36,11 @@ class DirectOffer:
     name = DIRECT
     rounds_more = False
 
-    def candidates(self, node: Node, target: Target) -> Iterator[Candidate]:
-        """See Offer: every tile that fits the registers, in either order of the loops."""
+    def candidates(self, node: Node, target: Target, *, far: bool) -> Iterator[Candidate]:
+        """See Offer: every tile that fits the registers, in either order of the loops.
+
+        Weights take as long to arrive for all of them, so that `far` makes no difference.
+        """
         if blocks_of(node)[0] == 1 or not _macs(node):
             return
         work = work_of(node)

@@ -28,10 +28,11 @@ class Offer(Protocol):
     name: str
     rounds_more: bool
 
-    def candidates(self, node: Node, target: Target) -> Iterator[Candidate]:
+    def candidates(self, node: Node, target: Target, *, far: bool) -> Iterator[Candidate]:
         """Forms worth measuring for a layer whose layouts are assigned; none if it does not suit.
 
-        The estimate alone need not be allowed to choose all of them.
+        The estimate alone need not be allowed to choose all of them. `far` says that the net's
+        weights come from memory, which a layer alone does not show.
         """
         ...
 

@@ -8,7 +8,7 @@ from math import prod
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, even_widths, fits
-from cnnc.ir.graph import Node
+from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.ops.conv import Conv
@@ -43,14 +43,14 @@ class WinogradOffer:
     name = WINOGRAD
     rounds_more = True
 
-    def candidates(self, node: Node, target: Target) -> Iterator[Candidate]:
+    def candidates(self, node: Node, target: Target, *, far: bool) -> Iterator[Candidate]:
         """See Offer: tiles of any size, and for each number of rows the best register tiles."""
         root, operands = root_of(node)
         if not (isinstance(root, Conv) and suits(root, operands, target)):
             return
         x = TensorType.plain(operands[0].type.shape, operands[0].type.dtype)
         for results in PAIRS:
-            plan = _Plan(root, x, target, results)
+            plan = _Plan(root, x, target, results, far)
             for shape in plan.shapes(MEASURED_WIDTHS):
                 yield Candidate(choice_of(plan.made(shape)), plan.cost(shape))
 
@@ -69,13 +69,12 @@ def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
 
 
 def choice_of(op: Winograd) -> Choice:
-    """The operator as a choice."""
+    """The operator as a choice, without its parts: these follow from the number of cores."""
     sizes = {
         "results": op.results,
         "rows": op.rows,
         "at_once": op.channels_at_once,
         "columns": op.columns,
-        "parts": op.parts,
     }
     return Choice(WINOGRAD, tuple((name, (size,)) for name, size in sizes.items()))
 
@@ -83,23 +82,29 @@ def choice_of(op: Winograd) -> Choice:
 def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winograd:
     """The operator that was chosen for a convolution; UserError where it is not possible."""
     sizes = {name: numbers[0] for name, numbers in chosen.choice.sizes if len(numbers) == 1}
-    names = ("results", "rows", "at_once", "columns", "parts")
+    names = ("results", "rows", "at_once", "columns")
     if sizes.keys() != set(names) or sizes["results"] not in PAIRS:
         raise chosen.refuse(node.name, f"it needs {', '.join(names)}; results are 2, 4 or 6")
     plan = _Plan(op, node.inputs[0].type, target, sizes["results"])
     blocks = sizes["at_once"] // plan.lanes
-    shape = _Shape(sizes["rows"], Tile(blocks, 1, sizes["columns"]), sizes["parts"])
+    shape = _Shape(sizes["rows"], Tile(blocks, 1, sizes["columns"]))
     why = plan.obstacle(shape)
     if why or sizes["at_once"] % plan.lanes:
         raise chosen.refuse(node.name, why or f"channels come in blocks of {plan.lanes}")
     return plan.made(shape)
 
 
+def are_far(graph: Graph, target: Target) -> bool:
+    """Whether weights come from memory, as those of all the net's layers do not stay in caches."""
+    weights = sum(node.type.bytes for node in graph.nodes if isinstance(node.op, Constant))
+    return weights > max(target.l3_bytes, target.l2_bytes)
+
+
 @cache
 def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winograd | None:
     """The fastest form by estimate, or None where the convolution itself is as fast.
 
-    `far` says that weights come from memory, as those of all layers do not stay in the caches.
+    `far` is said of the whole net (see `are_far`).
     """
     plans = [_Plan(op, x, target, results, far) for results in PAIRS if results <= LARGEST_TILES]
     plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]
@@ -112,11 +117,10 @@ def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winog
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Rows of tiles, register tile, and parts of the channels that threads share."""
+    """Rows of tiles, and the register tile."""
 
     rows: int
     tile: Tile
-    parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ class _Plan:
         pads, at_once = self.op.window(self.x).pads, shape.tile.blocks * self.lanes
         return Winograd(
             *(self.results, self.op.channels, pads, self.op.bias),
-            *(shape.rows, at_once, shape.tile.columns, shape.parts),
+            *(shape.rows, at_once, shape.tile.columns, self._parts(shape)),
         )
 
     def shapes(self, widths: int = 1) -> Iterator[_Shape]:
@@ -170,7 +174,7 @@ class _Plan:
                 tiles = [Tile(at_once, 1, width) for width in even_widths(rows * across)]
                 tiles = [tile for tile in tiles if fits(tile, work, self.target)]
                 for tile in sorted(tiles, key=lambda tile: cycles(work, tile))[:widths]:
-                    yield _Shape(rows, tile, self._parts(rows, blocks // at_once))
+                    yield _Shape(rows, tile)
 
     def obstacle(self, shape: _Shape) -> str | None:
         """Why the layer cannot have the shape, or None."""
@@ -178,7 +182,7 @@ class _Plan:
         first, across = self.tiles[0], prod(self.tiles[1:])
         if shape.rows > first:
             return f"there are {first} rows of tiles"
-        if not tile.blocks or blocks % tile.blocks or blocks // tile.blocks % shape.parts:
+        if not tile.blocks or blocks % tile.blocks:
             return f"the result has {blocks} blocks of {self.lanes} channels"
         if tile.columns > shape.rows * across:
             return f"{shape.rows} rows have {shape.rows * across} tiles"
@@ -202,12 +206,13 @@ class _Plan:
         blocks = -(-self.op.channels // self.lanes)
         return Work(blocks, (tiles,), self.x.channels, per_channel=False, read_block=self.lanes)
 
-    def _parts(self, rows: int, chunks: int) -> int:
+    def _parts(self, shape: _Shape) -> int:
         """As few parts as give every core its share of the full bands, and of the last one.
 
         Every part transforms the input again, so that many are worse than an idle core.
         """
-        full, rest = divmod(self.tiles[0], rows)
+        chunks = -(-self.op.channels // self.lanes) // shape.tile.blocks
+        full, rest = divmod(self.tiles[0], shape.rows)
         if not rest and self.op.window(self.x).out[0] % self.results:
             full, rest = full - 1, 1
         nests = [self.x.shape[0] * bands for bands in (full, bool(rest)) if bands]
@@ -228,9 +233,8 @@ class _Plan:
         bands = [shape.rows] * full + [rest] * bool(rest)
         products = points * sum(cycles(self._work(rows * across), shape.tile) for rows in bands)
         blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
-        transforms = (
-            prod(self.tiles) * (blocks[0] * shape.parts + blocks[1]) * _transform(point, axes)
-        )
+        vectors = blocks[0] * self._parts(shape) + blocks[1]
+        transforms = prod(self.tiles) * vectors * _transform(point, axes)
         item = self.x.dtype.bytes
         moved = self._transformed(shape.rows)
         far = _afar(self.weights, self.target, far=self.far)

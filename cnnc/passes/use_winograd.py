@@ -9,7 +9,7 @@ from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
 from cnnc.offers.offer import chosen_for
-from cnnc.offers.winograd import OFFER, choose_winograd, read_choice, suits
+from cnnc.offers.winograd import OFFER, are_far, choose_winograd, read_choice, suits
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import TAPS
 from cnnc.ops.winograd import Winograd
@@ -18,19 +18,21 @@ from cnnc.passes._transformed import Transformed
 Choose = Callable[[Conv, Node], Winograd | None]
 
 
-def use_winograd(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Graph:
+def use_winograd(
+    graph: Graph, target: Target, choices: Choices = ESTIMATED, *, far: bool | None = None
+) -> Graph:
     """conv(x, w), 3 taps on each axis  →  winograd(x, transformed w), where that is faster.
 
     It is where it was chosen, or else by estimate. Weights are transformed in float64 and rounded
-    once. UserError for a choice that is not possible.
+    once. `far` is what `are_far` says of the whole net, where the graph is a part of it. UserError
+    for a choice that is not possible.
     """
-    weights = sum(node.type.bytes for node in graph.nodes if isinstance(node.op, Constant))
-    far = weights > max(target.l3_bytes, target.l2_bytes)
+    is_far = are_far(graph, target) if far is None else far
 
     def choose(op: Conv, node: Node) -> Winograd | None:
         chosen = chosen_for(node, choices)
         if chosen is None:
-            return choose_winograd(op, node.inputs[0].type, target, far)
+            return choose_winograd(op, node.inputs[0].type, target, is_far)
         if chosen.choice.algorithm != OFFER.name:
             return None
         return read_choice(chosen, op, node, target)

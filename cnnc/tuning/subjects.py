@@ -1,6 +1,6 @@
 """The layers of a net that something can be chosen for, each once and alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
@@ -12,7 +12,7 @@ from cnnc.layers import operator_text
 from cnnc.offers.direct import choose_form
 from cnnc.offers.offer import Candidate, key_of, root_of
 from cnnc.offers.registry import OFFERS
-from cnnc.offers.winograd import choice_of
+from cnnc.offers.winograd import are_far, choice_of
 from cnnc.ops.fused import Earlier, Fused
 from cnnc.ops.winograd import Winograd
 
@@ -54,7 +54,9 @@ class Subject:
 def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool) -> list[Subject]:
     """The layers of a net for which there are several choices, those that take longest first."""
     found: dict[str, list[Node]] = {}
-    for node in _fused(graph, target):
+    stages = _stages(graph, target)
+    far = are_far(stages["fold-batchnorm"], target)
+    for node in stages["fuse"].nodes:
         if not node.is_leaf and _bytes(node) <= MAX_BYTES:
             found.setdefault(key_of(node, choices), []).append(node)
     subjects = []
@@ -62,29 +64,34 @@ def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool
         most = max(nodes, key=lambda node: sum(_form(node) == _form(other) for other in nodes))
         names = (most.name, *(node.name for node in nodes if node is not most))
         alone = _alone(most)
-        candidates = _candidates(alone, target, exact=exact)
+        candidates = _candidates(alone, target, exact=exact, far=far)
         if len(candidates) > 1:
-            default = _default(alone, target, exact=exact)
+            default = _default(alone, target, exact=exact, far=far)
             op = operator_text(root_of(most)[0])
             subjects.append(Subject(key, names, op, alone, default, candidates))
     return sorted(subjects, key=lambda subject: -subject.cycles)
 
 
 def laid_out(
-    graph: Graph, target: Target, *, exact: bool = False, choices: Choices | None = None
+    graph: Graph,
+    target: Target,
+    *,
+    exact: bool = False,
+    choices: Choices | None = None,
+    far: bool | None = None,
 ) -> Node:
-    """The layer of a graph with one layer, after all passes."""
-    passes = driver.pipeline(target, exact=exact, choices=choices or Choices())
+    """The layer of a graph with one layer, after all passes; `far` is said of its net."""
+    passes = driver.pipeline(target, exact=exact, choices=choices or Choices(), far=far)
     nodes = driver.optimise(graph, passes).nodes
     name = next(node.name for node in graph.nodes if not node.is_leaf)
     return next(node for node in nodes if node.name == name)
 
 
-def _fused(graph: Graph, target: Target) -> Sequence[Node]:
-    """The net's nodes as layers, where no algorithm but the operators' own is used yet."""
+def _stages(graph: Graph, target: Target) -> dict[str, Graph]:
+    """The net after each pass, where no algorithm but the operators' own is used."""
     graphs: dict[str, Graph] = {}
     driver.optimise(graph, driver.pipeline(target, exact=True), graphs.__setitem__)
-    return graphs["fuse"].nodes
+    return graphs
 
 
 def _bytes(node: Node) -> int:
@@ -115,17 +122,21 @@ def _alone(node: Node) -> Graph:
     return Graph("layer", tuple(given.values()), {"y": values[-1]})
 
 
-def _candidates(graph: Graph, target: Target, *, exact: bool) -> tuple[Candidate, ...]:
+def _candidates(graph: Graph, target: Target, *, exact: bool, far: bool) -> tuple[Candidate, ...]:
     """What all algorithms offer, the best of each first, then the second best, and so on."""
     node = laid_out(graph, target, exact=True)
     offers = [each for each in OFFERS if not (exact and each.rounds_more)]
-    lists = [sorted(each.candidates(node, target), key=lambda one: one.cycles) for each in offers]
+    lists = [
+        sorted(each.candidates(node, target, far=far), key=lambda one: one.cycles)
+        for each in offers
+    ]
     in_turn: Iterator[Candidate | None] = chain.from_iterable(zip_longest(*lists))
     return tuple(each for each in in_turn if each)
 
 
-def _default(graph: Graph, target: Target, *, exact: bool) -> Choice:
-    node = laid_out(graph, target, exact=exact)
+def _default(graph: Graph, target: Target, *, exact: bool, far: bool) -> Choice:
+    """What the estimate chooses for the layer in its net."""
+    node = laid_out(graph, target, exact=exact, far=far)
     root, _ = root_of(node)
     return choice_of(root) if isinstance(root, Winograd) else choose_form(node, target).choice
 

@@ -67,6 +67,17 @@ def test_mistakes(cnnc: Runner, net: Path, tmp_path: Path) -> None:
     assert "E0701" in cnnc("check", net, "--tuning", tmp_path / "m.tune", code=1).err
 
 
+@pytest.mark.parametrize("verb", ["tune", "compile"])
+def test_folders(cnnc: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """They are no nets, with a name and without one, and no files to write."""
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", "..", "/", "", tmp_path):
+        assert "error[E0702]" in cnnc(verb, folder, code=1).err
+    (tmp_path / "n.cnn").write_text(NET)
+    for folder in (".", "/", tmp_path):
+        assert "error[E070" in cnnc(verb, "n.cnn", "-o", folder, code=1).err
+
+
 def test_interrupted(cnnc: Runner, net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what is left."""
 

@@ -1,5 +1,6 @@
 """Tune files: they read back, say where they are wrong, and change code only as they say."""
 
+import time
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -139,6 +140,30 @@ def test_damaged_files(path: Path, name: str) -> None:
     assert diagnostic.help
 
 
+@pytest.mark.parametrize(("first", "ours"), [("cnnc tune 2", True), ("cnn 1", False), ("", False)])
+def test_what_others_wrote_is_not_to_be_removed(path: Path, first: str, *, ours: bool) -> None:
+    """Nobody is told to remove a source because it was named by mistake."""
+    path.write_text(f"{first}\nnet n {{\n")
+    with pytest.raises(UserError) as caught:
+        read_tune_file(path, HOST)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.help
+    assert ("remove" in diagnostic.help, "-o" in diagnostic.help) == (ours, not ours)
+
+
+@pytest.mark.parametrize("line", [" ", "a ", " a", "# ", " #"])
+@pytest.mark.parametrize("columns", range(6))
+def test_long_lines(path: Path, line: str, columns: int) -> None:
+    """They are refused in no time, wherever in an entry they are long."""
+    start = " ".join(SOUND[3].split()[:columns])
+    entry = start + " " + line * (MAX_BYTES // 2 // len(line))
+    path.write_text(signed("\n".join([*SOUND[:3], entry, ""])))
+    begin = time.process_time()
+    with pytest.raises(UserError, match="E0705"):
+        read_tune_file(path, HOST)
+    assert time.process_time() - begin < 5
+
+
 def test_no_file(tmp_path: Path) -> None:
     """What cannot be read at all."""
     wrong = {"E0701": tmp_path / "none.tune", "E0702": tmp_path, "E0501": tmp_path / "large.tune"}
@@ -152,9 +177,16 @@ def test_no_file(tmp_path: Path) -> None:
         loops(tuning="a\0b")
 
 
+def test_the_reference_has_no_choices(path: Path) -> None:
+    """A file that would not even be opened is refused."""
+    for each in (path, "nope.tune"):
+        with pytest.raises(UserError, match="E0803"):
+            cnnc.load_text(NET).compile(backend="reference", tuning=each)
+
+
 def test_a_choice_that_is_not_possible(path: Path) -> None:
     """It is shown where it stands."""
-    write_tune_file(path, tuned("winograd results=4 rows=1 at_once=16 columns=1 parts=1"))
+    write_tune_file(path, tuned("winograd results=4 rows=1 at_once=16 columns=1"))
     with pytest.raises(UserError) as caught:
         loops(tuning=path)
     (diagnostic,) = caught.value.diagnostics

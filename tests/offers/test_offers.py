@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,8 +19,11 @@ from cnnc.loop.text import print_kernel
 from cnnc.offers import direct
 from cnnc.offers.offer import key_of
 from cnnc.offers.registry import OFFERS
+from cnnc.offers.winograd import choice_of
 from cnnc.ops.spec import Operator
+from cnnc.ops.winograd import Winograd
 from cnnc.options import Options
+from cnnc.passes.use_winograd import use_winograd
 
 TARGETS = ["native", "x86-64-v4", "x86-64-v3", "x86-64", "aarch64"]
 
@@ -43,7 +47,7 @@ def layers(graph: Graph, target: str) -> list[Node]:
 def offered(node: Node, target: str) -> Mapping[str, float]:
     """All choices for a layer as text, with their estimates."""
     machine = driver.find_target(target)
-    found = [each for offer in OFFERS for each in offer.candidates(node, machine)]
+    found = [each for offer in OFFERS for each in offer.candidates(node, machine, far=False)]
     assert len({each.choice for each in found}) == len(found)
     return {str(each.choice): each.cycles for each in found}
 
@@ -144,14 +148,14 @@ def test_keys() -> None:
         "direct tile=1x1x2 upside_down",
         "direct tile=4x1x1 rows_first",
         "winograd results=4",
-        "winograd results=5 rows=1 at_once=16 columns=1 parts=1",
-        "winograd results=4 rows=5 at_once=16 columns=1 parts=1",
-        "winograd results=4 rows=1 at_once=12 columns=1 parts=1",
-        "winograd results=4 rows=1 at_once=48 columns=1 parts=1",
-        "winograd results=4 rows=1 at_once=16 columns=9 parts=1",
-        "winograd results=4 rows=1 at_once=16 columns=1 parts=3",
-        "winograd results=4 rows=1 at_once=999999999 columns=1 parts=1",
-        "winograd results=4 rows=1 at_once=16 columns=1 parts=1 more=1",
+        "winograd results=5 rows=1 at_once=16 columns=1",
+        "winograd results=4 rows=5 at_once=16 columns=1",
+        "winograd results=4 rows=1 at_once=12 columns=1",
+        "winograd results=4 rows=1 at_once=48 columns=1",
+        "winograd results=4 rows=1 at_once=16 columns=9",
+        "winograd results=4 rows=1 at_once=999999999 columns=1",
+        "winograd results=4 rows=1 at_once=16 columns=1 more=1",
+        "winograd results=4 rows=1 at_once=16 columns=1 parts=1",
         "magic",
     ],
 )
@@ -170,13 +174,35 @@ def test_what_is_not_possible(text: str) -> None:
     assert f"`{text}`" in diagnostic.message
 
 
+def test_parts_follow_from_the_cores() -> None:
+    """The same choice is split as the target's cores need it, and as by default."""
+    graph, one = net("x -> conv(256, 3, pad = same)"), driver.find_target("x86-64-v4")
+    (node,) = layers(graph, "x86-64-v4")
+    parts = []
+    for cores in (1, 2, 8):
+        target = replace(one, cores=cores)
+        used = use_winograd(graph, target).outputs["y"].op
+        assert isinstance(used, Winograd)
+        assert "parts" not in str(choice_of(used))
+        choices = Choices({key_of(node, Choices()): Chosen(choice_of(used))})
+        assert use_winograd(graph, target, choices).outputs["y"].op == used
+        first = use_winograd(graph, one).outputs["y"].op
+        assert isinstance(first, Winograd)
+        choices = Choices({key_of(node, Choices()): Chosen(choice_of(first))})
+        chosen = use_winograd(graph, target, choices).outputs["y"].op
+        assert isinstance(chosen, Winograd)
+        assert choice_of(chosen) == choice_of(first)
+        parts.append(chosen.parts)
+    assert parts == sorted(set(parts))
+
+
 @pytest.mark.parametrize(
     "body", ["x -> conv(64, 3, stride = 2)", "x -> conv(64, 1)", "x -> conv(1, 3)", "x -> relu"]
 )
 def test_winograd_is_not_for_everything(body: str) -> None:
     graph, target = net(body), "x86-64-v4"
     node = layers(graph, target)[0]
-    choice = Choice.parse("winograd results=4 rows=1 at_once=16 columns=1 parts=1")
+    choice = Choice.parse("winograd results=4 rows=1 at_once=16 columns=1")
     with pytest.raises(UserError, match="E0805"):
         loops(graph, target, Choices({key_of(node, Choices()): Chosen(choice)}))
 

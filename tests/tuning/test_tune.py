@@ -1,7 +1,7 @@
 """Tuning with a stopwatch that is not one: what is measured, kept, resumed and reported."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,15 @@ from cnnc.base.errors import UserError
 from cnnc.bench import Timing
 from cnnc.ir.graph import Graph
 from cnnc.loop.text import print_kernel
+from cnnc.offers.offer import root_of
+from cnnc.offers.winograd import choice_of
+from cnnc.ops.winograd import Winograd
 from cnnc.options import Options
 from cnnc.tunefile import Entry, TuneFile, facts_of, read_tune_file, target_line, write_tune_file
 from cnnc.tuning.report import TuneReport
 from cnnc.tuning.search import FEWEST_TRIED
 from cnnc.tuning.stopwatch import Stopwatch
-from cnnc.tuning.subjects import Subject, find_subjects
+from cnnc.tuning.subjects import Subject, find_subjects, laid_out
 from cnnc.tuning.tune import Tools, tune
 from cnnc.tuning.whole import Whole, time_whole
 
@@ -124,6 +127,26 @@ def test_the_subjects_are_the_layers_of_the_net() -> None:
         alone, _ = driver.plan(subject.graph, HOST)
         (layer,) = (each for each in alone.layers if each.node.name == subject.name)
         assert print_kernel(layer.kernel) == print_kernel(inside[subject.name].kernel)
+
+
+def test_the_default_is_that_of_the_net() -> None:
+    """Weights of all layers do not stay in the cache, though those of each alone do."""
+    text = NET.replace("conv(64, 1)", "conv(4096, 1)").replace("32, 12, 12", "64, 8, 8")
+    text = text.replace("conv(32", "conv(64")
+    target = replace(driver.find_target("x86-64-v3"), l2_bytes=1 << 20, l3_bytes=1 << 20)
+    graph = cnnc.load_text(text).graph
+    nodes = driver.optimise(graph, driver.pipeline(target)).nodes
+    used = [root_of(node)[0] for node in nodes if not node.is_leaf]
+    (choice,) = {choice_of(op) for op in used if isinstance(op, Winograd)}
+    choices = TuneFile("", {}).choices(target, exact=False)
+    found = find_subjects(graph, target, choices, exact=False)
+    (subject,) = (each for each in found if each.default.algorithm == "winograd")
+    assert subject.default == choice
+    best = next(each for each in subject.candidates if each.choice.algorithm == "winograd")
+    assert subject.estimate(choice) == best.cycles
+    root, _ = root_of(laid_out(subject.graph, target))
+    assert isinstance(root, Winograd)
+    assert choice_of(root) != choice
 
 
 def test_where_nothing_gains(path: Path) -> None:
