@@ -185,7 +185,7 @@ def _panel(node: Node, plan: "_Plan", target: Target) -> int:
     whole = x.channels % plan.read_block == 0 and spatial[-1] % tile.columns == 0
     if plan.read_block == 1 or not whole or uses < 3 or sums > target.l1_bytes // 3:
         return 0
-    if blocks * each <= target.l1_bytes:
+    if blocks == 1 or blocks * each <= target.l1_bytes:
         return 0
     sizes = [size for size in range(1, blocks) if blocks % size == 0]
     near = [size for size in sizes if size * each <= target.l1_bytes // 2]

@@ -121,3 +121,13 @@ def test_layers_with_far_weights_come_out_right(
     out = run(graph, [x], backend, target)[0]
     operands = [x, *weights]
     assert_within(op, out, op.reference(*(v.astype(np.float64) for v in operands)), operands)
+
+
+@pytest.mark.parametrize("name", ["x86-64-v4", "x86-64-v3", "x86-64", "aarch64"])
+@pytest.mark.parametrize(("channels", "kernel"), [(16, 9), (8, 11), (4, 15), (17, 9)], ids=str)
+def test_a_single_block_of_channels_is_no_panel(channels: int, kernel: int, name: str) -> None:
+    """However many weights a window has, one block cannot be summed in pieces."""
+    op = Conv(32, (kernel,), pad=Padding("same"), bias=False)
+    x = np.zeros((1, channels, 7, 7), np.float32)
+    weight = np.zeros((32, channels, kernel, kernel), np.float32)
+    assert lowered(single(op, [x], [weight]), named_target(name)).layers
