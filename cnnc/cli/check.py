@@ -81,6 +81,8 @@ def _as_text(model: Model, program: Program | None) -> str:
             f"{plural(len(program.kernels), 'distinct kernel')}, "
             f"weights {bytes_text(program.weights_bytes)}, arena {bytes_text(program.arena_bytes)} "
             f"(at least {bytes_text(program.arena_bound)} are alive at once)"
+            + f", scratch {bytes_text(program.scratch_bytes)} a thread"
+            * bool(program.scratch_bytes)
         )
     return "\n".join(lines)
 
@@ -94,6 +96,7 @@ def _as_json(model: Model, program: Program | None) -> Json:
             "weights_bytes": program.weights_bytes,
             "arena_bytes": program.arena_bytes,
             "arena_bound_bytes": program.arena_bound,
+            "scratch_bytes_a_thread": program.scratch_bytes,
         }
     return {
         "ok": True,

@@ -16,6 +16,7 @@ from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
 from cnnc.ops.winograd import Winograd
 from tests.backends.support import assert_within, run, single
 from tests.backends.test_operators import SPECIAL
+from tests.backends.winograd_errors import error_ratio
 
 BACKENDS = [
     pytest.param(INTERP, "x86-64", id="interp"),
@@ -137,17 +138,7 @@ def test_cancellation_stays_within_the_bound() -> None:
 @pytest.mark.parametrize(("results", "worst"), [(2, 2.5), (4, 5.0), (6, 25.0)])
 def test_errors_are_a_small_multiple_of_the_convolutions(results: int, worst: float) -> None:
     """What docs/numerics.md says: root mean square against summing products one by one."""
-    target = _target("native", NATIVE)
-    rng = np.random.default_rng(results)
-    x = rng.standard_normal((1, 64, 24, 24)).astype(np.float32)
-    weight = rng.standard_normal((64, 64, 3, 3)).astype(np.float32)
-    conv = Conv(64, (3,), pad=Padding("same"), bias=False)
-    exact = conv.reference(x.astype(np.float64), weight.astype(np.float64))
-    direct = run(single(conv, [x], [weight]), [x], NATIVE, target)[0]
-    op = _op((results, BOTH, False, 2, 1, 6, 1), 64, target)
-    fast = run(single(op, [x], [_transformed(weight, results)]), [x], NATIVE, target)[0]
-    errors = [float(np.sqrt(np.mean((each - exact) ** 2))) for each in (direct, fast)]
-    assert 0 < errors[1] < worst * errors[0]
+    assert 0 < error_ratio(results, 64) < worst
 
 
 @pytest.mark.parametrize("results", sorted(PAIRS))

@@ -18,6 +18,18 @@ def test_check_prints_layers_and_memory(cnnc: Runner) -> None:
     assert re.search(r"arena ([\d.]+ KiB) \(at least \1 are alive at once\)", text)
 
 
+def test_check_says_what_each_thread_needs(cnnc: Runner) -> None:
+    """Winograd's tiles lie in scratch memory; without it there is none to speak of."""
+    net = (DIGITS / "digits.cnn", "--target", "x86-64-v4")
+    assert re.search(r"scratch [\d.]+ KiB a thread", cnnc("check", *net).out)
+    assert "scratch" not in cnnc("check", *net, "--exact").out
+    sizes = [
+        cnnc("check", *net, *more, "--json").json()["compiled"]["scratch_bytes_a_thread"]
+        for more in ((), ("--exact",))
+    ]
+    assert sizes[0] > sizes[1] == 0
+
+
 def test_check_as_json(cnnc: Runner, small: Path) -> None:
     """Shapes follow --set and --batch."""
     data = cnnc("check", small, *NET, "--set", "width=7", "--batch", "2", "--json").json()
