@@ -20,7 +20,7 @@ GAIN = 1.1
 WINOGRAD = "winograd"
 LARGEST_TILES = 4
 """Results of a tile along each axis: with 6, errors are five times as large and hardly any time
-is won (docs/performance.md), so that only tuning may choose it."""
+is won, so that only tuning may choose it (docs/numerics.md)."""
 _MANY_TASKS = 8
 """So many for each core are shared evenly enough even where they cannot be divided."""
 _MOST_PARTS = 2

@@ -81,9 +81,7 @@ def test_far_weights_for_few_results_stay() -> None:
 
 
 def test_shared_weights_are_transformed_for_each_reader() -> None:
-    graph = net(
-        "add { conv(64, 3, pad = same) | id } -> conv(64, 3, pad = same)".join(["x -> ", ""])
-    )
+    graph = net("x -> conv(64, 3, pad = same) -> conv(64, 3, pad = same)")
     first, second = (node for node in graph.nodes if isinstance(node.op, Conv))
     shared = replace(second, inputs=(second.inputs[0], *first.inputs[1:]))
     graph = replace(graph, outputs={"y": shared})
