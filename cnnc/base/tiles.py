@@ -47,7 +47,8 @@ class Work:
     element; `per_channel` when each channel block reads its own vector of the input rather than
     one scalar that all of them share, from memory where `read_block` channels are neighbours.
     `strided` when neighbouring positions share no inputs; `taps` of the window along the last axis;
-    `own_weights` when every position multiplies by weights of its own.
+    `own_weights` when every position multiplies by weights of its own; `temporaries` are registers
+    that a step needs for itself.
     """
 
     blocks: int
@@ -58,6 +59,7 @@ class Work:
     strided: bool = False
     taps: int = 1
     own_weights: bool = False
+    temporaries: int = 0
 
 
 def channels_at_once(tile: Tile, block: int) -> int:
@@ -89,7 +91,8 @@ def registers(tile: Tile, work: Work, target: Target) -> int:
     else:
         by_lane = target.multiplies_by_lane and work.read_block > 1
         inputs = positions if by_lane else min(positions, _IN_FLIGHT + (tile.blocks > 2))
-    return tile.vectors + tile.blocks + inputs + (0 if target.has_fma else 3)
+    own = work.temporaries + (0 if target.has_fma else 3)
+    return tile.vectors + tile.blocks + inputs + own
 
 
 def fits(tile: Tile, work: Work, target: Target) -> bool:

@@ -153,6 +153,15 @@ class KernelBuilder:
             clamped.append(safe)
         return select(inside, Load(x, tuple(clamped)), Const(fill, x.dtype))
 
+    def nearest(self, x: Buffer, index: Sequence[Expr]) -> Expr:
+        """The element at `index`, or the nearest one to it inside the tensor."""
+        clamped: list[Expr] = []
+        for part, extent in zip(index, x.shape, strict=True):
+            low, high = self.range(part)
+            part = maximum(part, 0) if low < 0 else part
+            clamped.append(minimum(part, extent - 1) if high >= extent else part)
+        return Load(x, tuple(clamped))
+
     def inside(self, index: Sequence[Expr], shape: Shape) -> Expr:
         """Whether an index lies inside a shape; constant where it always does."""
         holds: Expr = Const(1, DType.BOOL)

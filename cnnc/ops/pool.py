@@ -34,6 +34,7 @@ from cnnc.ops.pool_weights import (
 from cnnc.ops.spec import (
     FEW_CHANNELS,
     Blocking,
+    Nest,
     Operator,
     ParameterSpec,
     Real,
@@ -151,12 +152,14 @@ class Pool(Operator):
         x, outside = inputs[0], self.kind.outside
         pooling = self._pooling(x.shape)
         site = Site(build, pooling, inputs[1:])
+        # The element nearest to a tap in the padding is under the same window, without gaps in it.
+        repeats = self.kind.may_repeat and set(pooling.window.dilation) == {1}
         names = [f"k{letter}" for letter in spatial_letters(len(pooling.spatial))]
         with build.grid() as (n, c, *position):
             total = build.register("acc", x.dtype, Const(outside, x.dtype))
             with build.loops(names, pooling.window.kernel, reduces=True) as tap:
-                where = pooling.window.position(position, tap)
-                value = build.padded(x, (n, c, *where), outside)
+                where = (n, c, *pooling.window.position(position, tap))
+                value = build.nearest(x, where) if repeats else build.padded(x, where, outside)
                 build.store(total, (), self.kind.join(site, total[()], value, tap))
             build.result((n, c, *position), self.kind.finish(site, total[()], position))
 
@@ -168,6 +171,12 @@ class Pool(Operator):
     def _pooling(self, shape: Shape, tables: Sequence[Real] = ()) -> Pooling:
         window = self.window(TensorType.plain(shape))
         return Pooling(window, shape[2:], self.count_pad, tables)
+
+    def nest(self, out: TensorType, *inputs: TensorType) -> Nest:
+        """See Operator."""
+        window = self.window(inputs[0])
+        strided, taps = max(window.stride) > 1, window.kernel[-1]
+        return Nest(out.spatial, per_channel=True, strided=strided, taps=taps, temporaries=3)
 
     def halo(self, *inputs: TensorType) -> tuple[tuple[int, int], ...]:
         """See Operator: zeros serve all kinds but `max`."""

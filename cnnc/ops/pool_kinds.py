@@ -63,6 +63,8 @@ class Reduction(ABC):
     outside: ClassVar[float] = 0.0
     counts_padding: ClassVar[bool] = False
     """Whether `count_pad` changes the result."""
+    may_repeat: ClassVar[bool] = False
+    """Whether an element that joins twice changes nothing."""
 
     @property
     @abstractmethod
@@ -91,6 +93,7 @@ class Maximum(Reduction):
     """The largest element."""
 
     outside: ClassVar[float] = -inf
+    may_repeat: ClassVar[bool] = True
 
     @property
     def symbol(self) -> Symbol:
@@ -102,8 +105,8 @@ class Maximum(Reduction):
         return reduce(np.maximum, (under for _, under in pooling.window.taps(x, self.outside)))
 
     def join(self, site: Site, total: Expr, value: Expr, tap: Sequence[Expr]) -> Expr:
-        """See Reduction."""
-        return maximum(total, value)
+        """See Reduction: it is the first operand that is asked whether it is NaN, off the chain."""
+        return maximum(value, total)
 
     def error(self, unit: float, x: Real, errors: Real, pooling: Pooling) -> Real:
         """See Reduction: exact, and never further off than the element that is furthest off."""

@@ -96,6 +96,7 @@ class Nest:
     group share. `strided` when neighbouring positions share no inputs; `taps` of the window along
     the last axis, `one_tap` when it has no other; `own_weights` when positions share no weights.
     `shares_rows` when the rows of a row-major result read the same elements of an operand.
+    `temporaries` are the registers that a step needs beside its operands and its result.
     """
 
     spatial: Shape
@@ -106,6 +107,7 @@ class Nest:
     one_tap: bool = False
     own_weights: bool = False
     shares_rows: bool = False
+    temporaries: int = 0
 
 
 class Named(ABC):

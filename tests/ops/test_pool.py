@@ -232,10 +232,11 @@ def test_divisors_under_ceil_are_those_of_the_documentation(
     np.testing.assert_allclose(run_loops(op, [x])[0, 0], expected)
 
 
-def test_padding_never_wins_a_maximum() -> None:
-    x = np.full((1, 1, 3, 3), -5.0)
-    x[0, 0, 1, 1] = -np.inf
-    op = pool(Symbol("max"), 3, 2, 1)
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_padding_never_wins_a_maximum(dilation: int) -> None:
+    x = np.full((1, 1, 5, 5), -5.0)
+    x[0, 0, 2, 2] = -np.inf
+    op = pool(Symbol("max"), 3, 2, 1, dilation=dilation)
     assert np.all(run_loops(op, [x]) == -5)
     assert np.all(op.reference(np.full((1, 1, 3, 3), -np.inf)) == -np.inf)
 

@@ -195,10 +195,8 @@ class Arithmetic:
             case "lt" | "le" | "eq":
                 return builder.fcmp_ordered(COMPARISONS[op], a, b)
             case "min" | "max":
-                # The machine's own minimum forgets a NaN in one of its operands.
-                order = builder.fcmp_ordered("<" if op == "min" else ">", a, b)
-                chosen = builder.select(order, a, b)
-                return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
+                # NaN stays NaN; of two zeros it may be either one.
+                return _intrinsic(builder, f"llvm.{op}imum", (a, b), "nsz")
         raise TypeError(f"no operation {op}")
 
     def call(self, builder: ir.IRBuilder, function: str, args: Sequence[ir.Value]) -> ir.Value:
@@ -253,14 +251,16 @@ def _converting_intrinsic(
     return builder.call(function, [value])
 
 
-def _intrinsic(builder: ir.IRBuilder, name: str, args: Sequence[ir.Value]) -> ir.Value:
+def _intrinsic(
+    builder: ir.IRBuilder, name: str, args: Sequence[ir.Value], flags: str = ""
+) -> ir.Value:
     kind = args[0].type
     full_name = f"{name}.{kind.intrinsic_name}"
     function = builder.module.globals.get(full_name)
     if function is None:
         signature = ir.FunctionType(kind, [kind] * len(args))
         function = ir.Function(builder.module, signature, full_name)
-    return builder.call(function, args)
+    return builder.call(function, args, flags)
 
 
 def prefetch(builder: ir.IRBuilder, address: ir.Value, *, later: bool) -> None:

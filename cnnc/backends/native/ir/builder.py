@@ -56,11 +56,11 @@ class IRBuilder:
         self.branch(after)
         self.position_at_end(after)
 
-    def call(self, function: Function, args: Sequence[Value]) -> Value:
-        """The function's result; of no use where it returns nothing."""
+    def call(self, function: Function, args: Sequence[Value], flags: str = "") -> Value:
+        """The function's result; of no use where it returns nothing. `flags` are of fast math."""
         listed = ", ".join(f"{each.type.text} {each.name}" for each in args)
         result = function.kind.result
-        text = f"call {result.text} {function.name}({listed})"
+        text = f"call {flags}{' ' * bool(flags)}{result.text} {function.name}({listed})"
         if result.text == "void":
             self.block.lines.append(text)
             return Value(result, "")
