@@ -29,6 +29,7 @@ from cnnc.passes.fuse import fuse
 from cnnc.passes.share_common import share_common
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.simplify import simplify
+from cnnc.passes.stream_rows import stream_rows
 from cnnc.passes.use_winograd import use_winograd
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def pipeline(
         Pass("fuse", fuse),
         # every tensor that will exist in memory is now a node
         Pass("assign-layouts", lambda graph: assign_layouts(graph, target)),
+        # all tensors lie as they will: how much of them leaves the caches is known
+        Pass("stream-rows", lambda graph: stream_rows(graph, target, choices)),
         # last: who lies inside whom depends on layouts
         Pass("share-memory", share_memory),
     )

@@ -11,6 +11,7 @@ from cnnc.ir.types import TensorType
 from cnnc.lowering.lowered import Lowered
 from cnnc.ops.fused import Fused
 from cnnc.ops.spec import Operator
+from cnnc.ops.streamed import Streamed
 from cnnc.table import Column, Table, bytes_text, count_text, shape_text, shorten
 
 
@@ -158,6 +159,8 @@ def _describe(node: Node, counted: set[Node]) -> LayerInfo:
 
 def operator_text(op: Op) -> str:
     """An operator for people: what is fused behind the root by name only."""
+    if isinstance(op, Streamed):
+        return " → ".join(operator_text(stage.op) for stage in op.stages)
     if isinstance(op, Fused):
         return " + ".join([op.root.label, *(step.op.name for step in op.tail)])
     return op.label

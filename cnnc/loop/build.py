@@ -118,6 +118,10 @@ class KernelBuilder:
         """Write one element."""
         self._emit(Store(buffer, tuple(as_index(part) for part in index), value))
 
+    def write(self, body: Body) -> None:
+        """Statements that are written already."""
+        self._bodies[-1].extend(body)
+
     def result(self, index: Sequence[Expr], value: Expr) -> None:
         """Write one element of the result, after the epilogue."""
         where = tuple(index)

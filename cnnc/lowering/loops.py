@@ -242,13 +242,13 @@ def own_registers(kernel: Kernel) -> Kernel:
     """
     return kernel.with_body(
         tuple(
-            _renamed(nest, f".{number}") if number else nest
+            rename_registers(nest, f".{number}") if number else nest
             for number, nest in enumerate(kernel.body)
         )
     )
 
 
-def _renamed(nest: Stmt, suffix: str) -> Stmt:
+def rename_registers(nest: Stmt, suffix: str) -> Stmt:
     """The nest on register arrays of other names."""
 
     def buffer(old: Buffer) -> Buffer:

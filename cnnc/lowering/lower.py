@@ -22,6 +22,7 @@ from cnnc.lowering.order import order_steps
 from cnnc.lowering.program import assemble
 from cnnc.lowering.samples import begins_with_samples, schedule_apart, take_samples
 from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
+from cnnc.lowering.streamed import lower_streamed
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
 from cnnc.offers.direct import Form, blocks_of, choose_form, weight_bytes
@@ -30,6 +31,7 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
+from cnnc.ops.streamed import Streamed
 from cnnc.ops.winograd import Winograd
 
 
@@ -92,6 +94,11 @@ def lower_node(
     """
     op = node.op
     assert isinstance(op, Operator)
+    if isinstance(op, Streamed):
+        kernel = lower_streamed(node, op, lambda stage: lower_node(stage, target))
+        kernel = clear_halo(replace(kernel, name=_identifier(node.name)), kernel.params[-1])
+        verify_kernel(kernel)
+        return kernel
     plan = _plan(node, target, choices)
     params = [
         Buffer(name, operand.type.shape, operand.type.dtype, layout)

@@ -16,6 +16,7 @@ from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator, find_operator
+from cnnc.ops.streamed import Stage, Streamed
 from cnnc.ops.view import View
 
 T = TypeVar("T")
@@ -94,9 +95,11 @@ class _Reader:
         return Node(op, inputs, made, name, span)
 
     def operator(self) -> Operator:
-        """An operator's label; `fused`, `view` and `repack` are not in the language."""
+        """An operator's label; what the compiler makes is not in the language."""
         if self._take(r"fused\[") is not None:
             return self._fused()
+        if self._take(r"streamed\[") is not None:
+            return self._streamed()
         if self._take(r"view\[") is not None:
             root = self.operator()
             self._expect(r"\]", "`]`")
@@ -131,6 +134,18 @@ class _Reader:
             tail.append(TailStep(op, self._listed(r"\}", self._source_of_value)))
         self._expect(r"\]", "`]`")
         return Fused(root, arity, tuple(tail))
+
+    def _streamed(self) -> Streamed:
+        rows = int(self._expect(r"(\d+):", "the rows of a band"))
+        stages = []
+        while True:
+            operands = int(self._expect(r" (\d+)", "how many operands a stage has"))
+            block = int(self._expect(r" @(\d+) ", "the channels of a block"))
+            stages.append(Stage(self.operator(), operands, block))
+            if self._take(r";") is None:
+                break
+        self._expect(r"\]", "`]`")
+        return Streamed(tuple(stages), rows)
 
     def _source_of_value(self) -> Earlier | Extra:
         mark = self._expect(r"([%$])", "% or $")

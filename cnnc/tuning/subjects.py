@@ -16,6 +16,7 @@ from cnnc.offers.winograd import are_far, choice_of
 from cnnc.ops.fused import Earlier, Fused
 from cnnc.ops.winograd import Winograd
 
+STREAM_ROWS = "stream-rows"
 MAX_BYTES = 1 << 28
 """Layers with larger operands wait for memory whatever is chosen, and copies of them fill it."""
 
@@ -80,9 +81,13 @@ def laid_out(
     choices: Choices | None = None,
     far: bool | None = None,
 ) -> Node:
-    """The layer of a graph with one layer, after all passes; `far` is said of its net."""
+    """The layer of a graph with one layer, after all passes but that which joins it to others.
+
+    `far` is said of its net.
+    """
     passes = driver.pipeline(target, exact=exact, choices=choices or Choices(), far=far)
-    nodes = driver.optimise(graph, passes).nodes
+    alone = [each for each in passes if each.name != STREAM_ROWS]
+    nodes = driver.optimise(graph, alone).nodes
     name = next(node.name for node in graph.nodes if not node.is_leaf)
     return next(node for node in nodes if node.name == name)
 

@@ -1,0 +1,83 @@
+"""Layers one behind the other, some rows at a time: which, how many rows, and what that saves."""
+
+from collections.abc import Sequence
+from math import inf
+
+from cnnc.base.target import Target
+from cnnc.base.tiles import choose_tile, cycles
+from cnnc.ir.graph import Node
+from cnnc.offers.direct import blocks_of, weight_bytes, work_of
+from cnnc.ops.bands import ROWS
+from cnnc.ops.spec import Operator
+from cnnc.ops.streamed import Stage, Streamed
+
+MOST_STAGES = 4
+_BYTES = 60.0
+"""Bytes a cycle between the second-level cache and what is behind it, written or read."""
+_COPIED = 8.0
+"""Bytes a cycle of a copy that stays in the caches."""
+_BAND = 400.0
+"""Cycles that a band takes beside its work."""
+_WEIGHTS = 32.0
+"""Bytes a cycle of weights that each band reads again."""
+
+
+def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | None:
+    """The stages, and the cycles they are estimated to save; None where they save none.
+
+    Each node but the first has the one before it as its first operand. Nothing is saved of what
+    flows between two stages if all of it stays in the second-level cache.
+    """
+    weights = sum(map(weight_bytes, nodes))
+    flows = [node.type.bytes for node in nodes[:-1]]
+    saved = sum(2 * size / _BYTES for size in flows if size > target.l2_bytes // 2)
+    if not saved or weights > target.l2_bytes // 4:
+        return None
+    rows = nodes[-1].type.shape[ROWS]
+    offers = [
+        (saved - cost, made)
+        for made in (joined(nodes, size) for size in range(1, rows) if rows % size == 0)
+        if (cost := _cost(made, nodes, target)) < saved
+    ]
+    return max(offers, key=lambda offer: offer[0]) if offers else None
+
+
+def joined(nodes: Sequence[Node], rows: int) -> Streamed:
+    """Nodes one behind the other as stages."""
+    stages: list[Stage] = []
+    for number, node in enumerate(nodes):
+        assert isinstance(node.op, Operator)
+        block = node.type.layout.block(1)
+        stages.append(Stage(node.op, len(node.inputs) - bool(number), block))
+    return Streamed(tuple(stages), rows)
+
+
+def operands_of(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
+    """What each of them reads beside the one before it."""
+    return [node.inputs[bool(number) :] for number, node in enumerate(nodes)]
+
+
+def _cost(made: Streamed, nodes: Sequence[Node], target: Target) -> float:
+    """Cycles that bands take more than whole tensors; infinite if a band stays in no cache."""
+    own = operands_of(nodes)
+    parts = made.parts(*(operand.type for each in own for operand in each))
+    if sum(part.result.bytes for part in parts) > target.l2_bytes // 2:
+        return inf
+    bands = nodes[-1].type.shape[0] * parts[0].bands
+    alone = [part.node(given, "band") for part, given in zip(parts, own, strict=True)]
+    twice = sum(
+        bands * _cycles(band, target) - _cycles(node, target)
+        for band, node in zip(alone, nodes, strict=True)
+    )
+    again = (bands - 1) * sum(map(weight_bytes, nodes)) / _WEIGHTS
+    turns = -(-bands // target.cores)
+    idle = (turns * target.cores / bands - 1) * sum(_cycles(node, target) for node in nodes)
+    return twice + again + idle / target.cores + bands * _BAND
+
+
+def _cycles(node: Node, target: Target) -> float:
+    """Estimated cycles of a layer that waits for no memory."""
+    if blocks_of(node)[0] == 1:
+        return node.type.bytes / _COPIED
+    work = work_of(node)
+    return node.type.shape[0] * cycles(work, choose_tile(work, target))

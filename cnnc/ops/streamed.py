@@ -1,0 +1,250 @@
+"""Operators computed together, some rows at a time; made by the compiler."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from cnnc.base.layout import Layout
+from cnnc.ir.types import TensorType
+from cnnc.loop.build import KernelBuilder
+from cnnc.loop.expr import Buffer
+from cnnc.ops.attributes import Padding
+from cnnc.ops.bands import BAND, ROWS, SAMPLE, Frame, Part, place
+from cnnc.ops.conv import Conv
+from cnnc.ops.fused import UNDERFLOW, Fused
+from cnnc.ops.pool import Pool
+from cnnc.ops.repack import Repack
+from cnnc.ops.spec import Operator, Real, Sample
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One operator of several: what the stage before gives is its first operand.
+
+    It has so many `operands` of its own, the first stage all; its result keeps `block` channels
+    together in memory.
+    """
+
+    op: Operator
+    operands: int
+    block: int
+
+    def __str__(self) -> str:
+        return f"{self.operands} @{self.block} {self.op.label}"
+
+
+@dataclass(frozen=True)
+class Streamed(Operator):
+    """Stages one behind the other, `rows` rows of the last result at a time.
+
+    What lies between two stages stays in the caches, and is computed again where windows of
+    neighbouring bands overlap. Operands are those of the first stage, then those that the later
+    ones bring along. Results are those of the stages alone, bit for bit.
+    """
+
+    stages: tuple[Stage, ...]
+    rows: int
+
+    name = "streamed"
+
+    @property
+    def label(self) -> str:
+        """See Operator."""
+        return f"streamed[{self.rows}: {'; '.join(map(str, self.stages))}]"
+
+    def shares(self, operands: Sequence[V]) -> list[tuple[V, ...]]:
+        """The operands of each stage, without what the stage before gives."""
+        parts, start = [], 0
+        for stage in self.stages:
+            parts.append(tuple(operands[start : start + stage.operands]))
+            start += stage.operands
+        return parts
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """See Operator."""
+        return self._types(inputs)[-1]
+
+    def _types(self, inputs: Sequence[TensorType]) -> list[TensorType]:
+        """Types of the results of all stages."""
+        types: list[TensorType] = []
+        for stage, own in zip(self.stages, self.shares(inputs), strict=True):
+            types.append(stage.op.infer(*types[-1:], *own))
+        return types
+
+    def reference(self, *inputs: Real) -> Real:
+        """See Operator."""
+        values: list[Real] = []
+        for stage, own in zip(self.stages, self.shares(inputs), strict=True):
+            values.append(stage.op.reference(*values[-1:], *own))
+        return values[-1]
+
+    def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
+        """See Operator: each stage's bound, given that of the one before."""
+        values: list[Real] = []
+        bounds: list[Real] = []
+        shares = zip(self.stages, self.shares(inputs), self.shares(errors), strict=True)
+        for stage, own, off in shares:
+            operands = (*values[-1:], *own)
+            values.append(stage.op.reference(*operands))
+            carried = (*(bound + UNDERFLOW for bound in bounds[-1:]), *off)
+            bounds.append(stage.op.error(unit, values[-1], operands, carried))
+        return bounds[-1]
+
+    def macs(self, out: TensorType, *inputs: TensorType) -> int:
+        """See Operator: without what is computed twice."""
+        types, total = self._types(inputs), 0
+        for number, own in enumerate(self.shares(inputs)):
+            flow = types[max(0, number - 1) : number]
+            total += self.stages[number].op.macs(types[number], *flow, *own)
+        return total
+
+    def mixes_batch(self, *inputs: TensorType) -> bool:
+        """See Operator: some stage does."""
+        types = self._types(inputs)
+        return any(
+            self.stages[number].op.mixes_batch(*types[max(0, number - 1) : number], *own)
+            for number, own in enumerate(self.shares(inputs))
+        )
+
+    def parts(self, *inputs: TensorType, plain: bool = False) -> list[Part]:
+        """The stages for one band, of operands of these types.
+
+        Results lie in blocks and with the zeros around columns that the next stage reads, or, if
+        they are `plain`, as row-major arrays. ValueError where bands do not divide the rows.
+        """
+        types, shares = self._types(inputs), self.shares(inputs)
+        bands, rest = divmod(types[-1].shape[ROWS], self.rows)
+        if rest:
+            raise ValueError(f"bands of {self.rows} rows do not divide {types[-1]}")
+        parts: list[Part] = []
+        writes, count = Frame(self.rows, 0, types[-1].shape[ROWS]), self.rows
+        for number in reversed(range(len(self.stages))):
+            op, result = self.stages[number].op, _cut(types[number], count)
+            operands = (*types[max(0, number - 1) : number], *shares[number])
+            readers, outside = parts[-1:], None
+            for reader in readers:
+                outside = _outside(reader.op, writes, bands, count)
+            if not plain:
+                result = result.with_layout(self._layout(number, result, readers))
+            reads, span = _frame(op, operands[0], writes, count, inside=number > 0)
+            cut: list[TensorType] = [_cut(operands[0], span)]
+            frames: list[Frame | None] = [reads]
+            for position, other in enumerate(operands[1:], start=1):
+                has_rows = position >= _arity(op) and other.shape == types[number].shape
+                cut.append(_cut(other, count) if has_rows else other)
+                frames.append(writes if has_rows else None)
+            narrow = _narrowed(op, operands[0])
+            parts.append(Part(narrow, tuple(cut), result, tuple(frames), writes, outside, bands))
+            writes, count = reads, span
+        return _joined(parts[::-1])
+
+    def _layout(self, number: int, result: TensorType, readers: Sequence[Part]) -> Layout:
+        """Of what a stage gives, with the zeros that the next one reads."""
+        layout = Layout.blocked(result.rank, 1, self.stages[number].block)
+        for reader in readers:
+            layout = layout.with_halo(reader.op.halo(*reader.operands))
+        return layout
+
+    def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
+        """See Operator: all stages of a band before the next band."""
+        types = [TensorType(each.shape, each.dtype, each.layout) for each in inputs]
+        parts, flow = self.parts(*types, plain=True), list[Buffer]()
+        with build.loop(SAMPLE, build.out.shape[0]), build.loop(BAND, parts[0].bands):
+            for part, own in zip(parts, self.shares(inputs), strict=True):
+                given = [
+                    Buffer(f"{BAND}.x{at}", kind.shape, kind.dtype, kind.layout)
+                    for at, kind in enumerate(part.operands)
+                ]
+                kind = part.result
+                out = Buffer(f"{BAND}.y", kind.shape, kind.dtype, kind.layout)
+                inner = KernelBuilder(out, *given)
+                part.op.define(inner, *given)
+                operands = dict(zip(given, (*flow, *own), strict=True))
+                flow = [build.out]
+                if part is not parts[-1]:
+                    flow = [build.scratch("t", kind.shape, kind.dtype, kind.layout)]
+                build.write(place(part, inner.body, operands, (out, flow[0])))
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        """Tested through the pass that makes it, on whole graphs."""
+        return ()
+
+
+def can_stream(op: Operator, *inputs: TensorType) -> bool:
+    """Whether an operator can be a stage on these operands: it does the same in all rows.
+
+    Operands that its tail brings along have all rows of the result, or none.
+    """
+    x, root = inputs[0], _root(op)
+    if len(x.spatial) != len("hw") or x.layout.within:
+        return False
+    if isinstance(root, Pool):
+        fits = bool(root.size) and root.kind.may_repeat
+    else:
+        fits = isinstance(root, Conv | Repack)
+    shape = op.infer(*inputs).shape if fits else ()
+    return fits and all(
+        other.shape == shape or set(other.shape[:1] + other.shape[-2:-1]) <= {1} or other.rank < 2
+        for other in inputs[_arity(op) :]
+    )
+
+
+def _root(op: Operator) -> Operator:
+    return op.root if isinstance(op, Fused) else op
+
+
+def _arity(op: Operator) -> int:
+    """How many operands are the root's: all, if nothing is fused to it."""
+    return op.root_arity if isinstance(op, Fused) else 1_000_000
+
+
+def _frame(
+    op: Operator, x: TensorType, writes: Frame, count: int, *, inside: bool
+) -> tuple[Frame, int]:
+    """The rows of `x` that an operator reads for `count` rows of its result, and how many."""
+    root, halo = _root(op), (0, 0) if inside else x.layout.halo_of(ROWS)
+    if not isinstance(root, Conv | Pool):
+        return Frame(writes.step, writes.start, x.shape[ROWS], halo), count
+    window = root.window(x)
+    stride, (before, _) = window.stride[0], window.pads[0]
+    start = writes.start * stride - before
+    span = (count - 1) * stride + window.span(0)
+    return Frame(writes.step * stride, start, x.shape[ROWS], halo), span
+
+
+def _narrowed(op: Operator, x: TensorType) -> Operator:
+    """The operator for a band: its rows of padding are there already."""
+    if isinstance(op, Fused):
+        return replace(op, root=_narrowed(op.root, x))
+    if not isinstance(op, Conv | Pool):
+        return op
+    _, columns = op.window(x).pads
+    return replace(op, pad=Padding(explicit=((0, 0), columns)))
+
+
+def _outside(reader: Operator, writes: Frame, bands: int, count: int) -> float | None:
+    """What the next stage shall find in rows that a tensor does not have."""
+    if not writes.reaches_out(bands, count):
+        return None
+    root = _root(reader)
+    return root.kind.outside if isinstance(root, Pool) else 0.0
+
+
+def _cut(kind: TensorType, rows: int) -> TensorType:
+    """One sample and some rows of a tensor, with the zeros around its columns."""
+    layout = kind.layout.alone
+    if layout.halo:
+        layout = layout.with_halo(((0, 0), (0, 0), (0, 0), *layout.halo[ROWS + 1 :]))
+    shape = (1, kind.shape[1], rows, *kind.shape[ROWS + 1 :])
+    return TensorType(shape, kind.dtype, layout)
+
+
+def _joined(parts: Sequence[Part]) -> list[Part]:
+    """Each part reads what the one before it gives, as that lies."""
+    joined = list(parts[:1])
+    for part in parts[1:]:
+        joined.append(replace(part, operands=(joined[-1].result, *part.operands[1:])))
+    return joined

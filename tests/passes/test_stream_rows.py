@@ -1,0 +1,97 @@
+"""Which layers `stream_rows` joins."""
+
+from dataclasses import replace
+
+import pytest
+
+from cnnc.base.choice import Choice, Choices, Chosen
+from cnnc.base.source import SourceFile
+from cnnc.driver import find_target, optimise, pipeline
+from cnnc.frontend.load import load_text
+from cnnc.ir.graph import Graph
+from cnnc.ir.text import format_graph, large_constants
+from cnnc.ir.verify import verify
+from cnnc.offers.offer import key_of
+from cnnc.ops.fused import Fused
+from cnnc.ops.graph_text import parse_graph
+from cnnc.ops.streamed import Streamed
+from cnnc.passes.stream_rows import stream_rows
+
+TARGET = replace(find_target("x86-64-v4"), l2_bytes=1 << 19)
+DEPTHWISE = "x -> conv(32, 1) -> conv(32, 3, pad = same, groups = 32) -> relu -> conv(48, 1)"
+
+
+def before(body: str, shape: str = "16, 112, 112") -> Graph:
+    """A net as the pass finds it."""
+    text = f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n{body}\n  weights he(seed = 1)\n}}\n"
+    graph = load_text(SourceFile("n.cnn", text), None).graph
+    later = ("stream-rows", "share-memory")
+    return optimise(graph, [each for each in pipeline(TARGET) if each.name not in later])
+
+
+def joined(graph: Graph) -> list[str]:
+    """The stages of all nodes that the pass makes, by the names of their operators."""
+    after = stream_rows(graph, TARGET)
+    verify(after)
+    assert {n: node.type for n, node in after.outputs.items()} == {
+        n: node.type for n, node in graph.outputs.items()
+    }
+    made = [node.op for node in after.nodes if isinstance(node.op, Streamed)]
+    roots = [[s.op.root if isinstance(s.op, Fused) else s.op for s in op.stages] for op in made]
+    return [" ".join(root.name for root in stages) for stages in roots]
+
+
+def test_what_leaves_the_caches_is_joined() -> None:
+    found = joined(before(f"  output y = {DEPTHWISE}"))
+    assert any("conv conv" in each for each in found)
+
+
+def test_a_first_layer_takes_the_copy_of_the_image_along() -> None:
+    body = "  output y = x -> conv(32, 3, stride = 2, pad = 1) -> relu -> pool(max, 2)"
+    found = joined(before(body, "3, 416, 416"))
+    assert found[0].startswith("repack conv pool")
+
+
+def test_what_stays_in_the_caches_is_not_joined() -> None:
+    graph = before(f"  output y = {DEPTHWISE}", "16, 28, 28")
+    assert stream_rows(graph, TARGET) is graph
+
+
+TWO = "  a = x -> conv(32, 1)\n  output y = (a -> conv(8, 1)) + (a -> conv(8, 3, pad = 1))"
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        pytest.param(f"  output y = {DEPTHWISE}", "16, 1, 12544", id="one-row"),
+        pytest.param("  output y = x -> conv(32, 1) -> conv(32, 1)", "16, 40000", id="series"),
+        pytest.param("  output y = x -> conv(32, 1) -> pool(avg, 2)", "16, 112, 112", id="mean"),
+        pytest.param("  output y = x -> conv(32, 1) -> conv(8, 3)", "16, 115, 113", id="prime"),
+        pytest.param(
+            "  a = x -> conv(32, 1)\n  output y = a -> conv(8, 1)\n  output z = a",
+            "16, 112, 112",
+            id="output",
+        ),
+        pytest.param(TWO, "16, 112, 112", id="two-readers"),
+        pytest.param("  output y = x -> conv(512, 1) -> conv(512, 1)", "512, 42, 42", id="weights"),
+    ],
+)
+def test_these_convolutions_stay_alone(body: str, shape: str) -> None:
+    found = joined(before(body, shape))
+    assert not [each for each in found if each.count("conv") > 1 or "pool" in each]
+
+
+def test_a_layer_with_a_choice_stays_alone() -> None:
+    graph = before(f"  output y = {DEPTHWISE}")
+    empty = Choices()
+    layer = next(node for node in graph.nodes if "groups=32" in node.op.label)
+    chosen = Chosen(Choice("direct", (("tile", (1, 1, 8)),)))
+    after = stream_rows(graph, TARGET, replace(empty, entries={key_of(layer, empty): chosen}))
+    assert layer.op in [node.op for node in after.nodes]
+
+
+def test_the_graph_prints_and_reads() -> None:
+    graph = stream_rows(before(f"  output y = {DEPTHWISE}"), TARGET)
+    text = format_graph(graph)
+    assert "streamed[" in text
+    assert format_graph(parse_graph(text, large_constants(graph))) == text
