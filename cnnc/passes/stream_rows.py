@@ -9,7 +9,8 @@ from cnnc.ir.graph import Graph, Node
 from cnnc.ir.rewrite import substitute
 from cnnc.offers.offer import chosen_for
 from cnnc.offers.streamed import MOST_STAGES, operands_of, stream
-from cnnc.ops.spec import Operator
+from cnnc.ops.repack import Repack
+from cnnc.ops.spec import FEW_CHANNELS, Operator
 from cnnc.ops.streamed import Streamed, can_stream
 
 Piece = tuple[Sequence[Node], Streamed]
@@ -49,6 +50,8 @@ def _may_stream(node: Node, choices: Choices) -> bool:
     kinds = [operand.type for operand in node.inputs]
     if not isinstance(op, Operator) or node.is_leaf or not can_stream(op, *kinds):
         return False
+    if isinstance(op, Repack) and node.type.channels > FEW_CHANNELS:
+        return False  # at the edges of a net, where a layer is wanted alone as often as not
     return chosen_for(node, choices) is None
 
 

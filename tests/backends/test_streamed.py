@@ -69,11 +69,7 @@ NETS = [
         id="windows",
     ),
     pytest.param("conv(24, 1, stride = 3) -> conv(32, 1, stride = 2)", "8, 36, 12", id="gaps"),
-    pytest.param(
-        "conv(32, 3, pad = 1, groups = 4) -> conv(32, 3, pad = 1, groups = 2)",
-        "16, 4, 5",
-        id="groups",
-    ),
+    pytest.param("conv(32, 3, pad = 1, groups = 2) -> conv(24, 1)", "32, 4, 5", id="groups"),
     pytest.param("conv(17, 1) -> conv(16, 3, pad = [6, 1])", "5, 4, 5", id="far-outside"),
     pytest.param(
         "pool(max, 3, stride = 2, pad = 1, ceil = true)"
@@ -248,5 +244,5 @@ def test_scratch_memory_holds_one_band() -> None:
     graph = plan("conv(16, 1) -> conv(16, 1)", "16, 64, 8", target)
     program = lower(stream_all(graph, 4), target).program
     whole = lower(share_memory(graph), target).program
-    assert program.scratch_bytes < whole.arena_bytes / 8
+    assert program.scratch_bytes < whole.arena_bytes / 4
     assert program.arena_bytes < whole.arena_bytes
