@@ -18,6 +18,7 @@ from cnnc.passes._reordered import Reordered
 from cnnc.passes.assign_layouts import assign_layouts
 from cnnc.passes.fuse import fuse
 from cnnc.passes.order_concats import order_concats
+from tests.backends.guarded import check_network
 from tests.nets.test_random_nets import check_text
 
 PARTS = """  a = x -> conv(16, 3, pad = same) -> relu
@@ -171,6 +172,16 @@ def test_infinite_neighbours_make_no_nan(batch: int, threads: int) -> None:
     assert np.isnan(expected).any()
     assert np.isfinite(expected).any()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("target", ["native", "x86-64-v3"])
+def test_nothing_depends_on_what_fills_a_block(target: str) -> None:
+    """Layer by layer and whole, with numbers and with NaN there, between guarded pages."""
+    body = (
+        "  output y = concat { b | a | c | x -> conv(1, 1) -> relu } -> conv(20, 3, pad = same)\n"
+    )
+    body += "  output z = concat { b -> conv(4, 1) | a | c } -> conv(9, 1) -> tanh\n"
+    check_network(load_text(SourceFile("n.cnn", source(PARTS + body)), None).graph, target, 0)
 
 
 WIDTHS = (1, 2, 3, 4, 5, 8, 12, 16, 17, 20, 24, 32, 40)
