@@ -25,15 +25,15 @@ def order_concats(graph: Graph, target: Target) -> Graph:
     over all its channels, so that their order is that of its weights; and by estimate fewer bytes
     are copied than before.
     """
-    blocks = expected_blocks(graph, target)
+    orders = {node: order for node in graph.nodes if (order := _order(node, target))}
+    blocks = expected_blocks(graph, target) if orders else {}
     replacements: dict[Node, Node] = {}
-    for node in graph.nodes:
-        order = _order(node, target)
-        if order and _is_free(graph, node) and _saves(node, order, blocks, target):
+    for node, order in orders.items():
+        if _is_free(graph, node) and _saves(node, order, blocks, target):
             operands = tuple(node.inputs[place] for place in order)
             replacements[node] = replace(node, inputs=operands)
             replacements |= _readers(graph, node, order)
-    return substitute(graph, replacements)
+    return substitute(graph, replacements) if replacements else graph
 
 
 def _order(node: Node, target: Target) -> tuple[int, ...]:
