@@ -1,5 +1,7 @@
 """Which channel blocks tensors will have: what passes know before layouts are assigned."""
 
+from math import prod
+
 from cnnc.base.dtype import DType
 from cnnc.base.layout import channel_block
 from cnnc.base.target import Target
@@ -8,6 +10,9 @@ from cnnc.ir.types import TensorType
 from cnnc.offers.offer import root_of
 from cnnc.ops.concat import Concat
 from cnnc.ops.spec import Operator
+
+LINE = 64
+"""Bytes of a line of memory, as caches have it."""
 
 
 def own_block(kind: TensorType, target: Target) -> int:
@@ -51,6 +56,32 @@ def wider_blocks(graph: Graph, target: Target) -> dict[Node, int]:
             if not operand.is_leaf and 1 < kind.channels <= blocking.writes // 2:
                 wider[operand] = max(blocking.writes, wider.get(operand, 1))
     return wider
+
+
+def rows_of(graph: Graph, target: Target) -> frozenset[Node]:
+    """Values that all who read them read as fast from rows as from blocks, where they lie so.
+
+    These are windows of one tap over all channels. With many registers, a tile of theirs reads a
+    line of memory of each channel nearly whole; what it leaves should still be near for the next
+    tile, two lines where rows begin anywhere. With few, lines are read again and again, and those
+    of maps whose size is a power of two drive each other out of the cache.
+    """
+    if target.vector_registers < 32 or target.multiplies_by_lane:
+        return frozenset()
+    return frozenset(
+        node
+        for node, readers in graph.users.items()
+        if 2 * LINE * prod(node.type.shape[1:2]) <= target.l1_bytes
+        and readers
+        and all(_reads_one_tap(reader, node) for reader in readers)
+    )
+
+
+def _reads_one_tap(node: Node, x: Node) -> bool:
+    assert isinstance(node.op, Operator)
+    nest = node.op.nest(node.type, *_types(node))
+    alone = node.inputs[0] is x and node.inputs.count(x) == 1
+    return alone and nest.one_tap and nest.groups == 1 and not nest.strided
 
 
 def _is_alike(one: TensorType, other: TensorType) -> bool:

@@ -10,7 +10,7 @@ from cnnc.ir.types import TensorType
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import FEW_CHANNELS, Operator
-from cnnc.passes._blocks import own_block, wider_blocks
+from cnnc.passes._blocks import own_block, rows_of, wider_blocks
 
 Halo = tuple[tuple[int, int], ...]
 
@@ -23,7 +23,7 @@ def assign_layouts(graph: Graph, target: Target) -> Graph:
     and a `repack` stands where two neighbours cannot agree. Constants that operators read element
     by element follow; the packing of other weights is lowering's choice.
     """
-    planner = _Planner(target, _halos(graph), wider_blocks(graph, target))
+    planner = _Planner(target, _halos(graph), wider_blocks(graph, target), rows_of(graph, target))
     new: dict[Node, Node] = {}
     for node in graph.nodes:
         new[node] = planner.place(node, [new[operand] for operand in node.inputs])
@@ -45,10 +45,17 @@ def data_arity(node: Node) -> int:
 class _Planner:
     """Places nodes one by one, operands first."""
 
-    def __init__(self, target: Target, halos: dict[Node, Halo], wider: dict[Node, int]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        halos: dict[Node, Halo],
+        wider: dict[Node, int],
+        rows: frozenset[Node],
+    ) -> None:
         self.target = target
         self.halos = halos
         self.wider = wider
+        self.rows = rows
         self.copies: dict[tuple[Node, Layout], Node] = {}
 
     def place(self, node: Node, operands: list[Node]) -> Node:
@@ -123,7 +130,8 @@ class _Planner:
             readable = [size for size in blocking.reads if size in (preferred, 1)]
             # A copy pays where whole blocks are read again and again; not for the colours of an
             # image, which come one by one.
-            copied = current == 1 and preferred in blocking.reads and kind.channels > FEW_CHANNELS
+            few = kind.channels <= FEW_CHANNELS or node.inputs[position] in self.rows
+            copied = current == 1 and preferred in blocking.reads and not few
             keeps = current in blocking.reads and not copied
             wanted[position] = current if keeps else (readable or blocking.reads)[0]
         return wanted

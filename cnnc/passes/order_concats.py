@@ -1,6 +1,6 @@
 """Concats in an order that leaves their operands in blocks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from itertools import accumulate
 
@@ -13,7 +13,7 @@ from cnnc.ir.rewrite import fresh_name, substitute
 from cnnc.offers.offer import root_of
 from cnnc.ops.concat import Concat
 from cnnc.ops.spec import FEW_CHANNELS, Operator
-from cnnc.passes._blocks import expected_blocks, own_block
+from cnnc.passes._blocks import expected_blocks, own_block, rows_of
 from cnnc.passes._reordered import Reordered
 
 
@@ -26,14 +26,17 @@ def order_concats(graph: Graph, target: Target) -> Graph:
     are copied than before.
     """
     orders = {node: order for node in graph.nodes if (order := _order(node, target))}
-    blocks = expected_blocks(graph, target) if orders else {}
+    if not orders:
+        return graph
+    blocks, rows = expected_blocks(graph, target), rows_of(graph, target)
     replacements: dict[Node, Node] = {}
     for node, order in orders.items():
-        if _is_free(graph, node) and _saves(node, order, blocks, target):
+        gain = _copied_in_rows(node, blocks, rows) - _copied_in_blocks(node, blocks, target)
+        if gain > 0 and _is_free(graph, node):
             operands = tuple(node.inputs[place] for place in order)
             replacements[node] = replace(node, inputs=operands)
             replacements |= _readers(graph, node, order)
-    return substitute(graph, replacements) if replacements else graph
+    return substitute(graph, replacements)
 
 
 def _order(node: Node, target: Target) -> tuple[int, ...]:
@@ -69,17 +72,19 @@ def _is_free(graph: Graph, node: Node) -> bool:
     )
 
 
-def _saves(node: Node, order: tuple[int, ...], blocks: Mapping[Node, int], target: Target) -> bool:
-    """Whether fewer bytes are copied: those that lie row-major, rather than those that do not.
-
-    Row-major, the concat itself is copied for those who read it.
-    """
+def _copied_in_blocks(node: Node, blocks: Mapping[Node, int], target: Target) -> int:
+    """Bytes of the operands that lie in rows, as they lie in blocks."""
     most = max(own_block(operand.type, target) for operand in node.inputs)
     filled = Layout.blocked(node.type.rank, 1, most)
-    there = node.type.bytes if node.type.channels > FEW_CHANNELS else 0
-    there += sum(operand.type.bytes for operand in node.inputs if blocks[operand] > 1)
-    rows = [node.inputs[place] for place in order if blocks[node.inputs[place]] == 1]
-    return sum(operand.type.with_layout(filled).bytes for operand in rows) < there
+    rows = (operand.type for operand in node.inputs if blocks[operand] == 1)
+    return sum(kind.with_layout(filled).bytes for kind in rows)
+
+
+def _copied_in_rows(node: Node, blocks: Mapping[Node, int], rows: Set[Node]) -> int:
+    """Bytes of the operands that lie in blocks, and of the concat itself for those who read it."""
+    operands = sum(operand.type.bytes for operand in node.inputs if blocks[operand] > 1)
+    copied = node not in rows and node.type.channels > FEW_CHANNELS
+    return operands + node.type.bytes * copied
 
 
 def _readers(graph: Graph, node: Node, order: tuple[int, ...]) -> dict[Node, Node]:
