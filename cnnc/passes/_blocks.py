@@ -64,7 +64,8 @@ def rows_of(graph: Graph, target: Target) -> frozenset[Node]:
     These are windows of one tap over all channels. With many registers, a tile of theirs reads a
     line of memory of each channel nearly whole; what it leaves should still be near for the next
     tile, two lines where rows begin anywhere. With few, lines are read again and again, and those
-    of maps whose size is a power of two drive each other out of the cache.
+    of maps whose size is a power of two drive each other out of the cache. Inputs of the network
+    are not among them: a layer that is tuned or measured alone shall read what it reads in a net.
     """
     if target.vector_registers < 32 or target.multiplies_by_lane:
         return frozenset()
@@ -72,6 +73,7 @@ def rows_of(graph: Graph, target: Target) -> frozenset[Node]:
         node
         for node, readers in graph.users.items()
         if 2 * LINE * prod(node.type.shape[1:2]) <= target.l1_bytes
+        and not node.is_leaf
         and readers
         and all(_reads_one_tap(reader, node) for reader in readers)
     )

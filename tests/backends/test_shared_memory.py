@@ -80,7 +80,7 @@ def test_a_growing_concat_copies_nothing(batch: int) -> None:
     layers = "".join(
         f"  x{n + 1} = concat {{ x{n} | x{n} -> conv(16, 3, pad = 1) }}\n" for n in range(4)
     )
-    text = f"  x0 = x -> conv(16, 3)\n{layers}  output y = x4 -> conv(16, 1)\n"
+    text = f"  x0 = x -> conv(16, 1)\n{layers}  output y = x4 -> conv(16, 1)\n"
     ops = steps_of(text, batch)
     assert not [op for op in ops if isinstance(op, Concat)]
     assert len([op for op in ops if isinstance(op, Repack)]) == 2  # input and output

@@ -63,16 +63,17 @@ def test_a_constant_of_lower_rank_lies_as_the_channels_it_scales() -> None:
 @pytest.mark.parametrize(
     ("body", "target", "copies"),
     [
-        ("x -> conv(32, 1)", "x86-64-v4", 0),
-        ("x -> conv(32, 1) -> relu", "x86-64-v4", 0),
-        ("x -> conv(32, 1)", "x86-64-v3", 1),
-        ("x -> conv(32, 1)", "aarch64", 1),
-        ("x -> conv(32, 2)", "x86-64-v4", 1),
-        ("x -> conv(32, 1, stride = 2)", "x86-64-v4", 1),
-        ("x -> conv(32, 1, groups = 2)", "x86-64-v4", 1),
-        ("(x -> conv(32, 1)) + x", "x86-64-v4", 1),
-        ("x -> concat { pool(max, 1) | conv(32, 1) }", "x86-64-v4", 1),
-        ("x -> reshape([1, 576, 2, 1]) -> conv(32, 1)", "x86-64-v4", 1),
+        ("x -> softmax -> conv(32, 1)", "x86-64-v4", 0),
+        ("x -> softmax -> conv(32, 1) -> relu", "x86-64-v4", 0),
+        ("x -> conv(32, 1)", "x86-64-v4", 1),
+        ("x -> softmax -> conv(32, 1)", "x86-64-v3", 1),
+        ("x -> softmax -> conv(32, 1)", "aarch64", 1),
+        ("x -> softmax -> conv(32, 2)", "x86-64-v4", 1),
+        ("x -> softmax -> conv(32, 1, stride = 2)", "x86-64-v4", 1),
+        ("x -> softmax -> conv(32, 1, groups = 2)", "x86-64-v4", 1),
+        ("x -> softmax -> add { conv(32, 1) | relu }", "x86-64-v4", 2),
+        ("x -> softmax -> concat { pool(max, 1) | conv(32, 1) }", "x86-64-v4", 1),
+        ("x -> softmax -> reshape([1, 576, 2, 1]) -> conv(32, 1)", "x86-64-v4", 1),
     ],
 )
 def test_windows_of_one_tap_read_rows(body: str, target: str, copies: int) -> None:
