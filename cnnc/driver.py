@@ -26,6 +26,7 @@ from cnnc.passes.assign_layouts import assign_layouts
 from cnnc.passes.fold_batchnorm import fold_batchnorm
 from cnnc.passes.fold_constants import fold_constants
 from cnnc.passes.fuse import fuse
+from cnnc.passes.order_concats import order_concats
 from cnnc.passes.share_common import share_common
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.simplify import simplify
@@ -74,7 +75,8 @@ def pipeline(
         *(() if exact else faster),
         # operators are final: join each with the pointwise chain behind it
         Pass("fuse", fuse),
-        # every tensor that will exist in memory is now a node
+        # every tensor that will exist in memory is now a node, and all weights are final
+        Pass("order-concats", lambda graph: order_concats(graph, target)),
         Pass("assign-layouts", lambda graph: assign_layouts(graph, target)),
         # all tensors lie as they will: how much of them leaves the caches is known
         Pass("stream-rows", lambda graph: stream_rows(graph, target, choices)),

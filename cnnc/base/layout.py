@@ -21,6 +21,14 @@ Shape = tuple[int, ...]
 _LETTERS = "abcdefghijklmnop"
 
 
+def channel_block(channels: int, lanes: int) -> int:
+    """Channels kept together: a vector, or the narrowest half or quarter that holds them all."""
+    block = lanes
+    while block > 4 and block // 2 >= channels:
+        block //= 2
+    return block if channels > 1 else 1
+
+
 @dataclass(frozen=True)
 class Layout:
     """Order of axes, blocks (axis, size) outermost first, and a zero halo per axis.

@@ -21,7 +21,13 @@ from cnnc.lowering.lowered import Layer, Lowered
 from cnnc.lowering.order import order_steps
 from cnnc.lowering.program import assemble
 from cnnc.lowering.samples import begins_with_samples, schedule_apart, take_samples
-from cnnc.lowering.schedule import Order, schedule_blocked, schedule_plain
+from cnnc.lowering.schedule import (
+    Order,
+    schedule_blocked,
+    schedule_plain,
+    schedule_reblocked,
+    schedule_unblocked,
+)
 from cnnc.lowering.streamed import lower_streamed
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
@@ -114,6 +120,10 @@ def lower_node(
     kernel = Kernel(_identifier(node.name), (*params, out), ("y",), build.body, origin)
     if isinstance(_root(op), Winograd):
         kernel = schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
+    elif isinstance(op, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
+        kernel = schedule_reblocked(kernel, plan.block, plan.read_block)
+        if out.shape[1] % plan.block:
+            kernel = clear_padding(kernel, out)
     elif plan.block > 1:
         padded = _is_padded(_root(op), kernel, out)
         order = Order(
@@ -130,6 +140,8 @@ def lower_node(
         tile = _row_tile(node, lanes, target)
         by_element = _root(op).is_elementwise
         schedule = partial(schedule_plain, lanes=lanes, tile=tile, by_element=by_element)
+        if isinstance(op, Repack) and plan.read_block > 1 and node.type.rank > 2:
+            schedule = partial(schedule_unblocked, lanes=lanes, block=plan.read_block)
         kernel = schedule_apart(kernel, schedule) if samples_apart else schedule(kernel)
     kernel = clear_halo(kernel, out)
     verify_kernel(kernel)

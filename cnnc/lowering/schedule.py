@@ -91,6 +91,24 @@ def schedule_blocked(
     return _parallel_outer(prefetch_operands(kernel, order.late))
 
 
+def schedule_reblocked(kernel: Kernel, block: int, read_block: int) -> Kernel:
+    """A copy from blocks of channels into wider or narrower ones: vectors of the narrower."""
+    kernel = split(kernel, "oc", max(block, read_block), "oc.0", "oc.r")
+    kernel = split(kernel, "oc.r", min(block, read_block), "oc.1", "oc.2")
+    return _parallel_outer(vectorise(sink(kernel, "oc.2"), "oc.2"))
+
+
+def schedule_unblocked(kernel: Kernel, lanes: int, block: int) -> Kernel:
+    """A copy from blocks of channels into rows: each place of memory is read once.
+
+    for oc, oh, ow: y = x  →  for oc.0, oh, ow.0: for oc.1: vectors over ow.1
+    """
+    *_, last = [loop.var for loop in _grid(kernel)]
+    kernel = sink(split(kernel, "oc", block), "oc.1")
+    kernel = split(kernel, last, lanes)
+    return _parallel_outer(vectorise(sink(kernel, f"{last}.1"), f"{last}.1"))
+
+
 def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) -> Kernel:
     """Row-major kernels: outer loops in parallel, vectors along the last axis where they serve.
 

@@ -5,6 +5,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from cnnc.base.layout import channel_block
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder, grid_names
@@ -55,12 +56,14 @@ class Concat(Operator):
         return np.concatenate(errors, axis=self.axis)
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
-        """See Operator: a block must not hold channels of two operands."""
+        """See Operator: a block must not hold channels of two operands, so that all but the last
+        fill whole blocks, of the operand that has the widest."""
         if resolve_axis(self.axis, inputs[0].rank) != 1:
             return Blocking((lanes, 1), lanes, follows=True)
-        if any(operand.channels % lanes for operand in inputs):
+        block = max(channel_block(operand.channels, lanes) for operand in inputs)
+        if any(operand.channels % block for operand in inputs[:-1]):
             return PLAIN
-        return Blocking((lanes,), lanes)
+        return Blocking((block,), block)
 
     def mixes_batch(self, *inputs: TensorType) -> bool:
         """See Operator."""

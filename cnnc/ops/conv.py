@@ -52,6 +52,11 @@ class Conv(Operator):
     groups: int = attr(Integer(), doc="channels are split into this many groups", default=1)
     bias: bool = attr(Flag(), doc="whether a bias is added", default=True)
 
+    @property
+    def sums_channels(self) -> bool:
+        """See Operator."""
+        return self.groups == 1
+
     def window(self, x: TensorType) -> Window:
         """The window on an input."""
         return resolve_window(x, self.kernel, self.stride, self.pad, self.dilation)

@@ -34,6 +34,11 @@ class Dense(Operator):
     features: int = attr(Integer(), doc="features of the result")
     bias: bool = attr(Flag(), doc="whether a bias is added", default=True)
 
+    @property
+    def sums_channels(self) -> bool:
+        """See Operator."""
+        return True
+
     def parameters(self, *inputs: TensorType) -> tuple[ParameterSpec, ...]:
         """See Operator."""
         x = inputs[0]

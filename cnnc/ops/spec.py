@@ -173,6 +173,12 @@ class Operator(Named):
     gathers: ClassVar[bool] = False
     """Whether an operand's channels are not where the result has them: blocks are not filled up."""
 
+    @property
+    def sums_channels(self) -> bool:
+        """Whether each result sums over all channels of operand 0, times a first parameter whose
+        axis 1 they are: their order may then be another one for both."""
+        return False
+
     @abstractmethod
     def infer(self, *inputs: TensorType) -> TensorType:
         """Type of the result from data operands and parameters; OpError blames one of them."""

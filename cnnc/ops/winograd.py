@@ -72,6 +72,11 @@ class Winograd(Operator):
         """Input positions of a tile along each axis."""
         return self.results + TAPS - 1
 
+    @property
+    def sums_channels(self) -> bool:
+        """See Operator."""
+        return True
+
     def out(self, x: TensorType) -> tuple[int, ...]:
         """Spatial extents of the result."""
         return tuple(

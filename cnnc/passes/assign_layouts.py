@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
@@ -11,6 +10,7 @@ from cnnc.ir.types import TensorType
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import FEW_CHANNELS, Operator
+from cnnc.passes._blocks import own_block, rows_of, wider_blocks
 
 Halo = tuple[tuple[int, int], ...]
 
@@ -23,7 +23,7 @@ def assign_layouts(graph: Graph, target: Target) -> Graph:
     and a `repack` stands where two neighbours cannot agree. Constants that operators read element
     by element follow; the packing of other weights is lowering's choice.
     """
-    planner = _Planner(target, _halos(graph))
+    planner = _Planner(target, _halos(graph), wider_blocks(graph, target), rows_of(graph, target))
     new: dict[Node, Node] = {}
     for node in graph.nodes:
         new[node] = planner.place(node, [new[operand] for operand in node.inputs])
@@ -42,20 +42,20 @@ def data_arity(node: Node) -> int:
     return arity - len(own)
 
 
-def channel_block(channels: int, lanes: int) -> int:
-    """Channels kept together: a vector, or the narrowest half or quarter that holds them all."""
-    block = lanes
-    while block > 4 and block // 2 >= channels:
-        block //= 2
-    return block if channels > 1 else 1
-
-
 class _Planner:
     """Places nodes one by one, operands first."""
 
-    def __init__(self, target: Target, halos: dict[Node, Halo]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        halos: dict[Node, Halo],
+        wider: dict[Node, int],
+        rows: frozenset[Node],
+    ) -> None:
         self.target = target
         self.halos = halos
+        self.wider = wider
+        self.rows = rows
         self.copies: dict[tuple[Node, Layout], Node] = {}
 
     def place(self, node: Node, operands: list[Node]) -> Node:
@@ -79,10 +79,6 @@ class _Planner:
         layout = self._layout(node.type, block, self.halos.get(node, ()))
         return replace(node, inputs=tuple(placed), type=node.type.with_layout(layout))
 
-    def _lanes(self, kind: TensorType) -> int:
-        """Channels to a block: integers as f32, so that casts need no other block."""
-        return self.target.lanes(kind.dtype if kind.dtype.is_float else DType.F32)
-
     def output(self, node: Node, taken: Mapping[str, Node]) -> Node:
         """A row-major node of its own for a network output."""
         plain = Layout.plain(node.type.rank)
@@ -98,8 +94,12 @@ class _Planner:
         assert isinstance(op, Operator)
         if rank < 2:
             return 1
-        lanes = channel_block(node.type.channels, self._lanes(node.type))
-        blocking = op.blocking(lanes, *(operand.type for operand in operands))
+        kinds = [operand.type for operand in operands]
+        lanes = own_block(node.type, self.target)
+        wider = self.wider.get(node, lanes)
+        if op.blocking(wider, *kinds).writes == wider:
+            lanes = wider
+        blocking = op.blocking(lanes, *kinds)
         if not blocking.follows or blocking.writes == 1:
             return blocking.writes
         data = operands[:arity] + operands[root_arity:]
@@ -115,9 +115,10 @@ class _Planner:
         op = node.op
         assert isinstance(op, Operator)
         blocking = op.blocking(block, *(operand.type for operand in operands))
-        # Channels of a side operand of lower rank are another axis of the result.
+        # Channels of a side operand of lower rank are another axis of the result, and a single one
+        # is broadcast.
         wanted = [
-            1 if not each.is_constant and 1 < each.type.rank < node.type.rank else block
+            1 if not each.is_constant and _stands_apart(each.type, node.type) else block
             for each in operands
         ]
         for position in range(arity):
@@ -125,13 +126,14 @@ class _Planner:
             if blocking.follows or kind.rank < 2:
                 continue
             current = kind.layout.block(1)
-            preferred = channel_block(kind.channels, self._lanes(kind))
+            preferred = own_block(kind, self.target)
             readable = [size for size in blocking.reads if size in (preferred, 1)]
             # A copy pays where whole blocks are read again and again; not for the colours of an
             # image, which come one by one.
-            copied = current == 1 and preferred in blocking.reads and kind.channels > FEW_CHANNELS
+            few = kind.channels <= FEW_CHANNELS or node.inputs[position] in self.rows
+            copied = current == 1 and preferred in blocking.reads and not few
             keeps = current in blocking.reads and not copied
-            wanted[position] = current if keeps else (readable or [1])[0]
+            wanted[position] = current if keeps else (readable or blocking.reads)[0]
         return wanted
 
     def _fit(self, operand: Node, result: TensorType, block: int, halo: Halo) -> Node:
@@ -139,8 +141,6 @@ class _Planner:
         if operand.is_constant:
             return self._fit_constant(operand, result, block)
         kind = operand.type
-        if kind.rank > 1 and kind.channels == 1 and result.rank > 1 and result.channels > 1:
-            block = 1
         if kind.rank < 2:
             return operand
         has = kind.layout
@@ -176,6 +176,13 @@ class _Planner:
 
     def _layout(self, kind: TensorType, block: int, halo: Halo) -> Layout:
         return Layout.blocked(kind.rank, 1, block).with_halo(halo) if kind.rank > 1 else kind.layout
+
+
+def _stands_apart(operand: TensorType, result: TensorType) -> bool:
+    """Whether an operand's channels are not the result's."""
+    if not operand.rank > 1 < result.rank:
+        return False
+    return operand.rank < result.rank or operand.channels == 1 < result.channels
 
 
 def _repack(node: Node, layout: Layout, name: str) -> Node:

@@ -60,5 +60,29 @@ def test_a_constant_of_lower_rank_lies_as_the_channels_it_scales() -> None:
     assert found.type.layout.block(1) == 16
 
 
+@pytest.mark.parametrize(
+    ("body", "target", "copies"),
+    [
+        ("x -> softmax -> conv(32, 1)", "x86-64-v4", 0),
+        ("x -> softmax -> conv(32, 1) -> relu", "x86-64-v4", 0),
+        ("x -> conv(32, 1)", "x86-64-v4", 1),
+        ("x -> softmax -> conv(32, 1)", "x86-64-v3", 1),
+        ("x -> softmax -> conv(32, 1)", "aarch64", 1),
+        ("x -> softmax -> conv(32, 2)", "x86-64-v4", 1),
+        ("x -> softmax -> conv(32, 1, stride = 2)", "x86-64-v4", 1),
+        ("x -> softmax -> conv(32, 1, groups = 2)", "x86-64-v4", 1),
+        ("x -> softmax -> add { conv(32, 1) | relu }", "x86-64-v4", 2),
+        ("x -> softmax -> concat { pool(max, 1) | conv(32, 1) }", "x86-64-v4", 1),
+        ("x -> softmax -> reshape([1, 576, 2, 1]) -> conv(32, 1)", "x86-64-v4", 1),
+    ],
+)
+def test_windows_of_one_tap_read_rows(body: str, target: str, copies: int) -> None:
+    """What lies in rows is not copied for them alone, where a tile reads lines nearly whole."""
+    graph = placed(f"({body}) -> softmax", target)
+    found = [node for node in graph.nodes if isinstance(node.op, Repack)]
+    into = [node for node in found if node.type.layout.block(1) > 1]
+    assert len(into) == copies
+
+
 def _leaf(op: Input | Constant, shape: tuple[int, ...], name: str) -> Node:
     return Node(op, (), TensorType.plain(shape), name)
