@@ -47,7 +47,8 @@ class Work:
     element; `per_channel` when each channel block reads its own vector of the input rather than
     one scalar that all of them share, from memory where `read_block` channels are neighbours.
     `strided` when neighbouring positions share no inputs; `taps` of the window along the last axis;
-    `own_weights` when every position multiplies by weights of its own.
+    `own_weights` when every position multiplies by weights of its own. All that is done `phases`
+    times.
     """
 
     blocks: int
@@ -58,6 +59,7 @@ class Work:
     strided: bool = False
     taps: int = 1
     own_weights: bool = False
+    phases: int = 1
 
 
 def channels_at_once(tile: Tile, block: int) -> int:
@@ -108,7 +110,7 @@ def cycles(work: Work, tile: Tile) -> float:
     """
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
-    outer = prod(work.spatial[:-2]) * -(-work.blocks // tile.blocks)
+    outer = work.phases * prod(work.spatial[:-2]) * -(-work.blocks // tile.blocks)
     total = 0.0
     for height, times in _parts(rows, tile.rows):
         for width, repeat in _parts(columns, tile.columns):

@@ -51,6 +51,20 @@ def split(kernel: Kernel, var: str, size: int, outer: str = "", inner: str = "")
     return _each(kernel, var, change)
 
 
+def peel(kernel: Kernel, var: str) -> Kernel:
+    """Loops over v of several extents  →  loops of the least, and behind each what it leaves."""
+    least = min(s.extent for s in walk(kernel.body) if isinstance(s, For) and s.var == var)
+
+    def change(loop: For) -> Body:
+        if loop.extent == least:
+            return (loop,)
+        body = substitute(loop.body, {var: Var(var) + least})
+        rest = replace(loop, extent=loop.extent - least, body=body)
+        return replace(loop, extent=least), rest
+
+    return _each(kernel, var, change)
+
+
 def widen(kernel: Kernel, var: str, multiple: int) -> Kernel:
     """for v < n  →  for v < n rounded up, over the padding that blocked layouts have in memory."""
 
@@ -106,6 +120,28 @@ def _fission(stmt: Stmt) -> list[Stmt]:
     if not all(isinstance(part, For) and not part.reduces for part in stmt.body):
         return [stmt]
     return [replace(stmt, body=(inner,)) for part in stmt.body for inner in _fission(part)]
+
+
+def join(kernel: Kernel, variables: Collection[str]) -> Kernel:
+    """for v: A; for v: B  →  for v: {A; B}, for nests whose outermost loops are alike.
+
+    Nests do not read each other's results, so that they may run in any order.
+    """
+
+    def visit(body: Body) -> Body:
+        groups: dict[Stmt | int, list[Stmt]] = {}
+        for number, stmt in enumerate(body):
+            match stmt:
+                case For(var, _, inner, _, False) if var in variables:
+                    groups.setdefault(replace(stmt, body=()), []).extend(inner)
+                case _:
+                    groups[number] = [stmt]
+        return tuple(
+            replace(key, body=visit(tuple(inner))) if isinstance(key, For) else inner[0]
+            for key, inner in groups.items()
+        )
+
+    return kernel.with_body(visit(kernel.body))
 
 
 def jam(kernel: Kernel, var: str, through: Collection[str] = ()) -> Kernel:

@@ -156,4 +156,5 @@ def work_of(node: Node) -> Work:
         nest.strided,
         nest.taps,
         nest.own_weights,
+        max(1, nest.phases),
     )

@@ -95,7 +95,8 @@ class Nest:
     `groups`; `per_channel` when every channel reads its own input rather than one that all of its
     group share. `strided` when neighbouring positions share no inputs; `taps` of the window along
     the last axis, `one_tap` when it has no other; `own_weights` when positions share no weights.
-    `shares_rows` when the rows of a row-major result read the same elements of an operand.
+    `shares_rows` when the rows of a row-major result read the same elements of an operand. Where
+    positions fall into so many `phases`, a loop over phases for each axis stands around those.
     """
 
     spatial: Shape
@@ -106,6 +107,7 @@ class Nest:
     one_tap: bool = False
     own_weights: bool = False
     shares_rows: bool = False
+    phases: int = 0
 
 
 class Named(ABC):
