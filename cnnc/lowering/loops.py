@@ -106,44 +106,6 @@ def interchange(kernel: Kernel, outer: str, inner: str) -> Kernel:
     return _each(kernel, outer, change)
 
 
-def fission(kernel: Kernel) -> Kernel:
-    """for v: {A; B}  →  for v: A; for v: B, for perfect nests down to several inner loops.
-
-    Every nest stands on its own then, and is perfect down to its tile.
-    """
-    return kernel.with_body(tuple(nest for stmt in kernel.body for nest in _fission(stmt)))
-
-
-def _fission(stmt: Stmt) -> list[Stmt]:
-    if not isinstance(stmt, For) or stmt.reduces:
-        return [stmt]
-    if not all(isinstance(part, For) and not part.reduces for part in stmt.body):
-        return [stmt]
-    return [replace(stmt, body=(inner,)) for part in stmt.body for inner in _fission(part)]
-
-
-def join(kernel: Kernel, variables: Collection[str]) -> Kernel:
-    """for v: A; for v: B  →  for v: {A; B}, for nests whose outermost loops are alike.
-
-    Nests do not read each other's results, so that they may run in any order.
-    """
-
-    def visit(body: Body) -> Body:
-        groups: dict[Stmt | int, list[Stmt]] = {}
-        for number, stmt in enumerate(body):
-            match stmt:
-                case For(var, _, inner, _, False) if var in variables:
-                    groups.setdefault(replace(stmt, body=()), []).extend(inner)
-                case _:
-                    groups[number] = [stmt]
-        return tuple(
-            replace(key, body=visit(tuple(inner))) if isinstance(key, For) else inner[0]
-            for key, inner in groups.items()
-        )
-
-    return kernel.with_body(visit(kernel.body))
-
-
 def jam(kernel: Kernel, var: str, through: Collection[str] = ()) -> Kernel:
     """Move a loop around an accumulation inside it; accumulators become arrays over the loop.
 

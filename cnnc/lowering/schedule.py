@@ -9,11 +9,9 @@ from cnnc.lowering.copies import find_column, has_rows, loops_of
 from cnnc.lowering.hints import prefetch_operands
 from cnnc.lowering.loops import (
     drop_unit_loops,
-    fission,
     has_loop,
     interchange,
     jam,
-    join,
     own_registers,
     peel,
     prefetch,
@@ -23,6 +21,7 @@ from cnnc.lowering.loops import (
     vectorise,
     widen,
 )
+from cnnc.lowering.nests import fission, join
 from cnnc.lowering.panels import sum_in_panels
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
@@ -103,8 +102,9 @@ def _cut_positions(
         inner = [f"{spatial[-2]}.1", *inner]
     for var in inner:
         kernel = sink(kernel, var)
+    kernel = fission(kernel)
     if len(spatial) > 1 and rows_first:
-        kernel = interchange(fission(kernel), "oc.0", f"{spatial[-2]}.0")
+        kernel = interchange(kernel, "oc.0", f"{spatial[-2]}.0")
     if spatial:
         kernel = split(kernel, spatial[-1], tile.columns)
         inner = [f"{spatial[-1]}.1", *inner]
