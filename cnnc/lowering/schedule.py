@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from cnnc.base.tiles import MAX_UNROLLED, Tile, channels_at_once
 from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
@@ -25,6 +26,9 @@ from cnnc.lowering.nests import fission, join
 from cnnc.lowering.panels import sum_in_panels
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
+
+ENOUGH = 64
+"""Iterations that any number of cores share evenly; more would each compute their indices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) 
     elif column := find_column(kernel, lanes):
         kernel = sink(split(kernel, column, lanes), f"{column}.1")
         kernel = vectorise(kernel, f"{column}.1")
-    return _parallel_outer(kernel)
+    return _parallel_outer(kernel, enough=ENOUGH)
 
 
 def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
@@ -240,21 +244,24 @@ def _unroll_all(kernel: Kernel, variables: list[str]) -> Kernel:
     return kernel
 
 
-def _parallel_outer(kernel: Kernel, together: Collection[str] = ()) -> Kernel:
+def _parallel_outer(kernel: Kernel, together: Collection[str] = (), enough: float = inf) -> Kernel:
     """Share the outermost loops of every nest between threads, down to the first tile loop.
 
-    Nests have the outermost loops in `together` in common, as far as these agree.
+    Nests have the outermost loops in `together` in common, as far as these agree. Loops inside
+    those that make `enough` iterations for each sample are not shared.
     """
     nests = join(fission(kernel), together).body
-    return drop_unit_loops(kernel.with_body(tuple(_mark_parallel(stmt) for stmt in nests)))
+    return drop_unit_loops(kernel.with_body(tuple(_mark_parallel(stmt, enough) for stmt in nests)))
 
 
-def _mark_parallel(stmt: Stmt) -> Stmt:
+def _mark_parallel(stmt: Stmt, enough: float) -> Stmt:
     if not isinstance(stmt, For) or stmt.reduces or stmt.kind is not Kind.SERIAL:
         return stmt
     if stmt.var.endswith((".1", ".2")):
         return stmt
     body = stmt.body
-    if len(body) == 1:
-        body = (_mark_parallel(body[0]),)
+    # the loop over samples counts for one, as there may be one
+    enough /= stmt.extent if stmt.var != "n" else 1
+    if len(body) == 1 and enough > 1:
+        body = (_mark_parallel(body[0], enough),)
     return replace(stmt, body=body, kind=Kind.PARALLEL)

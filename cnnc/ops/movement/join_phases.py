@@ -84,5 +84,5 @@ class JoinPhases(Movement):
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
-        """See Operator: tests/ops/test_join_phases.py has them, as the language has no name."""
+        """It has no name in the language: see tests/ops/test_join_phases.py."""
         return ()
