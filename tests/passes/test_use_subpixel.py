@@ -155,6 +155,33 @@ def test_a_value_with_other_readers_is_joined_first() -> None:
         assert_close(found[name], wanted[name])
 
 
+@pytest.mark.parametrize(
+    "tail",
+    ["a -> add(b) -> relu", "a -> conv(7, 3, pad = same)", "[a, b] -> concat", "a -> prelu"],
+)
+def test_what_follows_reads_rows(tail: str) -> None:
+    """A residual, a window with zeros around, a concat, and a pointwise operator with weights."""
+    model = cnnc.load_text(
+        "cnn 1\nnet n {\n  input x: f32[N, 16, 9, 6]\n"
+        "  a = x -> conv_transpose(3, 4, stride = 2, pad = 1)\n"
+        "  b = x -> conv(3, 1) -> resize(scale = 2, mode = nearest)\n"
+        f"  output y = {tail}\n  output z = b -> relu\n  weights he(seed = 1)\n}}\n"
+    )
+    compiled = model.compile(exact=True, threads=2)
+    assert any("join_phases" in layer.node.op.label for layer in compiled.lowered.layers)
+    x = drawn(model.graph)
+    assert_close(compiled(x)["y"], model.reference(x)["y"])
+
+
+def test_batches_of_any_size() -> None:
+    text = "cnn 1\nparam N = 1..5\nnet n {\n  input x: f32[N, 16, 9, 6]\n"
+    text += "  output y = x -> conv_transpose(3, 4, stride = 2, pad = 1)\n  weights he\n}\n"
+    model = cnnc.load_text(text)
+    compiled, x = model.compile(threads=2), drawn(model.graph)
+    for samples in (1, 3, 5):
+        assert_close(compiled(x[:samples])["y"], model.reference(x[:samples])["y"])
+
+
 def test_shared_weights_keep_their_name() -> None:
     """Both layers' new weights have names of their own, as the old ones stay for the other."""
     graph = net("conv_transpose(1, 3, stride = 3)", "16, 5, 6").graph
