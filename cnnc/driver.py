@@ -31,6 +31,7 @@ from cnnc.passes.share_common import share_common
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.simplify import simplify
 from cnnc.passes.stream_rows import stream_rows
+from cnnc.passes.use_subpixel import use_subpixel
 from cnnc.passes.use_winograd import use_winograd
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def pipeline(
         Pass("share-common", share_common),
         # while batchnorm still stands right behind its conv or dense
         Pass("fold-batchnorm", fold_batchnorm),
+        # weights are final, and what it makes may take Winograd's algorithm
+        Pass("use-subpixel", lambda graph: use_subpixel(graph, target)),
         *(() if exact else faster),
         # operators are final: join each with the pointwise chain behind it
         Pass("fuse", fuse),

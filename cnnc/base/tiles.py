@@ -48,7 +48,7 @@ class Work:
     one scalar that all of them share, from memory where `read_block` channels are neighbours.
     `strided` when neighbouring positions share no inputs; `taps` of the window along the last axis;
     `own_weights` when every position multiplies by weights of its own; `temporaries` are registers
-    that a step needs for itself.
+    that a step needs for itself. All that is done `phases` times.
     """
 
     blocks: int
@@ -60,6 +60,7 @@ class Work:
     taps: int = 1
     own_weights: bool = False
     temporaries: int = 0
+    phases: int = 1
 
 
 def channels_at_once(tile: Tile, block: int) -> int:
@@ -111,7 +112,7 @@ def cycles(work: Work, tile: Tile) -> float:
     """
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
-    outer = prod(work.spatial[:-2]) * -(-work.blocks // tile.blocks)
+    outer = work.phases * prod(work.spatial[:-2]) * -(-work.blocks // tile.blocks)
     total = 0.0
     for height, times in _parts(rows, tile.rows):
         for width, repeat in _parts(columns, tile.columns):

@@ -51,6 +51,20 @@ def split(kernel: Kernel, var: str, size: int, outer: str = "", inner: str = "")
     return _each(kernel, var, change)
 
 
+def peel(kernel: Kernel, var: str) -> Kernel:
+    """Loops over v of several extents  →  loops of the least, and behind each what it leaves."""
+    least = min(s.extent for s in walk(kernel.body) if isinstance(s, For) and s.var == var)
+
+    def change(loop: For) -> Body:
+        if loop.extent == least:
+            return (loop,)
+        body = substitute(loop.body, {var: Var(var) + least})
+        rest = replace(loop, extent=loop.extent - least, body=body)
+        return replace(loop, extent=least), rest
+
+    return _each(kernel, var, change)
+
+
 def widen(kernel: Kernel, var: str, multiple: int) -> Kernel:
     """for v < n  →  for v < n rounded up, over the padding that blocked layouts have in memory."""
 
@@ -90,22 +104,6 @@ def interchange(kernel: Kernel, outer: str, inner: str) -> Kernel:
         return (loop,)
 
     return _each(kernel, outer, change)
-
-
-def fission(kernel: Kernel) -> Kernel:
-    """for v: {A; B}  →  for v: A; for v: B, for perfect nests down to several inner loops.
-
-    Every nest stands on its own then, and is perfect down to its tile.
-    """
-    return kernel.with_body(tuple(nest for stmt in kernel.body for nest in _fission(stmt)))
-
-
-def _fission(stmt: Stmt) -> list[Stmt]:
-    if not isinstance(stmt, For) or stmt.reduces:
-        return [stmt]
-    if not all(isinstance(part, For) and not part.reduces for part in stmt.body):
-        return [stmt]
-    return [replace(stmt, body=(inner,)) for part in stmt.body for inner in _fission(part)]
 
 
 def jam(kernel: Kernel, var: str, through: Collection[str] = ()) -> Kernel:

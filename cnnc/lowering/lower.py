@@ -131,6 +131,7 @@ def lower_node(
             plan.shares_input and weight_bytes(node) > target.l2_bytes // 4,
             _late_operands(node, params),
             _panel(node, plan, target),
+            *(plan.phases, plan.joins_phases),
         )
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
         if not padded:
@@ -160,6 +161,8 @@ class _Plan:
     shares_input: bool
     rows_first: bool
     one_tap: bool
+    phases: int
+    joins_phases: bool
 
 
 def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
@@ -183,7 +186,18 @@ def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
     return _Plan(
         *(block, read_block, form.tile, tuple(layouts), algorithm),
         *(shares_input, form.rows_first, nest.one_tap),
+        len(nest.spatial) if nest.phases else 0,
+        form.rows_first or _phases_stay(node, form.tile, block, target),
     )
+
+
+def _phases_stay(node: Node, tile: Tile, block: int, target: Target) -> bool:
+    """Whether the weights of all phases of a tile of channels stay in the second-level cache.
+
+    They are read again for every row where phases are joined.
+    """
+    tiles = -(-node.type.channels // (block * tile.blocks)) if node.type.rank > 1 else 1
+    return weight_bytes(node) // tiles <= target.l2_bytes // 4
 
 
 def _panel(node: Node, plan: "_Plan", target: Target) -> int:

@@ -1,6 +1,8 @@
 """Schedules: which transformations a kernel gets."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from cnnc.base.tiles import MAX_UNROLLED, Tile, channels_at_once
 from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
@@ -8,11 +10,11 @@ from cnnc.lowering.copies import find_column, has_rows, loops_of
 from cnnc.lowering.hints import prefetch_operands
 from cnnc.lowering.loops import (
     drop_unit_loops,
-    fission,
     has_loop,
     interchange,
     jam,
     own_registers,
+    peel,
     prefetch,
     sink,
     split,
@@ -20,9 +22,13 @@ from cnnc.lowering.loops import (
     vectorise,
     widen,
 )
+from cnnc.lowering.nests import fission, join
 from cnnc.lowering.panels import sum_in_panels
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
+
+ENOUGH = 64
+"""Iterations that any number of cores share evenly; more would each compute their indices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Order:
     `far_weights`: they are many, so that those of the next channels have to be fetched in time.
     `late`: operands that are read only when a tile has been summed. `panel`: blocks of input
     channels that are summed for all positions before the next ones; 0 for all blocks at once.
+    `phases`: loops over phases that stand around those over positions; `joins_phases`: all phases
+    of a row, or of a tile where there is one axis, before the next.
     """
 
     shares_input: bool
@@ -45,6 +53,8 @@ class Order:
     far_weights: bool
     late: tuple[str, ...]
     panel: int = 0
+    phases: int = 0
+    joins_phases: bool = False
 
 
 def schedule_blocked(
@@ -55,25 +65,18 @@ def schedule_blocked(
     for n, oc.0, oh.0 parallel: for ow.0:
       acc[ow.1, oh.1, oc.1] of vectors over oc.2;  the reduction, innermost part unrolled;  stores
     """
-    axes = [stmt.var for stmt in _grid(kernel)]
-    spatial, sweeps = axes[2:], _sweeps(kernel)
+    axes, sweeps = [stmt.var for stmt in _grid(kernel)][2:], _sweeps(kernel)
+    phases, spatial = axes[: order.phases] * order.joins_phases, axes[order.phases :]
     if order.padded:
         kernel = widen(kernel, "oc", block)
+    kernel = _phases_in_rows(kernel, phases, spatial)
     kernel = split(kernel, "oc", block * tile.blocks, "oc.0", "oc.r")
     kernel = split(kernel, "oc.r", block, "oc.1", "oc.2")
     positions = [f"{var}.1" for var in spatial[-2:]]
-    inner = [var for var in ("oc.1", "oc.2") if has_loop(kernel, var)]
-    if len(spatial) > 1:
-        kernel = split(kernel, spatial[-2], tile.rows)
-        inner = [f"{spatial[-2]}.1", *inner]
-    for var in inner:
-        kernel = sink(kernel, var)
-    if order.rows_first and len(spatial) > 1:
-        kernel = interchange(fission(kernel), "oc.0", f"{spatial[-2]}.0")
-    if spatial:
-        kernel = split(kernel, spatial[-1], tile.columns)
-        inner = [f"{spatial[-1]}.1", *inner]
-    if order.rows_first and len(spatial) == 1:
+    kernel, inner = _cut_positions(kernel, tile, spatial, rows_first=order.rows_first)
+    if len(spatial) == 1 and phases:
+        kernel = interchange(fission(kernel), phases[0], f"{spatial[-1]}.0")
+    if len(spatial) == 1 and order.rows_first:
         kernel = interchange(fission(kernel), "oc.0", f"{spatial[-1]}.0")
     if not any(isinstance(stmt, For) and stmt.reduces for stmt in walk(kernel.body)):
         return _parallel_outer(vectorise(_unroll_all(kernel, inner[:-1]), "oc.2"))
@@ -88,7 +91,41 @@ def schedule_blocked(
     if order.far_weights and has_loop(kernel, "ic.1") and has_loop(kernel, ahead):
         kernel = prefetch(kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead=ahead)
     kernel = vectorise(_unroll_all(kernel, inner[:-1]), "oc.2")
-    return _parallel_outer(prefetch_operands(kernel, order.late))
+    rows = [*spatial[:-1], *(f"{var}.0" for var in spatial)]
+    together = {"n", "oc.0", *rows} if phases else ()
+    return _parallel_outer(prefetch_operands(kernel, order.late), together)
+
+
+def _cut_positions(
+    kernel: Kernel, tile: Tile, spatial: Sequence[str], *, rows_first: bool
+) -> tuple[Kernel, list[str]]:
+    """Rows and columns in tiles, with the loops inside a tile innermost; these by name."""
+    inner = [var for var in ("oc.1", "oc.2") if has_loop(kernel, var)]
+    if len(spatial) > 1:
+        kernel = split(kernel, spatial[-2], tile.rows)
+        inner = [f"{spatial[-2]}.1", *inner]
+    for var in inner:
+        kernel = sink(kernel, var)
+    kernel = fission(kernel)
+    if len(spatial) > 1 and rows_first:
+        kernel = interchange(kernel, "oc.0", f"{spatial[-2]}.0")
+    if spatial:
+        kernel = split(kernel, spatial[-1], tile.columns)
+        inner = [f"{spatial[-1]}.1", *inner]
+    return kernel, inner
+
+
+def _phases_in_rows(kernel: Kernel, phases: Sequence[str], spatial: Sequence[str]) -> Kernel:
+    """for p: for h: for w: S  →  for h: for p: for w: S, so that a row is read for all phases.
+
+    Rows that only some of the nests have become nests of their own.
+    """
+    for row in spatial[:-1] if phases else ():
+        for phase in reversed(phases):
+            kernel = interchange(kernel, phase, row)
+    for row in spatial[:-1] if phases else ():
+        kernel = peel(kernel, row)
+    return kernel
 
 
 def schedule_reblocked(kernel: Kernel, block: int, read_block: int) -> Kernel:
@@ -132,7 +169,7 @@ def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) 
     elif column := find_column(kernel, lanes):
         kernel = sink(split(kernel, column, lanes), f"{column}.1")
         kernel = vectorise(kernel, f"{column}.1")
-    return _parallel_outer(kernel)
+    return _parallel_outer(kernel, enough=ENOUGH)
 
 
 def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
@@ -225,18 +262,24 @@ def _unroll_all(kernel: Kernel, variables: list[str]) -> Kernel:
     return kernel
 
 
-def _parallel_outer(kernel: Kernel) -> Kernel:
-    """Share the outermost loops of every nest between threads, down to the first tile loop."""
-    nests = fission(kernel).body
-    return drop_unit_loops(kernel.with_body(tuple(_mark_parallel(stmt) for stmt in nests)))
+def _parallel_outer(kernel: Kernel, together: Collection[str] = (), enough: float = inf) -> Kernel:
+    """Share the outermost loops of every nest between threads, down to the first tile loop.
+
+    Nests have the outermost loops in `together` in common, as far as these agree. Loops inside
+    those that make `enough` iterations for each sample are not shared.
+    """
+    nests = join(fission(kernel), together).body
+    return drop_unit_loops(kernel.with_body(tuple(_mark_parallel(stmt, enough) for stmt in nests)))
 
 
-def _mark_parallel(stmt: Stmt) -> Stmt:
+def _mark_parallel(stmt: Stmt, enough: float) -> Stmt:
     if not isinstance(stmt, For) or stmt.reduces or stmt.kind is not Kind.SERIAL:
         return stmt
     if stmt.var.endswith((".1", ".2")):
         return stmt
     body = stmt.body
-    if len(body) == 1:
-        body = (_mark_parallel(body[0]),)
+    # the loop over samples counts for one, as there may be one
+    enough /= stmt.extent if stmt.var != "n" else 1
+    if len(body) == 1 and enough > 1:
+        body = (_mark_parallel(body[0], enough),)
     return replace(stmt, body=body, kind=Kind.PARALLEL)

@@ -157,4 +157,5 @@ def work_of(node: Node) -> Work:
         nest.taps,
         nest.own_weights,
         nest.temporaries,
+        max(1, nest.phases),
     )

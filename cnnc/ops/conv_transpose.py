@@ -128,14 +128,15 @@ class ConvTranspose(Operator):
         x = inputs[0]
         window = self.window(x)
         by_axis = [window.phases(axis) for axis in range(len(out.spatial))]
+        if _too_many(by_axis):
+            return Nest(out.spatial, self.groups, is_depthwise(x, self.channels, self.groups))
         count = prod(sum(phase.count for phase in phases) for phases in by_axis)
-        # One row where there is one axis: phases share no weights, so no tile joins them.
-        rows = (1,) if len(by_axis) == 1 else ()
         return Nest(
-            (count, *rows, *(phases[0].out for phases in by_axis)),
+            tuple(phases[0].out for phases in by_axis),
             groups=self.groups,
             per_channel=is_depthwise(x, self.channels, self.groups),
             taps=max(phase.taps for phase in by_axis[-1]),
+            phases=count,
         )
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
@@ -161,7 +162,7 @@ class ConvTranspose(Operator):
         x = inputs[0]
         window = self.window(TensorType(x.shape, x.dtype, x.layout))
         by_axis = [window.phases(axis) for axis in range(len(window.kernel))]
-        if prod(map(len, by_axis)) > MOST_NESTS:
+        if _too_many(by_axis):
             self._define_gather(build, window, *inputs)
             return
         for phases in product(*by_axis):
@@ -248,3 +249,8 @@ class ConvTranspose(Operator):
             Sample(cls(2, (2, 3, 2), (2, 1, 2), same), ((1, 3, 2, 3, 2),)),
             Sample(cls(1, (5,), (9,), dilation=(7,)), ((1, 2, 2, 3),)),
         )
+
+
+def _too_many(by_axis: Sequence[Sequence[Phase]]) -> bool:
+    """Whether phases get no loops of their own."""
+    return prod(map(len, by_axis)) > MOST_NESTS

@@ -11,8 +11,9 @@ from cnnc.base.layout import Layout, Shape
 from cnnc.base.source import SourceFile, Span
 from cnnc.ir.graph import Array, Constant, Graph, Initial, Input, Node, Op, OpError, Parameter
 from cnnc.ir.types import TensorType
-from cnnc.ops.attributes import Symbol, Value, whole
+from cnnc.ops.attributes import Extents, Symbol, Value, whole
 from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
+from cnnc.ops.movement.join_phases import JoinPhases
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator, find_operator
@@ -106,6 +107,8 @@ class _Reader:
             return View(root)
         if self._take(r"repack\b") is not None:
             return Repack()
+        if self._take(r"join_phases\b") is not None:
+            return self._join_phases()
         name = self._expect(r"([^\W\d]\w*)", "an operator")
         found = find_operator(name)
         if found is None:
@@ -121,6 +124,15 @@ class _Reader:
             return found.make(values)
         except OpError as error:
             self._fail(f"{error.at}: {error}")
+
+    def _join_phases(self) -> JoinPhases:
+        values, names = self._arguments(), ("stride", "before", "out")
+        if values.keys() != set(names):
+            self._fail(f"join_phases needs {', '.join(names)}")
+        try:
+            return JoinPhases(*(Extents(0).parse(values[name]) for name in names))
+        except OpError as error:
+            self._fail(str(error))
 
     def _fused(self) -> Fused:
         arity = int(self._expect(r"(\d+): ", "the root's arity"))

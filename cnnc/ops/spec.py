@@ -96,7 +96,8 @@ class Nest:
     group share. `strided` when neighbouring positions share no inputs; `taps` of the window along
     the last axis, `one_tap` when it has no other; `own_weights` when positions share no weights.
     `shares_rows` when the rows of a row-major result read the same elements of an operand.
-    `temporaries` are the registers that a step needs beside its operands and its result.
+    `temporaries` are the registers that a step needs beside its operands and its result. Where
+    positions fall into so many `phases`, a loop over phases for each axis stands around those.
     """
 
     spatial: Shape
@@ -108,6 +109,7 @@ class Nest:
     own_weights: bool = False
     shares_rows: bool = False
     temporaries: int = 0
+    phases: int = 0
 
 
 class Named(ABC):

@@ -9,7 +9,8 @@ from cnnc.loop.parse import parse_kernel
 from cnnc.loop.text import print_kernel
 from cnnc.loop.verify import verify_kernel
 from cnnc.lowering.flatten import flatten
-from cnnc.lowering.loops import drop_unit_loops, fission, jam
+from cnnc.lowering.loops import drop_unit_loops, jam
+from cnnc.lowering.nests import fission
 from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
 
 

@@ -1,0 +1,144 @@
+"""Transposed convolutions to few channels: all phases as channels of one convolution."""
+
+from dataclasses import dataclass, replace
+from math import isfinite, prod
+
+import numpy as np
+
+from cnnc.base.layout import Shape
+from cnnc.base.target import Target
+from cnnc.ir.graph import Constant, Graph, Node
+from cnnc.ir.rewrite import fresh_name, rewrite
+from cnnc.ir.types import TensorType
+from cnnc.ops.attributes import Padding
+from cnnc.ops.conv import Conv
+from cnnc.ops.conv_transpose import ConvTranspose
+from cnnc.ops.movement.join_phases import JoinPhases
+from cnnc.ops.pointwise import Pointwise
+from cnnc.ops.transposed import TransposedWindow
+from cnnc.passes._phased import Phased
+
+GAIN = 1.1
+"""How much faster it must be by the estimate."""
+_ROWS = 0.2
+"""Part of the multiply-adds' peak that a single channel reaches, in vectors of positions."""
+_COPY = 2
+"""Cycles to copy the phases of a block along a row."""
+
+
+def use_subpixel(graph: Graph, target: Target) -> Graph:
+    """conv_transpose(x, w)  →  join_phases(conv(x, w′)), where that fills vectors better.
+
+    A channel of the convolution for each phase of the stride, as in Shi et al., "Is the
+    deconvolution layer the same as a convolutional layer?" (2016), arXiv:1609.07009. The same
+    products are summed: only windows that are whole multiples of the stride are taken, as others
+    would be filled up with zeros, which make NaN of infinities. What is computed element by
+    element of a single operand moves before join_phases, to join the convolution.
+    """
+
+    def rule(node: Node, graph: Graph) -> Node | None:
+        if isinstance(node.op, Pointwise):
+            return _moved_before(node, graph)
+        return _as_convolution(node, graph, target)
+
+    return rewrite(graph, rule)
+
+
+def _as_convolution(node: Node, graph: Graph, target: Target) -> Node | None:
+    op = node.op
+    if not isinstance(op, ConvTranspose) or not _suits(op, node):
+        return None
+    x, window = node.inputs[0], op.window(node.inputs[0].type)
+    plan = _plan(window, x.type.spatial)
+    if plan.cycles(op, x.type, target) * GAIN > _direct_cycles(op, x.type, window, target):
+        return None
+    phases = prod(window.stride)
+    made = Conv(phases * op.channels, plan.taps, pad=Padding("explicit", plan.pads), bias=op.bias)
+    weight, *bias = (operand.op for operand in node.inputs[1:])
+    assert isinstance(weight, Constant)
+    values = [Constant(Phased(weight, window.stride, x.type.dtype.numpy))]
+    for old in bias:
+        assert isinstance(old, Constant)
+        values.append(Constant(np.repeat(old.value, phases)))
+    operands = [
+        Node(value, (), TensorType.plain(value.source.shape, x.type.dtype), name, node.span)
+        for value, name in zip(values, _names(node, graph), strict=False)
+    ]
+    name = fresh_name(graph, f"{node.name}.phases")
+    kind = made.infer(x.type, *(operand.type for operand in operands))
+    conv = Node(made, (x, *operands), kind, name, node.span)
+    return replace(node, op=JoinPhases(window.stride, plan.before, window.out), inputs=(conv,))
+
+
+def _suits(op: ConvTranspose, node: Node) -> bool:
+    """Whether no tap is missing from a window, and the weights are known and finite."""
+    window = op.window(node.inputs[0].type)
+    whole = all(not k % s for k, s in zip(window.kernel, window.stride, strict=True))
+    plain = op.groups == 1 and set(window.dilation) == {1} and prod(window.stride) > 1
+    weight = node.inputs[1].op
+    if not (whole and plain and all(operand.is_constant for operand in node.inputs[1:])):
+        return False
+    return isinstance(weight, Constant) and isfinite(weight.magnitudes[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The convolution's window and zeros, its extents, and what is cropped before its phases."""
+
+    taps: Shape
+    pads: tuple[tuple[int, int], ...]
+    extents: Shape
+    before: Shape
+
+    def cycles(self, op: ConvTranspose, x: TensorType, target: Target) -> float:
+        """Estimated cycles for one sample: vectors of channels, and the copy."""
+        stride = op.window(x).stride
+        vectors = -(-op.channels * prod(stride) // target.lanes(x.dtype))
+        products = prod(self.extents) * x.channels * prod(self.taps) * vectors / 2
+        return products + _COPY * op.channels * prod(self.extents) * prod(stride[:-1])
+
+
+def _plan(window: TransposedWindow, spatial: Shape) -> _Plan:
+    """Blocks of phases from the first that is kept to the last; each reads taps before it."""
+    taps, pads, extents, cropped = [], [], [], []
+    for axis, extent in enumerate(spatial):
+        stride, (before, _) = window.stride[axis], window.crop[axis]
+        count = window.kernel[axis] // stride
+        first = min(before // stride, count - 1)
+        last = max((before + window.out[axis] - 1) // stride, extent - 1)
+        taps.append(count)
+        pads.append((count - 1 - first, last - extent + 1))
+        extents.append(last - first + 1)
+        cropped.append(before - first * stride)
+    return _Plan(tuple(taps), tuple(pads), tuple(extents), tuple(cropped))
+
+
+def _direct_cycles(
+    op: ConvTranspose, x: TensorType, window: TransposedWindow, target: Target
+) -> float:
+    """Estimated cycles of the operator itself: vectors of a phase's channels, or of positions."""
+    lanes = target.lanes(x.dtype)
+    vectors = -(-op.channels // lanes) if op.channels > 1 else 1 / lanes / _ROWS
+    return prod(x.spatial) * x.channels * prod(window.kernel) * vectors / 2
+
+
+def _names(node: Node, graph: Graph) -> list[str]:
+    """Those of the weight and bias, unless others read them."""
+    return [
+        old.name if graph.is_private(old) else fresh_name(graph, f"{node.name}.{parameter}")
+        for old, parameter in zip(node.inputs[1:], ("weight", "bias"), strict=False)
+    ]
+
+
+def _moved_before(node: Node, graph: Graph) -> Node | None:
+    """relu(join_phases(y))  →  join_phases(relu(y))."""
+    joined = node.inputs[0]
+    if len(node.inputs) > 1 or not isinstance(joined.op, JoinPhases):
+        return None
+    if not graph.is_private(joined):
+        return None
+    conv = joined.inputs[0]
+    kind = node.op.infer(conv.type)
+    name = fresh_name(graph, f"{node.name}.phases")
+    inner = replace(node, inputs=(conv,), type=kind, name=name)
+    return replace(node, op=joined.op, inputs=(inner,))
