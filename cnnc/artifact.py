@@ -5,7 +5,6 @@ any library or program.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnc import driver
 from cnnc.base.errors import fail
+from cnnc.base.record import record
 from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
@@ -36,7 +36,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Provenance:
     """Where a compiled network comes from; texts, empty where unknown.
 
@@ -51,7 +51,7 @@ class Provenance:
     llvm: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Artifact:
     """Everything needed to run a network: see `backends.native.backend.Image` for its code."""
 

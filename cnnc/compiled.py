@@ -3,7 +3,6 @@
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +16,7 @@ from cnnc.artifact import Artifact, Provenance, write_artifact
 from cnnc.backends.base import Executable, Runner, Store
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.errors import UserError, fail
+from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
 from cnnc.interface import Interface
@@ -140,7 +140,7 @@ class _Reference:
             result[...] = value[: len(result)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Kept:
     """Object code that travels with a pickle: a store that is only read."""
 
@@ -154,7 +154,7 @@ class _Kept:
         """See Store: what this machine had to make is not kept here."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Pickle:
     """The source graph, and the code made of it: used where lowering gives the same loops.
 

@@ -1,7 +1,6 @@
 """What a network looks like from outside: its ends, and how many samples a call may bring."""
 
-from dataclasses import dataclass
-
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.ir.graph import Graph
 from cnnc.ir.types import TensorType
@@ -9,7 +8,7 @@ from cnnc.ops.preprocess import is_channels_last
 from cnnc.ops.spec import Operator
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class End:
     """An input or output: its name, its type, and where the text declares it.
 
@@ -22,7 +21,7 @@ class End:
     channels_last: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Interface:
     """A network's name, batch and ends in declared order.
 

@@ -1,9 +1,9 @@
 """What each layer of a network is and costs, before and after compiling."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.base.report import Json
 from cnnc.html import Printer, table_html
 from cnnc.ir.graph import Constant, Graph, Node, Op, Parameter
@@ -14,7 +14,7 @@ from cnnc.ops.spec import Operator
 from cnnc.table import Column, Table, bytes_text, count_text, shape_text, shorten
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerInfo:
     """One layer.
 
@@ -52,7 +52,7 @@ class LayerInfo:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layers:
     """The layers of a network in the order they run; prints as a table."""
 
