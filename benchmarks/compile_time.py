@@ -98,18 +98,19 @@ def child(born: float, path: str, save: str) -> None:
     if path.endswith(".cnnc"):
         net = cnnc.load_compiled(path)
         mark()
-        blobs, needed = (), net.weights_bytes + net.arena_bytes
     else:
         model = cnnc.load(path)
         mark()
         net = model.compile()
-        program = net.lowered.program
-        blobs, needed = program.weights, program.weights_bytes + program.arena_bytes
     mark()
     ends = net.interface.inputs
     net({end.name: np.zeros(end.type.shape, end.type.dtype.numpy) for end in ends})
     mark()
     peak = _peak_bytes()
+    # not before: from the cache, nothing is lowered until it is asked for
+    program = None if isinstance(net, cnnc.Loaded) else net.lowered.program
+    blobs, sizes = (program.weights, program) if program else ((), net)
+    needed = sizes.weights_bytes + sizes.arena_bytes
     spent = {
         name: [after - before for before, after in zip(*pair, strict=True)]
         for name, pair in zip(STAGES, pairwise(marks), strict=True)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -151,6 +151,14 @@ def plan(
 
     UserError for choices that are not possible, or are for none of the layers.
     """
+    optimised, used = prepare(graph, target, exact=exact, choices=choices)
+    return lower_graph(optimised, target, choices=choices), used
+
+
+def prepare(
+    graph: Graph, target: Target, *, exact: bool = False, choices: Choices = ESTIMATED
+) -> tuple[Graph, frozenset[str]]:
+    """The graph after all passes, and the same keys; UserError as for `plan`."""
     used: set[str] = set()
 
     def observe(name: str, graph: Graph) -> None:
@@ -165,7 +173,7 @@ def plan(
             help="its entries may be for other shapes, another batch or another `exact`: "
             "`cnnc tune` adds the net's layers",
         )
-    return lower_graph(optimised, target, choices=choices), frozenset(used)
+    return optimised, frozenset(used)
 
 
 def compile_lowered(
@@ -227,17 +235,11 @@ def machine_code(executable: Executable | None) -> "Image | None":
     return executable.image if isinstance(executable, NativeExecutable) else None
 
 
-def known_code(
-    lowered: Lowered, target: Target, executable: Executable | None
-) -> Mapping[str, bytes]:
-    """The executable's object code by the keys a store knows it by; empty where there is none."""
-    image = machine_code(executable)
-    if image is None:
-        return {}
+def code_keys(lowered: Lowered, target: Target) -> tuple[str, ...]:
+    """The keys of a program's object code, in order."""
     from cnnc.backends.native.objects import recipes
 
-    keys = [recipe.key for recipe in recipes(lowered.program, target)]
-    return dict(zip(keys, image.objects, strict=True))
+    return tuple(recipe.key for recipe in recipes(lowered.program, target))
 
 
 def load_code(image: "Image", target: Target, threads: int) -> Runner:

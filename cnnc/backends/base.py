@@ -40,7 +40,10 @@ class Runner(Protocol):
 class Executable(Runner, Protocol):
     """A program that runs, whole or kernel by kernel."""
 
-    program: Program
+    @property
+    def program(self) -> Program:
+        """The program."""
+        ...
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """Run one distinct kernel on buffers as they lie in memory, one-dimensional, aligned.

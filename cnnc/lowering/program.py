@@ -88,7 +88,7 @@ class _Weights:
         key = (node, buffer.layout)
         if key not in self._places:
             assert isinstance(node.op, Constant)
-            blob = Blob(node.name, align(self.bytes), _Packed(node.op, buffer))
+            blob = Blob(node.name, align(self.bytes), Packed(node.op, buffer))
             self.blobs.append(blob)
             self.bytes = blob.end
             self._places[key] = Place(Region.WEIGHTS, blob.offset)
@@ -96,7 +96,7 @@ class _Weights:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Packed:
+class Packed:
     """See Contents: a constant as a buffer holds it."""
 
     constant: Constant

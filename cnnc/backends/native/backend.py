@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from cnnc.backends.native.engine import ENTRY, function, load_objects
 from cnnc.backends.native.pages import release_llvm
 from cnnc.backends.native.pool import shared_pool
 from cnnc.base.target import Target
-from cnnc.loop.kernel import ALIGNMENT, Program, align
+from cnnc.loop.kernel import ALIGNMENT, Blob, Program, align
 
 Bytes = NDArray[np.uint8]
 LARGE = 8 << 20
@@ -83,19 +83,29 @@ class NativeRunner:
 
 
 class NativeExecutable(NativeRunner):
-    """A program as machine code, whole and kernel by kernel."""
+    """A program as machine code, whole and kernel by kernel; it is asked for where a kernel is."""
 
-    def __init__(self, program: Program, image: Image, target: Target, threads: int) -> None:
+    def __init__(
+        self, program: Callable[[], Program], image: Image, target: Target, threads: int
+    ) -> None:
         super().__init__(image, target, threads)
-        self.program = program
+        self._make_program = program
+
+    @cached_property
+    def program(self) -> Program:
+        """See Executable."""
+        return self._make_program()
+
+    @cached_property
+    def _kernels(self) -> list[Callable[..., None]]:
         pointer, number = ctypes.c_void_p, ctypes.c_int64
-        self._kernels = [
+        return [
             function(
                 self._engine.address(kernel.name),
                 *[pointer] * (len(kernel.params) + bool(kernel.scratch_bytes)),
                 *[number] * (3 if kernel.takes_samples else 2),
             )
-            for kernel in program.kernels
+            for kernel in self.program.kernels
         ]
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
@@ -157,14 +167,19 @@ class NativeBackend:
             inputs=len(program.inputs),
             outputs=len(program.outputs),
         )
-        made = NativeExecutable(program, image, target, threads)
+        made = NativeExecutable(lambda: program, image, target, threads)
         # last: what LLVM takes was given back
-        for blob in program.weights:
-            blob.contents.pack_into(image.weights[blob.offset : blob.end])
+        pack_weights(program.weights, image.weights)
         return made
 
 
 BACKEND = NativeBackend()
+
+
+def pack_weights(blobs: Sequence[Blob], weights: Bytes) -> None:
+    """Write constants where they lie in zeroed memory."""
+    for blob in blobs:
+        blob.contents.pack_into(weights[blob.offset : blob.end])
 
 
 def address_of(array: Array) -> int:

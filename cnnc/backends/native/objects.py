@@ -7,16 +7,12 @@ its printed loops stand for it, and networks that differ in weights alone share 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from hashlib import sha256
-from pathlib import Path
-
-import llvmlite
-from llvmlite import binding as llvm
+from functools import partial
 
 from cnnc.backends.base import Store
 from cnnc.backends.native.compile import Form, compile_module, kernel_source, program_source
 from cnnc.backends.native.host import host_target
+from cnnc.backends.native.keys import code_key
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Origin, Program
 from cnnc.loop.text import print_kernel
@@ -60,27 +56,7 @@ def recipes(program: Program, target: Target) -> Iterator[Recipe]:
     """One for each kernel, and a last one for the function that runs all steps."""
     for kernel in program.kernels:
         text = print_kernel(replace(kernel, origin=Origin("", "")))
-        yield Recipe(_key(text, target), partial(kernel_source, kernel, target))
+        yield Recipe(code_key(text, target), partial(kernel_source, kernel, target))
     # Writing this one takes no time, so its own text is its recipe.
     entry = program_source(program, target)
-    yield Recipe(_key(entry, target), lambda: entry)
-
-
-def _key(text: str, target: Target) -> str:
-    # Caches and cores decide about loops; code for given loops does not depend on them.
-    facts = replace(target, l1_bytes=0, l2_bytes=0, l3_bytes=0, cores=1)
-    return sha256("\n".join([_compiler(), repr(facts), text]).encode()).hexdigest()
-
-
-@cache
-def _compiler() -> str:
-    """What turns loops into code: LLVM, and the files of this backend and of what it stands on.
-
-    The files' contents and not a version: they change between versions while one works on them.
-    """
-    backend = Path(__file__).parent
-    loops, base = backend.parents[1] / "loop", backend.parents[1] / "base"
-    digest = sha256()
-    for path in sorted((*backend.rglob("*.py"), *loops.rglob("*.py"), *base.rglob("*.py"))):
-        digest.update(path.read_bytes())
-    return f"{llvmlite.__version__} {llvm.llvm_version_info} {digest.hexdigest()}"
+    yield Recipe(code_key(entry, target), lambda: entry)
