@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from cnnc import driver
 from cnnc.artifact import Artifact, Provenance, write_artifact
-from cnnc.backends.base import Executable, Runner, Store
+from cnnc.backends.base import Executable, Runner
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.errors import UserError, fail
 from cnnc.base.record import record
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
 from cnnc.interface import Interface

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnnc.backends.base import Backend, Executable, Runner, Store
+from cnnc.backends.base import Backend, Executable, Runner
 from cnnc.backends.registry import BACKENDS, load_backend
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
 from cnnc.files import keep_evidence, write_dump

@@ -10,13 +10,13 @@ import json
 from functools import cache
 from hashlib import sha256
 
-from cnnc.backends.base import Store
 from cnnc.backends.native.keys import compiler
 from cnnc.base.choice import Choices
 from cnnc.base.layout import Layout
 from cnnc.base.record import record
 from cnnc.base.report import Json
 from cnnc.base.resources import digest_sources
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.container import UnsoundError
 from cnnc.fields import Fields

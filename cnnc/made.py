@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from cnnc import driver
-from cnnc.backends.base import Executable, Store
+from cnnc.backends.base import Executable
 from cnnc.base.choice import Choices
 from cnnc.base.errors import InternalError
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
 from cnnc.container import UnsoundError

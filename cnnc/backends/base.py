@@ -6,22 +6,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Program
 
 Array = NDArray[np.generic]
-
-
-class Store(Protocol):
-    """Keeps what was made from a recipe, for whoever meets the same recipe again."""
-
-    def get(self, key: str) -> bytes | None:
-        """What was put under the key, or None."""
-        ...
-
-    def put(self, key: str, data: bytes) -> None:
-        """Keep the data, if there is room."""
-        ...
 
 
 class Runner(Protocol):

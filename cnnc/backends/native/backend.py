@@ -8,10 +8,11 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.base import Array, Store
+from cnnc.backends.base import Array
 from cnnc.backends.native.engine import ENTRY, function, load_objects
 from cnnc.backends.native.pages import release_llvm
 from cnnc.backends.native.pool import shared_pool
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.loop.kernel import ALIGNMENT, Blob, Program, align
 

@@ -9,10 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cnnc.backends.base import Store
 from cnnc.backends.native.compile import Form, compile_module, kernel_source, program_source
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.keys import code_key
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Origin, Program
 from cnnc.loop.text import print_kernel
