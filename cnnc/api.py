@@ -24,7 +24,8 @@ from cnnc.frontend.vectors import CheckVectors
 from cnnc.html import heading_html, table_html
 from cnnc.interface import Interface
 from cnnc.ir.graph import Graph, Node, Parameter
-from cnnc.layers import Layers, graph_layers
+from cnnc.layers import Layers
+from cnnc.listing import graph_layers
 from cnnc.options import REFERENCE, Options, read_import_path
 from cnnc.snapshot import Snapshot
 

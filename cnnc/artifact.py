@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc import driver
+from cnnc import machine
 from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.report import Json
@@ -85,7 +85,7 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
     interface, options = artifact.interface, artifact.options
     header: dict[str, Json] = {
         "cnnc": __version__,
-        "llvm": ".".join(map(str, driver.llvm_version())),
+        "llvm": ".".join(map(str, machine.llvm_version())),
         "source": artifact.provenance.source,
         "source_sha256": artifact.provenance.sha256,
         "settings": dict(artifact.provenance.settings),
@@ -115,7 +115,7 @@ def read_artifact(path: Path) -> Artifact:
         artifact = _read(container)
     except UnsoundError as error:
         raise damaged(path, str(error)) from None
-    obstacles = driver.obstacles(artifact.target)
+    obstacles = machine.obstacles(artifact.target)
     if obstacles:
         raise fail(
             "E0801",

@@ -23,7 +23,8 @@ from cnnc.base.vectors import CheckVectors
 from cnnc.interface import Interface
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Graph
-from cnnc.layers import Layers, graph_layers, lowered_layers
+from cnnc.layers import Layers
+from cnnc.listing import graph_layers, lowered_layers
 from cnnc.lowering.lowered import Lowered
 from cnnc.made import Made
 from cnnc.network import Network, padded

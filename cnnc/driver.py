@@ -1,13 +1,10 @@
 """The pipeline: every stage and every pass in order, verified, timed and dumped in between."""
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnnc.backends.base import Backend, Executable, Runner
+from cnnc.backends.base import Backend, Executable
 from cnnc.backends.registry import BACKENDS, load_backend
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
@@ -18,9 +15,8 @@ from cnnc.files import keep_evidence, write_dump
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph
 from cnnc.ir.verify import verify
-from cnnc.loop.text import print_kernel
-from cnnc.lowering.lower import lower
 from cnnc.lowering.lowered import Lowered
+from cnnc.machine import say, timed
 from cnnc.offers.offer import keys_chosen
 from cnnc.options import Knobs, Options, read_knobs
 from cnnc.passes.assign_layouts import assign_layouts
@@ -93,10 +89,10 @@ def optimise(
     _show_graph(SOURCE, graph, knobs)
     observe(SOURCE, graph)
     for number, each in enumerate(passes, start=1):
-        with _timed(each.name, knobs):
+        with timed(each.name, knobs):
             before, graph = graph, _run_pass(each, graph)
         if graph is not before and knobs.debug >= 1:
-            _say(f"{each.name}: {len(before.nodes)} → {len(graph.nodes)} nodes")
+            say(f"{each.name}: {len(before.nodes)} → {len(graph.nodes)} nodes")
         _show_graph(f"{number}-{each.name}", graph, knobs)
         observe(each.name, graph)
     return graph
@@ -127,8 +123,12 @@ def lower_graph(
     choices: Choices = ESTIMATED,
 ) -> Lowered:
     """Loops and a memory plan for an optimised graph."""
+    # not above: where the cache has the program, it is not lowered
+    from cnnc.loop.text import print_kernel
+    from cnnc.lowering.lower import lower
+
     knobs = knobs or read_knobs()
-    with _timed("lower", knobs):
+    with timed("lower", knobs):
         try:
             lowered = lower(graph, target, choices)
         except CnncError:
@@ -139,7 +139,7 @@ def lower_graph(
     for number, layer in enumerate(shown):
         text = print_kernel(layer.kernel)
         if knobs.debug >= 3:
-            _say(text)
+            say(text)
         if knobs.dump:
             write_dump(knobs.dump, f"{number:03}-{layer.kernel.name}.loops", text)
     return lowered
@@ -188,7 +188,7 @@ def compile_lowered(
     knobs = read_knobs()
     store = None if knobs.look else store or open_cache()
     backend = find_backend(options.backend)
-    with _timed(backend.name, knobs):
+    with timed(backend.name, knobs):
         try:
             made = backend.compile(lowered.program, target, options.threads, store)
         except CnncError:
@@ -197,7 +197,7 @@ def compile_lowered(
             raise _bug(backend.name, lowered.graph, error) from error
     if knobs.debug >= 4 and backend.name == "native":
         for number in range(len(lowered.program.kernels)):
-            _say(show_assembly(lowered, number, target))
+            say(show_assembly(lowered, number, target))
     return made
 
 
@@ -222,13 +222,6 @@ def can_run(target: Target) -> bool:
     return runs_here(target)
 
 
-def obstacles(target: Target) -> tuple[str, ...]:
-    """Why object code for the target does not run on this machine; empty where it does."""
-    from cnnc.backends.native import targets
-
-    return targets.obstacles(target)
-
-
 def machine_code(executable: Executable | None) -> "Image | None":
     """The code and data of an executable; None where its backend makes none."""
     from cnnc.backends.native.backend import NativeExecutable
@@ -241,14 +234,6 @@ def code_keys(lowered: Lowered, target: Target) -> tuple[str, ...]:
     from cnnc.backends.native.objects import recipes
 
     return tuple(recipe.key for recipe in recipes(lowered.program, target))
-
-
-def load_code(image: "Image", target: Target, threads: int) -> Runner:
-    """Machine code made before, ready to run."""
-    from cnnc.backends.native.backend import NativeRunner
-
-    with _timed("load", read_knobs()):
-        return NativeRunner(image, target, threads)
 
 
 def find_backend(name: str) -> Backend:
@@ -274,13 +259,6 @@ def show_assembly(lowered: Lowered, kernel: int, target: Target) -> str:
     return emit_assembly(lowered.program, kernel, target)
 
 
-def llvm_version() -> tuple[int, ...]:
-    """The version of LLVM that generates code."""
-    from llvmlite import binding
-
-    return tuple(binding.llvm_version_info)
-
-
 def measure_peak(target: Target, threads: int) -> "Peak":
     """What this machine can do at best, measured: multiply-adds, and bytes from each cache."""
     from cnnc.backends.native import peak
@@ -300,18 +278,6 @@ def _bug(stage: str, graph: Graph, error: Exception) -> InternalError:
 
 def _show_graph(name: str, graph: Graph, knobs: Knobs) -> None:
     if knobs.debug >= 2:
-        _say(f"── {name}\n{format_graph(graph, places=True)}")
+        say(f"── {name}\n{format_graph(graph, places=True)}")
     if knobs.dump:
         write_dump(knobs.dump, f"{name}.graph", format_graph(graph, places=True))
-
-
-@contextmanager
-def _timed(stage: str, knobs: Knobs) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    if knobs.time:
-        _say(f"{stage:16} {(time.perf_counter() - start) * 1e3:9.2f} ms")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

@@ -23,7 +23,7 @@ from cnnc.fields import Fields
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import Blob, Program, align
-from cnnc.lowering.program import Packed
+from cnnc.lowering.packed import Packed
 
 FORMAT = "program 1"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnc import driver
+from cnnc import machine
 from cnnc.artifact import Artifact, Provenance, read_artifact, write_artifact
 from cnnc.base.vectors import CheckVectors
 from cnnc.layers import Layers
@@ -35,7 +35,7 @@ class Loaded(Network):
             outputs=len(artifact.interface.outputs),
         )
         options = artifact.options
-        runner = driver.load_code(image, artifact.target, options.threads)
+        runner = machine.load_code(image, artifact.target, options.threads)
         super().__init__(artifact.interface, options, runner)
 
     @property
