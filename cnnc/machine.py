@@ -3,11 +3,13 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cnnc.backends.base import Runner
+from cnnc.base.errors import UserError
 from cnnc.base.target import Target
+from cnnc.cache import open_cache
 from cnnc.options import Knobs, read_knobs
 
 if TYPE_CHECKING:
@@ -32,8 +34,12 @@ def load_code(image: "Image", target: Target, threads: int) -> Runner:
     """Machine code made before, ready to run."""
     from cnnc.backends.native.backend import NativeRunner
 
-    with timed("load", read_knobs()):
-        return NativeRunner(image, target, threads)
+    knobs, store = read_knobs(), None
+    # a cache whose folder cannot be made is a mistake where something is compiled
+    with suppress(UserError):
+        store = None if knobs.look else open_cache()
+    with timed("load", knobs):
+        return NativeRunner(image, target, threads, store)
 
 
 @contextmanager

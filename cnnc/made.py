@@ -125,7 +125,7 @@ class Made:
         loops = Loops(self._graph, self._target, self._choices, kept)
         self.loops, self._kept = loops, kept
         self.executable = NativeExecutable(
-            lambda: loops.lowered.program, image, self._target, threads
+            lambda: loops.lowered.program, image, self._target, threads, store
         )
         pack_weights(blobs, image.weights)
         return True

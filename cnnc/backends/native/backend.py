@@ -42,12 +42,17 @@ class Image:
 
 
 class NativeRunner:
-    """An image loaded into this process. Each running call has an arena of its own."""
+    """An image loaded into this process. Each running call has an arena of its own.
 
-    def __init__(self, image: Image, target: Target, threads: int) -> None:
+    The code of the threads that run it is taken from the store where that has it.
+    """
+
+    def __init__(
+        self, image: Image, target: Target, threads: int, store: Store | None = None
+    ) -> None:
         self.image = image
         self.threads = threads
-        self._engine = load_objects(image.objects, target)
+        self._engine = load_objects(image.objects, target, store)
         self.address = self._engine.address(ENTRY)
         self._pool = shared_pool(threads if image.is_shared else 1)
         self._weights_address = address_of(image.weights)
@@ -87,9 +92,14 @@ class NativeExecutable(NativeRunner):
     """A program as machine code, whole and kernel by kernel; it is asked for where a kernel is."""
 
     def __init__(
-        self, program: Callable[[], Program], image: Image, target: Target, threads: int
+        self,
+        program: Callable[[], Program],
+        image: Image,
+        target: Target,
+        threads: int,
+        store: Store | None = None,
     ) -> None:
-        super().__init__(image, target, threads)
+        super().__init__(image, target, threads, store)
         self._make_program = program
 
     @cached_property
@@ -168,7 +178,7 @@ class NativeBackend:
             inputs=len(program.inputs),
             outputs=len(program.outputs),
         )
-        made = NativeExecutable(lambda: program, image, target, threads)
+        made = NativeExecutable(lambda: program, image, target, threads, store)
         # last: what LLVM takes was given back
         pack_weights(program.weights, image.weights)
         return made
