@@ -9,7 +9,6 @@ is read whole, and every sum is checked before anything in it is used.
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.base.errors import UserError, fail
+from cnnc.base.record import record
 from cnnc.base.report import Json
 from cnnc.files import replace_file
 from cnnc.loop.kernel import align
@@ -32,7 +32,7 @@ class UnsoundError(Exception):
     """What is read is not what it says it is; the text says why, for a note."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Container:
     """A file's header and its blobs, each aligned in memory."""
 

@@ -1,13 +1,13 @@
 """The pipeline: every stage and every pass in order, verified, timed and dumped in between."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnnc.backends.base import Backend, Executable
 from cnnc.backends.registry import BACKENDS, load_backend
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
+from cnnc.base.record import record
 from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
@@ -39,7 +39,7 @@ Observe = Callable[[str, Graph], None]
 SOURCE = "source"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pass:
     """A step of the pipeline: the name `--after` knows it by, and the rewrite."""
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
 from typing import Any, ClassVar, Literal
@@ -13,6 +12,8 @@ from lark.grammar import Rule
 from lark.lexer import TerminalDef
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 
+from cnnc.base.collector import paused
+from cnnc.base.record import record
 from cnnc.base.resources import read_resource
 from cnnc.base.store import Store
 
@@ -36,7 +37,7 @@ class _Parser:
     made: ClassVar[Lark | None] = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Surprise:
     """A token that does not fit: what came before it and which terminals would have fitted.
 
@@ -57,7 +58,7 @@ def language() -> Lark:
 
 def prepare(store: Store | None) -> Lark:
     """Make the parser, if there is none yet, with its tables from the store where it has them."""
-    with _LOCK:
+    with _LOCK, paused():
         if _Parser.made is None:
             _Parser.made = make_parser(store)
     return _Parser.made

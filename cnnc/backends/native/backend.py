@@ -2,7 +2,6 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -12,6 +11,7 @@ from cnnc.backends.base import Array
 from cnnc.backends.native.engine import ENTRY, function, load_objects
 from cnnc.backends.native.pages import release_llvm
 from cnnc.backends.native.pool import shared_pool
+from cnnc.base.record import record
 from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.loop.kernel import ALIGNMENT, Blob, Program, align
@@ -22,7 +22,7 @@ LARGE = 8 << 20
 addressof, from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Image:
     """A compiled program as plain data: all that is needed to run it.
 

@@ -6,19 +6,20 @@ its printed loops stand for it, and networks that differ in weights alone share 
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from cnnc.backends.native.compile import Form, compile_module, kernel_source, program_source
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.keys import code_key
+from cnnc.base.record import record
 from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Origin, Program
 from cnnc.loop.text import print_kernel
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recipe:
     """One module: its key, and what writes its LLVM IR."""
 

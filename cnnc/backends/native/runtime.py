@@ -2,7 +2,6 @@
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
 from typing import ClassVar
@@ -14,6 +13,7 @@ from cnnc.backends.native.keys import code_key
 from cnnc.backends.native.link import link
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.errors import fail
+from cnnc.base.record import record
 from cnnc.base.resources import read_resource
 from cnnc.base.store import Store
 from cnnc.base.target import Target
@@ -29,7 +29,7 @@ _FUTEX = {"x86_64": 202, "aarch64": 98}
 _PARTS = ("signal", "wait", "barrier", "pool", "run", "worker")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuntimeView:
     """What the runtime's templates may see: bytes of a line, number of the system call."""
 
