@@ -7,10 +7,9 @@ stands on.
 """
 
 import json
-from functools import cache
 from hashlib import sha256
 
-from cnnc.backends.native.keys import compiler
+from cnnc.backends.native import keys
 from cnnc.base.choice import Choices
 from cnnc.base.layout import Layout
 from cnnc.base.record import record
@@ -157,9 +156,7 @@ def _parts(graph: Graph, choices: Choices) -> list[str]:
     return [*parts, f"choices {choices.facts!r} {chosen}"]
 
 
-@cache
 def _maker() -> str:
     """What lowers a graph and compiles the loops."""
-    return (
-        f"{FORMAT} {compiler()} {digest_sources('base', 'ir', 'loop', 'ops', 'offers', 'lowering')}"
-    )
+    sources = digest_sources("base", "ir", "loop", "ops", "offers", "lowering")
+    return f"{FORMAT} {keys.compiler()} {sources}"
