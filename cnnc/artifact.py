@@ -5,6 +5,7 @@ any library or program.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from cnnc.base.record import record
 from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
-from cnnc.container import Bytes, Container, UnsoundError, damaged, read_container, write_container
+from cnnc.container import Bytes, Container, UnsoundError, damaged, open_container, write_container
 from cnnc.fields import Fields
 from cnnc.interface import End, Interface
 from cnnc.ir.types import TensorType
@@ -110,7 +111,14 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
 
 def read_artifact(path: Path) -> Artifact:
     """What the file holds; UserError where it is not sound or not for this machine."""
-    container = read_container(path, FORMAT, WHAT)
+    artifact, fill = open_artifact(path)
+    fill()
+    return artifact
+
+
+def open_artifact(path: Path) -> tuple[Artifact, Callable[[], None]]:
+    """The same before its weights are read to where they shall lie, and what reads them."""
+    container = open_container(path, FORMAT, WHAT)
     try:
         artifact = _read(container)
     except UnsoundError as error:
@@ -123,7 +131,7 @@ def read_artifact(path: Path) -> Artifact:
             notes=obstacles,
             help="compile it on this machine, or for a `--target` that both belong to",
         )
-    return artifact
+    return artifact, container.fill
 
 
 def _read(container: Container) -> Artifact:

@@ -266,8 +266,9 @@ def test_the_parser_is_the_same_with_tables_from_the_cache(cache: Cache) -> None
     key = entry.name
     for spoiled in (b"", b"{}", b"[]", damage(cache.get(key) or b"", key="0" * 64)):
         cache.put(key, spoiled)
+        assert grammar._restore(spoiled, key) is None
         grammar.make_parser(cache)
-        assert entry.read_bytes() == good
+        assert grammar._restore(cache.get(key) or b"", key)
 
 
 def test_the_code_of_the_threads_is_kept(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
