@@ -73,7 +73,7 @@ class Compiled(Network):
         """Program and layers, made when first asked for; UserError for the reference."""
         if self._made is None:
             raise _nothing_compiled()
-        return self._made.loops.lowered
+        return self._made.lowered
 
     @property
     def executable(self) -> Executable:

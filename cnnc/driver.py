@@ -15,6 +15,7 @@ from cnnc.files import keep_evidence, write_dump
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph
 from cnnc.ir.verify import verify
+from cnnc.loop.kernel import Kernel
 from cnnc.lowering.lowered import Lowered
 from cnnc.machine import say, timed
 from cnnc.offers.offer import keys_chosen
@@ -30,6 +31,7 @@ from cnnc.passes.use_winograd import use_winograd
 
 if TYPE_CHECKING:
     from cnnc.backends.native.backend import Image
+    from cnnc.backends.native.objects import Ahead
     from cnnc.backends.native.peak import Peak
 
 Rewrite = Callable[[Graph], Graph]
@@ -121,8 +123,9 @@ def lower_graph(
     target: Target,
     knobs: Knobs | None = None,
     choices: Choices = ESTIMATED,
+    watch: Callable[[Kernel], None] = lambda kernel: None,
 ) -> Lowered:
-    """Loops and a memory plan for an optimised graph."""
+    """Loops and a memory plan for an optimised graph; `watch` sees kernels as they are made."""
     # not above: where the cache has the program, it is not lowered
     from cnnc.loop.text import print_kernel
     from cnnc.lowering.lower import lower
@@ -130,7 +133,7 @@ def lower_graph(
     knobs = knobs or read_knobs()
     with timed("lower", knobs):
         try:
-            lowered = lower(graph, target, choices)
+            lowered = lower(graph, target, choices, watch)
         except CnncError:
             raise
         except Exception as error:
@@ -199,6 +202,13 @@ def compile_lowered(
         for number in range(len(lowered.program.kernels)):
             say(show_assembly(lowered, number, target))
     return made
+
+
+def compile_ahead(target: Target, store: Store | None) -> "Ahead":
+    """A store for `compile_lowered` that compiles kernels while others are lowered."""
+    from cnnc.backends.native.objects import Ahead
+
+    return Ahead(target, store)
 
 
 def find_target(name: str) -> Target:

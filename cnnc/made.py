@@ -25,9 +25,7 @@ class Loops:
     `kept` is the program that runs already, where the cache had it.
     """
 
-    def __init__(
-        self, graph: Graph, target: Target, choices: Choices, kept: Kept | None = None
-    ) -> None:
+    def __init__(self, graph: Graph, target: Target, choices: Choices, kept: Kept) -> None:
         self._graph = graph
         self._target = target
         self._choices = choices
@@ -37,11 +35,10 @@ class Loops:
     def lowered(self) -> Lowered:
         """Program and layers; InternalError where they are not what runs."""
         lowered = driver.lower_graph(self._graph, self._target, choices=self._choices)
-        if self._kept:
-            keys = driver.code_keys(lowered, self._target)
-            if Kept.of(lowered.program, self._graph, keys) != self._kept:
-                why = "the cache has another program than lowering makes: `cnnc cache clear`"
-                raise InternalError(why, stage="cache")
+        keys = driver.code_keys(lowered, self._target)
+        if Kept.of(lowered.program, self._graph, keys) != self._kept:
+            why = "the cache has another program than lowering makes: `cnnc cache clear`"
+            raise InternalError(why, stage="cache")
         return lowered
 
 
@@ -65,13 +62,24 @@ class Made:
     ) -> None:
         self._graph, self._target, self._choices = graph, target, choices
         self._kept: Kept | None = None
-        store = None if read_knobs().look else store or open_cache()
+        look = read_knobs().look
+        store = None if look else store or open_cache()
         if store and options.backend == NATIVE and self._recall(store, options.threads):
             return
-        self.loops = Loops(graph, target, choices)
-        self.executable = driver.compile_lowered(self.loops.lowered, target, options, store)
+        if look or options.backend != NATIVE:
+            self._loops: Loops | Lowered = driver.lower_graph(graph, target, choices=choices)
+            self.executable = driver.compile_lowered(self._loops, target, options, store)
+        else:
+            with driver.compile_ahead(target, store) as kernels:
+                self._loops = driver.lower_graph(graph, target, None, choices, kernels.begin)
+                self.executable = driver.compile_lowered(self._loops, target, options, kernels)
         if store and options.backend == NATIVE:
             store.put(self._key, write_kept(self._program, self._key))
+
+    @property
+    def lowered(self) -> Lowered:
+        """Program and layers, made where the cache had the program."""
+        return self._loops.lowered if isinstance(self._loops, Loops) else self._loops
 
     @property
     def code(self) -> Mapping[str, bytes]:
@@ -90,8 +98,8 @@ class Made:
     @property
     def _program(self) -> Kept:
         if self._kept is None:
-            keys = driver.code_keys(self.loops.lowered, self._target)
-            self._kept = Kept.of(self.loops.lowered.program, self._graph, keys)
+            keys = driver.code_keys(self.lowered, self._target)
+            self._kept = Kept.of(self.lowered.program, self._graph, keys)
         return self._kept
 
     def _recall(self, store: Store, threads: int) -> bool:
@@ -123,7 +131,7 @@ class Made:
             outputs=len(self._graph.outputs),
         )
         loops = Loops(self._graph, self._target, self._choices, kept)
-        self.loops, self._kept = loops, kept
+        self._loops, self._kept = loops, kept
         self.executable = NativeExecutable(
             lambda: loops.lowered.program, image, self._target, threads, store
         )
