@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from cnnc.backends.base import Backend, Executable
 from cnnc.backends.registry import BACKENDS, load_backend
 from cnnc.base.choice import ESTIMATED, Choices
+from cnnc.base.collector import paused
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
 from cnnc.base.record import record
 from cnnc.base.store import Store
@@ -131,7 +132,8 @@ def lower_graph(
     from cnnc.lowering.lower import lower
 
     knobs = knobs or read_knobs()
-    with timed("lower", knobs):
+    # loops are trees, so nothing that is dropped on the way is in a cycle
+    with timed("lower", knobs), paused():
         try:
             lowered = lower(graph, target, choices, watch)
         except CnncError:

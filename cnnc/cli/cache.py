@@ -1,4 +1,4 @@
-"""`cnnc cache`: where machine code is kept from run to run, how much, and how to remove it."""
+"""`cnnc cache`: where what was made is kept from run to run, how much, and how to remove it."""
 
 import os
 

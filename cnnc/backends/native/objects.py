@@ -13,6 +13,7 @@ from types import TracebackType
 from cnnc.backends.native.compile import Form, compile_module, kernel_source, program_source
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.keys import code_key
+from cnnc.backends.native.runtime import runtime
 from cnnc.base.record import record
 from cnnc.base.store import Store
 from cnnc.base.target import Target
@@ -80,6 +81,7 @@ class Ahead:
         self._behind = behind
         self._running: dict[str, Future[bytes]] = {}
         self._pool = ThreadPoolExecutor(host_target().cores)
+        self._pool.submit(runtime, behind)  # whoever needs it waits for it, and for its error
 
     def __enter__(self) -> "Ahead":
         return self
