@@ -69,6 +69,9 @@ def _best(runs: list[dict[str, Any]]) -> dict[str, Any]:
         figures = [run[name] for run in runs]
         pairs = isinstance(figures[0], list)
         best[name] = tuple(map(min, zip(*figures, strict=True))) if pairs else min(figures)
+    # of the least figures, as a run that was slow at one part only would give too little
+    parts = zip(best["total"], best["start"], best["pack"], strict=True)
+    best["own"] = tuple(total - start - pack for total, start, pack in parts)
     return best
 
 
@@ -122,8 +125,6 @@ def child(born: float, path: str, save: str) -> None:
     after = time.time(), time.process_time()
     spent["pack"] = [end - start for start, end in zip(before, after, strict=True)]
     spent["total"] = [sum(each[clock] for each in map(spent.get, STAGES)) for clock in (0, 1)]
-    own = zip(spent["total"], spent["start"], spent["pack"], strict=True)
-    spent["own"] = [total - start - pack for total, start, pack in own]
     if save:
         net.save(save)
     print(json.dumps({**spent, "peak": peak, "over": peak - needed}))
