@@ -20,7 +20,7 @@ import cnnc
 from cnnc import driver
 from cnnc.bench import LayerTime, Machine, bench, measure_machine
 from cnnc.compiled import Compiled
-from cnnc.layers import operator_text
+from cnnc.listing import operator_text
 from cnnc.lowering.lowered import Layer
 from cnnc.ops.fused import Fused
 from cnnc.ops.winograd import Winograd

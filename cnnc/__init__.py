@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from cnnc.base.collector import paused
 from cnnc.base.errors import CnncError, InternalError, UserError
 from cnnc.layers import LayerInfo, Layers
 from cnnc.loaded import Loaded, load_compiled
@@ -51,7 +52,8 @@ _LATE = {
 def __getattr__(name: str) -> object:
     if name not in _LATE:
         raise AttributeError(f"module 'cnnc' has no attribute {name!r}")
-    value: object = getattr(import_module(_LATE[name]), name)
+    with paused():
+        value: object = getattr(import_module(_LATE[name]), name)
     globals()[name] = value
     return value
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,14 +15,17 @@ from cnnc.artifact import SUFFIX, Provenance
 from cnnc.base.errors import Diagnostic, UserError, fail
 from cnnc.base.source import SourceFile
 from cnnc.binding import Binding, Given
+from cnnc.cache import open_cache
 from cnnc.compiled import Compiled
 from cnnc.frontend import load as frontend
+from cnnc.frontend.grammar import prepare
 from cnnc.frontend.settings import Batch, Setting
 from cnnc.frontend.vectors import CheckVectors
 from cnnc.html import heading_html, table_html
 from cnnc.interface import Interface
 from cnnc.ir.graph import Graph, Node, Parameter
-from cnnc.layers import Layers, graph_layers
+from cnnc.layers import Layers
+from cnnc.listing import graph_layers
 from cnnc.options import REFERENCE, Options, read_import_path
 from cnnc.snapshot import Snapshot
 
@@ -214,6 +218,7 @@ def load(
     if Path(path).suffix.lower() == SUFFIX:
         help = "`load_compiled` reads it; a Model needs the .cnn file"
         raise fail("E0703", f"`{path}` is a compiled network, not a text", help=help)
+    _prepare()
     folders = _import_path(import_path)
     choices = frontend.Choices(set or {}, net, batch, weights, import_path=folders)
     return Model(frontend.load(Path(path), choices), choices)
@@ -231,10 +236,17 @@ def load_text(
     import_path: Folders = (),
 ) -> Model:
     """The same for a text; files it names must lie in `folder`, `name` stands in messages."""
+    _prepare()
     folders = _import_path(import_path)
     choices = frontend.Choices(set or {}, net, batch, weights, import_path=folders)
     where = None if folder is None else Path(folder)
     return Model(frontend.load_text(SourceFile(name, text), where, choices), choices)
+
+
+def _prepare() -> None:
+    """Let the parser use the cache; that its folder cannot be made is said where it is needed."""
+    with suppress(UserError):
+        prepare(open_cache())
 
 
 def _import_path(folders: Folders) -> tuple[Path, ...]:

@@ -4,7 +4,6 @@ import io
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from cnnc.base.dtype import DType
 from cnnc.base.errors import UserError, did_you_mean, fail
+from cnnc.base.record import record
 from cnnc.files import replace_file
 from cnnc.frontend.arrays import ArrayInfo, open_arrays
 from cnnc.interface import End, Interface
@@ -26,7 +26,7 @@ COLLECTIONS = (".npz", ".safetensors")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """A file for the input of this name, or for any input if there is no name."""
 
@@ -42,7 +42,7 @@ class Source:
         return Source(Path(text))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inputs:
     """Arrays by input, the labels if they were asked for, and remarks for the user."""
 
@@ -261,7 +261,7 @@ def read_image(path: Path, end: End) -> Array:
     return np.ascontiguousarray((made if end.channels_last else made.transpose(2, 0, 1))[None])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _ImageSize:
     """Extents of the images an input takes."""
 

@@ -5,18 +5,19 @@ any library or program.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc import driver
+from cnnc import machine
 from cnnc.base.errors import fail
+from cnnc.base.record import record
 from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
-from cnnc.container import Bytes, Container, UnsoundError, damaged, read_container, write_container
+from cnnc.container import Bytes, Container, UnsoundError, damaged, open_container, write_container
 from cnnc.fields import Fields
 from cnnc.interface import End, Interface
 from cnnc.ir.types import TensorType
@@ -36,7 +37,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Provenance:
     """Where a compiled network comes from; texts, empty where unknown.
 
@@ -51,7 +52,7 @@ class Provenance:
     llvm: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Artifact:
     """Everything needed to run a network: see `backends.native.backend.Image` for its code."""
 
@@ -85,7 +86,7 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
     interface, options = artifact.interface, artifact.options
     header: dict[str, Json] = {
         "cnnc": __version__,
-        "llvm": ".".join(map(str, driver.llvm_version())),
+        "llvm": ".".join(map(str, machine.llvm_version())),
         "source": artifact.provenance.source,
         "source_sha256": artifact.provenance.sha256,
         "settings": dict(artifact.provenance.settings),
@@ -110,12 +111,19 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
 
 def read_artifact(path: Path) -> Artifact:
     """What the file holds; UserError where it is not sound or not for this machine."""
-    container = read_container(path, FORMAT, WHAT)
+    artifact, fill = open_artifact(path)
+    fill()
+    return artifact
+
+
+def open_artifact(path: Path) -> tuple[Artifact, Callable[[], None]]:
+    """The same before its weights are read to where they shall lie, and what reads them."""
+    container = open_container(path, FORMAT, WHAT)
     try:
         artifact = _read(container)
     except UnsoundError as error:
         raise damaged(path, str(error)) from None
-    obstacles = driver.obstacles(artifact.target)
+    obstacles = machine.obstacles(artifact.target)
     if obstacles:
         raise fail(
             "E0801",
@@ -123,7 +131,7 @@ def read_artifact(path: Path) -> Artifact:
             notes=obstacles,
             help="compile it on this machine, or for a `--target` that both belong to",
         )
-    return artifact
+    return artifact, container.fill
 
 
 def _read(container: Container) -> Artifact:

@@ -15,7 +15,7 @@ from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.compiled import Compiled
 from cnnc.html import Printer, table_html, text_html
-from cnnc.layers import operator_text
+from cnnc.listing import operator_text
 from cnnc.lowering.lowered import Layer
 from cnnc.memory import aligned, drawn, packed
 from cnnc.network import Network

@@ -1,12 +1,12 @@
 """From what a caller hands over to the arrays a program takes, and the arrays it fills."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
+from cnnc.base.record import record
 from cnnc.exchange import DeviceError, as_array, as_writable
 from cnnc.interface import End, Interface
 from cnnc.table import plural, shape_text
@@ -19,7 +19,7 @@ _ndarray, _empty, _may_share_memory = np.ndarray, np.empty, np.may_share_memory
 _TO_CPU = "copy it to the CPU first, with `.cpu()` or what its library calls it"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bound:
     """Arrays in the order of the inputs, contiguous and of their types, with so many samples."""
 

@@ -8,11 +8,11 @@ once. An entry appears whole, by renaming; one that is damaged is as good as non
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from cnnc.base.errors import UserError, fail
+from cnnc.base.record import record
 from cnnc.files import replace_file
 from cnnc.options import CACHE, read_cache_bytes
 
@@ -25,7 +25,7 @@ _SPARE = 0.9
 """How full a cache is left that was too full."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """What a cache holds."""
 
@@ -33,7 +33,7 @@ class Usage:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Entry:
     path: Path
     bytes: int

@@ -3,7 +3,6 @@
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -14,16 +13,20 @@ from numpy.typing import NDArray
 
 from cnnc import driver
 from cnnc.artifact import Artifact, Provenance, write_artifact
-from cnnc.backends.base import Executable, Runner, Store
+from cnnc.backends.base import Executable, Runner
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.errors import UserError, fail
+from cnnc.base.record import record
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
 from cnnc.interface import Interface
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Graph
-from cnnc.layers import Layers, graph_layers, lowered_layers
+from cnnc.layers import Layers
+from cnnc.listing import graph_layers, lowered_layers
 from cnnc.lowering.lowered import Lowered
+from cnnc.made import Made
 from cnnc.network import Network, padded
 from cnnc.options import REFERENCE, Options
 from cnnc.snapshot import Snapshot
@@ -50,8 +53,7 @@ class Compiled(Network):
     ) -> None:
         self.graph = graph
         self.provenance = provenance or Provenance()
-        self._lowered: Lowered | None = None
-        self._executable: Executable | None = None
+        self._made: Made | None = None
         self.choices = ESTIMATED
         self.tuned: frozenset[str] = frozenset()
         runner: Runner = _Reference(graph)
@@ -59,31 +61,31 @@ class Compiled(Network):
             self.target, exact = _runnable_target(options), options.exact
             # a copy in another process has no file to read
             self.choices = choices or read_choices(options.tuning, self.target, exact=exact)
-            self._lowered, self.tuned = driver.plan(
+            optimised, self.tuned = driver.prepare(
                 graph, self.target, exact=exact, choices=self.choices
             )
-            runner = driver.compile_lowered(self._lowered, self.target, options, store)
-            self._executable = runner
+            self._made = Made(optimised, self.target, options, self.choices, store)
+            runner = self._made.executable
         super().__init__(Interface.of(graph), options, runner)
 
     @property
     def lowered(self) -> Lowered:
-        """Program and layers; UserError for the reference, which has none."""
-        if self._lowered is None:
+        """Program and layers, made when first asked for; UserError for the reference."""
+        if self._made is None:
             raise _nothing_compiled()
-        return self._lowered
+        return self._made.lowered
 
     @property
     def executable(self) -> Executable:
         """What runs the program; UserError for the reference, which has none."""
-        if self._executable is None:
+        if self._made is None:
             raise _nothing_compiled()
-        return self._executable
+        return self._made.executable
 
     @cached_property
     def layers(self) -> Layers:
         """The layers as they run, with shapes, parameters, MACs, bytes, layouts and tiles."""
-        return lowered_layers(self._lowered) if self._lowered else graph_layers(self.graph)
+        return lowered_layers(self.lowered) if self._made else graph_layers(self.graph)
 
     def save(self, path: str | os.PathLike[str], checks: Sequence[CheckVectors] = ()) -> None:
         """Write a file that `load_compiled` runs without compiling, on machines like this one.
@@ -91,7 +93,7 @@ class Compiled(Network):
         It holds machine code and weights; `checks` (see `Model.checks`) go with it. UserError for
         other backends than `native`, and where the file cannot be written.
         """
-        image = driver.machine_code(self._executable)
+        image = driver.machine_code(self._made.executable if self._made else None)
         if image is None:
             raise fail(
                 "E0801",
@@ -115,9 +117,7 @@ class Compiled(Network):
 
     @cached_property
     def _pickle(self) -> "_Pickle":
-        code: Mapping[str, bytes] = {}
-        if self._lowered:
-            code = driver.known_code(self._lowered, self.target, self._executable)
+        code = self._made.code if self._made else {}
         source = (Snapshot.take(self.graph), self.options, self.provenance, self.choices)
         return _Pickle(sha256(pickle.dumps(source)).digest(), *source, _Kept(code))
 
@@ -140,7 +140,7 @@ class _Reference:
             result[...] = value[: len(result)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Kept:
     """Object code that travels with a pickle: a store that is only read."""
 
@@ -154,7 +154,7 @@ class _Kept:
         """See Store: what this machine had to make is not kept here."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Pickle:
     """The source graph, and the code made of it: used where lowering gives the same loops.
 

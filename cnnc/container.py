@@ -2,14 +2,14 @@
 
 The head is 64 bytes: the magic text, the format (u32), zeros, the header's bytes (u64), the file's
 bytes (u64), the header's SHA-256; numbers are little-endian. The header's `blobs` lists length and
-SHA-256 of each blob; they follow in order, each at the next multiple of ALIGNMENT. A file
-is read whole, and every sum is checked before anything in it is used.
+SHA-256 of each blob; they follow in order, each at the next multiple of ALIGNMENT. Every sum is
+checked before what it stands for is used.
 """
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.base.errors import UserError, fail
+from cnnc.base.record import record
 from cnnc.base.report import Json
 from cnnc.files import replace_file
 from cnnc.loop.kernel import align
@@ -32,12 +33,16 @@ class UnsoundError(Exception):
     """What is read is not what it says it is; the text says why, for a note."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Container:
-    """A file's header and its blobs, each aligned in memory."""
+    """A file's header and its blobs, each aligned in memory.
+
+    The first blob is memory that is not read yet: `fill` reads it, or raises UserError.
+    """
 
     header: Mapping[str, Json]
     blobs: tuple[Bytes, ...]
+    fill: Callable[[], None]
 
 
 def write_container(
@@ -58,10 +63,10 @@ def write_container(
     replace_file(path, content)
 
 
-def read_container(path: Path, version: int, what: str) -> Container:
+def open_container(path: Path, version: int, what: str) -> Container:
     """The file's contents; UserError where it is not such a file, or not sound."""
-    content = _read(path)
-    head = content[: _HEAD.size].tobytes()
+    size, content = _measure(path)
+    head = _read(path, content, 0, _HEAD.size).tobytes()
     if not head.startswith(MAGIC):
         raise fail("E0703", f"`{path}` is not {what}", help="`cnnc compile` writes one")
     try:
@@ -74,8 +79,15 @@ def read_container(path: Path, version: int, what: str) -> Container:
             f"`{path}` is {what} of format {found[1]}, and this cnnc reads format {version}",
             help="compile it again with this cnnc",
         )
+    text_bytes, end, digest = found[3:]
     try:
-        return _open(content, *found[3:])
+        if size != end:
+            raise UnsoundError(f"it has {size} bytes and says {end}")
+        text_end = _HEAD.size + min(text_bytes, MAX_HEADER)
+        text = _read(path, content, _HEAD.size, text_end).tobytes()
+        if len(text) != text_bytes or sha256(text).digest() != digest:
+            raise UnsoundError("its header is not as it was written")
+        return _contents(path, content, text)
     except UnsoundError as error:
         raise damaged(path, str(error)) from None
 
@@ -85,30 +97,38 @@ def damaged(path: Path, why: str) -> UserError:
     return fail("E0406", f"`{path}` is damaged or not what its name says", notes=(why,))
 
 
-def _read(path: Path) -> Bytes:
-    try:
+def _measure(path: Path) -> tuple[int, Bytes]:
+    """The file's size, and memory for all of it that takes none before it is written to."""
+    with _telling(path):
         # Opening a pipe without a writer would wait for one.
         if path.is_fifo():
             raise fail("E0702", f"`{path}` is a pipe, not a file")
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            file.seek(0)
-            content = aligned(size, np.dtype(np.uint8)).view(np.uint8)
-            count = file.readinto(content.data)
+        return size, aligned(size, np.dtype(np.uint8)).view(np.uint8)
+
+
+def _read(path: Path, content: Bytes, start: int, end: int) -> Bytes:
+    """Read a part of the file to its place in memory; less of it where the file ends before."""
+    with _telling(path), path.open("rb") as file:
+        file.seek(start)
+        part = content[start:end]
+        return part[: file.readinto(part.data)]
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """UserError for what the system has against reading the file."""
+    try:
+        yield
     except FileNotFoundError:
         raise fail("E0701", f"there is no file `{path}`") from None
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise fail("E0702", f"`{path}` cannot be read", notes=(reason,)) from None
-    return content[:count]
 
 
-def _open(content: Bytes, header_bytes: int, end: int, digest: bytes) -> Container:
-    if len(content) != end:
-        raise UnsoundError(f"it has {len(content)} bytes and says {end}")
-    text = content[_HEAD.size :][: min(header_bytes, MAX_HEADER)].tobytes()
-    if len(text) != header_bytes or sha256(text).digest() != digest:
-        raise UnsoundError("its header is not as it was written")
+def _contents(path: Path, content: Bytes, text: bytes) -> Container:
     try:
         header = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -118,13 +138,25 @@ def _open(content: Bytes, header_bytes: int, end: int, digest: bytes) -> Contain
         raise UnsoundError("its header lacks the list of blobs")
     checked = [_size(size) for size in sizes]
     places = _places(_HEAD.size + len(text), [size for size, _ in checked])
-    blobs = []
-    for place, (size, expected) in zip(places, checked, strict=True):
-        blob = content[place : place + size]
+    blobs = [
+        content[place : place + size] for place, (size, _) in zip(places, checked, strict=True)
+    ]
+
+    def fill(number: int) -> None:
+        place, (size, expected) = places[number], checked[number]
+        blob = _read(path, content, place, place + size)
         if len(blob) != size or sha256(blob.data).hexdigest() != expected:
             raise UnsoundError("one of its blobs is not as it was written")
-        blobs.append(blob)
-    return Container(header, tuple(blobs))
+
+    def fill_first() -> None:
+        try:
+            fill(0)
+        except UnsoundError as error:
+            raise damaged(path, str(error)) from None
+
+    for number in range(1, len(blobs)):
+        fill(number)
+    return Container(header, tuple(blobs), fill_first if blobs else lambda: None)
 
 
 def _size(found: Json) -> tuple[int, str]:

@@ -1,25 +1,24 @@
 """The pipeline: every stage and every pass in order, verified, timed and dumped in between."""
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
-from cnnc.backends.base import Backend, Executable, Runner, Store
+from cnnc.backends.base import Backend, Executable
 from cnnc.backends.registry import BACKENDS, load_backend
 from cnnc.base.choice import ESTIMATED, Choices
+from cnnc.base.collector import paused
 from cnnc.base.errors import CnncError, InternalError, did_you_mean, fail
+from cnnc.base.record import record
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
 from cnnc.files import keep_evidence, write_dump
-from cnnc.ir.graph import Graph
+from cnnc.ir.graph import Graph, Node
 from cnnc.ir.text import format_graph
 from cnnc.ir.verify import verify
-from cnnc.loop.text import print_kernel
-from cnnc.lowering.lower import lower
+from cnnc.loop.kernel import Kernel
 from cnnc.lowering.lowered import Lowered
+from cnnc.machine import say, timed
 from cnnc.offers.offer import keys_chosen
 from cnnc.options import Knobs, Options, read_knobs
 from cnnc.passes.assign_layouts import assign_layouts
@@ -36,6 +35,7 @@ from cnnc.passes.use_winograd import use_winograd
 
 if TYPE_CHECKING:
     from cnnc.backends.native.backend import Image
+    from cnnc.backends.native.objects import Ahead
     from cnnc.backends.native.peak import Peak
 
 Rewrite = Callable[[Graph], Graph]
@@ -45,7 +45,7 @@ Observe = Callable[[str, Graph], None]
 SOURCE = "source"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pass:
     """A step of the pipeline: the name `--after` knows it by, and the rewrite."""
 
@@ -100,10 +100,11 @@ def optimise(
     _show_graph(SOURCE, graph, knobs)
     observe(SOURCE, graph)
     for number, each in enumerate(passes, start=1):
-        with _timed(each.name, knobs):
+        # graphs and loops have no cycles: the collector would find nothing in what is dropped
+        with timed(each.name, knobs), paused():
             before, graph = graph, _run_pass(each, graph)
         if graph is not before and knobs.debug >= 1:
-            _say(f"{each.name}: {len(before.nodes)} → {len(graph.nodes)} nodes")
+            say(f"{each.name}: {len(before.nodes)} → {len(graph.nodes)} nodes")
         _show_graph(f"{number}-{each.name}", graph, knobs)
         observe(each.name, graph)
     return graph
@@ -116,13 +117,13 @@ def _run_pass(each: Pass, graph: Graph) -> Graph:
         raise
     except Exception as error:
         raise _bug(each.name, graph, error) from error
-    _check(each.name, result, graph)
+    _check(each.name, result, graph, set(graph.nodes))
     return result
 
 
-def _check(name: str, graph: Graph, before: Graph) -> None:
+def _check(name: str, graph: Graph, before: Graph, sound: Container[Node] = ()) -> None:
     try:
-        verify(graph)
+        verify(graph, sound)
     except Exception as error:
         raise _bug(name, before, error) from error
 
@@ -132,12 +133,17 @@ def lower_graph(
     target: Target,
     knobs: Knobs | None = None,
     choices: Choices = ESTIMATED,
+    watch: Callable[[Kernel], None] = lambda kernel: None,
 ) -> Lowered:
-    """Loops and a memory plan for an optimised graph."""
+    """Loops and a memory plan for an optimised graph; `watch` sees kernels as they are made."""
+    # not above: where the cache has the program, it is not lowered
+    from cnnc.loop.text import print_kernel
+    from cnnc.lowering.lower import lower
+
     knobs = knobs or read_knobs()
-    with _timed("lower", knobs):
+    with timed("lower", knobs), paused():
         try:
-            lowered = lower(graph, target, choices)
+            lowered = lower(graph, target, choices, watch)
         except CnncError:
             raise
         except Exception as error:
@@ -146,7 +152,7 @@ def lower_graph(
     for number, layer in enumerate(shown):
         text = print_kernel(layer.kernel)
         if knobs.debug >= 3:
-            _say(text)
+            say(text)
         if knobs.dump:
             write_dump(knobs.dump, f"{number:03}-{layer.kernel.name}.loops", text)
     return lowered
@@ -159,6 +165,14 @@ def plan(
 
     UserError for choices that are not possible, or are for none of the layers.
     """
+    optimised, used = prepare(graph, target, exact=exact, choices=choices)
+    return lower_graph(optimised, target, choices=choices), used
+
+
+def prepare(
+    graph: Graph, target: Target, *, exact: bool = False, choices: Choices = ESTIMATED
+) -> tuple[Graph, frozenset[str]]:
+    """The graph after all passes, and the same keys; UserError as for `plan`."""
     used: set[str] = set()
 
     def observe(name: str, graph: Graph) -> None:
@@ -173,7 +187,7 @@ def plan(
             help="its entries may be for other shapes, another batch or another `exact`: "
             "`cnnc tune` adds the net's layers",
         )
-    return lower_graph(optimised, target, choices=choices), frozenset(used)
+    return optimised, frozenset(used)
 
 
 def compile_lowered(
@@ -187,7 +201,7 @@ def compile_lowered(
     knobs = read_knobs()
     store = None if knobs.look else store or open_cache()
     backend = find_backend(options.backend)
-    with _timed(backend.name, knobs):
+    with timed(backend.name, knobs):
         try:
             made = backend.compile(lowered.program, target, options.threads, store)
         except CnncError:
@@ -196,8 +210,15 @@ def compile_lowered(
             raise _bug(backend.name, lowered.graph, error) from error
     if knobs.debug >= 4 and backend.name == "native":
         for number in range(len(lowered.program.kernels)):
-            _say(show_assembly(lowered, number, target))
+            say(show_assembly(lowered, number, target))
     return made
+
+
+def compile_ahead(target: Target, store: Store | None) -> "Ahead":
+    """A store for `compile_lowered` that compiles kernels while others are lowered."""
+    from cnnc.backends.native.objects import Ahead
+
+    return Ahead(target, store)
 
 
 def find_target(name: str) -> Target:
@@ -221,13 +242,6 @@ def can_run(target: Target) -> bool:
     return runs_here(target)
 
 
-def obstacles(target: Target) -> tuple[str, ...]:
-    """Why object code for the target does not run on this machine; empty where it does."""
-    from cnnc.backends.native import targets
-
-    return targets.obstacles(target)
-
-
 def machine_code(executable: Executable | None) -> "Image | None":
     """The code and data of an executable; None where its backend makes none."""
     from cnnc.backends.native.backend import NativeExecutable
@@ -235,25 +249,11 @@ def machine_code(executable: Executable | None) -> "Image | None":
     return executable.image if isinstance(executable, NativeExecutable) else None
 
 
-def known_code(
-    lowered: Lowered, target: Target, executable: Executable | None
-) -> Mapping[str, bytes]:
-    """The executable's object code by the keys a store knows it by; empty where there is none."""
-    image = machine_code(executable)
-    if image is None:
-        return {}
+def code_keys(lowered: Lowered, target: Target) -> tuple[str, ...]:
+    """The keys of a program's object code, in order."""
     from cnnc.backends.native.objects import recipes
 
-    keys = [recipe.key for recipe in recipes(lowered.program, target)]
-    return dict(zip(keys, image.objects, strict=True))
-
-
-def load_code(image: "Image", target: Target, threads: int) -> Runner:
-    """Machine code made before, ready to run."""
-    from cnnc.backends.native.backend import NativeRunner
-
-    with _timed("load", read_knobs()):
-        return NativeRunner(image, target, threads)
+    return tuple(recipe.key for recipe in recipes(lowered.program, target))
 
 
 def find_backend(name: str) -> Backend:
@@ -279,13 +279,6 @@ def show_assembly(lowered: Lowered, kernel: int, target: Target) -> str:
     return emit_assembly(lowered.program, kernel, target)
 
 
-def llvm_version() -> tuple[int, ...]:
-    """The version of LLVM that generates code."""
-    from llvmlite import binding
-
-    return tuple(binding.llvm_version_info)
-
-
 def measure_peak(target: Target, threads: int) -> "Peak":
     """What this machine can do at best, measured: multiply-adds, and bytes from each cache."""
     from cnnc.backends.native import peak
@@ -305,18 +298,6 @@ def _bug(stage: str, graph: Graph, error: Exception) -> InternalError:
 
 def _show_graph(name: str, graph: Graph, knobs: Knobs) -> None:
     if knobs.debug >= 2:
-        _say(f"── {name}\n{format_graph(graph, places=True)}")
+        say(f"── {name}\n{format_graph(graph, places=True)}")
     if knobs.dump:
         write_dump(knobs.dump, f"{name}.graph", format_graph(graph, places=True))
-
-
-@contextmanager
-def _timed(stage: str, knobs: Knobs) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    if knobs.time:
-        _say(f"{stage:16} {(time.perf_counter() - start) * 1e3:9.2f} ms")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

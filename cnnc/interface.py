@@ -1,15 +1,16 @@
 """What a network looks like from outside: its ends, and how many samples a call may bring."""
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from cnnc.base.record import record
 from cnnc.base.source import Span
-from cnnc.ir.graph import Graph
 from cnnc.ir.types import TensorType
-from cnnc.ops.preprocess import is_channels_last
-from cnnc.ops.spec import Operator
+
+if TYPE_CHECKING:
+    from cnnc.ir.graph import Graph
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class End:
     """An input or output: its name, its type, and where the text declares it.
 
@@ -22,7 +23,7 @@ class End:
     channels_last: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Interface:
     """A network's name, batch and ends in declared order.
 
@@ -38,8 +39,11 @@ class Interface:
     fewest: int | None = None
 
     @staticmethod
-    def of(graph: Graph) -> "Interface":
+    def of(graph: "Graph") -> "Interface":
         """That of a graph."""
+        # not above: a network from a file needs no operators
+        from cnnc.ops.preprocess import is_channels_last
+
         return Interface(
             graph.name,
             graph.batch,
@@ -53,8 +57,10 @@ class Interface:
         )
 
 
-def is_splittable(graph: Graph) -> bool:
+def is_splittable(graph: "Graph") -> bool:
     """Whether samples are independent, so that any number can run in batches of any size."""
+    from cnnc.ops.spec import Operator
+
     for node in graph.nodes:
         op = node.op
         if isinstance(op, Operator) and op.mixes_batch(*(each.type for each in node.inputs)):

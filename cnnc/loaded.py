@@ -1,13 +1,14 @@
 """A network compiled before, read from its file."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from cnnc import driver
-from cnnc.artifact import Artifact, Provenance, read_artifact, write_artifact
+from cnnc import machine
+from cnnc.artifact import Artifact, Provenance, open_artifact, write_artifact
 from cnnc.base.vectors import CheckVectors
 from cnnc.layers import Layers
 from cnnc.memory import aligned
@@ -17,10 +18,10 @@ from cnnc.network import Network
 class Loaded(Network):
     """A network ready to run that was compiled elsewhere; `load_compiled` makes it, it pickles.
 
-    It has no graph: what needs one (`diff`, `show`) needs the text.
+    It has no graph: what needs one (`diff`, `show`) needs the text. `fill` reads the weights.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, fill: Callable[[], None] = lambda: None) -> None:
         # not above: importing cnnc is light, and this is where LLVM's linker is loaded
         from cnnc.backends.native.backend import Image
 
@@ -35,7 +36,9 @@ class Loaded(Network):
             outputs=len(artifact.interface.outputs),
         )
         options = artifact.options
-        runner = driver.load_code(image, artifact.target, options.threads)
+        runner = machine.load_code(image, artifact.target, options.threads)
+        # last: what LLVM takes was given back
+        fill()
         super().__init__(artifact.interface, options, runner)
 
     @property
@@ -77,10 +80,10 @@ def load_compiled(path: str | os.PathLike[str], *, threads: int | None = None) -
     Nothing is compiled: the file holds machine code, and running it is running a program, so load
     only files you trust. `threads` may differ from what it was compiled with.
     """
-    artifact = read_artifact(Path(path))
+    artifact, fill = open_artifact(Path(path))
     if threads is not None:
         artifact = replace(artifact, options=replace(artifact.options, threads=threads))
-    return Loaded(artifact)
+    return Loaded(artifact, fill)
 
 
 def _restore(artifact: Artifact) -> Loaded:

@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cnnc.base.errors import fail
+from cnnc.base.record import record
 
 MAX_THREADS = 1024
 REFERENCE = "reference"
 """The backend that compiles nothing: the operators' references."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """What a network is compiled for: a target's name, a backend's name, a number of threads.
 
@@ -47,7 +47,7 @@ class Options:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Knob:
     """An environment variable: its name, what may be written in it, its default, what it does."""
 
@@ -57,7 +57,7 @@ class Knob:
     doc: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Knobs:
     """The knobs' values. None of them changes the code that is made."""
 

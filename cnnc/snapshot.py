@@ -1,13 +1,12 @@
 """A graph as a flat list, so that pickling a deep network does not recurse."""
 
-from dataclasses import dataclass
-
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.ir.graph import Graph, Node, Op
 from cnnc.ir.types import TensorType
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Entry:
     """A node whose operands are positions of earlier entries."""
 
@@ -18,7 +17,7 @@ class _Entry:
     span: Span | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Snapshot:
     """See `take` and `restore`."""
 

@@ -1,11 +1,12 @@
 """Plain text tables, the same on a terminal, in a file and in a notebook."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from unicodedata import combining, east_asian_width
 
+from cnnc.base.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Column:
     """A column's title, and whether its cells are numbers, which stand to the right."""
 
@@ -13,7 +14,7 @@ class Column:
     is_number: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Table:
     """Rows of texts under titles, and perhaps a line of totals."""
 

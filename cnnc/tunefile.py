@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from hashlib import sha256
 from pathlib import Path
 
 from cnnc.base.choice import KEY_LENGTH, Choice, Choices, Chosen
 from cnnc.base.errors import UserError, fail
+from cnnc.base.record import record
 from cnnc.base.source import SourceFile, Span
 from cnnc.base.target import Target
 from cnnc.files import replace_file
@@ -32,7 +33,7 @@ _AGAIN = "`cnnc tune` writes such files; remove this one and run it again"
 _ANOTHER = "name a file that `cnnc tune` wrote, or with `-o` a new one: this is something else"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """What was measured for one layer: microseconds of the default and of the best choice.
 
@@ -57,7 +58,7 @@ class Entry:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TuneFile:
     """The entries by key, and the target they were measured on (see `target_line`)."""
 

@@ -16,7 +16,7 @@ from cnnc.analysis.tables import format_analysis
 from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.report import Json
 from cnnc.ir.graph import Array, Graph, Node, Parameter
-from cnnc.layers import graph_layers
+from cnnc.listing import graph_layers
 
 MOST_MACS = 300_000_000
 """Multiply-accumulates up to which measurements are made unless asked for or forbidden."""

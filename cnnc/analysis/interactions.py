@@ -10,7 +10,7 @@ from cnnc.analysis.uses import Uses, count_uses
 from cnnc.base.layout import Shape
 from cnnc.base.report import Json
 from cnnc.ir.graph import Graph, Node
-from cnnc.layers import operator_text, trained_operands
+from cnnc.listing import operator_text, trained_operands
 from cnnc.ops.spec import Operator
 
 

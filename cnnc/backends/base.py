@@ -6,22 +6,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Program
 
 Array = NDArray[np.generic]
-
-
-class Store(Protocol):
-    """Keeps what was made from a recipe, for whoever meets the same recipe again."""
-
-    def get(self, key: str) -> bytes | None:
-        """What was put under the key, or None."""
-        ...
-
-    def put(self, key: str, data: bytes) -> None:
-        """Keep the data, if there is room."""
-        ...
 
 
 class Runner(Protocol):
@@ -40,7 +29,10 @@ class Runner(Protocol):
 class Executable(Runner, Protocol):
     """A program that runs, whole or kernel by kernel."""
 
-    program: Program
+    @property
+    def program(self) -> Program:
+        """The program."""
+        ...
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """Run one distinct kernel on buffers as they lie in memory, one-dimensional, aligned.

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 
 from cnnc.base.errors import UserError, fail
+from cnnc.base.record import record
 from cnnc.base.source import Span
 
 KEY_LENGTH = 16
@@ -13,7 +14,7 @@ _WORD = r"[a-z_]+"
 _SIZE = re.compile(rf"({_WORD})(?:=([1-9]\d{{0,8}}(?:x[1-9]\d{{0,8}}){{0,7}}))?")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choice:
     """An algorithm and its sizes by name, in order: `direct tile=2x1x14 rows_first`.
 
@@ -43,7 +44,7 @@ class Choice:
         return Choice(algorithm, tuple(zip(names, sizes, strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chosen:
     """A choice, and where somebody wrote it."""
 
@@ -61,7 +62,7 @@ class Chosen:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choices:
     """What was chosen for layers, by their keys; layers that have no entry are estimated.
 

@@ -1,12 +1,12 @@
 """What can go wrong: a user's error with its diagnostics, or a bug in cnnc; and all the codes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from cnnc.base.record import record
 from cnnc.base.source import Span
 
 Severity = Literal["error", "warning"]
@@ -84,7 +84,7 @@ CODES: Mapping[str, str] = MappingProxyType(
 """Every code with its title; the first two digits are the family. Operators need no new code."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diagnostic:
     """One thing to tell the user; lowercase, no full stop; only `help` says how to fix it."""
 

@@ -1,10 +1,10 @@
 """Diagnostics as text with carets, or as plain data for JSON."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from unicodedata import combining, east_asian_width
 
 from cnnc.base.errors import CODES, Diagnostic
+from cnnc.base.record import record
 from cnnc.base.source import Span
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
@@ -17,7 +17,7 @@ _COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "blue": "\x1b[1;34m"
 _PLAIN = "\x1b[0m"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Paint:
     on: bool
 

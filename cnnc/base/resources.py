@@ -5,6 +5,8 @@ checkout these folders stand beside the package. Nobody else knows these paths.
 """
 
 from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -26,6 +28,20 @@ def read_resource(room: Room, name: str) -> str:
 def list_resources(room: Room) -> tuple[str, ...]:
     """Paths with slashes, sorted, of all files inside `room`."""
     return tuple(sorted(_walk(_folder(room), "")))
+
+
+@cache
+def digest_sources(*folders: str) -> str:
+    """A SHA-256 of the source files of these folders of the package, with all inside them.
+
+    The files' contents and not a version: they change between versions while one works on them.
+    """
+    package = Path(__file__).resolve().parents[1]
+    digest = sha256()
+    for folder in folders:
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _folder(room: Room) -> Traversable:

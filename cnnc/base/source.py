@@ -1,11 +1,13 @@
 """Source text and places in it: offset → line, column, excerpt."""
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import accumulate
 
+from cnnc.base.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class SourceFile:
     """A named text; lines end with `\\n` only (the reader of files sees to that)."""
 
@@ -44,7 +46,7 @@ class SourceFile:
         return Span(self, start, end)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span:
     """The characters from `start` up to, not including, `end` of one source."""
 

@@ -1,11 +1,10 @@
 """The machine code is made for, as plain facts, so that lowering never asks a backend."""
 
-from dataclasses import dataclass
-
 from cnnc.base.dtype import DType
+from cnnc.base.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """A machine. Sizes in bytes; caches are those one core sees.
 

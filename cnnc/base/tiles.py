@@ -1,10 +1,10 @@
 """Register tiles: how much of the result one pass over the reduction computes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.base.target import Target
 
 MAX_UNROLLED = 512
@@ -21,7 +21,7 @@ _IN_FLIGHT = 2
 vectors of weights (seen in the assembly of LLVM 22)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tile:
     """Channel blocks × rows × columns held in registers."""
 
@@ -39,7 +39,7 @@ class Tile:
         return f"{self.blocks}×{rows}{self.columns}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Work:
     """One layer as the tile search sees it.
 

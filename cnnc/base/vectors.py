@@ -1,13 +1,14 @@
 """Golden vectors: inputs of a network, and the outputs expected for them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.base.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class CheckVectors:
     """Inputs and the outputs expected for them.
 

@@ -1,4 +1,4 @@
-"""`cnnc cache`: where machine code is kept from run to run, how much, and how to remove it."""
+"""`cnnc cache`: where what was made is kept from run to run, how much, and how to remove it."""
 
 import os
 
@@ -9,7 +9,7 @@ from cnnc.cache import Cache, open_cache
 from cnnc.cli.console import print_json, say
 from cnnc.cli.options import json_option
 from cnnc.options import CACHE
-from cnnc.table import bytes_text, plural
+from cnnc.table import bytes_text
 
 
 @click.group(short_help="Machine code kept from run to run.")
@@ -29,7 +29,7 @@ def info(as_json: bool) -> None:
     else:
         held = found.usage()
         say(f"folder   {found.folder}")
-        say(f"holds    {plural(held.entries, 'kernel')}, {bytes_text(held.bytes)}")
+        say(f"holds    {_count(held.entries)}, {bytes_text(held.bytes)}")
         say(f"at most  {bytes_text(found.limit)}")
         if not _is_writable(found):
             say("the folder cannot be written: nothing new is kept")
@@ -38,7 +38,7 @@ def info(as_json: bool) -> None:
 @cache.command(short_help="Remove what it holds.")
 @json_option
 def clear(as_json: bool) -> None:
-    """Remove all machine code from the folder, and nothing else."""
+    """Remove all that cnnc keeps in the folder, and nothing else."""
     found = open_cache()
     removed = found.clear() if found else None
     entries, size = (removed.entries, removed.bytes) if removed else (0, 0)
@@ -47,7 +47,11 @@ def clear(as_json: bool) -> None:
     elif found is None:
         say(f"no cache: {CACHE.name} is `off`")
     else:
-        say(f"removed {plural(entries, 'kernel')}, {bytes_text(size)}")
+        say(f"removed {_count(entries)}, {bytes_text(size)}")
+
+
+def _count(entries: int) -> str:
+    return "1 entry" if entries == 1 else f"{entries} entries"
 
 
 def _is_writable(found: Cache) -> bool:

@@ -14,6 +14,7 @@ from cnnc.base.target import Target
 from cnnc.cache import open_cache
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import json_option, target_option
+from cnnc.machine import llvm_version
 from cnnc.options import KNOBS, REFERENCE, read_knobs
 from cnnc.table import Column, bytes_text, format_table
 from cnnc.version import __version__
@@ -70,7 +71,7 @@ def _facts(machine: Target) -> dict[str, str]:
         "cnnc": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
-        "llvm": ".".join(map(str, driver.llvm_version())),
+        "llvm": ".".join(map(str, llvm_version())),
         "system": platform.platform(),
         "targets": ", ".join(driver.target_names()),
         "backends": ", ".join((*BACKENDS, REFERENCE)),

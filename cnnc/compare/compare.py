@@ -18,7 +18,7 @@ from cnnc.compiled import Compiled
 from cnnc.driver import optimise, pipeline
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Array, Graph
-from cnnc.layers import operator_text
+from cnnc.listing import operator_text
 from cnnc.memory import drawn
 from cnnc.options import REFERENCE, Options
 

@@ -7,8 +7,8 @@ even, otherwise a real number; `//` and `%` round down.
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from cnnc.base.record import record
 from cnnc.frontend.values import Range, Value, is_number, kind, show
 
 Number = int | float
@@ -105,7 +105,7 @@ def call_function(name: str, arguments: Sequence[Value]) -> Value:
         raise NoValueError("E0505", "the result is too large", note=text) from None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Function:
     """A function on numbers: how many it takes (most 0: any number), in words, and its value."""
 

@@ -11,7 +11,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import IO, Literal, Protocol
@@ -21,6 +20,7 @@ import safetensors
 from numpy.typing import NDArray
 
 from cnnc.base.errors import UserError, fail
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.frontend.stored import FileState, Stored
 from cnnc.ir.graph import PART, Recipe
@@ -44,7 +44,7 @@ _SAFETENSORS_BITS: Mapping[str, int] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ArrayInfo:
     """What the header says of one array; `dtype` as cnnc writes it (f32, i64, bool, …)."""
 
@@ -106,7 +106,7 @@ def _malformed(path: Path, span: Span | None, error: Exception) -> UserError:
 # ── safetensors ─────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Safetensors:
     path: Path
     span: Span | None
@@ -206,7 +206,7 @@ def _safetensors_entry(name: str, entry: object) -> tuple[ArrayInfo, int, int]:
 # ── npz ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Npz:
     path: Path
     span: Span | None
@@ -256,7 +256,7 @@ def _read_npy(archive: zipfile.ZipFile, name: str) -> Array:
     return np.array(array, header.dtype.newbyteorder("="), order="C")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _NpyHeader:
     shape: tuple[int, ...]
     is_column_major: bool

@@ -1,11 +1,10 @@
 """The AST: what the grammar says, frozen, each node with its span."""
 
-from dataclasses import dataclass
-
+from cnnc.base.record import record
 from cnnc.base.source import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name:
     """A word and where it stands."""
 
@@ -16,7 +15,7 @@ class Name:
 # ── expressions and pipelines ───────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A literal: an integer if written without point and exponent."""
 
@@ -24,7 +23,7 @@ class Number:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """A string literal, without its quotes."""
 
@@ -32,7 +31,7 @@ class Text:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Truth:
     """`true` or `false`."""
 
@@ -40,14 +39,14 @@ class Truth:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Here:
     """`in`: what flows into the surrounding block, branch or stage."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reference:
     """A bare name: a value, a choice such as `same`, or an operator or block without arguments."""
 
@@ -55,7 +54,7 @@ class Reference:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sequence:
     """`[a, b, c]`."""
 
@@ -63,7 +62,7 @@ class Sequence:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Not:
     """`not a`."""
 
@@ -71,7 +70,7 @@ class Not:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sign:
     """`-a` or `+a`."""
 
@@ -80,7 +79,7 @@ class Sign:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Logic:
     """`a and b and c`, or the same with `or`."""
 
@@ -89,7 +88,7 @@ class Logic:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Arithmetic:
     """A chain of `+ -`, or of `* / // %`, or one `^`: first, then (operator, operand) in order."""
 
@@ -98,7 +97,7 @@ class Arithmetic:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Comparison:
     """`a <= b < c`: every neighbouring pair must hold."""
 
@@ -107,7 +106,7 @@ class Comparison:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Range:
     """`low..high`, both ends included."""
 
@@ -116,7 +115,7 @@ class Range:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Member:
     """`a.name`."""
 
@@ -125,7 +124,7 @@ class Member:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     """`a[i]`."""
 
@@ -134,7 +133,7 @@ class Index:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Argument:
     """`value` or `name = value` in a call."""
 
@@ -143,7 +142,7 @@ class Argument:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """`name(arguments)`, `name { branch | branch }`, or both."""
 
@@ -153,7 +152,7 @@ class Call:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Body:
     """Statements, then the pipeline that is the value."""
 
@@ -162,7 +161,7 @@ class Body:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Repeat:
     """`repeat(count) { body }`; `index` is the counter's name if the text gives one."""
 
@@ -172,7 +171,7 @@ class Repeat:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Condition:
     """`if (test) { then } else { otherwise }`."""
 
@@ -182,7 +181,7 @@ class Condition:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Labelled:
     """`label: stage`."""
 
@@ -191,7 +190,7 @@ class Labelled:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pipe:
     """`start -> stage -> stage`, with at least one stage after the start."""
 
@@ -222,7 +221,7 @@ Expression = (
 # ── statements ──────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Binding:
     """`name = pipe`, or `a, b = pipe` to take a list apart."""
 
@@ -231,7 +230,7 @@ class Binding:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Assertion:
     """`assert condition` with an optional message."""
 
@@ -240,7 +239,7 @@ class Assertion:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Input:
     """`input name: u8[N, 32, 32, 3] { clauses }`: arguments of `preprocess`; None: no braces."""
 
@@ -251,7 +250,7 @@ class Input:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutputItem:
     """One name of an `output` statement, with its pipeline if it is not bound before."""
 
@@ -260,7 +259,7 @@ class OutputItem:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Output:
     """`output a, b = pipe`."""
 
@@ -268,7 +267,7 @@ class Output:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rename:
     """`"in the file" => "in the net"`; a target of `drop` ignores what matches."""
 
@@ -277,7 +276,7 @@ class Rename:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WeightsFile:
     """`weights "file" { renames }`."""
 
@@ -286,7 +285,7 @@ class WeightsFile:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WeightsInitial:
     """`weights he(seed = 0)`."""
 
@@ -295,7 +294,7 @@ class WeightsInitial:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Check:
     """`check "file.npz" (atol = 1e-5)`."""
 
@@ -309,7 +308,7 @@ NetItem = Input | Binding | Assertion | Output | WeightsFile | WeightsInitial | 
 # ── declarations ────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Imported:
     """A block of another file, and the name it has here if that is another."""
 
@@ -323,7 +322,7 @@ class Imported:
         return self.alias or self.name
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import:
     """`import block, block as name from "file"`."""
 
@@ -332,7 +331,7 @@ class Import:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Param:
     """`param name = value`; with `in choices`, only these."""
 
@@ -342,7 +341,7 @@ class Param:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Formal:
     """A parameter of a block, with its default if it has one."""
 
@@ -351,7 +350,7 @@ class Formal:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Block:
     """`block name(formals) { body }`."""
 
@@ -361,7 +360,7 @@ class Block:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Net:
     """`net name { items }`."""
 
@@ -370,7 +369,7 @@ class Net:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Program:
     """A whole file: language version, then declarations by kind, each in the order written."""
 

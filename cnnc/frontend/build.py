@@ -1,10 +1,11 @@
 """AST → graph with unbound parameters: the last place where a mistake in the text can show."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.frontend import ast
 from cnnc.frontend.clauses import Check, FileWeights, InitialWeights, read_check, read_weights
@@ -41,7 +42,7 @@ INPUT_DTYPES = (DType.F32, DType.U8, DType.I32, DType.I64, DType.BOOL)
 MAX_EXTENT = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BuiltNet:
     """A net as a graph; the files that `weights` and `checks` name are not opened yet."""
 

@@ -1,9 +1,9 @@
 """`weights` and `check`: from the text to plain data, files not opened yet."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from cnnc.base.errors import did_you_mean
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.frontend import ast
 from cnnc.frontend.context import Context, Evaluates
@@ -12,7 +12,7 @@ from cnnc.frontend.initial import METHODS
 from cnnc.frontend.values import Value, Word, holds_unknown, is_number, show
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileWeights:
     """Weights come from a file, perhaps under other names."""
 
@@ -21,7 +21,7 @@ class FileWeights:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InitialWeights:
     """Weights are drawn by a method of `cnnc.frontend.initial`, always the same for one seed."""
 
@@ -30,7 +30,7 @@ class InitialWeights:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Check:
     """Arrays of inputs and expected outputs in a file, and how far results may be off."""
 

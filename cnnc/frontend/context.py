@@ -1,15 +1,16 @@
 """Where an expression stands, and what the parts of the evaluator ask of the whole."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
+from cnnc.base.record import record
 from cnnc.frontend import ast
 from cnnc.frontend.scope import Path, Scope
 from cnnc.frontend.state import BuildState
 from cnnc.frontend.values import Flow, Value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Context:
     """Names in sight, where instances hang, and what `in` is (None: nothing).
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cnnc.base.errors import Diagnostic, UserError
+from cnnc.base.record import record
 from cnnc.base.source import SourceFile
 from cnnc.frontend import ast
 from cnnc.frontend.files import find_source, read_source
@@ -17,7 +18,7 @@ Links = Mapping[tuple[SourceFile, str], SourceFile]
 """What a path in the text of a file means; enough to build a net again without its folder."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Imports:
     """All files a net is made of: imported files before those that import them, its own last."""
 

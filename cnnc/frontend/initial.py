@@ -4,7 +4,6 @@ Only the bit generator's raw output is used, which NumPy keeps stable; its distr
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from math import prod, sqrt
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnc.base.errors import InternalError
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.ir.graph import Initial, Recipe, cuts
 from cnnc.ir.types import TensorType
 
@@ -38,7 +38,7 @@ def initial_value(
     raise InternalError(f"{path} has the unknown initial kind {initial.kind}", stage="weights")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Drawn:
     """Uniform in [-bound, bound), in steps of bound * 2^-23, each as likely: see Recipe."""
 

@@ -1,9 +1,9 @@
 """What the text of each file may call by name: its own blocks, those it imports, its params."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from cnnc.base.errors import Diagnostic, did_you_mean
+from cnnc.base.record import record
 from cnnc.base.source import SourceFile
 from cnnc.frontend import ast
 from cnnc.frontend.imports import Imports
@@ -11,7 +11,7 @@ from cnnc.frontend.scope import Scope
 from cnnc.frontend.values import UNKNOWN, Unknown
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Module:
     """A file of a net: `blocks` by the names it knows them by, and the scope of its params.
 
@@ -23,7 +23,7 @@ class Module:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Modules:
     """The files of a net; `main` is the one that holds it."""
 

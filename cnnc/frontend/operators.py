@@ -1,9 +1,9 @@
 """A call of an operator → its node: operands, attributes, parameters, and whom to blame."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from cnnc.base.errors import InternalError, did_you_mean
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.frontend import ast
 from cnnc.frontend.foreign import familiar_attribute
@@ -26,7 +26,7 @@ from cnnc.ops.attributes import Value as AttributeValue
 from cnnc.ops.spec import Attribute, Composite, Named, Operator, ParameterSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operand:
     """A data operand and where it comes from; `item` is its position if it was in a list."""
 
@@ -35,7 +35,7 @@ class Operand:
     item: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Application:
     """An operator applied: `word` is its name in the text, `span` the whole call."""
 

@@ -5,9 +5,9 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from cnnc.base.errors import Diagnostic
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.frontend import ast
 
@@ -15,7 +15,7 @@ MAX_WILDCARDS = 8
 _PIECE = re.compile(r"\*|\{[^\W\d]\w*\}")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """`target` is None where the matching tensors are dropped."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.frontend.values import Value
 
@@ -52,7 +53,7 @@ class Scope:
             yield from self.outer.names()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Path:
     """Where instances hang: see "Names of weights" in docs/language.md.
 

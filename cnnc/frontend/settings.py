@@ -1,9 +1,9 @@
 """The file's params: their defaults, and what `--set` and `--batch` put in their place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cnnc.base.errors import Diagnostic, UserError, did_you_mean
+from cnnc.base.record import record
 from cnnc.base.source import SourceFile, Span
 from cnnc.frontend import ast
 from cnnc.frontend.arithmetic import is_one_of
@@ -25,7 +25,7 @@ Batch = int | tuple[int, int]
 """Samples of one run: so many, or any number from the first to the second."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parsed:
     """A setting as an expression."""
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.frontend import ast
 from cnnc.frontend.modules import Modules
@@ -19,7 +20,7 @@ from cnnc.ir.types import TensorType
 _SHOWN_CALLERS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """How far a net may expand: operators and repetitions, blocks in blocks, bytes, messages.
 

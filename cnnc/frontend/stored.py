@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from cnnc.base.errors import UserError, fail
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.ir.graph import Constant, cuts, magnitudes, rows_at_once
 
 Array = NDArray[np.generic]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileState:
     """A file as it was: which one, its bytes, and when it was changed, in nanoseconds."""
 

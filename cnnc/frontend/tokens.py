@@ -3,12 +3,12 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
 from lark import Lark, Token, UnexpectedCharacters
 
 from cnnc.base.errors import Diagnostic
+from cnnc.base.record import record
 from cnnc.base.source import SourceFile, Span
 
 MAX_LEXICAL_ERRORS = 20
@@ -39,7 +39,7 @@ _SUGGESTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chunk:
     """The tokens of the header or of one item, up to the next item's first word."""
 

@@ -1,7 +1,6 @@
 """What expressions of the language evaluate to."""
 
-from dataclasses import dataclass
-
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.frontend import ast
 from cnnc.ir.graph import Node
@@ -16,7 +15,7 @@ class Unknown:
 UNKNOWN = Unknown()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Given:
     """An evaluated argument and where it stands; `expression` is None where none was written."""
 
@@ -26,7 +25,7 @@ class Given:
     expression: ast.Expression | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Word:
     """A name that is bound to nothing, perhaps with arguments: a choice, or a stage not applied."""
 
@@ -35,7 +34,7 @@ class Word:
     arguments: tuple[Given, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Range:
     """All numbers from `low` to `high`, both included; integers only, if both are."""
 

@@ -1,19 +1,19 @@
 """Runs a graph with the operators' references: the oracle."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, InternalError, UserError, did_you_mean
+from cnnc.base.record import record
 from cnnc.ir.graph import Array, Constant, Graph, Input, Node, Parameter, Real
 
 Change = Callable[[Node, Real], Real]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evaluated:
     """A node with its value and its operands' values, floating point widened to float64."""
 

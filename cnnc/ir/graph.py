@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.base.source import Span
 from cnnc.ir.types import TensorType
 
@@ -51,7 +52,7 @@ class OpError(Exception):
         return self.why
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Input:
     """A network input; its type is the node's."""
 
@@ -71,7 +72,7 @@ class Input:
         raise TypeError("an input has no value of its own")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Initial:
     """How a parameter without stored weights is initialised.
 
@@ -83,7 +84,7 @@ class Initial:
     fan_out: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parameter:
     """A trained tensor not bound to values yet; `path` is its instance path and weight name."""
 

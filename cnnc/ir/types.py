@@ -1,13 +1,14 @@
 """Types of values in the graph."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout, Shape
+from cnnc.base.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorType:
     """Shape, element type and memory layout of one tensor; axis 0 is the batch, 1 the channels."""
 

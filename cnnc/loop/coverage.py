@@ -6,13 +6,13 @@ if they are not too many.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.base.record import record
 from cnnc.loop.affine import simplify
 from cnnc.loop.expr import Binary, Buffer, Const, Expr, Ramp, Var
 from cnnc.loop.kernel import Body, For, Kernel, Stmt, Store
@@ -27,7 +27,7 @@ Grid = tuple[Lattice, ...]
 Counts = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fault:
     """A broken rule and the statement to blame, if it is one."""
 
@@ -36,7 +36,7 @@ class Fault:
     stmt: Stmt | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Write:
     """A store with the extents of all variables its index runs over, lanes included."""
 

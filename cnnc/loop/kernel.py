@@ -1,7 +1,7 @@
 """Statements, kernels and programs: everything a backend sees."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout, Shape
+from cnnc.base.record import record
 from cnnc.loop.expr import Buffer, Expr, Space
 
 
@@ -22,7 +23,7 @@ class Kind(Enum):
     VECTOR = "vector"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class For:
     """Run the body for var = 0 … extent - 1.
 
@@ -39,7 +40,7 @@ class For:
     samples: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Alloc:
     """A register array or scratch memory, alive to the end of the enclosing body.
 
@@ -49,7 +50,7 @@ class Alloc:
     buffer: Buffer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Let:
     """A name for a value, alive to the end of the enclosing body."""
 
@@ -57,7 +58,7 @@ class Let:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Store:
     """Write one element, or a vector of neighbours once the kernel is flat."""
 
@@ -66,7 +67,7 @@ class Store:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prefetch:
     """A hint that an element will soon be read. The index may lie outside the buffer.
 
@@ -82,7 +83,7 @@ Stmt = For | Alloc | Let | Store | Prefetch
 Body = tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """Where a kernel comes from, as plain data.
 
@@ -97,7 +98,7 @@ class Origin:
     algorithm: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kernel:
     """Loops over buffers. `params` are in calling order; `outputs` names those that are written."""
 
@@ -131,7 +132,7 @@ class Region(Enum):
     ARENA = "arena"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """A byte offset in a region; `index` says which input or output."""
 
@@ -140,7 +141,7 @@ class Place:
     index: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One kernel call. `barrier` asks all threads to wait before it for what came earlier.
 
@@ -154,7 +155,7 @@ class Step:
     shared: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Port:
     """A network input or output as the caller sees it: row-major."""
 
@@ -176,7 +177,7 @@ class Contents(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Blob:
     """A constant in the weights region: packed bytes at an offset."""
 
@@ -206,7 +207,7 @@ class Blob:
         return memory.tobytes()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Program:
     """A whole network: distinct kernels, and the steps that call them.
 

@@ -1,6 +1,6 @@
 """Graph → Program: one kernel for each node, scheduled for the target, and a plan of memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -40,15 +40,24 @@ from cnnc.ops.spec import Operator
 from cnnc.ops.streamed import Streamed
 from cnnc.ops.winograd import Winograd
 
+Watch = Callable[[Kernel], None]
 
-def lower(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Lowered:
+
+def lower(
+    graph: Graph,
+    target: Target,
+    choices: Choices = ESTIMATED,
+    watch: Watch = lambda kernel: None,
+) -> Lowered:
     """Loops for a graph whose layouts are assigned; equal layers share one kernel.
 
-    UserError for a choice that is not possible.
+    `watch` sees each kernel of the program as soon as it is made. UserError for a choice that is
+    not possible.
     """
     layers: list[Layer] = []
     made: dict[object, tuple[Kernel, int]] = {}
     flat: dict[Kernel, int] = {}
+    kernels: list[Kernel] = []
     calls: list[int] = []
     for node in order_steps(graph):
         # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
@@ -57,16 +66,17 @@ def lower(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Lowered
             if graph.fewest is not None and node.type.shape[0] == graph.batch:
                 scheduled = _for_samples(node, scheduled, target, choices)
             bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))
-            made[key] = scheduled, flat.setdefault(bare, len(flat))
+            call = flat.setdefault(bare, len(flat))
+            if call == len(kernels):
+                kernels.append(replace(bare, name=f"k{call}_{_identifier(node.name)}"))
+                verify_kernel(kernels[call])
+                watch(kernels[call])
+            made[key] = scheduled, call
         scheduled, call = made[key]
         origin = replace(scheduled.origin, layer=node.name, place=str(node.span or ""))
         kernel = replace(scheduled, name=_identifier(node.name), origin=origin)
         layers.append(Layer(node, (*node.inputs, node), kernel, len(layers)))
         calls.append(call)
-    first = {call: layer.kernel.name for layer, call in zip(layers[::-1], calls[::-1], strict=True)}
-    kernels = [replace(bare, name=f"k{call}_{first[call]}") for bare, call in flat.items()]
-    for kernel in kernels:
-        verify_kernel(kernel)
     program = assemble(graph, layers, kernels, calls, target)
     return Lowered(graph, program, tuple(layers))
 

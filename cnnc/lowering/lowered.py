@@ -1,12 +1,11 @@
 """What lowering makes of a graph."""
 
-from dataclasses import dataclass
-
+from cnnc.base.record import record
 from cnnc.ir.graph import Graph, Node
 from cnnc.loop.kernel import Kernel, Program
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layer:
     """One step of the program and where it comes from.
 
@@ -22,7 +21,7 @@ class Layer:
     step: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lowered:
     """A program, the graph it computes, and its layers in the order they run."""
 

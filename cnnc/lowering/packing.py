@@ -7,17 +7,17 @@ for as long as the arena is larger than what is alive at once. Nothing depends o
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 
+from cnnc.base.record import record
 from cnnc.loop.kernel import align
 
 EFFORT = 600_000
 """Comparisons of two blocks that a search may spend: about a tenth of a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Piece:
     """Bytes `start` to `end` of a block, holding something from step `first` to `last`."""
 
@@ -27,7 +27,7 @@ class Piece:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Block:
     """Pieces that keep their places relative to each other."""
 
@@ -54,7 +54,7 @@ class Block:
         return sum((p.end - p.start) * (p.last - p.first + 1) for p in self.pieces)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Packing:
     """Byte offset of every block, and the bytes of the arena."""
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from cnnc.base.record import record
 from cnnc.lowering.packing import Block, Piece, bound, pack
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Value:
     """A tensor in the arena: its bytes, the step that writes it and the last one that reads it.
 
@@ -26,7 +27,7 @@ class Value:
     at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemoryPlan:
     """Byte offset of every value, and the size of the arena.
 

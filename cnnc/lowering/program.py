@@ -1,14 +1,10 @@
 """Kernels and a memory plan put together as a program."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
-from cnnc.ir.graph import Constant, Graph, Node, cuts, rows_at_once
+from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import (
     Blob,
@@ -22,6 +18,7 @@ from cnnc.loop.kernel import (
 )
 from cnnc.lowering.lifetimes import arena_values
 from cnnc.lowering.lowered import Layer
+from cnnc.lowering.packed import Packed
 from cnnc.lowering.plan_memory import plan_memory
 from cnnc.lowering.sharing import place_barriers, share_steps
 
@@ -88,32 +85,8 @@ class _Weights:
         key = (node, buffer.layout)
         if key not in self._places:
             assert isinstance(node.op, Constant)
-            blob = Blob(node.name, align(self.bytes), _Packed(node.op, buffer))
+            blob = Blob(node.name, align(self.bytes), Packed(node.op, buffer))
             self.blobs.append(blob)
             self.bytes = blob.end
             self._places[key] = Place(Region.WEIGHTS, blob.offset)
         return self._places[key]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Packed:
-    """See Contents: a constant as a buffer holds it."""
-
-    constant: Constant
-    buffer: Buffer
-
-    @property
-    def bytes(self) -> int:
-        """See Contents."""
-        return self.buffer.size * self.buffer.dtype.bytes
-
-    def pack_into(self, memory: NDArray[np.uint8]) -> None:
-        """See Contents: part by part."""
-        layout, dtype = self.buffer.layout, self.buffer.dtype.numpy
-        elements, shape = memory.view(dtype), self.constant.source.shape
-        if not shape or layout.halo_of(0) != (0, 0) or layout.within:
-            elements[:] = layout.pack(self.constant.value.astype(dtype)).reshape(-1)
-            return
-        rows = rows_at_once(shape, layout.block(0))
-        for cut, part in zip(cuts(shape, rows), self.constant.parts(rows), strict=True):
-            layout.pack_rows(part.astype(dtype, copy=False), cut.start, elements, shape)

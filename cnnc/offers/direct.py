@@ -1,9 +1,9 @@
 """The loops of the operator itself, in register tiles of channel blocks × rows × columns."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cnnc.base.choice import Choice, Chosen
+from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, tiles
 from cnnc.ir.graph import Node
@@ -16,7 +16,7 @@ _WRONG_ORDER = 1.05
 which is faster, not by how much."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Form:
     """A register tile, and whether all channels of a row are computed before the next row."""
 

@@ -1,17 +1,17 @@
 """What an algorithm offers for a layer."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from cnnc.base.choice import Choice, Choices, Chosen
+from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Node
 from cnnc.ops.fused import Fused
 from cnnc.ops.spec import Operator
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Candidate:
     """A choice for a layer, and the cycles of one thread it is estimated to take."""
 

@@ -1,11 +1,11 @@
 """Winograd's algorithm, for windows of three: which forms there are and what they cost."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from math import prod
 
 from cnnc.base.choice import Choice, Chosen
+from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, even_widths, fits
 from cnnc.ir.graph import Constant, Graph, Node
@@ -115,7 +115,7 @@ def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winog
     return made if cost * GAIN < _direct_cost(op, x, target, far) else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Shape:
     """Rows of tiles, and the register tile."""
 
@@ -123,7 +123,7 @@ class _Shape:
     tile: Tile
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Plan:
     """The estimate of one layer with tiles of so many results."""
 

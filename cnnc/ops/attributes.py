@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from cnnc.base.record import record
 from cnnc.ir.graph import OpError
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Symbol:
     """A bare name in an argument, with its own arguments: `same`, `gaussian(1.5)`."""
 
@@ -146,7 +147,7 @@ class Extents(Kind[tuple[int, ...]]):
         return field[0] if len(field) == 1 else field
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Padding:
     """How far a window may reach outside: a rule by name, or (before, after) per spatial axis.
 

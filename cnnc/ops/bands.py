@@ -1,8 +1,9 @@
 """Bands of rows: operators on some rows of their tensors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from cnnc.base.record import record
 from cnnc.ir.graph import Input, Node
 from cnnc.ir.types import TensorType
 from cnnc.loop.expr import Buffer, Const, Expr, Load, Space, Var, both, maximum, minimum, select
@@ -18,7 +19,7 @@ ROWS = 2
 """The axis of rows."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frame:
     """Where the rows of one band lie in a tensor: from `step` * band + `start` on.
 
@@ -44,7 +45,7 @@ class Frame:
         return minimum(maximum(row, -self.halo[0]), self.rows - 1 + self.halo[1])
 
 
-@dataclass(frozen=True)
+@record
 class Part:
     """An operator for one band: its `operands` and `result` have one sample and the band's rows.
 

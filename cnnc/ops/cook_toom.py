@@ -9,7 +9,6 @@ below have few bits, so that every entry of A and B is exact in float32.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.base.dtype import DType
+from cnnc.base.record import record
 from cnnc.loop.expr import Const, Expr, Fma
 
 TAPS = 3
@@ -28,7 +28,7 @@ Values = dict[tuple[int, ...], Expr]
 Name = Callable[[Expr], Expr]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CookToom:
     """A^T [m, m + 2], G [m + 2, 3] and B^T [m + 2, m + 2] of F(m, 3).
 

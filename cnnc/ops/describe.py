@@ -2,10 +2,10 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import prod
 
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import format_value
 from cnnc.ops.spec import Attribute, Composite, Named, Operator, Sample, operators
@@ -35,7 +35,7 @@ _FIELDS: Mapping[str, str] = {
 """Field of an operator by the module or folder of this package that it lives in, in order."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttributeInfo:
     """An attribute: its default as the language writes it, None if it must be given."""
 
@@ -45,7 +45,7 @@ class AttributeInfo:
     doc: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Example:
     """A call with the shapes it takes, those of its results, and the parameters it owns then."""
 
@@ -55,7 +55,7 @@ class Example:
     parameters: tuple[tuple[str, Shape], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OperatorInfo:
     """An operator as a reader needs it; `operands` are the least and most it takes."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cnnc.base.layout import Layout
+from cnnc.base.record import record
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
@@ -18,7 +19,7 @@ UNDERFLOW = 2.0**-150
 """Largest rounding error of a subnormal float32, and more than that of a float64."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Earlier:
     """The value of an earlier step: 0 is the root, k the k-th step of the tail."""
 
@@ -28,7 +29,7 @@ class Earlier:
         return f"%{self.step}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Extra:
     """An operand the tail brings along: 0 is the first one after the root's own."""
 
@@ -38,7 +39,7 @@ class Extra:
         return f"${self.operand}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TailStep:
     """A pointwise operator applied to earlier values and extra operands."""
 

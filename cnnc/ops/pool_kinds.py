@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.loop.build import KernelBuilder, number
 from cnnc.loop.expr import Buffer, Const, Expr, Fma, call, maximum
 from cnnc.ops.attributes import Kind, Symbol, Value
@@ -19,7 +20,7 @@ from cnnc.ops.spec import Real, gamma
 from cnnc.ops.window import Window
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pooling:
     """A window on an input with these spatial extents; `count_pad` makes padding count.
 
@@ -45,7 +46,7 @@ class Pooling:
         return counts
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Site:
     """Where a reduction writes its loops."""
 

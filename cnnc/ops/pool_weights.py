@@ -8,6 +8,7 @@ from math import inf, prod
 import numpy as np
 
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.ir.graph import OpError
 from cnnc.ops.attributes import Extents, Kind, Symbol, Value
 from cnnc.ops.spec import Real
@@ -18,7 +19,7 @@ LARGEST_TABLE = 2**24
 """Elements of a table at most; it is held in float64 while it is made."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Falloff:
     """How weights fall with the distance from the window's centre; `none` leaves it open."""
 

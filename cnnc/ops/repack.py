@@ -1,6 +1,7 @@
 """Moving a tensor into another layout; made by the compiler, not part of the language."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
@@ -9,6 +10,7 @@ from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.spec import Blocking, Real, Sample
 
 
+@dataclass(frozen=True)
 class Repack(Pointwise):
     """The same tensor in the layout of the node's type."""
 
@@ -18,12 +20,6 @@ class Repack(Pointwise):
     def label(self) -> str:
         """See Operator."""
         return self.name
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Repack)
-
-    def __hash__(self) -> int:
-        return hash(Repack)
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """See Operator."""

@@ -3,13 +3,13 @@
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self, TypeVar, dataclass_transform
 
 import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout, Shape
+from cnnc.base.record import make_record, record
 from cnnc.ir.graph import Array, Initial, OpError, Real
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
@@ -21,7 +21,7 @@ __all__ = ["Real"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParameterSpec:
     """A tensor an operator instance owns: the last part of its name, type, first values.
 
@@ -47,7 +47,7 @@ class ParameterSpec:
         return ParameterSpec(name, made, Initial("ones"), value.astype(dtype.numpy))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sample:
     """A case every backend must pass: an operator, and the shapes of its data operands.
 
@@ -67,7 +67,7 @@ class Sample:
         return tuple(map(TensorType.plain, self.shapes, dtypes))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Blocking:
     """Which channel blocks an operator works on.
 
@@ -87,7 +87,7 @@ FEW_CHANNELS = 4
 """So few, as the colours of an image, are not worth a copy in blocks."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Nest:
     """What the choice of a register tile must know of an operator's loops.
 
@@ -238,7 +238,7 @@ class Composite(Named):
         """The operators, each to be applied to all data operands; OpError as in `infer`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attribute:
     """A field of an operator class as the language sees it."""
 
@@ -274,7 +274,7 @@ def operator(name: str, *, arity: tuple[int, int | None] = (1, 1)) -> Callable[[
     def register(cls: type[C]) -> type[C]:
         if name in _REGISTRY:
             raise ValueError(f"two operators named {name}")
-        made = dataclass(frozen=True)(cls)
+        made = make_record(cls, slots=False)
         made.name = name
         made.arity = arity
         _REGISTRY[name] = made

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cnnc.base.layout import Layout
+from cnnc.base.record import record
+from cnnc.ir.graph import Node
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
@@ -19,7 +21,7 @@ from cnnc.ops.spec import Operator, Real, Sample
 V = TypeVar("V")
 
 
-@dataclass(frozen=True)
+@record
 class Stage:
     """One operator of several: what the stage before gives is its first operand.
 
@@ -171,6 +173,17 @@ class Streamed(Operator):
     def samples(cls) -> Sequence[Sample]:
         """Tested through the pass that makes it, on whole graphs."""
         return ()
+
+
+def stages_of(node: Node) -> list[Node]:
+    """The stages of a node as nodes, each an operand of the next one."""
+    assert isinstance(node.op, Streamed)
+    nodes: list[Node] = []
+    for stage, own in zip(node.op.stages, node.op.shares(node.inputs), strict=True):
+        operands = (*nodes[-1:], *own)
+        kind = stage.op.infer(*(operand.type for operand in operands))
+        nodes.append(Node(stage.op, operands, kind, f"{node.name}.{len(nodes)}", node.span))
+    return nodes
 
 
 def can_stream(op: Operator, *inputs: TensorType) -> bool:

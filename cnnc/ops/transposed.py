@@ -1,11 +1,11 @@
 """Transposed windows: what lies where, and how positions fall into phases of the stride."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise, product
 from math import gcd, prod
 
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.expr import Expr
@@ -14,7 +14,7 @@ from cnnc.ops.spec import Real
 from cnnc.ops.window import LARGEST_PADDED
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Phase:
     """Neighbouring positions along one axis, modulo the stride, with as many taps each.
 
@@ -50,7 +50,7 @@ class Phase:
         return self.start - (self.taps - 1) * self.step, self.out - 1 + self.start
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TransposedWindow:
     """A transposed window with everything resolved: one entry per spatial axis in each field.
 

@@ -1,7 +1,6 @@
 """Sliding windows: what convolution and pooling share."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.expr import Expr, maximum, minimum
@@ -22,7 +22,7 @@ LARGEST_PADDED = 2**32
 """Elements of an operand at most, its padding included: code and reference may store it so."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Window:
     """A window over the spatial axes with everything resolved: one entry per axis in each field.
 

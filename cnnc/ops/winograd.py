@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from cnnc.base.layout import Layout
+from cnnc.base.record import record
 from cnnc.ir.graph import Initial
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
@@ -19,7 +20,7 @@ from cnnc.ops.spec import Blocking, Nest, Operator, ParameterSpec, Real, Sample,
 Ends = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Band:
     """Rows of tiles that are computed together: `count` times `rows` from row `start` on.
 

@@ -1,9 +1,8 @@
 """Recognises what scales and shifts each channel by constants."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from cnnc.base.record import record
 from cnnc.ir.evaluate import widen
 from cnnc.ir.graph import Node, Real
 from cnnc.ir.types import TensorType
@@ -15,7 +14,7 @@ from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.batchnorm import BatchNorm
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Affine:
     """x * scale[c] + shift[c] for each channel c, in float64 and finite."""
 

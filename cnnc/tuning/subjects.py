@@ -8,7 +8,7 @@ from cnnc import driver
 from cnnc.base.choice import Choice, Choices
 from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Input, Node
-from cnnc.layers import operator_text
+from cnnc.listing import operator_text
 from cnnc.offers.direct import choose_form
 from cnnc.offers.offer import Candidate, key_of, root_of
 from cnnc.offers.registry import OFFERS

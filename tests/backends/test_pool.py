@@ -268,7 +268,7 @@ def test_polling_where_there_is_no_futex(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "@syscall" not in text
     engine = jit_compile(text, host_target())
     barrier = engine.get_function_address("cnnc_barrier")
-    polling = Runtime(text)
+    polling = Runtime(engine)
     monkeypatch.setattr(pool_module, "runtime", lambda: polling)
     by_address = PHASES.replace("declare void @cnnc_barrier(ptr, i64)", "").replace(
         "@cnnc_barrier", f"inttoptr (i64 {barrier} to ptr)"

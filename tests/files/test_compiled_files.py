@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cnnc
-from cnnc import artifact, driver
+from cnnc import artifact, container, driver, machine
 from cnnc.backends.native import targets
 from cnnc.base.report import Json
 from tests.cli.helpers import DIGITS, ROOT, Runner
@@ -309,6 +309,25 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     for name in ("pipe.cnnc", "null\0.cnnc"):
         with pytest.raises(cnnc.UserError, match="E0702"):
             cnnc.load_compiled(tmp_path / name)
+
+
+def test_code_is_linked_before_weights_are_read(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that LLVM and the weights are not in memory at once; what is wrong with them is told."""
+    done: list[str] = []
+    load_code, read = machine.load_code, container._read
+
+    def spy(path: Path, content: container.Bytes, start: int, end: int) -> container.Bytes:
+        done.append("read")
+        return read(path, content, start, end)
+
+    monkeypatch.setattr(container, "_read", spy)
+    monkeypatch.setattr(machine, "load_code", lambda *a: done.append("link") or load_code(*a))
+    loaded = cnnc.load_compiled(digits)
+    assert done[-2:] == ["link", "read"]
+    assert done.count("read") == 2 + len(container.open_container(digits, 1, "").blobs)
+    assert bytes(loaded._artifact.weights) == bytes(artifact.read_artifact(digits).weights)
 
 
 def test_another_format(digits: Path, tmp_path: Path) -> None:

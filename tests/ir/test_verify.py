@@ -193,3 +193,14 @@ def test_layouts_do_not_change_the_type() -> None:
 def test_valid_graphs_pass(graph: Graph) -> None:
     """What operators infer is what the verifier expects."""
     verify(graph)
+
+
+def test_what_was_checked_before_is_not_checked_again() -> None:
+    """A node that is new is; so is what no node can be asked alone, such as names."""
+    wrong = replace(RELU, type=typed(2, 1, 5))
+    verify(with_output(wrong), {wrong})
+    with pytest.raises(GraphError, match="type"):
+        verify(with_output(wrong), {*GRAPH.nodes})
+    twice = replace(RELU, name="c")
+    with pytest.raises(GraphError, match="names"):
+        verify(with_output(twice), {*GRAPH.nodes, twice})

@@ -5,8 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from cnnc.backends.base import Array, Executable, Store
+from cnnc.backends.base import Array, Executable
 from cnnc.backends.interp.evaluate import run_kernel
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import Place, Program, Region

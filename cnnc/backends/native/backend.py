@@ -2,18 +2,19 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.base import Array, Store
+from cnnc.backends.base import Array
 from cnnc.backends.native.engine import ENTRY, function, load_objects
 from cnnc.backends.native.pages import release_llvm
 from cnnc.backends.native.pool import shared_pool
+from cnnc.base.record import record
+from cnnc.base.store import Store
 from cnnc.base.target import Target
-from cnnc.loop.kernel import ALIGNMENT, Program, align
+from cnnc.loop.kernel import ALIGNMENT, Blob, Program, align
 
 Bytes = NDArray[np.uint8]
 LARGE = 8 << 20
@@ -21,7 +22,7 @@ LARGE = 8 << 20
 addressof, from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Image:
     """A compiled program as plain data: all that is needed to run it.
 
@@ -41,12 +42,17 @@ class Image:
 
 
 class NativeRunner:
-    """An image loaded into this process. Each running call has an arena of its own."""
+    """An image loaded into this process. Each running call has an arena of its own.
 
-    def __init__(self, image: Image, target: Target, threads: int) -> None:
+    The code of the threads that run it is taken from the store where that has it.
+    """
+
+    def __init__(
+        self, image: Image, target: Target, threads: int, store: Store | None = None
+    ) -> None:
         self.image = image
         self.threads = threads
-        self._engine = load_objects(image.objects, target)
+        self._engine = load_objects(image.objects, target, store)
         self.address = self._engine.address(ENTRY)
         self._pool = shared_pool(threads if image.is_shared else 1)
         self._weights_address = address_of(image.weights)
@@ -83,19 +89,34 @@ class NativeRunner:
 
 
 class NativeExecutable(NativeRunner):
-    """A program as machine code, whole and kernel by kernel."""
+    """A program as machine code, whole and kernel by kernel; it is asked for where a kernel is."""
 
-    def __init__(self, program: Program, image: Image, target: Target, threads: int) -> None:
-        super().__init__(image, target, threads)
-        self.program = program
+    def __init__(
+        self,
+        program: Callable[[], Program],
+        image: Image,
+        target: Target,
+        threads: int,
+        store: Store | None = None,
+    ) -> None:
+        super().__init__(image, target, threads, store)
+        self._make_program = program
+
+    @cached_property
+    def program(self) -> Program:
+        """See Executable."""
+        return self._make_program()
+
+    @cached_property
+    def _kernels(self) -> list[Callable[..., None]]:
         pointer, number = ctypes.c_void_p, ctypes.c_int64
-        self._kernels = [
+        return [
             function(
                 self._engine.address(kernel.name),
                 *[pointer] * (len(kernel.params) + bool(kernel.scratch_bytes)),
                 *[number] * (3 if kernel.takes_samples else 2),
             )
-            for kernel in program.kernels
+            for kernel in self.program.kernels
         ]
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
@@ -157,14 +178,19 @@ class NativeBackend:
             inputs=len(program.inputs),
             outputs=len(program.outputs),
         )
-        made = NativeExecutable(program, image, target, threads)
+        made = NativeExecutable(lambda: program, image, target, threads, store)
         # last: what LLVM takes was given back
-        for blob in program.weights:
-            blob.contents.pack_into(image.weights[blob.offset : blob.end])
+        pack_weights(program.weights, image.weights)
         return made
 
 
 BACKEND = NativeBackend()
+
+
+def pack_weights(blobs: Sequence[Blob], weights: Bytes) -> None:
+    """Write constants where they lie in zeroed memory."""
+    for blob in blobs:
+        blob.contents.pack_into(weights[blob.offset : blob.end])
 
 
 def address_of(array: Array) -> int:

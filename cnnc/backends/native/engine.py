@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
+from cnnc.backends.native.link import link
 from cnnc.backends.native.runtime import runtime
-from cnnc.backends.native.targets import target_machine
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 
 ENTRY = "cnnc_net"
@@ -31,16 +32,10 @@ class Engine:
         return int(self._engine.get_function_address(symbol))
 
 
-def load_objects(objects: Sequence[bytes], target: Target) -> Engine:
-    """Object files linked with each other and the runtime."""
-    runtime()  # it is found by name from here on
-    context = llvm.create_context()
-    module = llvm.parse_assembly(f'target triple = "{target.triple}"', context)
-    engine = llvm.create_mcjit_compiler(module, target_machine(target, jit=True))
-    for data in objects:
-        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
-    engine.finalize_object()
-    return Engine(engine)
+def load_objects(objects: Sequence[bytes], target: Target, store: Store | None = None) -> Engine:
+    """Object files linked with each other and the runtime, whose code may be in the store."""
+    runtime(store)  # it is found by name from here on
+    return Engine(link(objects, target))
 
 
 def function(address: int, *arguments: type) -> Callable[..., None]:

@@ -4,12 +4,12 @@ import ctypes
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from llvmlite import binding as llvm
 
+from cnnc.base.record import record
 from cnnc.base.target import Target
 
 ROOT = Path("/")
@@ -19,7 +19,7 @@ _DEFAULT_CACHES = {1: 32 * 1024, 2: 256 * 1024, 3: 0}
 _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class VectorUnit:
     """Widest vector in bits, how many registers of it, and whether a multiply-add is one step."""
 

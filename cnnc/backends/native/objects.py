@@ -6,23 +6,22 @@ its printed loops stand for it, and networks that differ in weights alone share 
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cache, partial
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
 
-import llvmlite
-from llvmlite import binding as llvm
-
-from cnnc.backends.base import Store
 from cnnc.backends.native.compile import Form, compile_module, kernel_source, program_source
 from cnnc.backends.native.host import host_target
+from cnnc.backends.native.keys import code_key
+from cnnc.backends.native.runtime import runtime
+from cnnc.base.record import record
+from cnnc.base.store import Store
 from cnnc.base.target import Target
-from cnnc.loop.kernel import Origin, Program
+from cnnc.loop.kernel import Kernel, Origin, Program
 from cnnc.loop.text import print_kernel
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recipe:
     """One module: its key, and what writes its LLVM IR."""
 
@@ -42,7 +41,7 @@ def compile_program(
     running: dict[str, Future[bytes]] = {}
     wanted = list(recipes(program, target))
     with ThreadPoolExecutor(host_target().cores) as pool:
-        for recipe in wanted:
+        for recipe in wanted[::-1]:  # that of the steps first: no store has begun it
             found = store.get(recipe.key) if store else None
             if found is None:
                 source = recipe.source()
@@ -59,28 +58,58 @@ def compile_program(
 def recipes(program: Program, target: Target) -> Iterator[Recipe]:
     """One for each kernel, and a last one for the function that runs all steps."""
     for kernel in program.kernels:
-        text = print_kernel(replace(kernel, origin=Origin("", "")))
-        yield Recipe(_key(text, target), partial(kernel_source, kernel, target))
+        yield kernel_recipe(kernel, target)
     # Writing this one takes no time, so its own text is its recipe.
     entry = program_source(program, target)
-    yield Recipe(_key(entry, target), lambda: entry)
+    yield Recipe(code_key(entry, target), lambda: entry)
 
 
-def _key(text: str, target: Target) -> str:
-    # Caches and cores decide about loops; code for given loops does not depend on them.
-    facts = replace(target, l1_bytes=0, l2_bytes=0, l3_bytes=0, cores=1)
-    return sha256("\n".join([_compiler(), repr(facts), text]).encode()).hexdigest()
+def kernel_recipe(kernel: Kernel, target: Target) -> Recipe:
+    """That of one kernel."""
+    text = print_kernel(replace(kernel, origin=Origin("", "")))
+    return Recipe(code_key(text, target), partial(kernel_source, kernel, target))
 
 
-@cache
-def _compiler() -> str:
-    """What turns loops into code: LLVM, and the files of this backend and of what it stands on.
+class Ahead:
+    """A store in front of another one, which has the code of what it was told of before.
 
-    The files' contents and not a version: they change between versions while one works on them.
+    Whoever gets what is still being made waits for it. LLVM runs in other threads, beside Python.
     """
-    backend = Path(__file__).parent
-    loops, base = backend.parents[1] / "loop", backend.parents[1] / "base"
-    digest = sha256()
-    for path in sorted((*backend.rglob("*.py"), *loops.rglob("*.py"), *base.rglob("*.py"))):
-        digest.update(path.read_bytes())
-    return f"{llvmlite.__version__} {llvm.llvm_version_info} {digest.hexdigest()}"
+
+    def __init__(self, target: Target, behind: Store | None) -> None:
+        self._target = target
+        self._behind = behind
+        self._running: dict[str, Future[bytes]] = {}
+        self._pool = ThreadPoolExecutor(host_target().cores)
+        self._pool.submit(runtime, behind)  # whoever needs it waits for it, and for its error
+
+    def __enter__(self) -> "Ahead":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, kernel: Kernel) -> None:
+        """Compile the kernel, unless the store behind has its code."""
+        recipe = kernel_recipe(kernel, self._target)
+        if self._behind is None or self._behind.get(recipe.key) is None:
+            work = self._pool.submit(compile_module, recipe.source(), self._target, Form.OBJECT)
+            self._running[recipe.key] = work
+
+    def get(self, key: str) -> bytes | None:
+        """See Store; RuntimeError with LLVM's message where the module was invalid."""
+        if key not in self._running:
+            return self._behind.get(key) if self._behind else None
+        code = self._running.pop(key).result()
+        self.put(key, code)
+        return code
+
+    def put(self, key: str, data: bytes) -> None:
+        """See Store."""
+        if self._behind:
+            self._behind.put(key, data)

@@ -1,7 +1,6 @@
 """What this machine can do at best: multiply-adds a second, and bytes read a second."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
 
@@ -13,6 +12,7 @@ from cnnc.backends.native.runtime import LINE, jit_compile, render
 from cnnc.backends.native.targets import runs_here
 from cnnc.base.dtype import DType
 from cnnc.base.errors import fail
+from cnnc.base.record import record
 from cnnc.base.target import Target
 
 STREAMS = 8
@@ -20,7 +20,7 @@ STREAMS = 8
 _MIB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bandwidth:
     """Reading from a level of memory with all threads: `bytes` is what they read over and over."""
 
@@ -29,7 +29,7 @@ class Bandwidth:
     gb_per_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Peak:
     """The best of several measurements in float32; a multiply-add is two operations."""
 
@@ -39,7 +39,7 @@ class Peak:
     bandwidths: tuple[Bandwidth, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PeakView:
     """What the templates may see: a vector's type and suffix, chains, bytes apart."""
 

@@ -2,19 +2,20 @@
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from threading import Lock
 from time import perf_counter
 from typing import ClassVar
 
-from jinja2 import Environment, StrictUndefined
 from llvmlite import binding as llvm
 
 from cnnc.backends.native.host import host_target
+from cnnc.backends.native.keys import code_key
+from cnnc.backends.native.link import link
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.errors import fail
+from cnnc.base.record import record
 from cnnc.base.resources import read_resource
+from cnnc.base.store import Store
 from cnnc.base.target import Target
 
 BARRIER = "cnnc_barrier"
@@ -28,7 +29,7 @@ _FUTEX = {"x86_64": 202, "aarch64": 98}
 _PARTS = ("signal", "wait", "barrier", "pool", "run", "worker")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuntimeView:
     """What the runtime's templates may see: bytes of a line, number of the system call."""
 
@@ -42,21 +43,33 @@ def runtime_module_text(target: Target) -> str:
     Generated code calls `void cnnc_barrier(ptr barrier, i64 threads)`. A barrier's memory is zeroed
     at first; then threads sleep at once, unless the third word says how many turns to spin before.
     """
-    architecture, system = _platform(target.triple)
-    sleep = "sleep_futex" if system == "linux" else "sleep_poll"
-    view = RuntimeView(LINE, _FUTEX[architecture])
-    names = ("memory", f"arch_{architecture}", sleep, *_PARTS)
+    names, view = _parts(target)
     layout = target_machine(target, jit=False).target_data
     head = f'target triple = "{target.triple}"\ntarget datalayout = "{layout}"\n'
     return "\n".join([head, *(render(name, view) for name in names)])
 
 
+def _parts(target: Target) -> tuple[tuple[str, ...], RuntimeView]:
+    """The names of the templates, and what they see."""
+    architecture, system = _platform(target.triple)
+    sleep = "sleep_futex" if system == "linux" else "sleep_poll"
+    names = ("memory", f"arch_{architecture}", sleep, *_PARTS)
+    return names, RuntimeView(LINE, _FUTEX[architecture])
+
+
 def render(name: str, k: object) -> str:
     """A template of this backend filled in with its view."""
+    # not above: the code may be there already
+    from jinja2 import Environment, StrictUndefined
+
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    return environment.from_string(read_resource("templates", f"native/{name}.ll.j2")).render(k=k)
+    return environment.from_string(_template(name)).render(k=k)
+
+
+def _template(name: str) -> str:
+    return read_resource("templates", f"native/{name}.ll.j2")
 
 
 def _platform(triple: str) -> tuple[str, str]:
@@ -79,9 +92,8 @@ class Job(ctypes.Structure):
 class Runtime:
     """The runtime's machine code; calling it releases the interpreter lock."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, engine: llvm.ExecutionEngine) -> None:
         pointer, word, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
-        engine = jit_compile(text, host_target())
 
         def address(name: str) -> int:
             return int(engine.get_function_address(name))
@@ -111,33 +123,46 @@ def _turns(spin: Callable[[int], None]) -> int:
 
 def jit_compile(text: str, target: Target) -> llvm.ExecutionEngine:
     """An engine of LLVM IR that is written by hand: inlined where it says so, else as it is."""
+    return link([_object_code(text, target)], target)
+
+
+def _object_code(text: str, target: Target) -> bytes:
     machine = target_machine(target, jit=True)
     module = llvm.parse_assembly(text, llvm.create_context())
     module.triple, module.data_layout = target.triple, str(machine.target_data)
     module.verify()
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(0))
     builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
+    code: bytes = machine.emit_object(module)
+    return code
 
 
-def runtime() -> Runtime:
-    """This process's runtime, compiled at the first call.
+def runtime(store: Store | None = None) -> Runtime:
+    """This process's runtime, made at the first call, of code from the store where it has it.
 
     From then on every engine in the process finds `cnnc_barrier` by its name: MCJIT looks for what
     a module only declares among the symbols LLVM was told of. An engine that links the runtime's
     own object works as well: all copies agree on what a barrier's memory holds.
     """
     with _LOCK:
-        return _runtime()
+        if not _MADE:
+            made = Runtime(link([_runtime_code(store)], host_target()))
+            llvm.add_symbol(BARRIER, made.barrier_address)
+            _MADE.append(made)
+        return _MADE[0]
 
 
-@cache
-def _runtime() -> Runtime:
-    compiled = Runtime(runtime_module_text(host_target()))
-    llvm.add_symbol(BARRIER, compiled.barrier_address)
-    return compiled
+def _runtime_code(store: Store | None) -> bytes:
+    target = host_target()
+    names, view = _parts(target)
+    key = code_key("\n".join([repr(view), *map(_template, names)]), target)
+    code = store.get(key) if store else None
+    if code is None:
+        code = _object_code(runtime_module_text(target), target)
+        if store:
+            store.put(key, code)
+    return code
 
 
 _LOCK = Lock()
+_MADE: list[Runtime] = []

@@ -1,7 +1,6 @@
 """Targets by name, and LLVM's machine for a target."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
@@ -15,12 +14,13 @@ from cnnc.backends.native.host import (
     vector_unit,
 )
 from cnnc.base.errors import did_you_mean, fail
+from cnnc.base.record import record
 from cnnc.base.target import Target
 
 NATIVE = "native"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Model:
     """What every processor of a family has."""
 

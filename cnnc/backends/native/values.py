@@ -6,6 +6,7 @@ from functools import cache, lru_cache
 
 from cnnc.backends.native import ir
 from cnnc.base.dtype import DType
+from cnnc.base.record import record
 from cnnc.loop.expr import Const, binary
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
@@ -273,7 +274,7 @@ def prefetch(builder: ir.IRBuilder, address: ir.Value, *, later: bool) -> None:
     builder.call(function, [address, I32(0), I32(2 if later else 3), I32(1)])
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Format:
     """Fields of an IEEE 754 format."""
 

@@ -8,38 +8,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from cnnc.base.record import record
+
 INDENT = 2
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """A place to break; `flat` is what stands there otherwise."""
 
     flat: str = " "
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hard:
     """A break that is always taken, with a blank line above the next one if so wished."""
 
     blank: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IfBroken:
     """Text that stands only where the group around it is broken."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Remark:
     """A comment behind everything else on its line; takes no room. A `Hard` has to follow."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Node:
     parts: tuple["Doc", ...]
     flat: int | None = field(init=False)
@@ -54,29 +56,29 @@ class _Node:
         object.__setattr__(self, "head", _head(self.parts))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cat(_Node):
     """One after the other; the lines in it belong to the group around."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group(_Node):
     """On one line if that fits."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Nest(_Node):
     """Lines in it are indented further."""
 
     by: int = INDENT
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fill(_Node):
     """Words with lines between them, as many on each line as fit."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chain(_Node):
     """A pipeline: the start, and for each stage the gap before its arrow, the arrow, the stage.
 

@@ -1,9 +1,10 @@
 """Tokens for the formatter: with the comments before each, and without commas that say nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from lark import Token
+
+from cnnc.base.record import record
 
 LEADING = frozenset(
     {"_ARROW", "VBAR", "COMPARE", "PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR", "MODULO"}
@@ -12,7 +13,7 @@ LEADING = frozenset(
 """Tokens that start a line where one has to break: a comment behind one goes before it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Gap:
     """What stands between two tokens besides spaces.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder, grid_names
@@ -40,7 +41,7 @@ class AmountKind(PaddingKind):
         return "an integer ≥ 0, or a list with an integer or [before, after] for each spatial axis"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mode:
     """What stands in the padding; `value` is that of `constant`."""
 
@@ -73,7 +74,7 @@ class ModeKind(Kind[Mode]):
         return Symbol(field.name, (field.value,) if field.name == "constant" else ())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Piece:
     """A run of positions along an axis, and where in the operand each comes from, if it does."""
 

@@ -1,12 +1,12 @@
 """Where a resized axis reads its input, in exact arithmetic."""
 
-from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.base.record import record
 from cnnc.ir.graph import OpError
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Expr, maximum, minimum
@@ -25,7 +25,7 @@ LARGEST_TABLE = 2**24
 Places = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Line:
     """(factor * o + shift) / divisor in lowest terms: a position in the input for each output o."""
 
@@ -82,7 +82,7 @@ class Line:
         return np.arange(count, dtype=np.int64) * self.factor + self.shift
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sampling:
     """One axis: `out` elements from `extent`; each mixes those at floor(line) + tap, if inside.
 

@@ -2,12 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from cnnc.base.layout import Shape
+from cnnc.base.record import record
 from cnnc.ir.graph import Initial, OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
@@ -25,7 +25,7 @@ MOST_ROUNDINGS = 6
 """Of a result behind its moments: x - mean, var + eps, √, 1 / √, times weight, times x - mean."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lines:
     """Which elements are normalised together.
 
