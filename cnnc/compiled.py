@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -196,7 +197,7 @@ def _runnable_target(options: Options) -> Target:
             f"code for `{options.target}` does not run on this machine",
             help="leave the target at `native`, or look at the code with `cnnc show`",
         )
-    return target
+    return replace(target, cores=options.threads)
 
 
 def _nothing_compiled() -> UserError:

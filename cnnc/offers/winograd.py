@@ -21,8 +21,6 @@ WINOGRAD = "winograd"
 LARGEST_TILES = 4
 """Results of a tile along each axis: with 6, errors are five times as large and hardly any time
 is won, so that only tuning may choose it (docs/numerics.md)."""
-_MANY_TASKS = 8
-"""So many for each core are shared evenly enough even where they cannot be divided."""
 _MOST_PARTS = 2
 """Parts for each core at most."""
 _BLOCKS = (1, 2, 3, 4)
@@ -52,7 +50,7 @@ class WinogradOffer:
         for results in PAIRS:
             plan = _Plan(root, x, target, results, far)
             for shape in plan.shapes(MEASURED_WIDTHS):
-                yield Candidate(choice_of(plan.made(shape)), plan.cost(shape))
+                yield Candidate(choice_of(plan.made(shape)), plan.span(shape))
 
 
 OFFER = WinogradOffer()
@@ -108,11 +106,15 @@ def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winog
     """
     plans = [_Plan(op, x, target, results, far) for results in PAIRS if results <= LARGEST_TILES]
     plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]
-    costs = [(plan.cost(shape), plan.made(shape)) for plan in plans for shape in plan.shapes()]
+    shapes = [(plan, list(plan.shapes())) for plan in plans]
+    costs = [(min(map(plan.cost, found)), plan, found) for plan, found in shapes if found]
     if not costs:
         return None
-    cost, made = min(costs, key=lambda found: found[0])
-    return made if cost * GAIN < _direct_cost(op, x, target, far) else None
+    # One thread's cost decides about the algorithm: for any number of cores it gives the same bits.
+    cost, plan, found = min(costs, key=lambda each: each[0])
+    if cost * GAIN >= _direct_cost(op, x, target, far):
+        return None
+    return plan.made(min(found, key=plan.span))
 
 
 @record
@@ -207,25 +209,26 @@ class _Plan:
         return Work(blocks, (tiles,), self.x.channels, per_channel=False, read_block=self.lanes)
 
     def _parts(self, shape: _Shape) -> int:
-        """As few parts as give every core its share of the full bands, and of the last one.
-
-        Every part transforms the input again, so that many are worse than an idle core.
-        """
+        """Parts with which all cores are done first: each transforms the input again."""
         chunks = -(-self.op.channels // self.lanes) // shape.tile.blocks
-        full, rest = divmod(self.tiles[0], shape.rows)
-        if not rest and self.op.window(self.x).out[0] % self.results:
-            full, rest = full - 1, 1
-        nests = [self.x.shape[0] * bands for bands in (full, bool(rest)) if bands]
-        cores = self.target.cores
-        most = min(chunks, _MOST_PARTS * cores)
+        most = min(chunks, _MOST_PARTS * self.target.cores) if self.target.cores > 1 else 1
         possible = [parts for parts in range(1, most + 1) if chunks % parts == 0]
-        for parts in possible:
-            tasks = [parts * bands for bands in nests]
-            if all(count % cores == 0 or count >= _MANY_TASKS * cores for count in tasks):
-                return parts
-        return possible[-1]
+        return min(possible, key=lambda parts: self._span(shape, parts))
 
-    def cost(self, shape: _Shape) -> float:
+    def span(self, shape: _Shape) -> float:
+        """Estimated cycles of all cores until the last of them is done."""
+        return self._span(shape, self._parts(shape))
+
+    def _span(self, shape: _Shape, parts: int) -> float:
+        cores, rows = self.target.cores, self.tiles[0]
+        full, rest = divmod(rows, shape.rows)
+        if not rest and self.op.window(self.x).out[0] % self.results:
+            full, rest = full - 1, shape.rows  # its last results are written by loops of their own
+        nests = ((full, shape.rows), (bool(rest), rest))
+        turns = sum(-(-self.x.shape[0] * count * parts // cores) * size for count, size in nests)
+        return self.cost(shape, parts) * turns * cores / (self.x.shape[0] * parts * rows)
+
+    def cost(self, shape: _Shape, parts: int = 1) -> float:
         """Estimated cycles of one thread: products, transforms, and weights that come from afar."""
         axes, point = len(self.tiles), self.results + TAPS - 1
         points, across = prod([point] * axes), prod(self.tiles[1:])
@@ -233,8 +236,7 @@ class _Plan:
         bands = [shape.rows] * full + [rest] * bool(rest)
         products = points * sum(cycles(self._work(rows * across), shape.tile) for rows in bands)
         blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
-        vectors = blocks[0] * self._parts(shape) + blocks[1]
-        transforms = prod(self.tiles) * vectors * _transform(point, axes)
+        transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * _transform(point, axes)
         item = self.x.dtype.bytes
         moved = self._transformed(shape.rows)
         far = _afar(self.weights, self.target, far=self.far)

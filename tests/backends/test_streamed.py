@@ -245,4 +245,4 @@ def test_scratch_memory_holds_one_band() -> None:
     program = lower(stream_all(graph, 4), target).program
     whole = lower(share_memory(graph), target).program
     assert program.scratch_bytes < whole.arena_bytes / 4
-    assert program.arena_bytes < whole.arena_bytes
+    assert program.arena_bytes <= whole.arena_bytes

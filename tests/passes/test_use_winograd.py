@@ -7,6 +7,7 @@ import pytest
 
 from cnnc import driver
 from cnnc.base.source import SourceFile
+from cnnc.base.target import Target
 from cnnc.driver import find_target
 from cnnc.frontend.load import load_text
 from cnnc.ir.evaluate import evaluate
@@ -90,20 +91,37 @@ def test_shared_weights_are_transformed_for_each_reader() -> None:
     assert kinds(after) == [Winograd, Winograd]
 
 
-@pytest.mark.parametrize("cores", [1, 2, 3, 8])
-@pytest.mark.parametrize("extent", [7, 14, 28, 56, 30])
-def test_every_core_gets_work(extent: int, cores: int) -> None:
-    """All bands, and those at the end, can be shared, if there are channels enough."""
+@pytest.mark.parametrize("cores", [2, 3, 4])
+@pytest.mark.parametrize("channels", [192, 224, 256])
+@pytest.mark.parametrize("extent", [14, 28, 56, 30])
+def test_every_core_gets_work(extent: int, channels: int, cores: int) -> None:
+    """The last core is done not much later than if the work could be divided at will."""
+    body, shape = f"x -> conv({channels}, 3, pad = same)", f"64, {extent}, {extent}"
     target = replace(find_target("x86-64-v4"), cores=cores)
-    after = use_winograd(net("x -> conv(256, 3, pad = same)", f"64, {extent}, {extent}"), target)
-    (op,) = (node.op for node in after.nodes if isinstance(node.op, Winograd))
+    (op,) = _made(net(body, shape), target)
     tiles = -(-extent // op.results)
     full, rest = divmod(tiles, op.rows)
     if not rest and extent % op.results:
-        full, rest = full - 1, 1
-    chunks = 256 // op.channels_at_once
-    for tasks in (full * op.parts, bool(rest) * op.parts):
-        assert tasks % cores == 0 or tasks >= 8 * cores or op.parts >= min(chunks, cores)
+        full, rest = full - 1, op.rows
+    nests = ((full, op.rows), (bool(rest), rest))
+    turns = sum(-(-count * op.parts // cores) * size for count, size in nests)
+    assert turns * cores <= 1.5 * tiles * op.parts
+
+
+@pytest.mark.parametrize("channels", [64, 96, 208, 224])
+@pytest.mark.parametrize("extent", [7, 14, 30])
+def test_the_algorithm_does_not_depend_on_the_cores(extent: int, channels: int) -> None:
+    """Nor do results then, bit for bit; on one core nothing is transformed twice."""
+    graph = net(f"x -> conv({channels}, 3, pad = same)", f"64, {extent}, {extent}")
+    target = find_target("x86-64-v4")
+    made = [_made(graph, replace(target, cores=cores)) for cores in (1, 2, 3, 16)]
+    assert len({tuple(op.results for op in found) for found in made}) == 1
+    assert all(op.parts == 1 for op in made[0])
+
+
+def _made(graph: Graph, target: Target) -> list[Winograd]:
+    after = use_winograd(graph, target)
+    return [node.op for node in after.nodes if isinstance(node.op, Winograd)]
 
 
 def test_exact_leaves_it_out() -> None:
