@@ -67,6 +67,7 @@ class Artifact:
     arena_bytes: int
     scratch_bytes: int
     is_shared: bool
+    is_short: bool
 
 
 def check_suffix(path: Path) -> None:
@@ -102,6 +103,7 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
         "arena_bytes": artifact.arena_bytes,
         "scratch_bytes": artifact.scratch_bytes,
         "is_shared": artifact.is_shared,
+        "is_short": artifact.is_short,
         "objects": len(artifact.objects),
         "layers": [layer.to_json() for layer in artifact.layers],
         "checks": [_check_json(check, blobs) for check in artifact.checks],
@@ -173,6 +175,7 @@ def _read(container: Container) -> Artifact:
         arena_bytes=fields.count("arena_bytes"),
         scratch_bytes=fields.count("scratch_bytes"),
         is_shared=fields.flag("is_shared"),
+        is_short=fields.flag("is_short"),
     )
 
 

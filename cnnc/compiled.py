@@ -113,6 +113,7 @@ class Compiled(Network):
             arena_bytes=image.arena_bytes,
             scratch_bytes=image.scratch_bytes,
             is_shared=image.is_shared,
+            is_short=image.is_short,
         )
         write_artifact(Path(path), artifact)
 

@@ -24,7 +24,7 @@ from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import Blob, Program, align
 from cnnc.lowering.packed import Packed
 
-FORMAT = "program 1"
+FORMAT = "program 2"
 
 
 @record
@@ -49,6 +49,7 @@ class Kept:
     arena_bytes: int
     scratch_bytes: int
     is_shared: bool
+    is_short: bool
 
     @staticmethod
     def of(program: Program, graph: Graph, objects: tuple[str, ...]) -> "Kept":
@@ -60,7 +61,7 @@ class Kept:
             if isinstance(packed := blob.contents, Packed)
         ]
         sizes = (program.weights_bytes, program.arena_bytes, program.scratch_bytes)
-        return Kept(objects, tuple(weights), *sizes, program.is_shared)
+        return Kept(objects, tuple(weights), *sizes, program.is_shared, program.is_short)
 
     def blobs(self, graph: Graph) -> tuple[Blob, ...]:
         """The contents of the weights; UnsoundError where they do not fit the graph."""
@@ -103,6 +104,7 @@ def write_kept(kept: Kept, key: str) -> bytes:
         "arena_bytes": kept.arena_bytes,
         "scratch_bytes": kept.scratch_bytes,
         "is_shared": kept.is_shared,
+        "is_short": kept.is_short,
     }
     return json.dumps(found).encode()
 
@@ -124,6 +126,7 @@ def _read(data: bytes, key: str) -> Kept:
         fields.count("arena_bytes"),
         fields.count("scratch_bytes"),
         fields.flag("is_shared"),
+        fields.flag("is_short"),
     )
 
 

@@ -32,6 +32,7 @@ class Loaded(Network):
             arena_bytes=artifact.arena_bytes,
             scratch_bytes=artifact.scratch_bytes,
             is_shared=artifact.is_shared,
+            is_short=artifact.is_short,
             inputs=len(artifact.interface.inputs),
             outputs=len(artifact.interface.outputs),
         )

@@ -127,6 +127,7 @@ class Made:
             arena_bytes=kept.arena_bytes,
             scratch_bytes=kept.scratch_bytes,
             is_shared=kept.is_shared,
+            is_short=kept.is_short,
             inputs=len(self._graph.inputs),
             outputs=len(self._graph.outputs),
         )

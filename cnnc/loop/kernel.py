@@ -213,6 +213,7 @@ class Program:
 
     Sizes are in bytes. `weights` are sorted by offset; every offset is a multiple of ALIGNMENT.
     `arena_bound` is what is alive in the step that needs most: no arena for these steps is smaller.
+    One that `is_short` is over before a thread that sleeps would be awake.
     """
 
     name: str
@@ -224,6 +225,7 @@ class Program:
     weights_bytes: int
     arena_bytes: int
     arena_bound: int = 0
+    is_short: bool = False
 
     @property
     def scratch_bytes(self) -> int:

@@ -20,7 +20,7 @@ from cnnc.lowering.lifetimes import arena_values
 from cnnc.lowering.lowered import Layer
 from cnnc.lowering.packed import Packed
 from cnnc.lowering.plan_memory import plan_memory
-from cnnc.lowering.sharing import place_barriers, share_steps
+from cnnc.lowering.sharing import is_short, place_barriers, share_steps
 
 
 def assemble(
@@ -69,6 +69,7 @@ def assemble(
         weights_bytes=weights.bytes,
         arena_bytes=plan.bytes,
         arena_bound=plan.bound,
+        is_short=is_short(scheduled, target),
     )
 
 

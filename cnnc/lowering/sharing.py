@@ -10,8 +10,10 @@ from cnnc.loop.kernel import Kernel, Place, Region
 SHORTEST_STEP = 15_000
 """Estimated cycles from which on a step is shared: others are over while a thread that the system
 has put aside for a moment would still be waited for."""
-SHORTEST_NET = 200_000
-"""Estimated cycles from which on any step is: to wake sleeping threads costs a part of that."""
+SHORTEST_NET = 40_000
+"""Estimated cycles from which on any step is."""
+LONG_NET = 200_000
+"""Estimated cycles from which on sleeping threads are woken: that costs a part of them."""
 _BYTES = 16
 """Bytes that a step moves in a cycle."""
 
@@ -22,6 +24,11 @@ def share_steps(kernels: Sequence[Kernel], target: Target) -> list[bool]:
     if sum(estimates) < SHORTEST_NET:
         return [False] * len(kernels)
     return [estimate >= SHORTEST_STEP for estimate in estimates]
+
+
+def is_short(kernels: Sequence[Kernel], target: Target) -> bool:
+    """Whether a program is over before sleeping threads would be awake."""
+    return sum(_estimate(kernel, target) for kernel in kernels) < LONG_NET
 
 
 def _estimate(kernel: Kernel, target: Target) -> float:

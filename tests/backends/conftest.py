@@ -13,4 +13,5 @@ def _short_steps_are_shared() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharing, "SHORTEST_STEP", 0)
         patch.setattr(sharing, "SHORTEST_NET", 0)
+        patch.setattr(sharing, "LONG_NET", 0)
         yield

@@ -50,6 +50,19 @@ done:
 }}
 """
 
+# Thread 0 writes how many threads compute the net.
+COUNTING = f"""
+define void @net({SIGNATURE}) {{
+  %first = icmp eq i64 %thread, 0
+  br i1 %first, label %write, label %done
+write:
+  store i64 %threads, ptr %out
+  br label %done
+done:
+  ret void
+}}
+"""
+
 # Adds 1 to the word at %in, then waits until it is at least the number at %w; gives up after some
 # ten seconds and then counts in %out. Only thread 0 does anything.
 MEETING = f"""

@@ -12,7 +12,14 @@ from cnnc.driver import find_target
 from cnnc.frontend.load import load_text
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import Kernel, Origin, Place, Program, Region
-from cnnc.lowering.sharing import SHORTEST_NET, SHORTEST_STEP, place_barriers, share_steps
+from cnnc.lowering.sharing import (
+    LONG_NET,
+    SHORTEST_NET,
+    SHORTEST_STEP,
+    is_short,
+    place_barriers,
+    share_steps,
+)
 
 TARGET = find_target("x86-64-v4")
 
@@ -36,9 +43,17 @@ def program(body: str, shape: str) -> Program:
 
 
 def test_a_small_net_runs_on_one_thread() -> None:
-    small = kernel(macs=16 * (SHORTEST_NET - SHORTEST_STEP))
+    small = kernel(macs=16 * (SHORTEST_NET - 1))
     assert share_steps([small], TARGET) == [False]
-    assert share_steps([small] * 3, TARGET) == [True] * 3
+    assert share_steps([small] * 2, TARGET) == [True] * 2
+
+
+def test_a_short_net_wakes_nobody() -> None:
+    half = kernel(macs=16 * LONG_NET - 100)
+    assert is_short([half], TARGET)
+    assert not is_short([half, half], TARGET)
+    assert program("x -> conv(32, 3)", "32, 16, 16").is_short
+    assert not program("x -> conv(64, 3)", "64, 64, 64").is_short
 
 
 def test_short_steps_of_a_large_net_run_alone() -> None:

@@ -29,7 +29,7 @@ class Image:
     `objects` are object files, one of which defines the entry; `arena_bytes`, `inputs` and
     `outputs` say how large the arena is and how many arrays a call takes and fills. Each thread
     has `scratch_bytes` of its own behind the arena. `weights` start at a multiple of ALIGNMENT.
-    Unless it `is_shared`, one thread does all the work.
+    Unless it `is_shared`, one thread does all the work; if it `is_short`, none is woken for it.
     """
 
     objects: tuple[bytes, ...]
@@ -37,6 +37,7 @@ class Image:
     arena_bytes: int
     scratch_bytes: int
     is_shared: bool
+    is_short: bool
     inputs: int
     outputs: int
 
@@ -84,7 +85,9 @@ class NativeRunner:
         self._contexts.append(context)
 
     def _make_context(self) -> "_Context":
-        bind = partial(self._pool.bind, self.address, self._weights_address)
+        bind = partial(
+            self._pool.bind, self.address, self._weights_address, is_short=self.image.is_short
+        )
         return _Context(self.image, self.threads, bind)
 
 
@@ -175,6 +178,7 @@ class NativeBackend:
             arena_bytes=program.arena_bytes,
             scratch_bytes=program.scratch_bytes,
             is_shared=program.is_shared,
+            is_short=program.is_short,
             inputs=len(program.inputs),
             outputs=len(program.outputs),
         )

@@ -41,10 +41,22 @@ class Pool:
         self.bind(function, weights, arena, inputs, outputs)()
 
     def bind(
-        self, function: int, weights: int, arena: int, inputs: int, outputs: int
+        self,
+        function: int,
+        weights: int,
+        arena: int,
+        inputs: int,
+        outputs: int,
+        *,
+        is_short: bool = False,
     ) -> Callable[[], None]:
-        """What `run` would do with these addresses, to be done many times over."""
-        job = Job(function, weights, arena, inputs, outputs, self.threads)
+        """What `run` would do with these addresses, to be done many times over.
+
+        A net that `is_short` is not worth the time that waking takes: where workers sleep, the
+        calling thread computes it alone. Now and then it wakes them even so, in the first, second,
+        fourth, eighth, … of such runs in a row, as more of them may follow in quick succession.
+        """
+        job = Job(function, weights, arena, inputs, outputs, self.threads, is_short)
         if self.threads > 1:
             return partial(self._run_together, job)
         if self._closed:

@@ -81,11 +81,12 @@ def _platform(triple: str) -> tuple[str, str]:
 
 
 class Job(ctypes.Structure):
-    """A net at an address, its four arguments, and the number of threads: `%job` in LLVM IR."""
+    """A net at an address, its four arguments, threads, and whether it is short: `%job`."""
 
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in ("net", "weights", "arena", "inputs", "outputs")],
         ("threads", ctypes.c_int64),
+        ("is_short", ctypes.c_int64),
     ]
 
 
