@@ -1,10 +1,12 @@
 """Layers one behind the other, some rows at a time: which, how many rows, and what that saves."""
 
 from collections.abc import Sequence
+from functools import cache
 from math import inf
 
+from cnnc.base.record import record
 from cnnc.base.target import Target
-from cnnc.base.tiles import choose_tile, cycles
+from cnnc.base.tiles import Work, choose_tile, cycles
 from cnnc.ir.graph import Node
 from cnnc.offers.direct import blocks_of, weight_bytes, work_of
 from cnnc.ops.bands import ROWS
@@ -16,6 +18,7 @@ _BYTES = 60.0
 """Bytes a cycle between the second-level cache and what is behind it, written or read."""
 _COPIED = 8.0
 """Bytes a cycle of a copy that stays in the caches."""
+_MOST_BANDS = 56
 _BAND = 400.0
 """Cycles that a band takes beside its work."""
 _WEIGHTS = 32.0
@@ -30,16 +33,27 @@ def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | No
     """
     weights = sum(map(weight_bytes, nodes))
     flows = [node.type.bytes for node in nodes[:-1]]
-    saved = sum(2 * size / _BYTES for size in flows if size > target.l2_bytes // 2)
-    if not saved or weights > target.l2_bytes // 4:
+    if min(flows) <= target.l2_bytes // 2 or weights > target.l2_bytes // 4:
         return None
-    rows = nodes[-1].type.shape[ROWS]
+    whole = _Whole(nodes, operands_of(nodes), sum(_cycles(node, target) for node in nodes), weights)
+    saved, rows = 2 * sum(flows) / _BYTES, nodes[-1].type.shape[ROWS]
+    sizes = [size for size in range(1, rows) if rows % size == 0 and rows // size <= _MOST_BANDS]
     offers = [
         (saved - cost, made)
-        for made in (joined(nodes, size) for size in range(1, rows) if rows % size == 0)
-        if (cost := _cost(made, nodes, target)) < saved
+        for made in (joined(nodes, size) for size in sizes)
+        if (cost := _cost(made, whole, target)) < saved
     ]
     return max(offers, key=lambda offer: offer[0]) if offers else None
+
+
+@record
+class _Whole:
+    """Nodes, what each reads beside the one before it, and of all together cycles and weights."""
+
+    nodes: Sequence[Node]
+    own: Sequence[tuple[Node, ...]]
+    cycles: float
+    weights: int
 
 
 def joined(nodes: Sequence[Node], rows: int) -> Streamed:
@@ -57,21 +71,18 @@ def operands_of(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
     return [node.inputs[bool(number) :] for number, node in enumerate(nodes)]
 
 
-def _cost(made: Streamed, nodes: Sequence[Node], target: Target) -> float:
+def _cost(made: Streamed, whole: _Whole, target: Target) -> float:
     """Cycles that bands take more than whole tensors; infinite if a band stays in no cache."""
-    own = operands_of(nodes)
-    parts = made.parts(*(operand.type for each in own for operand in each))
+    kinds = [node.type.with_shape(node.type.shape) for node in whole.nodes]
+    parts = made.parts(*(operand.type for each in whole.own for operand in each), types=kinds)
     if sum(part.result.bytes for part in parts) > target.l2_bytes // 2:
         return inf
-    bands = nodes[-1].type.shape[0] * parts[0].bands
-    alone = [part.node(given, "band") for part, given in zip(parts, own, strict=True)]
-    twice = sum(
-        bands * _cycles(band, target) - _cycles(node, target)
-        for band, node in zip(alone, nodes, strict=True)
-    )
-    again = (bands - 1) * sum(map(weight_bytes, nodes)) / _WEIGHTS
+    bands = whole.nodes[-1].type.shape[0] * parts[0].bands
+    alone = [part.node(given, "band") for part, given in zip(parts, whole.own, strict=True)]
+    twice = bands * sum(_cycles(band, target) for band in alone) - whole.cycles
+    again = (bands - 1) * whole.weights / _WEIGHTS
     turns = -(-bands // target.cores)
-    idle = (turns * target.cores / bands - 1) * sum(_cycles(node, target) for node in nodes)
+    idle = (turns * target.cores / bands - 1) * whole.cycles
     return twice + again + idle / target.cores + bands * _BAND
 
 
@@ -79,5 +90,9 @@ def _cycles(node: Node, target: Target) -> float:
     """Estimated cycles of a layer that waits for no memory."""
     if blocks_of(node)[0] == 1:
         return node.type.bytes / _COPIED
-    work = work_of(node)
-    return node.type.shape[0] * cycles(work, choose_tile(work, target))
+    return node.type.shape[0] * _work_cycles(work_of(node), target)
+
+
+@cache
+def _work_cycles(work: Work, target: Target) -> float:
+    return cycles(work, choose_tile(work, target))

@@ -64,21 +64,16 @@ class Part:
 
     def node(self, own: Sequence[Node], name: str) -> Node:
         """The part alone: of its `own` operands, the last ones, those with rows are inputs."""
-        missing = len(self.operands) - len(own)
-        nodes = (*self.inputs(name)[:missing], *own)
+        nodes = [None] * (len(self.operands) - len(own)) + [*own]
         operands = tuple(
-            given if given.type == kind else made
-            for given, kind, made in zip(nodes, self.operands, self.inputs(name), strict=True)
+            given if given and given.type == kind else _input(f"{name}.{position}", kind)
+            for position, (given, kind) in enumerate(zip(nodes, self.operands, strict=True))
         )
         return Node(self.op, operands, self.result, name)
 
-    def inputs(self, name: str) -> tuple[Node, ...]:
-        """An input for each operand."""
-        names = [f"{name}.{position}" for position in range(len(self.operands))]
-        return tuple(
-            Node(Input(each), (), kind, each)
-            for each, kind in zip(names, self.operands, strict=True)
-        )
+
+def _input(name: str, kind: TensorType) -> Node:
+    return Node(Input(name), (), kind, name)
 
 
 def place(

@@ -110,13 +110,15 @@ class Streamed(Operator):
             for number, own in enumerate(self.shares(inputs))
         )
 
-    def parts(self, *inputs: TensorType, plain: bool = False) -> list[Part]:
-        """The stages for one band, of operands of these types.
+    def parts(
+        self, *inputs: TensorType, plain: bool = False, types: Sequence[TensorType] = ()
+    ) -> list[Part]:
+        """The stages for one band, of operands of these types; those of results may be known.
 
         Results lie in blocks and with the zeros around columns that the next stage reads, or, if
         they are `plain`, as row-major arrays. ValueError where bands do not divide the rows.
         """
-        types, shares = self._types(inputs), self.shares(inputs)
+        types, shares = types or self._types(inputs), self.shares(inputs)
         bands, rest = divmod(types[-1].shape[ROWS], self.rows)
         if rest:
             raise ValueError(f"bands of {self.rows} rows do not divide {types[-1]}")

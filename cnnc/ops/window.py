@@ -1,6 +1,7 @@
 """Sliding windows: what convolution and pooling share."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 from math import prod
 
@@ -126,9 +127,10 @@ class Window:
         return tuple(reach)
 
 
+@lru_cache(maxsize=1024)
 def resolve_window(
     x: TensorType,
-    kernel: Sequence[int],
+    kernel: tuple[int, ...],
     stride: tuple[int, ...],
     pad: Padding,
     dilation: tuple[int, ...],

@@ -7,6 +7,7 @@ from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.rewrite import substitute
+from cnnc.offers.direct import choose_form
 from cnnc.offers.offer import chosen_for
 from cnnc.offers.streamed import MOST_STAGES, operands_of, stream
 from cnnc.ops.repack import Repack
@@ -19,10 +20,10 @@ Piece = tuple[Sequence[Node], Streamed]
 def stream_rows(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Graph:
     """conv(depthwise(x))  →  streamed(x): both for some rows, then for the next ones
 
-    Where what lies between them would leave the caches before it is read. Layers for which
-    something was chosen stay alone, as they were measured.
+    Where what lies between them would leave the caches before it is read. Layers for which another
+    form was chosen than the estimate's stay alone, as they were measured.
     """
-    pieces = [piece for line in lines(graph, choices) for piece in _cut(line, target)]
+    pieces = [piece for line in lines(graph, target, choices) for piece in _cut(line, target)]
     replacements = {nodes[-1]: join(nodes, made) for nodes, made in pieces}
     return substitute(graph, replacements) if replacements else graph
 
@@ -33,11 +34,11 @@ def join(nodes: Sequence[Node], made: Streamed) -> Node:
     return replace(nodes[-1], op=made, inputs=operands)
 
 
-def lines(graph: Graph, choices: Choices = ESTIMATED) -> list[list[Node]]:
+def lines(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> list[list[Node]]:
     """Layers one behind the other that nothing else reads, as long as possible."""
     found: dict[Node, list[Node]] = {}
     for node in graph.nodes:
-        if not _may_stream(node, choices):
+        if not _may_stream(node, target, choices):
             continue
         before = node.inputs[0]
         line = found.pop(before) if before in found and graph.is_private(before) else []
@@ -45,14 +46,15 @@ def lines(graph: Graph, choices: Choices = ESTIMATED) -> list[list[Node]]:
     return [line for line in found.values() if len(line) > 1]
 
 
-def _may_stream(node: Node, choices: Choices) -> bool:
+def _may_stream(node: Node, target: Target, choices: Choices) -> bool:
     op = node.op
     kinds = [operand.type for operand in node.inputs]
     if not isinstance(op, Operator) or node.is_leaf or not can_stream(op, *kinds):
         return False
     if isinstance(op, Repack) and node.type.channels > FEW_CHANNELS:
         return False  # at the edges of a net, where a layer is wanted alone as often as not
-    return chosen_for(node, choices) is None
+    chosen = chosen_for(node, choices)
+    return chosen is None or chosen.choice == choose_form(node, target).choice
 
 
 def _cut(line: Sequence[Node], target: Target) -> list[Piece]:

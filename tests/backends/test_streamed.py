@@ -31,6 +31,7 @@ from cnnc.passes import stream_rows
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
 
+TARGET = named_target("x86-64")
 BACKENDS = [
     pytest.param(INTERP, "x86-64", id="interp"),
     pytest.param(NATIVE, "native", id="native"),
@@ -104,7 +105,7 @@ def plan(body: str, shape: str, target: Target, batch: int = 1) -> Graph:
 
 def stream_all(graph: Graph, rows: int) -> Graph:
     """The graph with all lines of layers joined, where so many rows make a band."""
-    replacements = {line[-1]: join(line, joined(line, rows)) for line in lines(graph)}
+    replacements = {line[-1]: join(line, joined(line, rows)) for line in lines(graph, TARGET)}
     assert replacements
     made = substitute(graph, replacements)
     verify(made)
@@ -113,7 +114,7 @@ def stream_all(graph: Graph, rows: int) -> Graph:
 
 def divisors(graph: Graph) -> list[int]:
     """Numbers of rows for which every line has whole bands: the smallest, a middle one, all."""
-    heights = {line[-1].type.shape[2] for line in lines(graph)}
+    heights = {line[-1].type.shape[2] for line in lines(graph, TARGET)}
     (height,) = heights
     found = [rows for rows in range(1, height + 1) if height % rows == 0]
     return sorted({found[0], found[len(found) // 2], found[-1]})
@@ -214,7 +215,7 @@ def test_rows_that_are_not_there_are_not_computed_as_if_they_were() -> None:
 
 def test_bands_that_do_not_divide_the_rows_are_refused() -> None:
     graph = plan("conv(16, 1) -> conv(16, 1)", "16, 6, 5", named_target("x86-64"))
-    (line,) = lines(graph)
+    (line,) = lines(graph, TARGET)
     types = [operand.type for operand in join(line, joined(line, 4)).inputs]
     with pytest.raises(ValueError, match="bands of 4 rows"):
         joined(line, 4).parts(*types)

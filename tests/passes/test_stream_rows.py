@@ -11,6 +11,7 @@ from cnnc.frontend.load import load_text
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph, large_constants
 from cnnc.ir.verify import verify
+from cnnc.offers.direct import choose_form
 from cnnc.offers.offer import key_of
 from cnnc.ops.fused import Fused
 from cnnc.ops.graph_text import parse_graph
@@ -81,13 +82,17 @@ def test_these_convolutions_stay_alone(body: str, shape: str) -> None:
     assert not [each for each in found if each.count("conv") > 1 or "pool" in each]
 
 
-def test_a_layer_with_a_choice_stays_alone() -> None:
+def test_a_layer_with_another_choice_stays_alone() -> None:
     graph = before(f"  output y = {DEPTHWISE}")
     empty = Choices()
     layer = next(node for node in graph.nodes if "groups=32" in node.op.label)
-    chosen = Chosen(Choice("direct", (("tile", (1, 1, 8)),)))
-    after = stream_rows(graph, TARGET, replace(empty, entries={key_of(layer, empty): chosen}))
-    assert layer.op in [node.op for node in after.nodes]
+    default = choose_form(layer, TARGET).choice
+    other = Choice("direct", (("tile", (1, 1, 8)),))
+    assert other != default
+    for choice, alone in ((other, True), (default, False)):
+        choices = replace(empty, entries={key_of(layer, empty): Chosen(choice)})
+        after = stream_rows(graph, TARGET, choices)
+        assert (layer.op in [node.op for node in after.nodes]) is alone
 
 
 def test_the_graph_prints_and_reads() -> None:
