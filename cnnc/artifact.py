@@ -26,7 +26,7 @@ from cnnc.options import Options
 from cnnc.version import __version__
 
 SUFFIX = ".cnnc"
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what a file holds, or how its code is called, changes its meaning."""
 WHAT = "a compiled network"
 Array = NDArray[np.generic]

@@ -23,6 +23,7 @@ from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import Blob, Program, align
 from cnnc.lowering.packed import Packed
+from cnnc.ops.composed import components
 
 FORMAT = "program 2"
 
@@ -81,6 +82,16 @@ class Kept:
 def program_key(graph: Graph, target: Target, choices: Choices) -> str:
     """The key of what lowering makes of an optimised graph."""
     return sha256("\n".join([_maker(), repr(target), *_parts(graph, choices)]).encode()).hexdigest()
+
+
+def may_keep(graph: Graph) -> bool:
+    """Whether the key says all that lowering reads: not where operators come from elsewhere.
+
+    The sources of what is no part of cnnc are not in the key.
+    """
+    package = __name__.partition(".")[0]
+    found = (type(each) for node in graph.nodes for each in components(node.op))
+    return all(kind.__module__.partition(".")[0] == package for kind in found)
 
 
 def find_kept(store: Store, key: str) -> Kept | None:

@@ -12,7 +12,7 @@ from cnnc.base.target import Target
 from cnnc.cache import open_cache
 from cnnc.container import UnsoundError
 from cnnc.ir.graph import Graph
-from cnnc.kept import Kept, find_kept, program_key, write_kept
+from cnnc.kept import Kept, find_kept, may_keep, program_key, write_kept
 from cnnc.lowering.lowered import Lowered
 from cnnc.options import Options, read_knobs
 
@@ -64,7 +64,8 @@ class Made:
         self._kept: Kept | None = None
         look = read_knobs().look
         store = None if look else store or open_cache()
-        if store and options.backend == NATIVE and self._recall(store, options.threads):
+        keeps = store if options.backend == NATIVE and self._may_keep else None
+        if keeps and self._recall(keeps, options.threads):
             return
         if look or options.backend != NATIVE:
             self._loops: Loops | Lowered = driver.lower_graph(graph, target, choices=choices)
@@ -73,8 +74,8 @@ class Made:
             with driver.compile_ahead(target, store) as kernels:
                 self._loops = driver.lower_graph(graph, target, None, choices, kernels.begin)
                 self.executable = driver.compile_lowered(self._loops, target, options, kernels)
-        if store and options.backend == NATIVE:
-            store.put(self._key, write_kept(self._program, self._key))
+        if keeps:
+            keeps.put(self._key, write_kept(self._program, self._key))
 
     @property
     def lowered(self) -> Lowered:
@@ -89,7 +90,11 @@ class Made:
             return {}
         kept = self._program
         code = dict(zip(kept.objects, image.objects, strict=True))
-        return {**code, self._key: write_kept(kept, self._key)}
+        return {**code, self._key: write_kept(kept, self._key)} if self._may_keep else code
+
+    @cached_property
+    def _may_keep(self) -> bool:
+        return may_keep(self._graph)
 
     @cached_property
     def _key(self) -> str:

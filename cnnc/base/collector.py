@@ -1,12 +1,26 @@
 """Python's collector of cycles, put aside where much is made and nothing of it is garbage."""
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
 _LOCK = Lock()
 _DEPTH = [0]
+
+
+def _begin_in_child() -> None:
+    """The threads that paused it, or held the lock, are the parent's."""
+    global _LOCK
+    _LOCK = Lock()
+    if _DEPTH[0]:
+        _DEPTH[0] = 0
+        gc.enable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
 
 
 @contextmanager
@@ -23,6 +37,6 @@ def paused() -> Iterator[None]:
         yield
     finally:
         with _LOCK:
-            _DEPTH[0] -= counts
+            _DEPTH[0] = max(0, _DEPTH[0] - counts)
             if counts and not _DEPTH[0]:
                 gc.enable()

@@ -26,7 +26,7 @@ def record(cls: type[T]) -> type[T]:
 
 def make_record(cls: type[T], *, slots: bool) -> type[T]:
     """See `record`; without slots, a class may have cached properties."""
-    own = {name: value for name, value in vars(cls).items() if name in ("__eq__", "__hash__")}
+    own = {name: vars(cls).get(name) for name in ("__eq__", "__hash__")}
     made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
     fields = dataclasses.fields(made)  # type: ignore[arg-type]
     members: dict[str, object] = {"__setattr__": _refuse, "__delattr__": _refuse}
@@ -40,7 +40,7 @@ def make_record(cls: type[T], *, slots: bool) -> type[T]:
     hashed = [field for field in compared if field.hash is not False]
     members["__eq__"] = _equality(_reader([field.name for field in compared]))
     members["__hash__"] = _hash(_reader([field.name for field in hashed]))
-    members |= own
+    members |= {name: member for name, member in own.items() if member is not None}
     for name, member in members.items():
         setattr(made, name, member)
     return made

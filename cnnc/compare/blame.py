@@ -9,7 +9,7 @@ from cnnc.backends.interp.evaluate import run_kernel
 from cnnc.base.errors import InternalError
 from cnnc.base.layout import Layout
 from cnnc.base.report import Json
-from cnnc.ir.graph import Array, Node, Op
+from cnnc.ir.graph import Array, Node
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
 from cnnc.loop.interval import Range, bounds
@@ -17,9 +17,8 @@ from cnnc.loop.kernel import For, Kernel, Kind, Stmt, Store, walk
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.loops import parallelise
 from cnnc.memory import aligned, packed, unpacked
-from cnnc.ops.fused import Fused
+from cnnc.ops.composed import components
 from cnnc.ops.spec import Operator
-from cnnc.ops.streamed import Streamed
 
 NATIVE = "native backend"
 LOWERING = "lowering"
@@ -83,16 +82,7 @@ def blame_layer(suspect: Suspect, backend: str) -> Blame:
 
 def _modules(node: Node) -> list[str]:
     """Where the definition may be wrong: the operator's file; of a fused one, all that it joins."""
-    return list(dict.fromkeys(type(each).__module__ for each in _joined(node.op)))
-
-
-def _joined(op: Op) -> Iterator[Op]:
-    if isinstance(op, Fused):
-        yield from (op.root, *(step.op for step in op.tail))
-    if isinstance(op, Streamed):
-        for stage in op.stages:
-            yield from _joined(stage.op)
-    yield op
+    return list(dict.fromkeys(type(each).__module__ for each in components(node.op)))
 
 
 def definition(node: Node) -> Kernel:

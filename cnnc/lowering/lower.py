@@ -108,14 +108,20 @@ def lower_node(
 
     With `samples_apart`, no vector or tile holds elements of several samples.
     """
+    if isinstance(node.op, Streamed):
+        kernel = lower_streamed(node, node.op, lambda stage: lower_node(stage, target))
+    else:
+        plan = _plan(node, target, choices)
+        kernel = _scheduled(node, _defined(node, plan), plan, target, samples_apart=samples_apart)
+    kernel = clear_halo(replace(kernel, name=_identifier(node.name)), kernel.params[-1])
+    verify_kernel(kernel)
+    return kernel
+
+
+def _defined(node: Node, plan: "_Plan") -> Kernel:
+    """The operator's own loops."""
     op = node.op
     assert isinstance(op, Operator)
-    if isinstance(op, Streamed):
-        kernel = lower_streamed(node, op, lambda stage: lower_node(stage, target))
-        kernel = clear_halo(replace(kernel, name=_identifier(node.name)), kernel.params[-1])
-        verify_kernel(kernel)
-        return kernel
-    plan = _plan(node, target, choices)
     params = [
         Buffer(name, operand.type.shape, operand.type.dtype, layout)
         for name, operand, layout in zip(
@@ -127,15 +133,22 @@ def lower_node(
     op.define(build, *params)
     macs = op.macs(node.type, *(operand.type for operand in node.inputs))
     origin = Origin(op.label, node.name, str(node.span or ""), macs, plan.algorithm)
-    kernel = Kernel(_identifier(node.name), (*params, out), ("y",), build.body, origin)
-    if isinstance(_root(op), Winograd):
-        kernel = schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
-    elif isinstance(op, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
+    return Kernel(node.name, (*params, out), ("y",), build.body, origin)
+
+
+def _scheduled(
+    node: Node, kernel: Kernel, plan: "_Plan", target: Target, *, samples_apart: bool
+) -> Kernel:
+    """The loops as they suit the target and how the tensors lie."""
+    *params, out = kernel.params
+    root = _root(node.op)
+    if isinstance(root, Winograd):
+        return schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
+    if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
         kernel = schedule_reblocked(kernel, plan.block, plan.read_block)
-        if out.shape[1] % plan.block:
-            kernel = clear_padding(kernel, out)
-    elif plan.block > 1:
-        padded = _is_padded(_root(op), kernel, out)
+        return clear_padding(kernel, out) if out.shape[1] % plan.block else kernel
+    if plan.block > 1:
+        padded = _is_padded(root, kernel, out)
         order = Order(
             *(plan.shares_input, padded, plan.rows_first, plan.one_tap),
             plan.shares_input and weight_bytes(node) > target.l2_bytes // 4,
@@ -144,19 +157,13 @@ def lower_node(
             *(plan.phases, plan.joins_phases),
         )
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
-        if not padded:
-            kernel = clear_padding(kernel, out)
-    else:
-        lanes = target.lanes(node.type.dtype)
-        tile = _row_tile(node, lanes, target)
-        by_element = _root(op).is_elementwise
-        schedule = partial(schedule_plain, lanes=lanes, tile=tile, by_element=by_element)
-        if isinstance(op, Repack) and plan.read_block > 1 and node.type.rank > 2:
-            schedule = partial(schedule_unblocked, lanes=lanes, block=plan.read_block)
-        kernel = schedule_apart(kernel, schedule) if samples_apart else schedule(kernel)
-    kernel = clear_halo(kernel, out)
-    verify_kernel(kernel)
-    return kernel
+        return kernel if padded else clear_padding(kernel, out)
+    lanes = target.lanes(node.type.dtype)
+    tile = _row_tile(node, lanes, target)
+    schedule = partial(schedule_plain, lanes=lanes, tile=tile, by_element=root.is_elementwise)
+    if isinstance(root, Repack) and plan.read_block > 1 and node.type.rank > 2:
+        schedule = partial(schedule_unblocked, lanes=lanes, block=plan.read_block)
+    return schedule_apart(kernel, schedule) if samples_apart else schedule(kernel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,10 @@ def lower_streamed(node: Node, op: Streamed, lower: Callable[[Node], Kernel]) ->
         kernel = lower(part.node(own, f"{node.name}.{number}"))
         *given, out = kernel.params
         mine = [
-            _whole(buffer, operand, f"{buffer.name}.{number}")
-            for buffer, operand in zip(given[len(flow) :], own, strict=True)
+            _whole(buffer, operand, f"{buffer.name}.{number}", has_rows=frame is not None)
+            for buffer, operand, frame in zip(
+                given[len(flow) :], own, part.reads[len(flow) :], strict=True
+            )
         ]
         operands = dict(zip(given, (*flow, *mine), strict=True))
         flow = [result]
@@ -47,8 +49,8 @@ def lower_streamed(node: Node, op: Streamed, lower: Callable[[Node], Kernel]) ->
     return drop_unit_loops(Kernel("streamed", (*params, result), ("y",), (nest,), origin))
 
 
-def _whole(buffer: Buffer, operand: Node, name: str) -> Buffer:
+def _whole(buffer: Buffer, operand: Node, name: str, *, has_rows: bool) -> Buffer:
     """The buffer of all of an operand that a stage reads, packed as the stage wants constants."""
-    if operand.is_constant:
+    if operand.is_constant and not has_rows:
         return replace(buffer, name=name)
     return Buffer(name, operand.type.shape, operand.type.dtype, operand.type.layout)

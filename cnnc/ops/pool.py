@@ -80,6 +80,14 @@ class Pool(Operator):
     falloff: Falloff = attr(FalloffKind(), doc="weight by distance", default=Falloff())
     weights: Weights = attr(WeightsKind(), doc="weights of the taps", default=())
 
+    @property
+    def reads_nearest(self) -> bool:
+        """Whether taps in the padding read the nearest element inside the input.
+
+        It is under the same window, where that has no gaps, and may count twice.
+        """
+        return self.kind.may_repeat and set(self.dilation) == {1}
+
     def window(self, x: TensorType) -> Window:
         """The window on an input."""
         if not self.size:
@@ -152,14 +160,13 @@ class Pool(Operator):
         x, outside = inputs[0], self.kind.outside
         pooling = self._pooling(x.shape)
         site = Site(build, pooling, inputs[1:])
-        # The element nearest to a tap in the padding is under the same window, without gaps in it.
-        repeats = self.kind.may_repeat and set(pooling.window.dilation) == {1}
         names = [f"k{letter}" for letter in spatial_letters(len(pooling.spatial))]
         with build.grid() as (n, c, *position):
             total = build.register("acc", x.dtype, Const(outside, x.dtype))
             with build.loops(names, pooling.window.kernel, reduces=True) as tap:
                 where = (n, c, *pooling.window.position(position, tap))
-                value = build.nearest(x, where) if repeats else build.padded(x, where, outside)
+                nearest = self.reads_nearest
+                value = build.nearest(x, where) if nearest else build.padded(x, where, outside)
                 build.store(total, (), self.kind.join(site, total[()], value, tap))
             build.result((n, c, *position), self.kind.finish(site, total[()], position))
 

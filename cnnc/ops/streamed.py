@@ -197,7 +197,7 @@ def can_stream(op: Operator, *inputs: TensorType) -> bool:
     if len(x.spatial) != len("hw") or x.layout.within:
         return False
     if isinstance(root, Pool):
-        fits = bool(root.size) and root.kind.may_repeat
+        fits = bool(root.size) and root.reads_nearest
     else:
         fits = isinstance(root, Conv | Repack)
     shape = op.infer(*inputs).shape if fits else ()
@@ -220,7 +220,9 @@ def _frame(
     op: Operator, x: TensorType, writes: Frame, count: int, *, inside: bool
 ) -> tuple[Frame, int]:
     """The rows of `x` that an operator reads for `count` rows of its result, and how many."""
-    root, halo = _root(op), (0, 0) if inside else x.layout.halo_of(ROWS)
+    root, halo = _root(op), (0, 0)
+    if not inside and not isinstance(root, Pool):  # to which zeros are elements like others
+        halo = x.layout.halo_of(ROWS)
     if not isinstance(root, Conv | Pool):
         return Frame(writes.step, writes.start, x.shape[ROWS], halo), count
     window = root.window(x)

@@ -203,6 +203,29 @@ def test_a_residual_is_read_where_it_is_added() -> None:
             np.testing.assert_array_equal(outputs(made, x, NATIVE, target, 2), expected)
 
 
+@pytest.mark.parametrize("first", ["pool(max, 3, stride = 1, pad = 1)", "conv(16, 1)"])
+def test_zeros_around_what_others_read_are_no_elements(first: str) -> None:
+    """A maximum of negative numbers, where a padded window has zeros put around them."""
+    target = named_target("x86-64")
+    body = f"""r = x -> conv(17, 1) -> relu
+  a = -r - 1
+  b = a -> conv(16, 3, pad = 1)
+  output y = b + (a -> {first} -> conv(16, 1, pad = 0))"""
+    graph = plan(body, "3, 6, 5", target)
+    x = special((1, 3, 6, 5), 2)
+    expected = outputs(share_memory(graph), x, INTERP, target)
+    for rows in (1, 3):
+        made = stream_all(graph, rows)
+        np.testing.assert_array_equal(outputs(made, x, INTERP, target), expected)
+
+
+def test_a_maximum_with_gaps_is_no_stage() -> None:
+    """The nearest element is not under the window."""
+    target = named_target("x86-64")
+    body = "pool(max, 3, stride = 1, pad = 2, dilation = 2) -> conv(18, 1)"
+    assert not lines(plan(body, "17, 8, 9", target), target)
+
+
 def test_rows_that_are_not_there_are_not_computed_as_if_they_were() -> None:
     """The bias would stand in the padding of the second window."""
     target = named_target("x86-64")

@@ -1,7 +1,10 @@
 """The collector of cycles runs again when it should, and only then."""
 
 import gc
+import os
+import warnings
 from collections.abc import Iterator
+from threading import Event, Thread
 
 import pytest
 
@@ -26,3 +29,31 @@ def test_it_is_left_as_it_was(enabled: bool) -> None:
             raise ValueError("inside")
         assert not gc.isenabled()
     assert gc.isenabled() is enabled
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_collects_though_a_thread_of_its_parent_does_not() -> None:
+    """The thread that would enable it again is not there."""
+    inside, go_on = Event(), Event()
+
+    def pause() -> None:
+        with paused():
+            inside.set()
+            go_on.wait(60)
+
+    gc.enable()
+    thread = Thread(target=pause)
+    thread.start()
+    inside.wait(60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        with paused():
+            quiet = not gc.isenabled()
+        os._exit(0 if quiet and gc.isenabled() else 1)
+    _, status = os.waitpid(child, 0)
+    go_on.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert gc.isenabled()

@@ -122,3 +122,17 @@ def test_what_it_cannot_do_is_refused(kind: object) -> None:
         @record
         class _Wrong:
             x: int = kind  # type: ignore[assignment]
+
+
+def test_a_class_that_compares_itself_is_hashed_by_its_fields() -> None:
+    """As a frozen dataclass is."""
+
+    @record
+    class Own:
+        number: int
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Own)
+
+    assert Own(1) == Own(2)
+    assert hash(Own(1)) == hash(Own(1)) != hash(Own(2))

@@ -18,9 +18,14 @@ from cnnc.cache import Cache
 from cnnc.frontend import grammar
 from cnnc.frontend.ast import Program
 from cnnc.frontend.parse import parse
-from cnnc.ir.graph import Graph
+from cnnc.ir.graph import Graph, Node
 from cnnc.made import Made
+from cnnc.ops.activations.relu import Relu
+from cnnc.ops.fused import Earlier, Fused, TailStep
 from cnnc.ops.spec import Operator, operators
+from cnnc.ops.streamed import Stage, Streamed
+from cnnc.ops.view import View
+from cnnc.options import Options
 
 NET = """cnn 1
 net n {
@@ -145,6 +150,26 @@ def test_options_that_change_the_program_change_the_key(cache: Cache) -> None:
     )
     found = {key_of(model.compile(**each)) for each in options}  # type: ignore[arg-type]
     assert len(found) == len(options)
+
+
+def test_operators_from_elsewhere_are_lowered_each_time(cache: Cache) -> None:
+    """Their sources are not in the key: what they say now counts, not what they said before."""
+
+    class Outside(Relu):
+        """As in a script of the user's."""
+
+    graph = driver.prepare(cnnc.load_text(NET.replace("SEED", "1")).graph, HOST)[0]
+    assert kept.may_keep(graph)
+    x = next(node for node in graph.nodes if node.type.rank == 4)
+    step = TailStep(Outside(), (Earlier(0),))
+    stages = (Stage(Fused(Relu(), 1, (step,)), 1, 1),)
+    for op in (Outside(), Fused(Relu(), 1, (step,)), View(Outside()), Streamed(stages, 1)):
+        node = Node(op, (x,), x.type, "outside")
+        assert not kept.may_keep(replace(graph, outputs={"y": node}))
+    graph = replace(graph, outputs={"y": Node(Outside(), (x,), x.type, "outside")})
+    made = Made(graph, HOST, Options(), Choices(), cache)
+    assert made._key not in made.code
+    assert cache.get(made._key) is None
 
 
 def test_other_sources_have_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:

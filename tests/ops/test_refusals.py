@@ -209,7 +209,8 @@ def test_blocks_of_channels() -> None:
     """Vectors run along channels wherever a block belongs to one operand."""
     whole, ragged = TensorType.plain((1, 32, 4, 4)), TensorType.plain((1, 20, 4, 4))
     assert Concat().blocking(16, whole, whole).writes == 16
-    assert Concat().blocking(16, whole, ragged).writes == 1
+    assert Concat().blocking(16, ragged, whole).writes == 1
+    assert Concat().blocking(16, whole, ragged).writes == 16  # the last one may end within a block
     assert Concat(2).blocking(16, ragged, ragged).follows
     assert Flatten().blocking(16, TensorType.plain((1, 20, 1, 1))).follows
     assert Flatten().blocking(16, whole).writes == 1

@@ -1,0 +1,47 @@
+"""Nets that are over before a sleeping thread would be awake."""
+
+import ctypes
+import time
+
+from cnnc.backends.native.pool import Pool
+from tests.backends.nets import COUNTING, compile_net
+
+
+def test_short_nets_wake_nobody() -> None:
+    """But for the first, second, fourth, … run that finds workers asleep, and every 1024th."""
+    net = compile_net(COUNTING)
+    addresses = [each.address for each in (net.weights, net.arena, net.inputs, net.outputs)]
+    with Pool(4) as pool:
+        net.run(pool)  # starts them
+        assert net.outputs[0] == 4
+        run = pool.bind(net.address, *addresses, is_short=True)
+        together = []
+        for number in range(1, 10):
+            _wait_for_sleep(pool)
+            run()
+            together += [number] if net.outputs[0] == 4 else []
+            assert net.outputs[0] in (1, 4)
+        assert together == [1, 2, 4, 8]
+
+
+def _wait_for_sleep(pool: Pool) -> None:
+    """Until all workers of the pool sleep: the second word of its memory counts them."""
+    (crew,) = pool._crews.values()
+    sleepers = ctypes.c_uint32.from_address(crew._address + 4)
+    until = time.perf_counter() + 60
+    while sleepers.value < pool.threads - 1:
+        assert time.perf_counter() < until, "workers do not sleep"
+        time.sleep(0.001)
+
+
+def test_short_nets_in_quick_succession_are_shared() -> None:
+    """Runs that find workers awake, and those that wake them: not all that follow run alone."""
+    net = compile_net(COUNTING)
+    addresses = [each.address for each in (net.weights, net.arena, net.inputs, net.outputs)]
+    with Pool(2) as pool:
+        run = pool.bind(net.address, *addresses, is_short=True)
+        counts = []
+        for _ in range(3000):
+            run()
+            counts.append(net.outputs[0])
+    assert 2 in counts[-1100:]
