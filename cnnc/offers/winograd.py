@@ -1,6 +1,6 @@
 """Winograd's algorithm, for windows of three: which forms there are and what they cost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from math import prod
 
@@ -224,9 +224,10 @@ class _Plan:
         full, rest = divmod(rows, shape.rows)
         if not rest and self.op.window(self.x).out[0] % self.results:
             full, rest = full - 1, shape.rows  # its last results are written by loops of their own
-        nests = ((full, shape.rows), (bool(rest), rest))
-        turns = sum(-(-self.x.shape[0] * count * parts // cores) * size for count, size in nests)
-        return self.cost(shape, parts) * turns * cores / (self.x.shape[0] * parts * rows)
+        nests = [(self.x.shape[0] * full * parts, shape.rows)] * bool(full)
+        nests += [(self.x.shape[0] * parts, rest)] * bool(rest)
+        most = max(self.x.shape[0] * parts * rows / cores, _longest_share(nests, cores))
+        return self.cost(shape, parts) * most * cores / (self.x.shape[0] * parts * rows)
 
     def cost(self, shape: _Shape, parts: int = 1) -> float:
         """Estimated cycles of one thread: products, transforms, and weights that come from afar."""
@@ -247,6 +248,19 @@ class _Plan:
         if moved > self.target.l2_bytes // 2:
             far += len(bands) * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / _L3_BYTES
         return float(self.x.shape[0]) * (products + transforms + far)
+
+
+def _longest_share(nests: Sequence[tuple[int, int]], cores: int) -> int:
+    """The most that a core has of nests of so many tasks of a size, shared as threads share them:
+
+    one task after the other, every other nest from the last core on.
+    """
+    loads = [0] * cores
+    for number, (tasks, size) in enumerate(nests):
+        shares = [tasks * (core + 1) // cores - tasks * core // cores for core in range(cores)]
+        for core, share in enumerate(shares[::-1] if number % 2 else shares):
+            loads[core] += share * size
+    return max(loads)
 
 
 def _transform(point: int, axes: int) -> float:

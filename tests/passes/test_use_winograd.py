@@ -92,7 +92,7 @@ def test_shared_weights_are_transformed_for_each_reader() -> None:
 
 
 @pytest.mark.parametrize("cores", [2, 3, 4])
-@pytest.mark.parametrize("channels", [192, 224, 256])
+@pytest.mark.parametrize("channels", [192, 208, 224, 256])
 @pytest.mark.parametrize("extent", [14, 28, 56, 30])
 def test_every_core_gets_work(extent: int, channels: int, cores: int) -> None:
     """The last core is done not much later than if the work could be divided at will."""
@@ -103,9 +103,13 @@ def test_every_core_gets_work(extent: int, channels: int, cores: int) -> None:
     full, rest = divmod(tiles, op.rows)
     if not rest and extent % op.results:
         full, rest = full - 1, op.rows
-    nests = ((full, op.rows), (bool(rest), rest))
-    turns = sum(-(-count * op.parts // cores) * size for count, size in nests)
-    assert turns * cores <= 1.5 * tiles * op.parts
+    loads = [0] * cores
+    nests = [each for each in ((full, op.rows), (1, rest)) if all(each)]
+    for number, (count, size) in enumerate(nests):
+        for task in range(count * op.parts):
+            core = next(c for c in range(cores) if task < count * op.parts * (c + 1) // cores)
+            loads[cores - 1 - core if number else core] += size
+    assert max(loads) * cores <= 1.5 * tiles * op.parts
 
 
 @pytest.mark.parametrize("channels", [64, 96, 208, 224])

@@ -50,7 +50,8 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> None:
 
     A kernel with scratch memory takes the calling thread's part of it behind the parameters.
 
-    Each parallel nest runs thread's share of its iterations; what is not parallel runs on thread 0.
+    Each parallel nest runs thread's share of its iterations, every other nest that of the thread as
+    far from the last one; what is not parallel runs on thread 0.
     A kernel with loops over samples takes their number as `i64 samples` behind the others.
     """
     function = ir.Function(module, kernel_type(kernel), kernel.name)
@@ -93,13 +94,16 @@ class _Emitter:
     def run(self) -> None:
         """Write the whole function."""
         together: list[Stmt] = []
+        nests = 0
         for stmt in self.kernel.body:
             if not (isinstance(stmt, For) and stmt.kind is Kind.PARALLEL):
                 together.append(stmt)  # a name may be meant for what follows
                 continue
             self._alone(together)
             together = []
-            self._parallel(stmt)
+            # A thread that has one iteration more of one nest does not have it of the next one.
+            self._parallel(stmt, turned=nests % 2 == 1)
+            nests += 1
         self._alone(together)
         self.builder.ret_void()
         ir.IRBuilder(self.entry).branch(self.function.blocks[1])
@@ -115,7 +119,7 @@ class _Emitter:
         with self.builder.if_then(first), self._scope():
             yield
 
-    def _parallel(self, nest: For) -> None:
+    def _parallel(self, nest: For, *, turned: bool) -> None:
         loops, body = [nest], nest.body
         while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
             loops.append(body[0])
@@ -124,8 +128,11 @@ class _Emitter:
         total: ir.Value = I64(prod(loop.extent for loop in loops))
         if nest.samples:
             total = b.mul(self._extent(nest), I64(prod(loop.extent for loop in loops[1:])))
-        start = b.udiv(b.mul(total, self.thread), self.threads)
-        stop = b.udiv(b.mul(total, b.add(self.thread, I64(1))), self.threads)
+        thread = self.thread
+        if turned:
+            thread = b.sub(b.sub(self.threads, I64(1)), thread)
+        start = b.udiv(b.mul(total, thread), self.threads)
+        stop = b.udiv(b.mul(total, b.add(thread, I64(1))), self.threads)
 
         def iteration(task: ir.Value) -> None:
             rest: ir.Value = task
