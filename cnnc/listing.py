@@ -62,12 +62,20 @@ def _describe(node: Node, counted: set[Node]) -> LayerInfo:
 
 
 def operator_text(op: Op) -> str:
-    """An operator for people: what is fused behind the root by name only."""
+    """An operator for people: what is fused behind the root by name only, of several all."""
     if isinstance(op, Streamed):
-        return " → ".join(operator_text(stage.op) for stage in op.stages)
+        return " → ".join(_names(stage.op) for stage in op.stages)
     if isinstance(op, Fused):
         return " + ".join([op.root.label, *(step.op.name for step in op.tail)])
     return op.label
+
+
+def _names(op: Op) -> str:
+    """The names of an operator and of what is fused behind it."""
+    assert isinstance(op, Operator)
+    if isinstance(op, Fused):
+        return " + ".join([op.root.name, *(step.op.name for step in op.tail)])
+    return op.name
 
 
 def _macs(node: Node) -> int:

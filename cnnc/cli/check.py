@@ -15,6 +15,7 @@ from cnnc.cli.options import (
     net_options,
     plan,
     target_option,
+    threads_option,
     tuning_option,
 )
 from cnnc.frontend.settings import Batch
@@ -26,6 +27,7 @@ from cnnc.table import bytes_text, count_text, plural, shape_text
 @click.command(short_help="Shapes, parameters, MACs and memory per layer.")
 @net_options
 @target_option
+@threads_option
 @exact_option
 @tuning_option
 @click.option("--no-weights", is_flag=True, help="Shapes only: open no weights or check file.")
@@ -36,6 +38,7 @@ def check(
     settings: tuple[str, ...],
     batch: Batch | None,
     target: str,
+    threads: int,
     exact: bool,
     tuning: Path | None,
     no_weights: bool,
@@ -46,8 +49,9 @@ def check(
     A compiled file's check vectors are run too.
     """
     which = Net(file, net, settings, batch)
+    options = Options(target, threads=threads, exact=exact, tuning=tuning)
     if which.is_compiled:
-        network = which.loaded(Options(target, exact=exact, tuning=tuning))
+        network = which.loaded(options)
         if as_json:
             print_json(check_compiled.to_json(network))
         else:
@@ -57,7 +61,7 @@ def check(
     program = None
     if not no_weights:
         model.checks()
-        program = plan(model, target, exact=exact, tuning=tuning)[1].program
+        program = plan(model, options)[1].program
     if as_json:
         print_json(_as_json(model, program))
     else:

@@ -1,7 +1,7 @@
 """Options that several verbs take, and what they stand for."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -179,6 +179,10 @@ def net_options(command: Callable[..., R]) -> Callable[..., R]:
     return command
 
 
+threads_option = click.option(
+    "--threads", default=1, show_default=True, help="Threads to run on, for which layers are split."
+)
+
 target_option = click.option(
     "--target",
     default="native",
@@ -203,9 +207,14 @@ tuning_option = click.option(
 )
 
 
-def plan(model: Model, target: str, *, exact: bool, tuning: Path | None) -> tuple[Target, Lowered]:
+def machine_for(options: Options) -> Target:
+    """The target, with a core for each thread."""
+    return replace(driver.find_target(options.target), cores=options.threads)
+
+
+def plan(model: Model, options: Options) -> tuple[Target, Lowered]:
     """The target and the network's loops; UserError where the tune file does not fit them."""
-    machine = driver.find_target(target)
+    machine, exact, tuning = machine_for(options), options.exact, options.tuning
     choices = read_choices(tuning, machine, exact=exact)
     with working(f"planning {model.name}"):
         lowered, _ = driver.plan(model.graph, machine, exact=exact, choices=choices)
@@ -217,7 +226,7 @@ def compile_options(command: Callable[..., R]) -> Callable[..., R]:
     for decorate in (
         tuning_option,
         exact_option,
-        click.option("--threads", default=1, show_default=True, help="Threads to run on."),
+        threads_option,
         click.option(
             "--backend",
             default="native",

@@ -13,9 +13,11 @@ from cnnc.cli.console import say
 from cnnc.cli.options import (
     Net,
     exact_option,
+    machine_for,
     net_options,
     plan,
     target_option,
+    threads_option,
     tuning_option,
 )
 from cnnc.cli.show_ast import format_ast
@@ -27,8 +29,10 @@ from cnnc.ir.text import format_graph
 from cnnc.loop.kernel import Place, Program, Region
 from cnnc.loop.text import print_kernel
 from cnnc.lowering.lowered import Layer, Lowered
+from cnnc.options import Options
 from cnnc.tunefile import read_choices
 
+_MOST_NAMES = 12
 STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm")
 
 
@@ -40,6 +44,7 @@ STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm")
 @click.option("--after", metavar="PASS", help="The graph after this pass; `source` is before all.")
 @click.option("--layer", metavar="NAME", help="Only this layer's loops or code.")
 @target_option
+@threads_option
 @exact_option
 @tuning_option
 def show(
@@ -51,6 +56,7 @@ def show(
     after: str | None,
     layer: str | None,
     target: str,
+    threads: int,
     exact: bool,
     tuning: Path | None,
 ) -> None:
@@ -58,19 +64,21 @@ def show(
     if after and stage != "graph":
         raise fail("E0803", "--after goes with --stage graph")
     if layer and stage in ("ast", "graph", "program"):
-        raise fail("E0803", f"--layer does not go with --stage {stage}")
+        which_do = "loops, flat, llvm or asm"
+        raise fail("E0803", f"--layer goes with --stage {which_do}, not with {stage}")
     which = Net(file, net, settings, batch)
     if stage == "ast" and not which.is_compiled:
         say(format_ast(parse(read_source(file))))
         return
     model = which.load()
+    options = Options(target, threads=threads, exact=exact, tuning=tuning)
     if stage == "graph":
-        machine = driver.find_target(target)
+        machine = machine_for(options)
         choices = read_choices(tuning, machine, exact=exact)
         passes = driver.pipeline(machine, exact=exact, choices=choices)
         say(format_graph(_graph_after(model, passes, after), places=True).rstrip("\n"))
         return
-    machine, lowered = plan(model, target, exact=exact, tuning=tuning)
+    machine, lowered = plan(model, options)
     for text in _texts(stage, lowered, machine, layer):
         say(text.rstrip("\n"))
 
@@ -111,11 +119,16 @@ def _find_layer(lowered: Lowered, name: str) -> Layer:
         if layer.node.name == name:
             return layer
     known = [layer.node.name for layer in lowered.layers]
+    more = ["…"] if len(known) > _MOST_NAMES else []
     raise fail(
         "E0201",
         f"no compiled layer is called `{name}`",
-        notes=(f"the layers are {', '.join(known)}",),
-        help=did_you_mean(name, known) or "fused operators go by the name of the first one",
+        notes=(
+            f"the layers are {', '.join(known[:_MOST_NAMES] + more)}",
+            "fused operators go by the name of the first one, layers computed together (→) by that "
+            "of the last one",
+        ),
+        help=did_you_mean(name, known) or "see `cnnc show --stage program`",
     )
 
 

@@ -40,11 +40,11 @@ def lower_streamed(node: Node, op: Streamed, lower: Callable[[Node], Kernel]) ->
         own_registers = tuple(rename_registers(stmt, f".s{number}") for stmt in kernel.body)
         body += place(part, own_registers, operands, (out, flow[0]))
         params += mine
-        algorithms.append(kernel.origin.algorithm)
+        algorithms.append(kernel.origin.algorithm.rpartition("tile ")[2])
     nest = For(BAND, parts[0].bands, tuple(body), Kind.PARALLEL)
     nest = For(SAMPLE, node.type.shape[0], (nest,), Kind.PARALLEL)
     macs = op.macs(node.type, *(operand.type for operand in node.inputs))
-    algorithm = f"{op.rows} rows at a time: {'; '.join(algorithms)}"
+    algorithm = f"{op.rows} rows at a time: {', '.join(algorithms)}"
     origin = Origin(op.label, node.name, str(node.span or ""), macs, algorithm)
     return drop_unit_loops(Kernel("streamed", (*params, result), ("y",), (nest,), origin))
 

@@ -71,10 +71,11 @@ def may_vectorise_results(kernel: Kernel, var: str) -> bool:
 
 
 def _names_before_loops(body: Body) -> bool:
-    """Whether a name is known to a loop beside it: they cannot be jammed apart."""
-    inner = [stmt for stmt in body if isinstance(stmt, For)]
-    beside = bool(inner) and any(isinstance(stmt, Let) for stmt in body)
-    return beside or any(_names_before_loops(loop.body) for loop in inner)
+    """Whether a name is known to a loop behind it: they cannot be jammed apart."""
+    loops = [at for at, stmt in enumerate(body) if isinstance(stmt, For)]
+    before = body[: loops[-1]] if loops else ()
+    inner = (stmt.body for stmt in body if isinstance(stmt, For))
+    return any(isinstance(stmt, Let) for stmt in before) or any(map(_names_before_loops, inner))
 
 
 def _values(loop: For) -> Iterator[Expr]:

@@ -14,6 +14,7 @@ from cnnc.offers.offer import Candidate, key_of, root_of
 from cnnc.offers.registry import OFFERS
 from cnnc.offers.winograd import are_far, choice_of
 from cnnc.ops.fused import Earlier, Fused
+from cnnc.ops.streamed import Streamed
 from cnnc.ops.winograd import Winograd
 
 STREAM_ROWS = "stream-rows"
@@ -53,12 +54,16 @@ class Subject:
 
 
 def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool) -> list[Subject]:
-    """The layers of a net for which there are several choices, those that take longest first."""
+    """The layers of a net for which there are several choices, those that take longest first.
+
+    Not those that are computed some rows at a time with their neighbours: alone they do other work.
+    """
     found: dict[str, list[Node]] = {}
     stages = _stages(graph, target)
     far = are_far(stages["fold-batchnorm"], target)
+    separate = _computed_alone(graph, target, exact=exact)
     for node in stages["fuse"].nodes:
-        if not node.is_leaf and _bytes(node) <= MAX_BYTES:
+        if not node.is_leaf and _bytes(node) <= MAX_BYTES and node.name in separate:
             found.setdefault(key_of(node, choices), []).append(node)
     subjects = []
     for key, nodes in found.items():
@@ -97,6 +102,12 @@ def _stages(graph: Graph, target: Target) -> dict[str, Graph]:
     graphs: dict[str, Graph] = {}
     driver.optimise(graph, driver.pipeline(target, exact=True), graphs.__setitem__)
     return graphs
+
+
+def _computed_alone(graph: Graph, target: Target, *, exact: bool) -> set[str]:
+    """Names of the layers that no other one is joined to."""
+    nodes = driver.optimise(graph, driver.pipeline(target, exact=exact)).nodes
+    return {node.name for node in nodes if not isinstance(node.op, Streamed)}
 
 
 def _bytes(node: Node) -> int:

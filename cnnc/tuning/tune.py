@@ -57,7 +57,7 @@ def tune(
     damaged one, and a target that this machine cannot run.
     """
     tools = tools or Tools()
-    target = driver.find_target(options.target)
+    target = replace(driver.find_target(options.target), cores=options.threads)
     if options.backend != "native" or not driver.can_run(target):
         raise fail("E0801", "only code that runs on this machine can be measured")
     facts = facts_of(target, exact=options.exact)

@@ -107,6 +107,21 @@ def test_results_along_a_row() -> None:
     assert_computes_the_same(before, changed)
 
 
+def test_what_follows_a_sum_may_have_a_name() -> None:
+    """An activation of the sum; what a loop behind it reads may not."""
+    params = "in x: f32[8, 23]\nout y: f32[1, 46]"
+    body = """for n in 1 { for i in 23 {
+            register acc: f32[]
+            acc[] = 0.0
+            for r in 8 reduce { acc[] = acc[] + x[r, i] }
+            let v = acc[]
+            y[n, i * 2] = select(v < 0.0, 0.0, v) } }"""
+    before = parse_kernel(f"kernel k {{\n{params}\n{body}\n}}")
+    assert may_vectorise_results(before, "i")
+    named = body.replace("acc[] = 0.0", "let w = x[0, i]\nacc[] = 0.0").replace("+ x[r, i]", "+ w")
+    assert not may_vectorise_results(parse_kernel(f"kernel k {{\n{params}\n{named}\n}}"), "i")
+
+
 @pytest.mark.parametrize(
     "value",
     ["x[r, i * 2]", "x[r, i // 2]", "select(i < 3, x[r, i], 0.0)", "x[i, r]", "x[r, i] * f32(i)"],

@@ -129,6 +129,22 @@ def test_the_subjects_are_the_layers_of_the_net() -> None:
         assert print_kernel(layer.kernel) == print_kernel(inside[subject.name].kernel)
 
 
+def test_layers_computed_together_are_not_measured() -> None:
+    """Alone they do other work, and a choice would take them apart."""
+    text = NET.replace("32, 12, 12", "16, 112, 112").replace(
+        "c = add { b | x } -> relu -> conv(64, 1)",
+        "c = b -> conv(96, 1, bias = false) -> conv(96, 3, pad = 1, groups = 96) -> conv(24, 1)",
+    )
+    target = replace(driver.find_target("x86-64-v4"), l2_bytes=1 << 20)
+    graph = cnnc.load_text(text).graph
+    choices = TuneFile(target_line(target), {}).choices(target, exact=False)
+    names = {
+        name for each in find_subjects(graph, target, choices, exact=False) for name in each.names
+    }
+    assert {"a.conv", "b"} <= names
+    assert not names & {"c.conv_1", "c"}
+
+
 def test_the_default_is_that_of_the_net() -> None:
     """Weights of all layers do not stay in the cache, though those of each alone do."""
     text = NET.replace("conv(64, 1)", "conv(4096, 1)").replace("32, 12, 12", "64, 8, 8")
