@@ -63,6 +63,26 @@ done:
 }}
 """
 
+# The same, and with several threads it takes as many turns as %w says.
+WAITING = f"""
+define void @net({SIGNATURE}) {{
+  %first = icmp eq i64 %thread, 0
+  br i1 %first, label %write, label %done
+write:
+  store volatile i64 %threads, ptr %out
+  %alone = icmp eq i64 %threads, 1
+  br i1 %alone, label %done, label %wait
+wait:
+  %turn = phi i64 [ 0, %write ], [ %next, %wait ]
+  %next = add i64 %turn, 1
+  %turns = load volatile i64, ptr %w
+  %more = icmp ult i64 %next, %turns
+  br i1 %more, label %wait, label %done
+done:
+  ret void
+}}
+"""
+
 # Adds 1 to the word at %in, then waits until it is at least the number at %w; gives up after some
 # ten seconds and then counts in %out. Only thread 0 does anything.
 MEETING = f"""

@@ -4,7 +4,7 @@ import ctypes
 import time
 
 from cnnc.backends.native.pool import Pool
-from tests.backends.nets import COUNTING, compile_net
+from tests.backends.nets import COUNTING, WAITING, Net, compile_net
 
 
 def test_short_nets_wake_nobody() -> None:
@@ -35,13 +35,26 @@ def _wait_for_sleep(pool: Pool) -> None:
 
 
 def test_short_nets_in_quick_succession_are_shared() -> None:
-    """Runs that find workers awake, and those that wake them: not all that follow run alone."""
+    """Runs that find workers awake, those that wake them, and those that try: some are."""
     net = compile_net(COUNTING)
+    assert 2 in _threads_of_runs(net, 6000)[-3000:]
+
+
+def test_what_is_slower_together_runs_alone() -> None:
+    """As where cores hear of each other late."""
+    net = compile_net(WAITING)
+    net.weights[0] = 20_000  # turns that each of two threads waits
+    counts = _threads_of_runs(net, 1000)
+    assert counts[-500:].count(1) > 400
+
+
+def _threads_of_runs(net: Net, runs: int) -> list[int]:
+    """How many threads computed each of so many runs of a short net, one right after the other."""
     addresses = [each.address for each in (net.weights, net.arena, net.inputs, net.outputs)]
+    counts = []
     with Pool(2) as pool:
         run = pool.bind(net.address, *addresses, is_short=True)
-        counts = []
-        for _ in range(3000):
+        for _ in range(runs):
             run()
             counts.append(net.outputs[0])
-    assert 2 in counts[-1100:]
+    return counts

@@ -55,6 +55,7 @@ class Pool:
         A net that `is_short` is not worth the time that waking takes: where workers sleep, the
         calling thread computes it alone. Now and then it wakes them even so, in the first, second,
         fourth, eighth, … of such runs in a row, as more of them may follow in quick succession.
+        Where they are awake, it is computed together or alone, whichever took less time.
         """
         job = Job(function, weights, arena, inputs, outputs, self.threads, is_short)
         if self.threads > 1:

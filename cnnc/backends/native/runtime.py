@@ -81,12 +81,16 @@ def _platform(triple: str) -> tuple[str, str]:
 
 
 class Job(ctypes.Structure):
-    """A net at an address, its four arguments, threads, and whether it is short: `%job`."""
+    """A net at an address, its four arguments, threads, and whether it is short.
+
+    `%prepared` in LLVM IR, which keeps the last three words.
+    """
 
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in ("net", "weights", "arena", "inputs", "outputs")],
         ("threads", ctypes.c_int64),
         ("is_short", ctypes.c_int64),
+        ("kept", ctypes.c_int64 * 3),
     ]
 
 
