@@ -26,17 +26,22 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
 
 @contextlib.contextmanager
 def empty_folder() -> Iterator[None]:
-    """A fresh folder to work in, and modules as they were afterwards."""
-    before, modules = Path.cwd(), dict(sys.modules)
+    """A fresh folder to work in; modules that were imported from it are forgotten afterwards."""
+    before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
             yield
         finally:
             os.chdir(before)
-            for name in [name for name in sys.modules if modules.get(name) != sys.modules[name]]:
+            # No others: what is imported a second time has classes that are not those of before.
+            for name in [name for name, each in sys.modules.items() if _lies_in(each, folder)]:
                 del sys.modules[name]
-            sys.modules.update(modules)
+
+
+def _lies_in(module: object, folder: str) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and Path(folder).resolve() in Path(file).resolve().parents
 
 
 def said(explanation: Explanation) -> list[tuple[str, list[str]]]:
