@@ -6,13 +6,16 @@ from math import prod
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
 from cnnc.ir.graph import Array, Constant, cuts
+from cnnc.ir.types import TensorType
 from cnnc.ops.movement.blocks import pair_axes
+from cnnc.passes._derived import Derived
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Phased:
+class Phased(Derived):
     """Weights [I, O, *kernel] as [O * phases, I, *taps], taps in reverse: see Recipe.
 
     The window is a multiple of the stride along each axis. Tap j of phase r is tap r + j * stride.
@@ -20,19 +23,15 @@ class Phased:
 
     weight: Constant
     stride: Shape
-    dtype: np.dtype[np.generic]
+    type: TensorType
 
-    @property
-    def shape(self) -> Shape:
-        """See Recipe."""
-        sources, channels, *kernel = self.weight.source.shape
-        taps = (extent // stride for extent, stride in zip(kernel, self.stride, strict=True))
-        return (channels * prod(self.stride), sources, *taps)
-
-    @property
-    def identity(self) -> object:
-        """See Recipe."""
-        return self
+    @staticmethod
+    def of(weight: Constant, stride: Shape, dtype: DType) -> "Phased":
+        """The recipe, of the type that follows from the weights."""
+        sources, channels, *kernel = weight.source.shape
+        taps = (extent // step for extent, step in zip(kernel, stride, strict=True))
+        shape = (channels * prod(stride), sources, *taps)
+        return Phased(weight, stride, TensorType.plain(shape, dtype))
 
     @property
     def magnitudes(self) -> tuple[float, float]:

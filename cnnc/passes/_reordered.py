@@ -6,33 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.base.layout import Shape
 from cnnc.ir.graph import Array, Constant
 from cnnc.ir.types import TensorType
+from cnnc.passes._derived import Derived
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reordered:
+class Reordered(Derived):
     """weight[:, order]: see Recipe. `type` is the weight's."""
 
     weight: Constant
     order: NDArray[np.intp] = field(repr=False)
     type: TensorType
-
-    @property
-    def shape(self) -> Shape:
-        """See Recipe."""
-        return self.type.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """See Recipe."""
-        return self.type.dtype.numpy
-
-    @property
-    def identity(self) -> object:
-        """See Recipe."""
-        return self
 
     @property
     def magnitudes(self) -> tuple[float, float]:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cnnc.base.layout import Shape
 from cnnc.ir.evaluate import round_to, widen
 from cnnc.ir.graph import Array, Constant, Real, cuts, rows_at_once
 from cnnc.ir.types import TensorType
+from cnnc.passes._derived import Derived
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scaled:
+class Scaled(Derived):
     """weight * factor in float64, rounded once: see Recipe.
 
     The factor has the rank of the weight, and each of its axes the weight's extent or 1.
@@ -21,21 +21,6 @@ class Scaled:
     weight: Constant
     factor: Real = field(repr=False)
     type: TensorType
-
-    @property
-    def shape(self) -> Shape:
-        """See Recipe."""
-        return self.type.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """See Recipe."""
-        return self.type.dtype.numpy
-
-    @property
-    def identity(self) -> object:
-        """See Recipe."""
-        return self
 
     @property
     def magnitudes(self) -> tuple[float, float]:

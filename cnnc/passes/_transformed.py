@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnc.base.layout import Shape
 from cnnc.ir.evaluate import round_to, widen
 from cnnc.ir.graph import Array, Constant, cuts, magnitudes, rows_at_once
 from cnnc.ir.types import TensorType
 from cnnc.ops.cook_toom import transform_weights
+from cnnc.passes._derived import Derived
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Transformed:
+class Transformed(Derived):
     """Weights [O, I, 3, …] transformed in float64 and rounded once: see Recipe.
 
     `type` is [O, I, points], for so many `results` of a tile along each axis.
@@ -22,21 +22,6 @@ class Transformed:
     weight: Constant
     results: int
     type: TensorType
-
-    @property
-    def shape(self) -> Shape:
-        """See Recipe."""
-        return self.type.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """See Recipe."""
-        return self.type.dtype.numpy
-
-    @property
-    def identity(self) -> object:
-        """See Recipe."""
-        return self
 
     @property
     def magnitudes(self) -> tuple[float, float]:

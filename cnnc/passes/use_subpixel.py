@@ -56,7 +56,7 @@ def _as_convolution(node: Node, graph: Graph, target: Target) -> Node | None:
     made = Conv(phases * op.channels, plan.taps, pad=Padding("explicit", plan.pads), bias=op.bias)
     weight, *bias = (operand.op for operand in node.inputs[1:])
     assert isinstance(weight, Constant)
-    values = [Constant(Phased(weight, window.stride, x.type.dtype.numpy))]
+    values = [Constant(Phased.of(weight, window.stride, x.type.dtype))]
     for old in bias:
         assert isinstance(old, Constant)
         values.append(Constant(np.repeat(old.value, phases)))

@@ -7,6 +7,8 @@ from cnnc.frontend.initial import Drawn
 from cnnc.ir.graph import PART, Array, Constant, Recipe, cuts, rows_at_once
 from cnnc.ir.types import TensorType
 from cnnc.ops.cook_toom import along, cook_toom
+from cnnc.passes._phased import Phased
+from cnnc.passes._reordered import Reordered
 from cnnc.passes._scaled import Scaled
 from cnnc.passes._transformed import Transformed
 
@@ -22,6 +24,8 @@ RECIPES: dict[str, Recipe] = {
     "transformed of scaled": Transformed(
         Constant(Scaled(Constant(DRAWN), BY_ROW, KIND)), 2, TensorType.plain((13, 5, 16))
     ),
+    "reordered": Reordered(Constant(DRAWN), np.array([4, 0, 3, 1, 2]), KIND),
+    "phased": Phased.of(Constant(DRAWN), (3, 1), KIND.dtype),
 }
 
 
@@ -41,6 +45,20 @@ def test_magnitudes_hold(recipe: Recipe) -> None:
     least, most = recipe.magnitudes
     assert 0 <= least <= sizes[sizes > 0].min()
     assert sizes.max() <= most <= 100
+
+
+def test_weights_of_reordered_channels() -> None:
+    weight = Constant(DRAWN).value
+    np.testing.assert_array_equal(Constant(RECIPES["reordered"]).value[:, 2], weight[:, 3])
+
+
+def test_weights_of_phases() -> None:
+    """Tap j of phase r is tap r + j * stride of the transposed convolution, in reverse."""
+    weight, made = Constant(DRAWN).value, Constant(RECIPES["phased"]).value
+    assert made.shape == (15, 13, 1, 3)
+    for channel, phase in np.ndindex(5, 3):
+        wanted = weight[:, channel, phase, ::-1]
+        np.testing.assert_array_equal(made[channel * 3 + phase, :, 0], wanted)
 
 
 def test_magnitudes_of_arrays() -> None:

@@ -1,0 +1,29 @@
+"""What all recipes for constants that are made from other constants say of themselves."""
+
+import numpy as np
+
+from cnnc.base.layout import Shape
+from cnnc.ir.types import TensorType
+
+
+class Derived:
+    """A recipe for a constant of the `type`; no other one is known to make the same array."""
+
+    __slots__ = ()
+
+    type: TensorType
+
+    @property
+    def shape(self) -> Shape:
+        """See Recipe."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """See Recipe."""
+        return self.type.dtype.numpy
+
+    @property
+    def identity(self) -> object:
+        """See Recipe."""
+        return self
