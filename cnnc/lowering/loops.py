@@ -48,7 +48,7 @@ def split(kernel: Kernel, var: str, size: int, outer: str = "", inner: str = "")
             nests.append(replace(loop, var=inner, extent=rest, body=body))
         return tuple(nests)
 
-    return _each(kernel, var, change)
+    return each_loop(kernel, var, change)
 
 
 def peel(kernel: Kernel, var: str) -> Kernel:
@@ -62,7 +62,7 @@ def peel(kernel: Kernel, var: str) -> Kernel:
         rest = replace(loop, extent=loop.extent - least, body=body)
         return replace(loop, extent=least), rest
 
-    return _each(kernel, var, change)
+    return each_loop(kernel, var, change)
 
 
 def widen(kernel: Kernel, var: str, multiple: int) -> Kernel:
@@ -73,7 +73,7 @@ def widen(kernel: Kernel, var: str, multiple: int) -> Kernel:
             raise ScheduleError(f"{var} reduces and cannot be widened")
         return (replace(loop, extent=-(-loop.extent // multiple) * multiple),)
 
-    return _each(kernel, var, change)
+    return each_loop(kernel, var, change)
 
 
 def sink(kernel: Kernel, var: str) -> Kernel:
@@ -91,7 +91,7 @@ def sink(kernel: Kernel, var: str) -> Kernel:
             _require_own_registers(loop)
         return tuple(replace(stmt, body=change(replace(loop, body=stmt.body))) for stmt in inner)
 
-    return _each(kernel, var, change)
+    return each_loop(kernel, var, change)
 
 
 def interchange(kernel: Kernel, outer: str, inner: str) -> Kernel:
@@ -103,7 +103,7 @@ def interchange(kernel: Kernel, outer: str, inner: str) -> Kernel:
                 return (replace(below, body=(replace(loop, body=below.body),)),)
         return (loop,)
 
-    return _each(kernel, outer, change)
+    return each_loop(kernel, outer, change)
 
 
 def jam(kernel: Kernel, var: str, through: Collection[str] = ()) -> Kernel:
@@ -122,7 +122,7 @@ def jam(kernel: Kernel, var: str, through: Collection[str] = ()) -> Kernel:
         body, allocs = _expand_accumulators(loop)
         return (*allocs, *(_push(replace(loop, body=()), stmt, through) for stmt in _grouped(body)))
 
-    return _each(kernel, var, change)
+    return each_loop(kernel, var, change)
 
 
 def prefetch(
@@ -149,7 +149,7 @@ def prefetch(
                 nest = For(name, extents[name], (nest,), Kind.UNROLLED)
         return (replace(loop, body=(nest, *loop.body)),)
 
-    return _each(kernel, var, change)
+    return each_loop(kernel, var, change)
 
 
 def _first_load(body: Body, buffer: str) -> Load:
@@ -169,7 +169,7 @@ def mark(kernel: Kernel, var: str, kind: Kind) -> Kernel:
             raise ScheduleError(f"{var} reduces and cannot be {kind.value}")
         return (replace(loop, kind=kind),)
 
-    return _each(kernel, var, change)
+    return each_loop(kernel, var, change)
 
 
 def unroll(kernel: Kernel, var: str) -> Kernel:
@@ -272,7 +272,8 @@ def has_loop(kernel: Kernel, var: str) -> bool:
     return any(isinstance(stmt, For) and stmt.var == var for stmt in walk(kernel.body))
 
 
-def _each(kernel: Kernel, var: str, change: Callable[[For], Body]) -> Kernel:
+def each_loop(kernel: Kernel, var: str, change: Callable[[For], Body]) -> Kernel:
+    """The kernel with something in place of all loops of a name; ScheduleError if it has none."""
     found = False
 
     def visit(body: Body) -> Body:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from cnnc.base.layout import Layout
 from cnnc.loop.expr import Buffer, Expr, Load, Space, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Stmt, Store
-from cnnc.lowering.loops import ScheduleError, substitute
+from cnnc.lowering.loops import ScheduleError, each_loop, substitute
 
 
 def sum_in_panels(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
@@ -18,23 +18,17 @@ def sum_in_panels(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
     """
     found = False
 
-    def visit(body: Body) -> Body:
+    def change(loop: For) -> Body:
         nonlocal found
-        result: list[Stmt] = []
-        for stmt in body:
-            if isinstance(stmt, For) and stmt.var == outer and _has(stmt, var):
-                found = True
-                result.append(replace(stmt, body=_panels(stmt.body, var, size)))
-            elif isinstance(stmt, For):
-                result.append(replace(stmt, body=visit(stmt.body)))
-            else:
-                result.append(stmt)
-        return tuple(result)
+        if not _has(loop, var):
+            return (loop,)
+        found = True
+        return (replace(loop, body=_panels(loop.body, var, size)),)
 
-    body = visit(kernel.body)
+    kernel = each_loop(kernel, outer, change)
     if not found:
         raise ScheduleError(f"no sums over {var} inside {outer} in {kernel.name}")
-    return kernel.with_body(body)
+    return kernel
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,21 +50,9 @@ done:
 }}
 """
 
-# Thread 0 writes how many threads compute the net.
+# Thread 0 writes how many threads compute the net, and with several it takes as many turns as %w
+# says.
 COUNTING = f"""
-define void @net({SIGNATURE}) {{
-  %first = icmp eq i64 %thread, 0
-  br i1 %first, label %write, label %done
-write:
-  store i64 %threads, ptr %out
-  br label %done
-done:
-  ret void
-}}
-"""
-
-# The same, and with several threads it takes as many turns as %w says.
-WAITING = f"""
 define void @net({SIGNATURE}) {{
   %first = icmp eq i64 %thread, 0
   br i1 %first, label %write, label %done

@@ -4,7 +4,7 @@ import ctypes
 import time
 
 from cnnc.backends.native.pool import Pool
-from tests.backends.nets import COUNTING, WAITING, Net, compile_net
+from tests.backends.nets import COUNTING, Net, compile_net
 
 
 def test_short_nets_wake_nobody() -> None:
@@ -42,7 +42,7 @@ def test_short_nets_in_quick_succession_are_shared() -> None:
 
 def test_what_is_slower_together_runs_alone() -> None:
     """As where cores hear of each other late."""
-    net = compile_net(WAITING)
+    net = compile_net(COUNTING)
     net.weights[0] = 20_000  # turns that each of two threads waits
     counts = _threads_of_runs(net, 1000)
     assert counts[-500:].count(1) > 400
