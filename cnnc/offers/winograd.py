@@ -251,9 +251,9 @@ class _Plan:
 
 
 def _longest_share(nests: Sequence[tuple[int, int]], cores: int) -> int:
-    """The most that a core has of nests of so many tasks of a size, shared as threads share them:
+    """The most that a core has to do of nests, each of so many tasks of a size.
 
-    one task after the other, every other nest from the last core on.
+    Threads share them so: one task after the other, every other nest from the last core on.
     """
     loads = [0] * cores
     for number, (tasks, size) in enumerate(nests):
