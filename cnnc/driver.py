@@ -77,7 +77,7 @@ def pipeline(
         Pass("use-subpixel", lambda graph: use_subpixel(graph, target)),
         *(() if exact else faster),
         # operators are final: join each with the pointwise chain behind it
-        Pass("fuse", fuse),
+        Pass("fuse", lambda graph: fuse(graph, target)),
         # every tensor that will exist in memory is now a node, and all weights are final
         Pass("order-concats", lambda graph: order_concats(graph, target)),
         Pass("assign-layouts", lambda graph: assign_layouts(graph, target)),

@@ -11,6 +11,10 @@ MAX_UNROLLED = 512
 """Multiply-accumulates written out in one straight line: beyond it code leaves the µop cache."""
 STRAIGHT_LINE = 128
 """Multiply-accumulates of a shared input in one straight line at most."""
+SMALL_UNROLLED = 48
+"""The same where memory for code is small."""
+SMALL_TILE = 16
+"""Accumulators of a tile at most there: each is stored by code of its own."""
 _PORTS = 2
 _LATENCY = 4
 _TILE_OVERHEAD = 12
@@ -61,6 +65,11 @@ class Work:
     own_weights: bool = False
     temporaries: int = 0
     phases: int = 1
+
+
+def most_unrolled(target: Target) -> int:
+    """Multiply-accumulates that may be written out in one straight line."""
+    return SMALL_UNROLLED if target.is_small else MAX_UNROLLED
 
 
 def channels_at_once(tile: Tile, block: int) -> int:
@@ -132,7 +141,10 @@ def _parts(extent: int, size: int) -> list[tuple[int, int]]:
 
 
 def tiles(work: Work, target: Target) -> Iterator[Tile]:
-    """All tiles that cut the layer into nearly equal pieces and fit the registers."""
+    """All tiles that cut the layer into nearly equal pieces and fit the registers.
+
+    Where memory for code is small, into equal ones: those that are left take code of their own.
+    """
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     for blocks in (1, 2, 3, 4, 6, 8):
@@ -143,6 +155,8 @@ def tiles(work: Work, target: Target) -> Iterator[Tile]:
                 continue
             for width in even_widths(columns):
                 tile = Tile(blocks, height, width)
+                if target.is_small and (columns % width or tile.vectors > SMALL_TILE):
+                    continue
                 if fits(tile, work, target) or tile.vectors == 1:
                     yield tile
 

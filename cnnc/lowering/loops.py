@@ -189,6 +189,17 @@ def parallelise(kernel: Kernel, *variables: str) -> Kernel:
     return kernel
 
 
+def drop_loops(kernel: Kernel, var: str) -> Kernel:
+    """for v in 1: S  →  S with v = 0; ScheduleError for a longer loop."""
+
+    def change(loop: For) -> Body:
+        if loop.extent > 1:
+            raise ScheduleError(f"{var} has {loop.extent} iterations")
+        return substitute(loop.body, {var: Const(0)})
+
+    return each_loop(kernel, var, change)
+
+
 def drop_unit_loops(kernel: Kernel) -> Kernel:
     """for v in 1: S  →  S with v = 0, except for the outermost loop of a nest.
 

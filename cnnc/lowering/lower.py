@@ -8,7 +8,7 @@ from math import prod
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
-from cnnc.base.tiles import Tile, Work, choose_tile
+from cnnc.base.tiles import Tile, Work, choose_tile, most_unrolled
 from cnnc.ir.graph import Graph, Node
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
@@ -27,11 +27,13 @@ from cnnc.lowering.schedule import (
     schedule_plain,
     schedule_reblocked,
     schedule_unblocked,
+    share_nothing,
 )
 from cnnc.lowering.streamed import lower_streamed
+from cnnc.lowering.tails import roll_tails
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
-from cnnc.offers.direct import Form, blocks_of, choose_form, weight_bytes
+from cnnc.offers.direct import Form, blocks_of, choose_form, is_tiled, weight_bytes
 from cnnc.offers.offer import chosen_for, root_of
 from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
@@ -114,6 +116,8 @@ def lower_node(
         plan = _plan(node, target, choices)
         kernel = _scheduled(node, _defined(node, plan), plan, target, samples_apart=samples_apart)
     kernel = clear_halo(replace(kernel, name=_identifier(node.name)), kernel.params[-1])
+    if target.is_small:
+        kernel = roll_tails(share_nothing(kernel))
     verify_kernel(kernel)
     return kernel
 
@@ -147,12 +151,13 @@ def _scheduled(
     if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
         kernel = schedule_reblocked(kernel, plan.block, plan.read_block)
         return clear_padding(kernel, out) if out.shape[1] % plan.block else kernel
-    if plan.block > 1:
+    if plan.is_tiled:
         padded = _is_padded(root, kernel, out)
         order = Order(
             *(plan.shares_input, padded, plan.rows_first, plan.one_tap),
-            plan.shares_input and weight_bytes(node) > target.l2_bytes // 4,
-            _late_operands(node, params),
+            plan.block > 1 and plan.shares_input and weight_bytes(node) > target.l2_bytes // 4,
+            _late_operands(node, params) if plan.block > 1 else (),
+            most_unrolled(target),
             _panel(node, plan, target),
             *(plan.phases, plan.joins_phases),
         )
@@ -172,6 +177,7 @@ class _Plan:
 
     block: int
     read_block: int
+    is_tiled: bool
     tile: Tile
     layouts: tuple[Layout, ...]
     algorithm: str
@@ -187,21 +193,23 @@ def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
     assert isinstance(op, Operator)
     kinds = [operand.type for operand in node.inputs]
     block, read_block = blocks_of(node)
+    tiled = is_tiled(node, target)
     form = _form(node, block, target, choices)
     layouts = [kind.layout for kind in kinds]
     root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(kinds))
     packed = root.packing(read_block, block * form.tile.blocks, *kinds[:arity])
     if packed:
         layouts[arity - len(packed) : arity] = packed
-    algorithm = f"blocked by {block}, tile {form.tile}" if block > 1 else "row-major"
+    algorithm = f"blocked by {block}" if block > 1 else "row-major"
+    algorithm += f", tile {form.tile}" * tiled
     if form.rows_first:
         algorithm += ", rows first"
     if isinstance(root, Winograd):
         algorithm = f"{root.text}, tile {form.tile}"
     nest = op.nest(node.type, *kinds)
-    shares_input = block > 1 and not nest.per_channel
+    shares_input = tiled and not nest.per_channel
     return _Plan(
-        *(block, read_block, form.tile, tuple(layouts), algorithm),
+        *(block, read_block, tiled, form.tile, tuple(layouts), algorithm),
         *(shares_input, form.rows_first, nest.one_tap),
         len(nest.spatial) if nest.phases else 0,
         form.rows_first or _phases_stay(node, form.tile, block, target),
@@ -258,7 +266,7 @@ def _form(node: Node, block: int, target: Target, choices: Choices) -> Form:
     if isinstance(root, Winograd):
         return Form(Tile(root.channels_at_once // block, 1, root.columns))
     chosen = chosen_for(node, choices)
-    if block > 1:
+    if is_tiled(node, target):
         return choose_form(node, target, chosen)
     if chosen:
         raise chosen.refuse(node.name, "its channels are not blocked")

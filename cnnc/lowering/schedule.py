@@ -4,11 +4,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from cnnc.base.tiles import MAX_UNROLLED, Tile, channels_at_once
-from cnnc.loop.kernel import For, Kernel, Kind, Stmt, walk
+from cnnc.base.tiles import Tile, channels_at_once
+from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, walk
 from cnnc.lowering.copies import find_column, has_rows, loops_of
 from cnnc.lowering.hints import prefetch_operands
 from cnnc.lowering.loops import (
+    drop_loops,
     drop_unit_loops,
     has_loop,
     interchange,
@@ -43,7 +44,8 @@ class Order:
     `late`: operands that are read only when a tile has been summed. `panel`: blocks of input
     channels that are summed for all positions before the next ones; 0 for all blocks at once.
     `phases`: loops over phases that stand around those over positions; `joins_phases`: all phases
-    of a row, or of a tile where there is one axis, before the next.
+    of a row, or of a tile where there is one axis, before the next. At most `most_unrolled`
+    multiply-accumulates are written out in one straight line.
     """
 
     shares_input: bool
@@ -52,6 +54,7 @@ class Order:
     pointwise: bool
     far_weights: bool
     late: tuple[str, ...]
+    most_unrolled: int
     panel: int = 0
     phases: int = 0
     joins_phases: bool = False
@@ -64,6 +67,7 @@ def schedule_blocked(
 
     for n, oc.0, oh.0 parallel: for ow.0:
       acc[ow.1, oh.1, oc.1] of vectors over oc.2;  the reduction, innermost part unrolled;  stores
+    A block of one channel is a number: then there is no oc.2.
     """
     axes, sweeps = [stmt.var for stmt in _grid(kernel)][2:], _sweeps(kernel)
     phases, spatial = axes[: order.phases] * order.joins_phases, axes[order.phases :]
@@ -72,6 +76,8 @@ def schedule_blocked(
     kernel = _phases_in_rows(kernel, phases, spatial)
     kernel = split(kernel, "oc", block * tile.blocks, "oc.0", "oc.r")
     kernel = split(kernel, "oc.r", block, "oc.1", "oc.2")
+    if block == 1:
+        kernel = drop_loops(kernel, "oc.2")
     positions = [f"{var}.1" for var in spatial[-2:]]
     kernel, inner = _cut_positions(kernel, tile, spatial, rows_first=order.rows_first)
     if len(spatial) == 1 and phases:
@@ -79,8 +85,8 @@ def schedule_blocked(
     if len(spatial) == 1 and order.rows_first:
         kernel = interchange(fission(kernel), "oc.0", f"{spatial[-1]}.0")
     if not any(isinstance(stmt, For) and stmt.reduces for stmt in walk(kernel.body)):
-        return _parallel_outer(vectorise(_unroll_all(kernel, inner[:-1]), "oc.2"))
-    kernel = _schedule_reduction(kernel, tile, read_block, shares_input=order.shares_input)
+        return _parallel_outer(_fill_registers(kernel, inner, block))
+    kernel = _schedule_reduction(kernel, tile, read_block, order)
     for var in reversed(inner):
         kernel = jam(kernel, var, sweeps)
     if order.shares_input and order.pointwise and has_loop(kernel, "ic.0"):
@@ -90,10 +96,17 @@ def schedule_blocked(
         kernel, ahead = sum_in_panels(kernel, "oc.0", "ic.0", order.panel), "ic.0.p"
     if order.far_weights and has_loop(kernel, "ic.1") and has_loop(kernel, ahead):
         kernel = prefetch(kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead=ahead)
-    kernel = vectorise(_unroll_all(kernel, inner[:-1]), "oc.2")
+    kernel = _fill_registers(kernel, inner, block)
     rows = [*spatial[:-1], *(f"{var}.0" for var in spatial)]
     together = {"n", "oc.0", *rows} if phases else ()
     return _parallel_outer(prefetch_operands(kernel, order.late), together)
+
+
+def _fill_registers(kernel: Kernel, inner: list[str], lanes: int) -> Kernel:
+    """The loops inside a tile written out, the innermost one as vectors where there are any."""
+    if lanes == 1:
+        return _unroll_all(kernel, inner)
+    return vectorise(_unroll_all(kernel, inner[:-1]), inner[-1])
 
 
 def _cut_positions(
@@ -135,6 +148,24 @@ def schedule_reblocked(kernel: Kernel, block: int, read_block: int) -> Kernel:
     return _parallel_outer(vectorise(sink(kernel, "oc.2"), "oc.2"))
 
 
+def share_nothing(kernel: Kernel) -> Kernel:
+    """The kernel for one thread: no loop is shared."""
+
+    def change(body: Body) -> Body:
+        return tuple(
+            replace(
+                stmt,
+                body=change(stmt.body),
+                kind=Kind.SERIAL if stmt.kind is Kind.PARALLEL else stmt.kind,
+            )
+            if isinstance(stmt, For)
+            else stmt
+            for stmt in body
+        )
+
+    return kernel.with_body(change(kernel.body))
+
+
 def schedule_unblocked(kernel: Kernel, lanes: int, block: int) -> Kernel:
     """A copy from blocks of channels into rows: each place of memory is read once.
 
@@ -158,6 +189,8 @@ def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) 
         return _parallel_outer(kernel)
     if accumulates_rows(kernel, grid[-1].var):
         return _parallel_outer(_tile_rows(kernel, lanes, tile))
+    if lanes == 1:
+        return _parallel_outer(kernel, enough=ENOUGH)
     last, rows = grid[-1].var, kernel
     if max(loop.extent for loop in loops_of(kernel, last)) > lanes:
         last, rows = f"{last}.1", split(kernel, last, lanes)
@@ -184,6 +217,8 @@ def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
     kernel = split(kernel, last, lanes * tile.blocks, f"{last}.0", f"{last}.r")
     if has_loop(kernel, f"{last}.r"):
         kernel = split(kernel, f"{last}.r", lanes, f"{last}.1", f"{last}.2")
+    if lanes == 1:
+        kernel = drop_loops(kernel, f"{last}.2")
     inner = [var for var in (f"{last}.1", f"{last}.2") if has_loop(kernel, var)]
     if tile.columns > 1:
         kernel = split(kernel, grid[-2], tile.columns)
@@ -193,7 +228,7 @@ def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
     kernel = fission(kernel)
     for var in reversed(inner):
         kernel = jam(kernel, var)
-    return own_registers(vectorise(_unroll_all(kernel, inner[:-1]), inner[-1]))
+    return own_registers(_fill_registers(kernel, inner, lanes))
 
 
 def _vectorise_reduction(kernel: Kernel, grid: list[For], lanes: int) -> Kernel:
@@ -221,16 +256,14 @@ def _sweeps(kernel: Kernel) -> set[str]:
     return {stmt.var for stmt in inside} - grid
 
 
-def _schedule_reduction(
-    kernel: Kernel, tile: Tile, read_block: int, *, shares_input: bool
-) -> Kernel:
+def _schedule_reduction(kernel: Kernel, tile: Tile, read_block: int, order: Order) -> Kernel:
     """Shared input: channels innermost, some at once; otherwise the window's last axes unrolled.
 
     A window over shared input is not unrolled: neighbouring taps would share their broadcast
     inputs, and keep too many of them in registers. Nor are all channels of a block: given more
     straight-line code than hides the latency, LLVM moves loads so far ahead that they spill.
     """
-    if shares_input:
+    if order.shares_input:
         if read_block == 1:
             return kernel
         kernel = sink(split(kernel, "ic", read_block), "ic.1")
@@ -239,7 +272,7 @@ def _schedule_reduction(
     written = tile.vectors
     for loop in reversed(_reduction(kernel)):
         written *= loop.extent
-        if written > MAX_UNROLLED:
+        if written > order.most_unrolled:
             break
         kernel = unroll(kernel, loop.var)
     return kernel

@@ -19,9 +19,9 @@ _BYTES = 16
 
 
 def share_steps(kernels: Sequence[Kernel], target: Target) -> list[bool]:
-    """Whether threads share each step of a program."""
+    """Whether threads share each step of a program; none does where code is made for one."""
     estimates = [_estimate(kernel, target) for kernel in kernels]
-    if sum(estimates) < SHORTEST_NET:
+    if target.is_small or sum(estimates) < SHORTEST_NET:
         return [False] * len(kernels)
     return [estimate >= SHORTEST_STEP for estimate in estimates]
 

@@ -7,7 +7,7 @@ from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, tiles
 from cnnc.ir.graph import Node
-from cnnc.offers.offer import Candidate
+from cnnc.offers.offer import Candidate, root_of
 from cnnc.ops.spec import Operator
 
 DIRECT = "direct"
@@ -41,7 +41,7 @@ class DirectOffer:
 
         Weights take as long to arrive for all of them, so that `far` makes no difference.
         """
-        if blocks_of(node)[0] == 1 or not _macs(node):
+        if not (is_tiled(node, target) and _macs(node)):
             return
         work = work_of(node)
         for tile in tiles(work, target):
@@ -125,6 +125,21 @@ def blocks_of(node: Node) -> tuple[int, int]:
     kinds = (node.type, node.inputs[0].type)
     block, read_block = (kind.layout.block(1) if kind.rank > 1 else 1 for kind in kinds)
     return block, read_block
+
+
+def is_tiled(node: Node, target: Target) -> bool:
+    """Whether a layer is computed in register tiles of channels × positions.
+
+    Its channels are blocked, or each is a block of its own, where the target computes one number
+    at a time and the layer's weights can be packed for several channels.
+    """
+    if blocks_of(node)[0] > 1:
+        return True
+    if target.lanes(node.type.dtype) > 1 or node.type.rank < 2 or not _macs(node):
+        return False
+    root, operands = root_of(node)
+    layouts = root.packing(1, 2, *(operand.type for operand in operands))
+    return any(layout.blocks for layout in layouts)
 
 
 def _macs(node: Node) -> int:

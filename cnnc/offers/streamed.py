@@ -29,8 +29,11 @@ def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | No
     """The stages, and the cycles they are estimated to save; None where they save none.
 
     Each node but the first has the one before it as its first operand. Nothing is saved of what
-    flows between two stages if all of it stays in the second-level cache.
+    flows between two stages if all of it stays in the second-level cache, or where numbers are
+    computed one by one, as that takes longer than to read them.
     """
+    if target.lanes(nodes[-1].type.dtype) == 1:
+        return None
     weights = sum(map(weight_bytes, nodes))
     flows = [node.type.bytes for node in nodes[:-1]]
     if min(flows) <= target.l2_bytes // 2 or weights > target.l2_bytes // 4:

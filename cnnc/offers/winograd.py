@@ -62,7 +62,8 @@ def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
     window = op.window(x)
     plain = set(window.kernel) == {TAPS} and set(window.stride + window.dilation) == {1}
     known = weight.is_constant and x.dtype.is_float
-    wide = min(x.channels, op.channels) > target.lanes(x.dtype) // 2
+    lanes = target.lanes(x.dtype)
+    wide = lanes > 1 and min(x.channels, op.channels) > lanes // 2
     return plain and known and wide and op.groups == 1 and len(x.spatial) <= 2
 
 

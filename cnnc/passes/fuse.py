@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.rewrite import substitute
+from cnnc.ops.concat import Concat
 from cnnc.ops.flatten import Flatten
 from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
 from cnnc.ops.pointwise import Pointwise
@@ -18,25 +20,29 @@ LONGEST_TAIL = 16
 """Steps of a tail at most: every element of a register tile repeats their code."""
 
 
-def fuse(graph: Graph) -> Graph:
+def fuse(graph: Graph, target: Target | None = None) -> Graph:
     """relu(add(conv(x, w), y))  →  fused[conv; add; relu](x, w, y)
 
     Values inside a group are read only there; its extra operands broadcast to the root's result. A
     cast may be among them, so that the result is of another element type than the root's.
     Of several operators that could take the same tail, the last one in order does. The fused node
-    has the root's name and span.
+    has the root's name and span. Where memory for code is small, a concat takes none: its loops
+    would repeat it for each operand.
     """
     position = {node: place for place, node in enumerate(graph.nodes)}
-    groups = _groups(graph, position)
+    never = (*NEVER_ROOTS, Concat) if target and target.is_small else NEVER_ROOTS
+    groups = _groups(graph, position, never)
     return substitute(graph, {group[-1]: _fused(*group) for group in groups})
 
 
-def _groups(graph: Graph, position: Mapping[Node, int]) -> Iterator[list[Node]]:
+def _groups(
+    graph: Graph, position: Mapping[Node, int], never: tuple[type, ...]
+) -> Iterator[list[Node]]:
     """A root and the nodes of its tail, operands first; only the last one is read outside.
 
     Operators that are not pointwise choose first, last to first; then pointwise chains.
     """
-    candidates = [node for node in graph.nodes if _may_be_root(node)]
+    candidates = [node for node in graph.nodes if _may_be_root(node, never)]
     heavy = [node for node in reversed(candidates) if not isinstance(node.op, Pointwise)]
     light = [node for node in candidates if isinstance(node.op, Pointwise)]
     taken: set[Node] = set()
@@ -53,8 +59,8 @@ def _groups(graph: Graph, position: Mapping[Node, int]) -> Iterator[list[Node]]:
             yield group
 
 
-def _may_be_root(node: Node) -> bool:
-    return isinstance(node.op, Operator) and not isinstance(node.op, NEVER_ROOTS)
+def _may_be_root(node: Node, never: tuple[type, ...]) -> bool:
+    return isinstance(node.op, Operator) and not isinstance(node.op, never)
 
 
 def _may_be_step(node: Node) -> bool:

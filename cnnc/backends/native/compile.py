@@ -55,7 +55,7 @@ def compile_module(source: str, target: Target, form: Form) -> bytes:
     context = llvm.create_context()
     module = llvm.parse_assembly(source, context)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options = llvm.create_pipeline_tuning_options(speed_level=2 if target.is_small else 3)
     # The schedule has unrolled what is worth it, counting registers; LLVM would not count.
     options.loop_unrolling = False
     builder = llvm.create_pass_builder(machine, options)

@@ -58,6 +58,8 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
     wide = target.vector_bits == 512
     arithmetic = values.Arithmetic(target.has_fma, scales_by=16 if wide else 0)
     function.attributes |= {"nounwind", f'"tune-cpu"="{target.tuning}"'}
+    if target.is_small:
+        function.attributes.add("optsize")
     _Emitter(function, kernel, arithmetic, word_of(target)).run()
     return function
 

@@ -1,0 +1,92 @@
+"""Elementary functions behind a tile of sums, once in a loop rather than once for each sum."""
+
+from dataclasses import replace
+
+from cnnc.loop.expr import Buffer, Call, Expr, Load, Space
+from cnnc.loop.functions import ELEMENTARY
+from cnnc.loop.kernel import (
+    Alloc,
+    Body,
+    For,
+    Kernel,
+    Kind,
+    Stmt,
+    Store,
+    expressions,
+    map_expressions,
+    walk,
+)
+from cnnc.loop.rewrite import parts, transform
+
+
+def roll_tails(kernel: Kernel) -> Kernel:
+    """for v unrolled: y[v] = tanh(acc[v])  →  the same as a loop over sums laid aside
+
+    for v unrolled: sum[v] = acc[v];  for v: y[v] = tanh(sum[v])
+
+    For code that has to be small: an elementary function is some sixty instructions. The sums stay
+    in registers where they are added up, as no other array is looked up by a number that varies.
+    """
+    return kernel.with_body(_visit(kernel.body))
+
+
+def _visit(body: Body) -> Body:
+    result: list[Stmt] = []
+    for stmt in body:
+        if isinstance(stmt, For) and stmt.kind is Kind.UNROLLED and _is_long(stmt):
+            result += _rolled(stmt)
+        elif isinstance(stmt, For):
+            result.append(replace(stmt, body=_visit(stmt.body)))
+        else:
+            result.append(stmt)
+    return tuple(result)
+
+
+def _is_long(nest: For) -> bool:
+    """Whether an elementary function stands in it, and no sums that go on."""
+    loops = [stmt for stmt in walk((nest,)) if isinstance(stmt, For)]
+    if any(loop.reduces or loop.kind is not Kind.UNROLLED for loop in loops):
+        return False
+    return any(
+        isinstance(part, Call) and part.function in ELEMENTARY
+        for root in expressions(nest.body)
+        for part in parts(root)
+    )
+
+
+def _rolled(nest: For) -> Body:
+    own = {stmt.buffer.name for stmt in walk(nest.body) if isinstance(stmt, Alloc)}
+    laid: dict[Load, Load] = {}
+
+    def aside(expr: Expr) -> Expr | None:
+        if not isinstance(expr, Load) or expr.buffer.space is not Space.REGISTER:
+            return None
+        if expr.buffer.name in own:
+            return None
+        laid[expr] = Load(_aside(expr.buffer), expr.index)
+        return laid[expr]
+
+    (changed,) = map_expressions((nest,), lambda expr: transform(expr, aside))
+    buffers = {load.buffer.name: load.buffer for load in laid.values()}
+    copies: Body = tuple(Store(new.buffer, new.index, old) for old, new in laid.items())
+    return (
+        *map(Alloc, buffers.values()),
+        *((_around(nest, copies),) if copies else ()),
+        _serial(changed),
+    )
+
+
+def _aside(buffer: Buffer) -> Buffer:
+    return replace(buffer, name=f"{buffer.name}.sums")
+
+
+def _around(nest: For, body: Body) -> For:
+    """The loops of a nest around other statements."""
+    inner = [stmt for stmt in nest.body if isinstance(stmt, For)]
+    return replace(nest, body=(_around(inner[0], body),) if inner else body)
+
+
+def _serial(stmt: Stmt) -> Stmt:
+    if not isinstance(stmt, For):
+        return stmt
+    return replace(stmt, body=tuple(map(_serial, stmt.body)), kind=Kind.SERIAL)
