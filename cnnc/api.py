@@ -131,7 +131,7 @@ class Model:
         for node in self.graph.nodes:
             if isinstance(node.op, Parameter):
                 raise _no_weights(node)
-        return Compiled(self.graph, options, self._provenance())
+        return Compiled(self.graph, options, self.provenance)
 
     def with_batch(self, batch: Batch) -> "Model":
         """The same network for another number of samples a run, or any of a range: `(1, 32)`."""
@@ -179,7 +179,9 @@ class Model:
         compiled = self.compile(backend=REFERENCE)
         return compiled(named if inputs is None else inputs)
 
-    def _provenance(self) -> Provenance:
+    @property
+    def provenance(self) -> Provenance:
+        """Where the network comes from: its text, and the final values of its params."""
         source = self._loaded.source
         digest = sha256(source.text.encode()).hexdigest()
         return Provenance(Path(source.name).name, digest, tuple(self.params.items()))

@@ -75,6 +75,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0804": "a tune file is for another target",
         "E0805": "a choice of a tune file is not possible",
         "E0806": "a tune file says nothing about the net",
+        "E0807": "the network takes more memory than it may",
         # W02xx: names that do nothing
         "W0201": "a name is never used",
         # W09xx: the net as a whole

@@ -16,6 +16,7 @@ from cnnc.base.errors import InternalError, UserError, fail
 from cnnc.base.report import report, to_json
 from cnnc.cli.analyze import analyze
 from cnnc.cli.bench import bench
+from cnnc.cli.build import build_
 from cnnc.cli.cache import cache
 from cnnc.cli.check import check
 from cnnc.cli.compile import compile_
@@ -24,6 +25,7 @@ from cnnc.cli.diff import diff
 from cnnc.cli.env import env
 from cnnc.cli.explain import explain
 from cnnc.cli.fmt import fmt
+from cnnc.cli.kernel import kernel
 from cnnc.cli.ops import ops
 from cnnc.cli.run import run
 from cnnc.cli.show import show
@@ -46,7 +48,23 @@ def cli() -> None:
 
 
 for verb in (
-    *(check, run, diff, bench, tune, analyze, show, fmt, explain, ops, env, cache, compile_),
+    *(
+        check,
+        run,
+        diff,
+        bench,
+        tune,
+        analyze,
+        show,
+        fmt,
+        explain,
+        ops,
+        env,
+        cache,
+        compile_,
+        build_,
+        kernel,
+    ),
 ):
     cli.add_command(verb)
 

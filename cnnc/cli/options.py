@@ -1,5 +1,6 @@
 """Options that several verbs take, and what they stand for."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -270,6 +271,30 @@ def compile_options(command: Callable[..., R]) -> Callable[..., R]:
     ):
         command = decorate(command)
     return command
+
+
+class _SizeType(click.ParamType[int]):
+    """A number of bytes: 65536, or 64K."""
+
+    name = "BYTES"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """`64K` as 65536; K, M and G count in 1024s."""
+        found = re.fullmatch(r"(\d{1,15})([KMG]?)(i?B)?", str(value).strip(), re.IGNORECASE)
+        if not found:
+            self.fail(f"{value!r} is no number of bytes, such as 65536 or 64K", param, ctx)
+        return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2].upper()]
+
+
+def size_option(
+    option: str, name: str, what: str
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """An option for the most bytes that something may take."""
+    return click.option(
+        option, name, type=_SizeType(), help=f"Most bytes of {what}, such as 64K: more is an error."
+    )
 
 
 def seed_option(help: str) -> Callable[[Callable[..., R]], Callable[..., R]]:

@@ -82,6 +82,11 @@ def pack(blocks: Sequence[Block]) -> Packing:
 
 def bound(blocks: Sequence[Block]) -> int:
     """The bytes alive in the step that has most: no arena can be smaller."""
+    return max(alive_at(blocks).values(), default=0)
+
+
+def alive_at(blocks: Sequence[Block]) -> dict[int, int]:
+    """The bytes alive from each step on at which these change."""
     changes: Counter[int] = Counter()
     for block in blocks:
         own: Counter[int] = Counter()
@@ -93,7 +98,8 @@ def bound(blocks: Sequence[Block]) -> int:
             alive += own[step]
             changes[step] += align(alive) - before
             before = align(alive)
-    return max(accumulate(changes[step] for step in sorted(changes)), default=0)
+    steps = sorted(changes)
+    return dict(zip(steps, accumulate(changes[step] for step in steps), strict=True))
 
 
 def _clashes(blocks: Sequence[Block]) -> Clashes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from cnnc.base.record import record
-from cnnc.lowering.packing import Block, Piece, bound, pack
+from cnnc.lowering.packing import Block, Piece, alive_at, bound, pack
 
 
 @record
@@ -56,6 +56,12 @@ def plan_memory(values: Sequence[Value]) -> MemoryPlan:
 def least_memory(values: Sequence[Value]) -> int:
     """The bound of a plan, without making one."""
     return bound([family.block() for family in _families(values)])
+
+
+def peak_step(values: Sequence[Value]) -> int:
+    """The first step in which the most memory is alive; 0 where there are no values."""
+    alive = alive_at([family.block() for family in _families(values)])
+    return max(alive, key=lambda step: (alive[step], -step), default=0)
 
 
 Member = tuple[Value, int]

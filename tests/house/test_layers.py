@@ -52,6 +52,7 @@ PROGRAM = (
     "tuning",
     "api",
     "compare",
+    "standalone",
     "__init__",
     "cli",
     "__main__",

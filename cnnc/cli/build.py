@@ -1,0 +1,131 @@
+"""`cnnc build`: output that stands alone."""
+
+from pathlib import Path
+
+import click
+
+from cnnc.base.errors import fail
+from cnnc.base.report import Json
+from cnnc.cli.console import print_json, say, working
+from cnnc.cli.options import (
+    Net,
+    exact_option,
+    json_option,
+    net_options,
+    size_option,
+    target_option,
+    threads_option,
+    tuning_option,
+)
+from cnnc.frontend.settings import Batch
+from cnnc.standalone.build import Built, build
+from cnnc.standalone.request import BUILTIN, DEFAULT_FORMS, EXTERNAL, FORMS, Limits, Request
+from cnnc.table import Column, bytes_text, format_table
+
+_FORMS_HELP = "\n\n\b\n" + "\n".join(f"{name:8} {what}" for name, what in FORMS.items())
+
+
+def emit_options(command):  # type: ignore[no-untyped-def]
+    """--emit, --name, --weights, --cc and limits."""
+    for decorate in (
+        size_option("--max-stack", "stack", "the stack of a thread"),
+        size_option("--max-flash", "flash", "code, constants and weights"),
+        size_option("--max-ram", "ram", "arena and stack"),
+        click.option("--cc", metavar="COMMAND", help="What links shared libraries; else $CC."),
+        click.option(
+            "--weights",
+            type=click.Choice([BUILTIN, EXTERNAL]),
+            default=BUILTIN,
+            show_default=True,
+            help="Part of the code, or in a file that the program loads.",
+        ),
+        click.option("--name", metavar="NAME", help="What files and symbols begin with."),
+        click.option(
+            "--emit",
+            default=",".join(DEFAULT_FORMS),
+            show_default=True,
+            metavar="FORM,…",
+            help=f"Forms of output: {', '.join(FORMS)}.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command("build", short_help="Write C source, objects, libraries or a project.")
+@net_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The folder to write into; one of the net's name if left out.",
+)
+@emit_options
+@target_option
+@threads_option
+@exact_option
+@tuning_option
+@json_option
+def build_(
+    file: Path,
+    net: str | None,
+    settings: tuple[str, ...],
+    batch: Batch | None,
+    output: Path | None,
+    emit: str,
+    name: str | None,
+    weights: str,
+    cc: str | None,
+    ram: int | None,
+    flash: int | None,
+    stack: int | None,
+    target: str,
+    threads: int,
+    exact: bool,
+    tuning: Path | None,
+    as_json: bool,
+) -> None:
+    """Build a network that stands alone: no runtime, no heap, one header for all forms."""
+    request = Request(
+        forms=parse_forms(emit),
+        target=target,
+        name=name,
+        threads=threads,
+        weights=weights,
+        exact=exact,
+        tuning=tuning,
+        cc=cc,
+        limits=Limits(ram, flash, stack),
+    )
+    model = Net(file, net, settings, batch).load()
+    with working(f"building {model.name}"):
+        built = build(model, output or Path(request.name or model.name), request)
+    show_built(built, as_json=as_json)
+
+
+def parse_forms(text: str) -> tuple[str, ...]:
+    """`c,h` as its parts, each once."""
+    forms = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not forms:
+        raise fail("E0803", "`--emit` names no form of output", help=f"some of {', '.join(FORMS)}")
+    return forms
+
+
+def show_built(built: Built, *, as_json: bool) -> None:
+    """What was written, and what the network takes."""
+    if as_json:
+        files: dict[str, Json] = dict(built.files)
+        print_json(
+            {
+                "ok": True,
+                "folder": str(built.folder),
+                "name": built.name,
+                "files": files,
+                "sizes": built.sizes.to_json(),
+            }
+        )
+        return
+    columns = (Column("file"), Column("bytes", is_number=True))
+    rows = [(str(built.folder / name), bytes_text(size)) for name, size in built.files.items()]
+    say(format_table(columns, rows))
+    say(built.sizes.describe())

@@ -1,0 +1,78 @@
+"""`cnnc kernel`: one operator or a short chain that stands alone."""
+
+from pathlib import Path
+
+import click
+
+from cnnc.cli.build import emit_options, parse_forms, show_built
+from cnnc.cli.console import working
+from cnnc.cli.options import exact_option, json_option, seed_option, target_option, threads_option
+from cnnc.standalone.build import build
+from cnnc.standalone.chain import NAME, chain_model
+from cnnc.standalone.request import Limits, Request
+
+
+@click.command("kernel", short_help="Write one operator or a short chain as a function.")
+@click.argument("text")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="TYPE",
+    help="Type of the input, such as f32[1,64,56,56]; several have names: 'a: f32[1,8]'.",
+)
+@click.option(
+    "--parameters",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Trained values: .safetensors or .npz, named as `cnnc kernel` says if they are not found.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The folder to write into; one of the kernel's name if left out.",
+)
+@emit_options
+@target_option
+@threads_option
+@exact_option
+@seed_option("What parameters are drawn by, where there is no file.")
+@json_option
+def kernel(
+    text: str,
+    inputs: tuple[str, ...],
+    parameters: Path | None,
+    output: Path | None,
+    emit: str,
+    name: str | None,
+    weights: str,
+    cc: str | None,
+    ram: int | None,
+    flash: int | None,
+    stack: int | None,
+    target: str,
+    threads: int,
+    exact: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Build one operator or a short chain, such as `conv(64, 3, pad = same) -> relu`.
+
+    The output is that of `cnnc build`, the function takes plain pointers.
+    """
+    request = Request(
+        forms=parse_forms(emit),
+        target=target,
+        name=name,
+        threads=threads,
+        weights=weights,
+        exact=exact,
+        cc=cc,
+        seed=seed,
+        limits=Limits(ram, flash, stack),
+    )
+    model = chain_model(text, inputs, request, parameters)
+    with working(f"building {model.name}"):
+        built = build(model, output or Path(name or NAME), request)
+    show_built(built, as_json=as_json)

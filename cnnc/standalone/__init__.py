@@ -1,0 +1,1 @@
+"""Output that stands alone: objects, libraries, C source, projects."""

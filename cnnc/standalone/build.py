@@ -1,0 +1,164 @@
+"""Building: all forms of output that are asked for, in one folder, whole or not at all."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cnnc.api import Model
+from cnnc.base.record import record
+from cnnc.standalone import code, project
+from cnnc.standalone.archive import Member, archive
+from cnnc.standalone.folder import File, Output, open_output
+from cnnc.standalone.header import header_text
+from cnnc.standalone.limits import check_limits
+from cnnc.standalone.manifest import manifest
+from cnnc.standalone.pool_source import pool_source, pool_symbols
+from cnnc.standalone.python_module import python_module
+from cnnc.standalone.request import Request
+from cnnc.standalone.sizes import Sizes, measure_sizes
+from cnnc.standalone.toolchain import find_linker, library_name, object_name
+from cnnc.standalone.unit import Unit
+from cnnc.standalone.views import summary
+from cnnc.standalone.weights_source import weights_source
+
+Progress = Callable[[str], None]
+"""Called with what is made next."""
+
+
+@record
+class Built:
+    """What a build wrote: the files by name with their bytes, and what the network takes."""
+
+    folder: Path
+    name: str
+    files: dict[str, int]
+    sizes: Sizes
+
+
+def build(
+    model: Model,
+    folder: Path,
+    request: Request,
+    progress: Progress = lambda what: None,
+) -> Built:
+    """Write every form of the request into the folder, and a manifest beside them.
+
+    If anything fails, the folder stays as it was. UserError where the network or the machine does
+    not allow a form, a limit is exceeded, a tool is missing, or the folder cannot be written to.
+    """
+    unit = Unit(model, request)
+    check_request(unit)
+    with open_output(folder) as output:
+        progress("loops")
+        sizes = measure_sizes(unit)
+        check_limits(unit, sizes)
+        files: dict[str, bytes] = {}
+        for make, form in _MAKERS:
+            if request.wants(form):
+                progress(form)
+                for file in make(unit, output):
+                    output.add(file)
+                    files[file.name] = bytes(file.data)
+        output.add(manifest(unit, files))
+    written = {name: len(data) for name, data in files.items()}
+    return Built(folder, unit.name, written, sizes)
+
+
+def check_request(unit: Unit) -> None:
+    """UserError for what no build of it could give: before anything is made."""
+    request = unit.request
+    code.check_versions(unit)
+    if request.wants("so"):
+        find_linker(unit.targets[0], request.cc)
+    if request.wants("a"):
+        code.check_archive(unit.targets[0])
+    _ = unit.name
+
+
+def _header(unit: Unit, output: Output) -> Iterator[File]:
+    text = header_text(
+        unit.abi,
+        macs=unit.model.macs,
+        has_weights=unit.request.has_weights,
+        stack_bytes=unit.stack_bytes,
+        summary=summary(unit),
+    )
+    yield File(f"{unit.name}.h", text.encode())
+
+
+def _weights(unit: Unit, output: Output) -> Iterator[File]:
+    yield File(f"{unit.name}.weights", unit.weights)
+
+
+def _source(unit: Unit, output: Output) -> Iterator[File]:
+    yield File(f"{unit.name}.c", code.c_source(unit).encode())
+    if unit.request.has_weights:
+        yield weights_source(unit)
+        yield File(f"{unit.name}.weights", unit.weights)
+
+
+def _llvm(unit: Unit, output: Output) -> Iterator[File]:
+    yield File(f"{unit.name}.ll", code.llvm_text(unit))
+
+
+def _assembly(unit: Unit, output: Output) -> Iterator[File]:
+    yield File(f"{unit.name}.s", code.assembly(unit))
+
+
+def _object(unit: Unit, output: Output) -> Iterator[File]:
+    yield File(object_name(unit.name, unit.targets[0]), unit.object_code)
+
+
+def _archive(unit: Unit, output: Output) -> Iterator[File]:
+    name = object_name(unit.name, unit.targets[0])
+    member = Member(name, unit.object_code, code.symbols(unit))
+    yield File(f"lib{unit.name}.a", archive([member]))
+
+
+def _library(unit: Unit, output: Output) -> Iterator[File]:
+    """Linked in a folder of its own: what it is made from is no output."""
+    target, request = unit.targets[0], unit.request
+    work = output.work / "link"
+    work.mkdir()
+    inputs = [File(object_name(unit.name, target), unit.object_code)]
+    shown = code.symbols(unit)
+    if request.wants("pool"):
+        inputs += [*pool_source(unit), *_header(unit, output)]
+        shown += pool_symbols(unit.name)
+    for file in inputs:
+        (work / file.name).write_bytes(file.data)
+    linked = work / library_name(unit.name, target)
+    sources = [work / file.name for file in inputs if not file.name.endswith(".h")]
+    find_linker(target, request.cc).link(linked, sources, shown)
+    data = linked.read_bytes()
+    for path in work.iterdir():
+        path.unlink()
+    work.rmdir()
+    yield File(linked.name, data)
+
+
+def _python(unit: Unit, output: Output) -> Iterator[File]:
+    yield python_module(unit)
+
+
+def _pool(unit: Unit, output: Output) -> Iterator[File]:
+    yield from pool_source(unit)
+
+
+def _project(unit: Unit, output: Output) -> Iterator[File]:
+    yield from project.project(unit)
+
+
+_MAKERS: tuple[tuple[Callable[[Unit, Output], Iterator[File]], str], ...] = (
+    (_header, "h"),
+    (_weights, "weights"),
+    (_source, "c"),
+    (_llvm, "ll"),
+    (_assembly, "asm"),
+    (_object, "obj"),
+    (_archive, "a"),
+    (_pool, "pool"),
+    (_library, "so"),
+    (_python, "py"),
+    (_project, "project"),
+)
+"""What makes each form, cheap ones first."""

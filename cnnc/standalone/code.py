@@ -1,0 +1,61 @@
+"""What the backends make of a network that stands alone."""
+
+from typing import TYPE_CHECKING
+
+from cnnc.base.errors import fail
+from cnnc.base.record import record
+from cnnc.base.target import Target
+
+if TYPE_CHECKING:
+    from cnnc.standalone.unit import Unit
+
+
+@record
+class Sections:
+    """Bytes of an object: `code` with constants of the code, and memory that is written to."""
+
+    code: int
+    written: int
+
+
+def check_versions(unit: "Unit") -> None:
+    """UserError where a form of output cannot be for several processors."""
+    if len(unit.targets) == 1:
+        return
+    one = sorted({"c", "project", "asm"} & unit.request.all_forms)
+    if one:
+        raise fail(
+            "E0803",
+            f"`{one[0]}` is for one processor, and {len(unit.targets)} are named",
+            help="name one in --cpu, or emit obj, a, so or ll",
+        )
+    if not unit.request.has_weights:
+        raise fail(
+            "E0803",
+            "code that chooses between processors needs weights of its own for each",
+            help="leave --weights at `builtin`, or name one processor in --cpu",
+        )
+
+
+def check_archive(target: Target) -> None:
+    """UserError where static libraries are other archives than those of GNU."""
+    if any(word in target.triple for word in ("darwin", "macosx", "ios")):
+        raise fail(
+            "E0801",
+            f"static libraries of `{target.triple}` are not written",
+            help="emit `obj`, and link the object or make a library with `libtool -static`",
+        )
+
+
+def c_source(unit: "Unit") -> str:
+    """C99 source, the weights apart."""
+    from cnnc.backends.c.source import emit_source
+
+    return emit_source(unit.programs[0], unit.targets[0], unit.abi, unit.request.has_weights)
+
+
+def llvm_text(unit: "Unit") -> bytes:
+    """LLVM IR before optimisation, the weights apart."""
+    from cnnc.backends.native.standalone import standalone_source
+
+    return standalone_source(unit.programs, unit.targets, unit.abi, has_weights=False).encode()

@@ -1,0 +1,44 @@
+"""Golden vectors: inputs, the outputs of the reference, and how far results may be off."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.compare.compare import random_inputs
+from cnnc.compare.whole import expect
+from cnnc.ir.evaluate import round_to
+from cnnc.standalone.folder import File
+from cnnc.standalone.unit import Unit
+
+NAME = "golden.bin"
+Array = NDArray[np.generic]
+
+
+def golden(unit: Unit) -> File:
+    """`golden.bin`: the inputs in order, then for each output what it is and its tolerances.
+
+    Row-major, little-endian, tolerances in float32. The inputs are those of the text's first
+    check, or drawn by the request's seed.
+    """
+    graph, seed = unit.model.graph, unit.request.seed
+    inputs = _inputs(unit) or random_inputs(graph, seed)
+    expected = expect(graph, inputs, seed)
+    parts = [_little(inputs[node.name]) for node in graph.inputs]
+    for name, node in graph.outputs.items():
+        parts.append(_little(round_to(expected.values[name], node.type.dtype)))
+        tolerance = np.broadcast_to(expected.tolerances[name], node.type.shape)
+        wide = np.nextafter(tolerance.astype(np.float32), np.float32(np.inf))
+        parts.append(_little(np.nan_to_num(wide, nan=np.inf, posinf=np.inf)))
+    return File(NAME, b"".join(parts))
+
+
+def _inputs(unit: Unit) -> dict[str, Array] | None:
+    """One batch of the first check, its samples over and over again where it has fewer."""
+    checks = unit.model.checks()
+    if not checks:
+        return None
+    places = range(unit.model.batch)
+    return {name: np.take(a, places, axis=0, mode="wrap") for name, a in checks[0].inputs.items()}
+
+
+def _little(array: Array) -> bytes:
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False)).tobytes()

@@ -1,0 +1,61 @@
+"""A folder that builds as it is: Makefile, CMakeLists.txt, example, test, benchmark, README."""
+
+from collections.abc import Iterator
+
+from cnnc.base.record import record
+from cnnc.base.templates import fill
+from cnnc.driver import gcc_flags
+from cnnc.standalone.folder import File
+from cnnc.standalone.golden import golden
+from cnnc.standalone.unit import Unit
+from cnnc.standalone.views import EndView, end_view, run_arguments, summary
+from cnnc.standalone.weights_source import is_array
+from cnnc.version import __version__
+
+FILES = ("Makefile", "CMakeLists.txt", "README.md", "main.c", "test.c", "bench.c")
+
+
+@record
+class _View:
+    name: str
+    macro: str
+    version: str
+    summary: tuple[str, ...]
+    has_weights: bool
+    is_included: bool
+    arch_flags: str
+    objects: str
+    sources: str
+    ends: tuple[EndView, ...]
+    inputs: tuple[EndView, ...]
+    outputs: tuple[EndView, ...]
+    run_arguments: str
+    file_arguments: str
+
+
+def project(unit: Unit) -> Iterator[File]:
+    """All of the project but the network's own source and weights."""
+    abi, has_weights = unit.abi, unit.request.has_weights
+    inputs, outputs = (
+        tuple(end_view(abi, end) for end in ends) for ends in (abi.inputs, abi.outputs)
+    )
+    stems = [abi.name, *([f"{abi.name}_weights"] if has_weights else [])]
+    view = _View(
+        name=abi.name,
+        macro=abi.macro,
+        version=__version__,
+        summary=summary(unit),
+        has_weights=has_weights,
+        is_included=has_weights and not is_array(unit),
+        arch_flags=" ".join(gcc_flags(unit.targets[0])),
+        objects=" ".join(f"{stem}.o" for stem in stems),
+        sources=" ".join(f"{stem}.c" for stem in stems),
+        ends=(*inputs, *outputs),
+        inputs=inputs,
+        outputs=outputs,
+        run_arguments=run_arguments(abi),
+        file_arguments=" ".join(f"{end.name}.bin" for end in inputs),
+    )
+    for name in FILES:
+        yield File(name, fill(f"standalone/{name}", view).encode())
+    yield golden(unit)

@@ -1,0 +1,89 @@
+"""What is to be built: forms of output, for which machines, within which limits."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from cnnc.base.errors import did_you_mean, fail
+from cnnc.base.record import record
+
+FORMS: Mapping[str, str] = MappingProxyType(
+    {
+        "h": "the header; comes with every form of code",
+        "c": "C99 source, and C source with the weights",
+        "weights": "the weights in a file, to be loaded or swapped",
+        "ll": "LLVM IR before optimisation",
+        "asm": "assembly",
+        "obj": "an object file",
+        "a": "a static library",
+        "so": "a shared library, named as the system does",
+        "py": "a Python module that calls the shared library",
+        "pool": "threads for the library: C source, and part of `so`",
+        "project": "C source with Makefile, CMakeLists.txt, tests, benchmark and README",
+    }
+)
+"""Every form of output by its name, and what it is."""
+CODE = frozenset({"c", "ll", "asm", "obj", "a", "so", "py", "pool", "project"})
+"""Forms that the header belongs to."""
+DEFAULT_FORMS = ("obj",)
+BUILTIN, EXTERNAL = "builtin", "external"
+
+
+@record
+class Limits:
+    """Bytes that the build may take at most; None where nobody asked."""
+
+    ram: int | None = None
+    flash: int | None = None
+    stack: int | None = None
+
+
+@record
+class Request:
+    """What is asked for.
+
+    `target` is a name `driver.find_target` knows, perhaps with several processors behind a colon:
+    then the code chooses between them as it runs. `threads` is how many layers are split for.
+    `weights` says whether they are part of the code (`builtin`) or come in a file (`external`).
+    """
+
+    forms: tuple[str, ...] = DEFAULT_FORMS
+    target: str = "native"
+    name: str | None = None
+    threads: int = 1
+    weights: str = BUILTIN
+    exact: bool = False
+    tuning: Path | None = None
+    cc: str | None = None
+    seed: int = 0
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        for form in self.forms:
+            if form not in FORMS:
+                known = ", ".join(FORMS)
+                help = did_you_mean(form, FORMS) or f"there are {known}"
+                raise fail("E0803", f"no form of output is called `{form}`", help=help)
+        if not self.forms:
+            raise fail("E0803", "no form of output is asked for", help=f"one of {', '.join(FORMS)}")
+        if self.weights not in (BUILTIN, EXTERNAL):
+            raise fail("E0803", f"weights are `{BUILTIN}` or `{EXTERNAL}`, not `{self.weights}`")
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the code has its weights built in."""
+        return self.weights == BUILTIN
+
+    def wants(self, *forms: str) -> bool:
+        """Whether any of the forms is asked for, directly or as part of another."""
+        return bool(self.all_forms & set(forms))
+
+    @property
+    def all_forms(self) -> frozenset[str]:
+        """The forms asked for, with those that belong to them."""
+        found = set(self.forms)
+        found |= {"so"} if "py" in found else set()
+        found |= {"c", "weights"} if "project" in found else set()
+        found |= {"weights"} if not self.has_weights else set()
+        found |= {"h"} if found & CODE else set()
+        return frozenset(found)

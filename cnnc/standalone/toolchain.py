@@ -1,0 +1,146 @@
+"""The compiler or linker that makes a shared library for a target, found before it is needed."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnc.backends.native.host import host_target
+from cnnc.base.errors import UserError, fail
+from cnnc.base.record import record
+from cnnc.base.target import Target
+
+_CROSS = {
+    ("x86_64", "linux"): ("x86_64-linux-gnu-gcc", "gcc-x86-64-linux-gnu"),
+    ("aarch64", "linux"): ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("armv7", "linux"): ("arm-linux-gnueabi-gcc", "gcc-arm-linux-gnueabi"),
+    ("armv7hf", "linux"): ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf"),
+    ("riscv64", "linux"): ("riscv64-linux-gnu-gcc", "gcc-riscv64-linux-gnu"),
+    ("x86_64", "windows"): ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64"),
+}
+"""The command for an architecture and a system, and Debian's package that has it."""
+_SECONDS = 600
+
+
+@record
+class Linker:
+    """The first words of the command that links."""
+
+    command: tuple[str, ...]
+    is_wasm: bool = False
+
+    def link(self, output: Path, inputs: Sequence[Path], symbols: Sequence[str]) -> None:
+        """Make a shared library of the objects and C files; UserError with what the tool says.
+
+        `symbols` are what it shows to others.
+        """
+        files = [path.name for path in inputs]
+        if self.is_wasm:
+            shown = [f"--export={symbol}" for symbol in symbols]
+            command = [*self.command, "--no-entry", "--export=__heap_base", "--export-memory"]
+            command += [*shown, "-o", output.name, *files]
+        else:
+            flags = ["-shared", "-O2", "-fPIC", "-fvisibility=hidden", "-o", output.name]
+            threads = ["-pthread"] if any(path.suffix == ".c" for path in inputs) else []
+            command = [*self.command, *flags, *threads, *files]
+        run_tool(command, output.parent)
+
+
+def run_tool(command: Sequence[str], folder: Path) -> None:
+    """Run a compiler or linker in a folder; UserError with what it says where it fails."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise fail("E0802", f"`{command[0]}` cannot be run", notes=(str(error),)) from None
+    if done.returncode:
+        said = tuple((done.stderr or done.stdout).strip().splitlines()[-20:])
+        raise fail("E0802", f"`{shlex.join(command)}` failed", notes=said)
+
+
+def find_linker(target: Target, given: str | None = None) -> Linker:
+    """What links for the target: the given command, $CC, or what the machine has.
+
+    UserError where there is none, or where the target has no shared libraries.
+    """
+    architecture, system = target.architecture, _system(target.triple)
+    if system == "none":
+        raise fail(
+            "E0801",
+            f"`{target.triple}` has no shared libraries",
+            help="emit `a` or `obj`, and link it into your firmware",
+        )
+    if given or (is_host(target) and os.environ.get("CC")):
+        return Linker(_checked(given or os.environ["CC"]), architecture.startswith("wasm"))
+    if architecture.startswith("wasm"):
+        return Linker((_find(("wasm-ld",), target, "lld"),), is_wasm=True)
+    if is_host(target):
+        return Linker((_find(("cc", "gcc", "clang"), target, "gcc"),))
+    is_hard = architecture == "armv7" and target.triple.endswith("hf")
+    name, package = _CROSS.get((architecture + "hf" * is_hard, system), ("", ""))
+    if not name:
+        raise fail(
+            "E0802",
+            f"no compiler for `{target.triple}` is known",
+            help="name one: --cc 'clang --target=… --sysroot=…'",
+        )
+    return Linker((_find((name,), target, package),))
+
+
+def is_host(target: Target) -> bool:
+    """Whether the target is this machine's architecture and system."""
+    here = host_target()
+    same = target.architecture == here.architecture
+    return same and _system(target.triple) == _system(here.triple)
+
+
+def library_name(name: str, target: Target) -> str:
+    """What a shared library of the name is called on the target."""
+    system = _system(target.triple)
+    if target.architecture.startswith("wasm"):
+        return f"{name}.wasm"
+    if system == "windows":
+        return f"{name}.dll"
+    return f"lib{name}.dylib" if system == "darwin" else f"lib{name}.so"
+
+
+def object_name(name: str, target: Target) -> str:
+    """What an object of the name is called on the target."""
+    return f"{name}.obj" if target.triple.endswith("msvc") else f"{name}.o"
+
+
+def _system(triple: str) -> str:
+    for system in ("linux", "windows", "none", "freebsd"):
+        if system in triple.split("-")[1:]:
+            return system
+    return "darwin" if any(word in triple for word in ("darwin", "macosx", "ios")) else "other"
+
+
+def _find(names: Sequence[str], target: Target, package: str) -> str:
+    for name in names:
+        if shutil.which(name):
+            return name
+    raise _missing(names[0], target, package)
+
+
+def _checked(text: str) -> tuple[str, ...]:
+    try:
+        command = shlex.split(text)
+    except ValueError:
+        command = []
+    if not command or not shutil.which(command[0]):
+        raise fail(
+            "E0802", f"the compiler `{text}` is not there", help="see `--cc` and the variable CC"
+        )
+    return tuple(command)
+
+
+def _missing(name: str, target: Target, package: str) -> UserError:
+    return fail(
+        "E0802",
+        f"a shared library for `{target.triple}` needs `{name}`, which is not installed",
+        help=f"install Debian's package `{package}`, name another one with --cc, or emit `a`",
+    )

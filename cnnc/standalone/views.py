@@ -1,0 +1,65 @@
+"""Inputs and outputs as the templates of programs that call a network type them."""
+
+from collections.abc import Sequence
+
+from cnnc.backends.abi import Abi, Argument
+from cnnc.base.dtype import DType
+from cnnc.base.record import record
+from cnnc.standalone.unit import Unit
+
+
+@record
+class EndView:
+    """One input or output, for C and for Python."""
+
+    name: str
+    macro: str
+    type: str
+    format: str
+    cast: str
+    dtype: str
+    dims: str
+    tuple: str
+    output_shape: str
+
+
+def end_view(abi: Abi, end: Argument) -> EndView:
+    """That of an end; where the number of samples is an argument, arrays have so many."""
+    is_float = end.dtype.is_float
+    inner = ", ".join(map(str, end.shape[1:]))
+    return EndView(
+        name=end.c_name,
+        macro=end.c_name.upper(),
+        type=end.c_type,
+        format="%.6g" if is_float else "%ld",
+        cast="(double)" if is_float else "(long)",
+        dtype="bool" if end.dtype is DType.BOOL else end.dtype.numpy.name,
+        dims=" × ".join(map(str, end.shape)) or "one number",
+        tuple=repr(end.shape),
+        output_shape=repr(end.shape)
+        if abi.most_samples is None
+        else f"(samples, {inner})".replace(", )", ",)"),
+    )
+
+
+def run_arguments(abi: Abi, weights: str = "weights", arena: str = "arena") -> str:
+    """What a program hands to `NAME_run`, calling everything as the header does."""
+    samples = [f"{abi.macro}_BATCH"] if abi.most_samples is not None else []
+    return ", ".join([weights, arena, *samples, *(end.c_name for end in abi.ends)])
+
+
+def summary(unit: Unit) -> tuple[str, ...]:
+    """What was compiled, from which text, for which machine, in a few lines."""
+    provenance, request = unit.model.provenance, unit.request
+    settings = ", ".join(f"{name} = {value}" for name, value in provenance.settings)
+    lines = [f"network  {unit.model.name}" + f" of {provenance.source}" * bool(provenance.source)]
+    lines += [f"settings {settings}"] if settings else []
+    lines += [f"target   {each.triple}, {each.cpu}" for each in unit.targets]
+    lines += [f"threads  layers are split for {request.threads}"] if request.threads > 1 else []
+    lines += ["exact    no algorithm that rounds more than plain sums"] if request.exact else []
+    return tuple(lines)
+
+
+def names(ends: Sequence[Argument]) -> tuple[str, ...]:
+    """Their names in C."""
+    return tuple(end.c_name for end in ends)
