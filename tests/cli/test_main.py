@@ -43,7 +43,7 @@ def test_a_bug_says_so(
 ) -> None:
     """Exit code 2, the pass and a file to send; no traceback on the terminal."""
 
-    def broken(graph: Graph) -> Graph:
+    def broken(graph: Graph, target: object = None) -> Graph:
         raise error
 
     monkeypatch.setattr(driver, "fuse", broken)
@@ -74,7 +74,7 @@ def test_a_bug_shows_even_if_nothing_can_be_written(
 ) -> None:
     """The folder for dumps is a file."""
 
-    def broken(graph: Graph) -> Graph:
+    def broken(graph: Graph, target: object = None) -> Graph:
         raise ValueError("deliberate")
 
     (tmp_path / "file").write_text("")

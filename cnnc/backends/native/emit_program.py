@@ -1,5 +1,8 @@
 """The function that runs a whole program: every step, with barriers between them."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 from cnnc.backends.native import ir
 from cnnc.backends.native.emit import kernel_type, word_of
 from cnnc.backends.native.engine import ENTRY
@@ -26,13 +29,9 @@ def emit_program(module: ir.Module, program: Program, target: Target) -> None:
     kernels = [
         ir.Function(module, kernel_type(kernel, target), kernel.name) for kernel in program.kernels
     ]
-    bases = {Region.WEIGHTS: weights, Region.ARENA: arena}
     tables = {Region.INPUT: inputs, Region.OUTPUT: outputs}
 
-    def pointer(place: Place) -> ir.Value:
-        if place.region in bases:
-            base = bases[place.region]
-            return builder.gep(base, [word(place.offset)], source_etype=ir.IntType(8))
+    def end(place: Place) -> ir.Value:
         slot = builder.gep(tables[place.region], [word(place.index)], source_etype=POINTER)
         return builder.load(slot, typ=POINTER)
 
@@ -43,16 +42,57 @@ def emit_program(module: ir.Module, program: Program, target: Target) -> None:
     own = builder.mul(thread, word(program.scratch_bytes))
     own = builder.add(own, word(align(program.arena_bytes)))
     scratch = builder.gep(arena, [own], source_etype=ir.IntType(8))
+    call = Call(weights, arena, end, scratch, samples, thread, threads)
+    emit_steps(builder, program, kernels, call, lambda: builder.call(wait, [barrier, threads]))
+    builder.ret_void()
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a run is given: where memory is, who runs.
+
+    `end` is the address of an input or output; `samples` is empty where their number is fixed.
+    """
+
+    weights: ir.Value
+    arena: ir.Value
+    end: Callable[[Place], ir.Value]
+    scratch: ir.Value
+    samples: Sequence[ir.Value]
+    thread: ir.Value
+    threads: ir.Value
+
+
+def emit_steps(
+    builder: ir.IRBuilder,
+    program: Program,
+    kernels: Sequence[ir.Function],
+    call: Call,
+    wait: Callable[[], object],
+) -> None:
+    """The calls of all kernels; `wait` writes what waits for the other threads.
+
+    Steps that are not shared are those of the first thread.
+    """
+    bases = {Region.WEIGHTS: call.weights, Region.ARENA: call.arena}
+    word = call.thread.type
+
+    def pointer(place: Place) -> ir.Value:
+        if place.region in bases:
+            base = bases[place.region]
+            return builder.gep(base, [word(place.offset)], source_etype=ir.IntType(8))
+        return call.end(place)
+
     for step in program.steps:
         if step.barrier:
-            builder.call(wait, [barrier, threads])
+            wait()
         kernel = program.kernels[step.kernel]
         places = [pointer(place) for place in step.places]
-        places += [scratch] if kernel.scratch_bytes else []
-        numbers = samples if kernel.takes_samples else []
+        places += [call.scratch] if kernel.scratch_bytes else []
+        numbers = call.samples if kernel.takes_samples else []
         if step.shared:
-            builder.call(kernels[step.kernel], [*places, thread, threads, *numbers])
+            arguments = [*places, call.thread, call.threads, *numbers]
+            builder.call(kernels[step.kernel], arguments)
             continue
-        with builder.if_then(builder.icmp_signed("==", thread, word(0))):
+        with builder.if_then(builder.icmp_signed("==", call.thread, word(0))):
             builder.call(kernels[step.kernel], [*places, word(0), word(1), *numbers])
-    builder.ret_void()

@@ -19,9 +19,12 @@ class Module:
 
 
 class Function(Value):
-    """A function of a module; a declaration until it has a block."""
+    """A function of a module; a declaration until it has a block.
 
-    __slots__ = ("_count", "args", "attributes", "blocks", "kind", "module")
+    Without a `linkage` other objects see it; one that is `internal` they do not.
+    """
+
+    __slots__ = ("_count", "args", "attributes", "blocks", "kind", "linkage", "module")
 
     def __init__(self, module: Module, type: FunctionType, name: str) -> None:
         super().__init__(PointerType(), f'@"{_escaped(name)}"')
@@ -29,6 +32,7 @@ class Function(Value):
         self.kind = type
         self.args = tuple(Value(each, f"%a{i}") for i, each in enumerate(type.arguments))
         self.attributes: set[str] = set()
+        self.linkage = ""
         self.blocks: list[Block] = []
         self._count = 0
         module.globals[name] = self
@@ -50,7 +54,8 @@ class Function(Value):
             kinds = ", ".join(each.type.text for each in self.args)
             return f"declare {self.kind.result.text} {self.name}({kinds})"
         arguments = ", ".join(f"{each.type.text} {each.name}" for each in self.args)
-        head = f"define {self.kind.result.text} {self.name}({arguments})"
+        linkage = f"{self.linkage} " if self.linkage else ""
+        head = f"define {linkage}{self.kind.result.text} {self.name}({arguments})"
         lines = [" ".join([head, *sorted(self.attributes), "{"])]
         for block in self.blocks:
             lines.append(f"{block.name}:")
