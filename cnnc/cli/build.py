@@ -1,6 +1,8 @@
 """`cnnc build`: output that stands alone."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -11,8 +13,8 @@ from cnnc.cli.options import (
     Net,
     exact_option,
     json_option,
+    limit_options,
     net_options,
-    size_option,
     target_option,
     threads_option,
     tuning_option,
@@ -22,15 +24,13 @@ from cnnc.standalone.build import Built, build
 from cnnc.standalone.request import BUILTIN, DEFAULT_FORMS, EXTERNAL, FORMS, Limits, Request
 from cnnc.table import Column, bytes_text, format_table
 
-_FORMS_HELP = "\n\n\b\n" + "\n".join(f"{name:8} {what}" for name, what in FORMS.items())
+R = TypeVar("R")
 
 
-def emit_options(command):  # type: ignore[no-untyped-def]
+def emit_options(command: Callable[..., R]) -> Callable[..., R]:
     """--emit, --name, --weights, --cc and limits."""
     for decorate in (
-        size_option("--max-stack", "stack", "the stack of a thread"),
-        size_option("--max-flash", "flash", "code, constants and weights"),
-        size_option("--max-ram", "ram", "arena and stack"),
+        limit_options,
         click.option("--cc", metavar="COMMAND", help="What links shared libraries; else $CC."),
         click.option(
             "--weights",

@@ -7,11 +7,12 @@ import click
 from cnnc.api import Model
 from cnnc.base.report import Json, to_json
 from cnnc.cli import check_compiled
-from cnnc.cli.console import print_json, say
+from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import (
     Net,
     exact_option,
     json_option,
+    limit_options,
     net_options,
     plan,
     target_option,
@@ -21,6 +22,10 @@ from cnnc.cli.options import (
 from cnnc.frontend.settings import Batch
 from cnnc.loop.kernel import Program
 from cnnc.options import Options
+from cnnc.standalone.limits import check_limits
+from cnnc.standalone.request import Limits, Request
+from cnnc.standalone.sizes import Sizes, measure_sizes
+from cnnc.standalone.unit import Unit
 from cnnc.table import bytes_text, count_text, plural, shape_text
 
 
@@ -30,6 +35,8 @@ from cnnc.table import bytes_text, count_text, plural, shape_text
 @threads_option
 @exact_option
 @tuning_option
+@click.option("--sizes", is_flag=True, help="What it takes when it stands alone: RAM and flash.")
+@limit_options
 @click.option("--no-weights", is_flag=True, help="Shapes only: open no weights or check file.")
 @json_option
 def check(
@@ -41,6 +48,10 @@ def check(
     threads: int,
     exact: bool,
     tuning: Path | None,
+    sizes: bool,
+    ram: int | None,
+    flash: int | None,
+    stack: int | None,
     no_weights: bool,
     as_json: bool,
 ) -> None:
@@ -58,17 +69,35 @@ def check(
             say(check_compiled.describe(network))
         return
     model = which.load(weights=not no_weights)
-    program = None
+    program, found, limits = None, None, Limits(ram, flash, stack)
     if not no_weights:
         model.checks()
         program = plan(model, options)[1].program
+    if sizes or limits != Limits():
+        found = _sizes(model, options, limits)
     if as_json:
-        print_json(_as_json(model, program))
+        print_json(_as_json(model, program, found))
     else:
-        say(_as_text(model, program))
+        say(_as_text(model, program, found))
 
 
-def _as_text(model: Model, program: Program | None) -> str:
+def _sizes(model: Model, options: Options, limits: Limits) -> Sizes:
+    """What the network takes where it stands alone; UserError where that is over a limit."""
+    request = Request(
+        target=options.target,
+        threads=options.threads,
+        exact=options.exact,
+        tuning=options.tuning,
+        limits=limits,
+    )
+    unit = Unit(model, request)
+    with working(f"measuring {model.name}"):
+        found = measure_sizes(unit)
+    check_limits(unit, found)
+    return found
+
+
+def _as_text(model: Model, program: Program | None, sizes: Sizes | None) -> str:
     lines = [model.layers.format(), ""]
     for kind, ends in (("input", model.inputs), ("output", model.outputs)):
         lines += [f"{kind:6} {name}: {shape_text(shape)}" for name, shape in ends.items()]
@@ -88,10 +117,12 @@ def _as_text(model: Model, program: Program | None) -> str:
             + f", scratch {bytes_text(program.scratch_bytes)} a thread"
             * bool(program.scratch_bytes)
         )
+    if sizes:
+        lines += ["standing alone:", sizes.describe()]
     return "\n".join(lines)
 
 
-def _as_json(model: Model, program: Program | None) -> Json:
+def _as_json(model: Model, program: Program | None, sizes: Sizes | None) -> Json:
     compiled: Json = None
     if program:
         compiled = {
@@ -114,5 +145,6 @@ def _as_json(model: Model, program: Program | None) -> Json:
         "macs": model.macs,
         "layers": [layer.to_json() for layer in model.layers],
         "compiled": compiled,
+        "sizes": sizes.to_json() if sizes else None,
         "diagnostics": [to_json(each) for each in model.warnings],
     }

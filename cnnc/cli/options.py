@@ -288,13 +288,16 @@ class _SizeType(click.ParamType[int]):
         return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2].upper()]
 
 
-def size_option(
-    option: str, name: str, what: str
-) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """An option for the most bytes that something may take."""
-    return click.option(
-        option, name, type=_SizeType(), help=f"Most bytes of {what}, such as 64K: more is an error."
-    )
+def limit_options(command: Callable[..., R]) -> Callable[..., R]:
+    """--max-ram, --max-flash, --max-stack."""
+    for option, name, what in (
+        ("--max-stack", "stack", "the stack of a thread"),
+        ("--max-flash", "flash", "code, constants and weights"),
+        ("--max-ram", "ram", "arena and stack"),
+    ):
+        help = f"Most bytes of {what}, such as 64K: more is an error."
+        command = click.option(option, name, type=_SizeType(), help=help)(command)
+    return command
 
 
 def seed_option(help: str) -> Callable[[Callable[..., R]], Callable[..., R]]:

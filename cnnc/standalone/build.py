@@ -10,7 +10,7 @@ from cnnc.standalone.archive import Member, archive
 from cnnc.standalone.folder import File, Output, open_output
 from cnnc.standalone.header import header_text
 from cnnc.standalone.limits import check_limits
-from cnnc.standalone.manifest import manifest
+from cnnc.standalone.manifest import Written, manifest
 from cnnc.standalone.pool_source import pool_source, pool_symbols
 from cnnc.standalone.python_module import python_module
 from cnnc.standalone.request import Request
@@ -51,15 +51,15 @@ def build(
         progress("loops")
         sizes = measure_sizes(unit)
         check_limits(unit, sizes)
-        files: dict[str, bytes] = {}
+        files: dict[str, Written] = {}
         for make, form in _MAKERS:
             if request.wants(form):
                 progress(form)
                 for file in make(unit, output):
                     output.add(file)
-                    files[file.name] = bytes(file.data)
+                    files[file.name] = Written.of(file.data)
         output.add(manifest(unit, files))
-    written = {name: len(data) for name, data in files.items()}
+    written = {name: each.bytes for name, each in files.items()}
     return Built(folder, unit.name, written, sizes)
 
 
@@ -86,14 +86,14 @@ def _header(unit: Unit, output: Output) -> Iterator[File]:
 
 
 def _weights(unit: Unit, output: Output) -> Iterator[File]:
-    yield File(f"{unit.name}.weights", unit.weights)
+    yield File(f"{unit.name}.weights", unit.weights.data)
 
 
 def _source(unit: Unit, output: Output) -> Iterator[File]:
     yield File(f"{unit.name}.c", code.c_source(unit).encode())
     if unit.request.has_weights:
         yield weights_source(unit)
-        yield File(f"{unit.name}.weights", unit.weights)
+        yield File(f"{unit.name}.weights", unit.weights.data)
 
 
 def _llvm(unit: Unit, output: Output) -> Iterator[File]:

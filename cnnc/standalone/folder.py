@@ -10,13 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cnnc.base.errors import UserError, fail
 from cnnc.base.record import record
 
-Data = bytes | NDArray[np.uint8]
+Data = bytes | memoryview
 
 
 @record
