@@ -16,7 +16,7 @@ _MAGIC = b"!<arch>\n"
 
 
 @record
-class Member:
+class Object:
     """An object: its file name, its bytes, and the symbols it defines for others."""
 
     name: str
@@ -24,7 +24,7 @@ class Member:
     symbols: tuple[str, ...]
 
 
-def archive(members: Sequence[Member]) -> bytes:
+def archive(members: Sequence[Object]) -> bytes:
     """The archive of the members, in their order."""
     names = b"".join(f"{member.name}/\n".encode() for member in members)
     symbols = [symbol for member in members for symbol in member.symbols]

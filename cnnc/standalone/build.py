@@ -1,12 +1,13 @@
 """Building: all forms of output that are asked for, in one folder, whole or not at all."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnnc.api import Model
 from cnnc.base.record import record
 from cnnc.standalone import code, project
-from cnnc.standalone.archive import Member, archive
+from cnnc.standalone.archive import archive
 from cnnc.standalone.folder import File, Output, open_output
 from cnnc.standalone.header import header_text
 from cnnc.standalone.limits import check_limits
@@ -15,7 +16,7 @@ from cnnc.standalone.pool_source import pool_source, pool_symbols
 from cnnc.standalone.python_module import python_module
 from cnnc.standalone.request import Request
 from cnnc.standalone.sizes import Sizes, measure_sizes
-from cnnc.standalone.toolchain import find_linker, library_name, object_name
+from cnnc.standalone.toolchain import find_linker, library_name
 from cnnc.standalone.unit import Unit
 from cnnc.standalone.views import summary
 from cnnc.standalone.weights_source import weights_source
@@ -79,7 +80,7 @@ def _header(unit: Unit, output: Output) -> Iterator[File]:
         unit.abi,
         macs=unit.model.macs,
         has_weights=unit.request.has_weights,
-        stack_bytes=unit.stack_bytes,
+        stack_bytes=unit.code.stack_bytes,
         summary=summary(unit),
     )
     yield File(f"{unit.name}.h", text.encode())
@@ -97,21 +98,20 @@ def _source(unit: Unit, output: Output) -> Iterator[File]:
 
 
 def _llvm(unit: Unit, output: Output) -> Iterator[File]:
-    yield File(f"{unit.name}.ll", code.llvm_text(unit))
+    yield File(f"{unit.name}.ll", code.llvm_text(unit).encode())
 
 
 def _assembly(unit: Unit, output: Output) -> Iterator[File]:
-    yield File(f"{unit.name}.s", code.assembly(unit))
+    yield File(f"{unit.name}.s", unit.code.assembly.encode())
 
 
 def _object(unit: Unit, output: Output) -> Iterator[File]:
-    yield File(object_name(unit.name, unit.targets[0]), unit.object_code)
+    for each in unit.objects:
+        yield File(each.name, each.data)
 
 
 def _archive(unit: Unit, output: Output) -> Iterator[File]:
-    name = object_name(unit.name, unit.targets[0])
-    member = Member(name, unit.object_code, code.symbols(unit))
-    yield File(f"lib{unit.name}.a", archive([member]))
+    yield File(f"lib{unit.name}.a", archive(unit.objects))
 
 
 def _library(unit: Unit, output: Output) -> Iterator[File]:
@@ -119,7 +119,7 @@ def _library(unit: Unit, output: Output) -> Iterator[File]:
     target, request = unit.targets[0], unit.request
     work = output.work / "link"
     work.mkdir()
-    inputs = [File(object_name(unit.name, target), unit.object_code)]
+    inputs = [File(each.name, each.data) for each in unit.objects]
     shown = code.symbols(unit)
     if request.wants("pool"):
         inputs += [*pool_source(unit), *_header(unit, output)]
@@ -130,9 +130,7 @@ def _library(unit: Unit, output: Output) -> Iterator[File]:
     sources = [work / file.name for file in inputs if not file.name.endswith(".h")]
     find_linker(target, request.cc).link(linked, sources, shown)
     data = linked.read_bytes()
-    for path in work.iterdir():
-        path.unlink()
-    work.rmdir()
+    shutil.rmtree(work)
     yield File(linked.name, data)
 
 

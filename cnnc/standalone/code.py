@@ -7,6 +7,7 @@ from cnnc.base.record import record
 from cnnc.base.target import Target
 
 if TYPE_CHECKING:
+    from cnnc.backends.native.standalone import Code, Version
     from cnnc.standalone.unit import Unit
 
 
@@ -49,13 +50,61 @@ def check_archive(target: Target) -> None:
 
 def c_source(unit: "Unit") -> str:
     """C99 source, the weights apart."""
-    from cnnc.backends.c.source import emit_source
+    from cnnc.backends.c.emit_source import emit_source
 
     return emit_source(unit.programs[0], unit.targets[0], unit.abi, unit.request.has_weights)
 
 
-def llvm_text(unit: "Unit") -> bytes:
+def machine_code(unit: "Unit") -> "Code":
+    """Object, assembly and what LLVM says of them, the weights apart."""
+    from cnnc.backends.native.standalone import compile_standalone
+
+    return compile_standalone(_versions(unit), unit.abi, has_weights=unit.request.has_weights)
+
+
+def llvm_text(unit: "Unit") -> str:
     """LLVM IR before optimisation, the weights apart."""
     from cnnc.backends.native.standalone import standalone_source
 
-    return standalone_source(unit.programs, unit.targets, unit.abi, has_weights=False).encode()
+    return standalone_source(_versions(unit), unit.abi, unit.request.has_weights)
+
+
+def weights_code(unit: "Unit") -> bytes:
+    """An object with the weights."""
+    from cnnc.backends.native.standalone import weights_object
+
+    return weights_object(_versions(unit), unit.abi)
+
+
+def symbols(unit: "Unit") -> tuple[str, ...]:
+    """The functions of the interface."""
+    verbs = ["run", "run_part", "strerror", "weights_open"]
+    verbs += ["weights_builtin"] if unit.request.has_weights else []
+    return tuple(f"{unit.name}_{verb}" for verb in verbs)
+
+
+def weights_symbol(unit: "Unit") -> str:
+    """What the weights are called in objects."""
+    return f"{unit.name}_weights_data"
+
+
+def sections(data: bytes) -> Sections:
+    """The sections of an object that a linker puts into a program."""
+    from llvmlite import binding as llvm
+
+    found = [
+        (section.name().decode(), section.size())
+        for section in llvm.ObjectFileRef.from_data(data).sections()
+    ]
+    read = (".text", ".rodata", ".rdata", "__text", "__const", "__literal", ".ARM.ex", ".eh_frame")
+    written = (".data", ".bss", "__data", "__bss")
+    return Sections(
+        code=sum(size for name, size in found if name.startswith(read)),
+        written=sum(size for name, size in found if name.startswith(written)),
+    )
+
+
+def _versions(unit: "Unit") -> "tuple[Version, ...]":
+    from cnnc.backends.native.standalone import Version
+
+    return tuple(map(Version, unit.programs, unit.targets))

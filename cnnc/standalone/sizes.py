@@ -5,7 +5,7 @@ from cnnc.base.report import Json
 from cnnc.lowering.lifetimes import arena_values
 from cnnc.lowering.lowered import Lowered
 from cnnc.lowering.plan_memory import peak_step
-from cnnc.standalone.code import Sections
+from cnnc.standalone.code import sections
 from cnnc.standalone.unit import Unit
 from cnnc.table import bytes_text
 
@@ -63,12 +63,11 @@ def measure_sizes(unit: Unit) -> Sizes:
     lowered: Lowered = unit.lowered[0]
     nodes = [layer.node for layer in lowered.layers]
     step = peak_step(tuple(arena_values(lowered.graph, nodes).values()))
-    sections: Sections = unit.sections
     return Sizes(
         arena=unit.abi.arena_bytes,
         bound=max(program.arena_bound for program in unit.programs),
-        stack=unit.stack_bytes,
+        stack=unit.code.stack_bytes,
         weights=unit.abi.weights_bytes,
-        code=sections.code,
+        code=sections(unit.code.object).code,
         peak=nodes[step].name if nodes else "",
     )

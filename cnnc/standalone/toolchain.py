@@ -107,9 +107,9 @@ def library_name(name: str, target: Target) -> str:
     return f"lib{name}.dylib" if system == "darwin" else f"lib{name}.so"
 
 
-def object_name(name: str, target: Target) -> str:
-    """What an object of the name is called on the target."""
-    return f"{name}.obj" if target.triple.endswith("msvc") else f"{name}.o"
+def object_suffix(target: Target) -> str:
+    """How the names of objects end on the target."""
+    return ".obj" if target.triple.endswith("msvc") else ".o"
 
 
 def _system(triple: str) -> str:

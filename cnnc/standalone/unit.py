@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,13 @@ from cnnc.base.target import Target
 from cnnc.loop.kernel import Program
 from cnnc.lowering.lowered import Lowered
 from cnnc.standalone import code
+from cnnc.standalone.archive import Object
 from cnnc.standalone.request import Request
+from cnnc.standalone.toolchain import object_suffix
 from cnnc.tunefile import read_choices
+
+if TYPE_CHECKING:
+    from cnnc.backends.native.standalone import Code
 
 
 class Unit:
@@ -67,6 +73,16 @@ class Unit:
         return memory
 
     @cached_property
-    def object_code(self) -> bytes:
-        """The object file, with the weights if these are built in."""
-        return code.object_code(self)
+    def code(self) -> "Code":
+        """Machine code and what is known of it, the weights apart."""
+        return code.machine_code(self)
+
+    @property
+    def objects(self) -> tuple[Object, ...]:
+        """The object files: the code, and the weights if these are built in."""
+        suffix = object_suffix(self.targets[0])
+        found = [Object(f"{self.name}{suffix}", self.code.object, code.symbols(self))]
+        if self.request.has_weights:
+            symbols = (code.weights_symbol(self),)
+            found.append(Object(f"{self.name}_weights{suffix}", code.weights_code(self), symbols))
+        return tuple(found)

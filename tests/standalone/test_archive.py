@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from cnnc.standalone.archive import Member, archive
+from cnnc.standalone.archive import Object, archive
 from tests.tools import require_tool
 
 
-def compiled(folder: Path, name: str, text: str) -> Member:
+def compiled(folder: Path, name: str, text: str) -> Object:
     """A C text as a member that defines a function of its name."""
     (folder / f"{name}.c").write_text(text)
     command = ["gcc", "-c", f"{name}.c", "-o", f"{name}.o"]
     subprocess.run(command, cwd=folder, check=True)
-    return Member(f"{name}.o", (folder / f"{name}.o").read_bytes(), (name,))
+    return Object(f"{name}.o", (folder / f"{name}.o").read_bytes(), (name,))
 
 
 def test_a_linker_takes_what_it_needs(tmp_path: Path) -> None:
-    """Members are found by the index, and `ar` and `nm` see them as they are."""
+    """Objects are found by the index, and `ar` and `nm` see them as they are."""
     require_tool("gcc", package="gcc")
     require_tool("ar", package="binutils")
     long = "a_function_whose_name_is_longer_than_sixteen"
@@ -37,7 +37,7 @@ def test_a_linker_takes_what_it_needs(tmp_path: Path) -> None:
 
 def test_the_same_objects_give_the_same_bytes() -> None:
     """No time, owner or folder is in it; odd members are padded."""
-    members = [Member("a.o", b"odd", ("a",)), Member("b.o", b"even", ("b", "c"))]
+    members = [Object("a.o", b"odd", ("a",)), Object("b.o", b"even", ("b", "c"))]
     made = archive(members)
     assert made == archive(members)
     assert len(made) % 2 == 0
@@ -47,7 +47,7 @@ def test_the_same_objects_give_the_same_bytes() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_members_stand_at_even_offsets(count: int) -> None:
     """The index says where each begins."""
-    members = [Member(f"{i}.o", bytes(2 * i + 1), (f"symbol{i}",)) for i in range(count)]
+    members = [Object(f"{i}.o", bytes(2 * i + 1), (f"symbol{i}",)) for i in range(count)]
     made = archive(members)
     for i, member in enumerate(members):
         place = int.from_bytes(made[72 + 4 * i : 76 + 4 * i], "big")
