@@ -69,8 +69,14 @@ def _linux(triple: str, emulator: str, *options: str, package: str = "") -> Mach
 
 
 def _cortex_m(board: str, *flags: str) -> Machine:
-    options = ("-M", board, "-nographic", "-monitor", "none", "-serial", "none")
-    emulator = ("qemu-system-arm", *options, "-semihosting-config", "enable=on,target=native")
+    options = ("-M", board, "-display", "none", "-monitor", "none", "-serial", "none")
+    host = (
+        "-chardev",
+        "stdio,id=out",
+        "-semihosting-config",
+        "enable=on,target=native,chardev=out",
+    )
+    emulator = ("qemu-system-arm", *options, *host)
     return Machine(
         "arm-none-eabi-gcc",
         ("-mthumb", *flags, "-nostdlib", "-ffreestanding", "-T", "layout.ld"),

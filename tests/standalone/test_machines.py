@@ -18,13 +18,13 @@ CASES = [
     ("riscv64", "digits"),
     ("riscv64", "sunspots"),
     ("riscv64-v", "ds_cnn"),
-    ("riscv64-v", "sunspots"),
-    ("riscv32", "digits"),
+    ("riscv64-v", "digits"),
+    ("riscv32", "sunspots"),
     ("cortex-m4", "lenet5"),
     ("cortex-m4", "ds_cnn"),
     ("cortex-m7", "digits"),
     ("thumbv7em-none-eabi", "sunspots"),
-    ("cortex-m3", "digits"),
+    ("cortex-m3", "sunspots"),
     ("cortex-m0", "sunspots"),
 ]
 ALIASES = {
