@@ -243,10 +243,13 @@ def cpu_names(name: str) -> tuple[str, ...]:
 
 
 def find_versions(name: str) -> tuple[Target, ...]:
-    """The target of a name, or one for each of several processors in it: `x86-64:a,b`."""
-    from cnnc.backends.native import targets
+    """The target of a name, or one for each of several processors in it: `x86-64:a,b`.
 
-    return tuple(map(find_target, targets.split_versions(name)))
+    The lowest first; UserError where no code could tell them apart.
+    """
+    from cnnc.backends.native import levels, targets
+
+    return levels.in_order(tuple(map(find_target, targets.split_versions(name))))
 
 
 def can_run(target: Target) -> bool:

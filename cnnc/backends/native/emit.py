@@ -55,7 +55,11 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
     """
     function = ir.Function(module, kernel_type(kernel, target), kernel.name)
     wide = target.vector_bits == 512
-    arithmetic = values.Arithmetic(target.has_fma, scales_by=16 if wide else 0)
+    arithmetic = values.Arithmetic(
+        target.has_fma,
+        scales_by=16 if wide else 0,
+        has_extremes=not target.architecture.startswith(("armv7", "thumb", "riscv")),
+    )
     function.attributes |= {"nounwind", f'"tune-cpu"="{target.tuning}"'}
     if target.is_small:
         function.attributes.add("optsize")

@@ -172,11 +172,14 @@ class Arithmetic:
     """Operations on values.
 
     `has_fma`: the target multiplies and adds in one instruction; `scales_by`: lanes of the vectors
-    of float32 that it multiplies by powers of two in one (AVX-512).
+    of float32 that it multiplies by powers of two in one (AVX-512); `has_extremes`: it has an
+    instruction for the larger of two numbers, NaN if one is. LLVM calls functions for those that no
+    library has where there is no floating point.
     """
 
     has_fma: bool
     scales_by: int = 0
+    has_extremes: bool = True
 
     def fma(self, builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a * b + c."""
@@ -203,6 +206,8 @@ class Arithmetic:
                 return builder.fcmp_unordered("!=", a, b)
             case "lt" | "le" | "eq":
                 return builder.fcmp_ordered(COMPARISONS[op], a, b)
+            case "min" | "max" if not self.has_extremes:
+                return _extreme(builder, op, a, b)
             case "min" | "max":
                 # NaN stays NaN; of two zeros it may be either one.
                 return _intrinsic(builder, f"llvm.{op}imum", (a, b), "nsz")
@@ -224,6 +229,13 @@ class Arithmetic:
             case "exponent" | "mantissa":
                 return _split_float(builder, function, value)
         raise TypeError(f"no function {function}")
+
+
+def _extreme(builder: ir.IRBuilder, op: str, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The second where either is NaN or they are equal; then the first where that is NaN."""
+    better = builder.fcmp_ordered("<" if op == "min" else ">", a, b)
+    found = builder.select(better, a, b)
+    return builder.select(builder.fcmp_unordered("uno", a, a), a, found)
 
 
 def _integer_operation(

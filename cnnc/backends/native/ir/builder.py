@@ -4,7 +4,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from cnnc.backends.native.ir.module import Block, Function, Phi
-from cnnc.backends.native.ir.types import IntType, PointerType, Type, Value, VectorType
+from cnnc.backends.native.ir.types import (
+    FunctionType,
+    IntType,
+    PointerType,
+    Type,
+    Value,
+    VectorType,
+)
 
 _CONDITIONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 
@@ -65,6 +72,11 @@ class IRBuilder:
             self.block.lines.append(text)
             return Value(result, "")
         return self._named(result, text)
+
+    def call_pointer(self, pointer: Value, kind: FunctionType, args: Sequence[Value]) -> None:
+        """Call what lies at an address and returns nothing."""
+        listed = ", ".join(f"{each.type.text} {each.name}" for each in args)
+        self.block.lines.append(f"call {kind.result.text} {pointer.name}({listed})")
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────
 

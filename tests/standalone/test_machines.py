@@ -1,0 +1,50 @@
+"""Objects for other machines, linked with C and run there: outputs equal the reference."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.standalone.machines import MACHINES, x86
+from tests.standalone.networks import build, check
+from tests.standalone.program import STATUSES
+
+CASES = [
+    ("aarch64", "digits"),
+    ("aarch64", "sunspots"),
+    ("aarch64-linux-gnu:cortex-a53", "ds_cnn"),
+    ("armv7", "digits"),
+    ("armv7", "sunspots"),
+    ("arm-linux-gnueabihf:cortex-a7", "ds_cnn"),
+    ("riscv64", "digits"),
+    ("riscv64", "sunspots"),
+    ("riscv64-v", "ds_cnn"),
+    ("riscv64-v", "digits"),
+    ("riscv32", "sunspots"),
+    ("cortex-m4", "lenet5"),
+    ("cortex-m4", "ds_cnn"),
+    ("cortex-m7", "digits"),
+    ("thumbv7em-none-eabi", "sunspots"),
+    ("cortex-m3", "sunspots"),
+    ("cortex-m0", "sunspots"),
+]
+ALIASES = {
+    "aarch64-linux-gnu:cortex-a53": "aarch64",
+    "arm-linux-gnueabihf:cortex-a7": "armv7",
+}
+
+
+@pytest.mark.parametrize(("target", "name"), CASES)
+def test_outputs_equal_the_reference(target: str, name: str, tmp_path: Path) -> None:
+    built = build(name, target)
+    statuses, outputs = MACHINES[ALIASES.get(target, target)].run(built, tmp_path)
+    assert statuses == f"{STATUSES} 0"
+    check(built, outputs)
+
+
+@pytest.mark.parametrize(("cpu", "version"), [("qemu64", 0), ("Nehalem", 1), ("max", 2)])
+def test_code_chooses_its_version_where_it_runs(cpu: str, version: int, tmp_path: Path) -> None:
+    """QEMU has no AVX-512."""
+    built = build("digits", "x86-64:x86-64-v4,x86-64,x86-64-v3,x86-64-v2")
+    statuses, outputs = x86(cpu).run(built, tmp_path)
+    assert statuses == f"{STATUSES} {version}"
+    check(built, outputs)
