@@ -229,10 +229,24 @@ def find_target(name: str) -> Target:
 
 
 def target_names() -> tuple[str, ...]:
-    """Every name `find_target` knows."""
+    """The short names `find_target` knows; it also knows triples."""
     from cnnc.backends.native import targets
 
     return targets.target_names()
+
+
+def cpu_names(name: str) -> tuple[str, ...]:
+    """The processors that may be named behind a target."""
+    from cnnc.backends.native import targets
+
+    return targets.cpu_names(name)
+
+
+def find_versions(name: str) -> tuple[Target, ...]:
+    """The target of a name, or one for each of several processors in it: `x86-64:a,b`."""
+    from cnnc.backends.native import targets
+
+    return tuple(map(find_target, targets.split_versions(name)))
 
 
 def can_run(target: Target) -> bool:

@@ -8,8 +8,9 @@ from cnnc.base.record import record
 class Target:
     """A machine. Sizes in bytes; caches are those one core sees.
 
-    `vector_bits` is the widest vector worth using and `vector_registers` how many there are;
-    `has_fma` says whether a multiply-add is one instruction. `features` are LLVM's.
+    `vector_bits` is the widest vector worth using and `vector_registers` how many there are; where
+    vectors are not worth it, they hold one float. `has_fma` says whether a multiply-add is one
+    instruction. `features` are LLVM's. One that `is_small` has little memory for code.
     """
 
     triple: str
@@ -22,10 +23,22 @@ class Target:
     l2_bytes: int = 256 * 1024
     l3_bytes: int = 0
     cores: int = 1
+    is_small: bool = False
 
     def lanes(self, dtype: DType) -> int:
-        """Elements of the type in one vector register."""
-        return self.vector_bits // (8 * dtype.bytes)
+        """Elements of the type in one vector register, at least one."""
+        return max(1, self.vector_bits // (8 * dtype.bytes))
+
+    @property
+    def architecture(self) -> str:
+        """The first part of the triple."""
+        return self.triple.partition("-")[0]
+
+    @property
+    def pointer_bits(self) -> int:
+        """Bits of an address, and of what counts elements."""
+        wide = ("x86_64", "aarch64", "arm64", "riscv64", "wasm64")
+        return 64 if self.architecture in wide else 32
 
     @property
     def multiplies_by_lane(self) -> bool:

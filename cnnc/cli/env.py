@@ -33,7 +33,7 @@ def env(target: str, peak: bool, as_json: bool) -> None:
     """Show versions, the machine as cnnc sees it, targets, and environment variables."""
     read_knobs()
     machine = driver.find_target(target)
-    facts = _facts(machine)
+    facts = _facts(target, machine)
     if peak:
         facts |= _peaks(machine)
     if as_json:
@@ -64,22 +64,23 @@ def _knobs() -> str:
     return format_table(columns, rows)
 
 
-def _facts(machine: Target) -> dict[str, str]:
+def _facts(name: str, machine: Target) -> dict[str, str]:
     kept = open_cache()
     caches = (("L1", machine.l1_bytes), ("L2", machine.l2_bytes), ("L3", machine.l3_bytes))
     facts = {
         "cnnc": __version__,
         "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
+        **{library: version(library) for library in LIBRARIES},
         "llvm": ".".join(map(str, llvm_version())),
         "system": platform.platform(),
         "targets": ", ".join(driver.target_names()),
+        "cpus": ", ".join(driver.cpu_names(name)),
         "backends": ", ".join((*BACKENDS, REFERENCE)),
         "triple": machine.triple,
         "cpu": machine.cpu,
         "vectors": f"{machine.vector_registers} of {machine.vector_bits} bits"
         + (", fused multiply-add" if machine.has_fma else ""),
-        "caches": ", ".join(f"{name} {bytes_text(size)}" for name, size in caches if size),
+        "caches": ", ".join(f"{level} {bytes_text(size)}" for level, size in caches if size),
         "cores": str(machine.cores),
         "cache": str(kept.folder) if kept else "off",
         "runs here": "yes" if driver.can_run(machine) else "no",

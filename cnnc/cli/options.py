@@ -25,6 +25,7 @@ from cnnc.tunefile import read_choices
 P = ParamSpec("P")
 R = TypeVar("R")
 _IMPORT_PATH = "cnnc.import_path"
+_CPU = "cnnc.cpu"
 Decorator = Callable[[Callable[P, R]], Callable[P, R]]
 
 
@@ -183,13 +184,44 @@ threads_option = click.option(
     "--threads", default=1, show_default=True, help="Threads to run on, for which layers are split."
 )
 
-target_option = click.option(
-    "--target",
-    default="native",
-    show_default=True,
-    metavar="NAME",
-    help="Processor family; `cnnc env` lists them.",
-)
+
+def _keep_cpu(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    """Leave it to `_join_cpu`: a target's name is one word for all that follows."""
+    context.meta[_CPU] = value
+
+
+def _join_cpu(context: click.Context, option: click.Parameter, value: str) -> str:
+    """The target with the processor behind it; UserError where both name one."""
+    cpu = context.meta.get(_CPU)
+    if cpu is None:
+        return value
+    if ":" in value:
+        raise fail("E0803", f"`--cpu {cpu}`: `--target {value}` names a processor too")
+    return f"{value}:{cpu}"
+
+
+def target_option(command: Callable[..., R]) -> Callable[..., R]:
+    """--target and --cpu: one name for both."""
+    for decorate in (
+        click.option(
+            "--cpu",
+            metavar="NAME",
+            is_eager=True,
+            expose_value=False,
+            callback=_keep_cpu,
+            help="Processor of that family or triple; `cnnc env` lists them.",
+        ),
+        click.option(
+            "--target",
+            default="native",
+            show_default=True,
+            metavar="NAME",
+            callback=_join_cpu,
+            help="Processor family, or a triple such as aarch64-linux-gnu; `cnnc env` lists them.",
+        ),
+    ):
+        command = decorate(command)
+    return command
 
 
 exact_option = click.option(

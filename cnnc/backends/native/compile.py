@@ -30,7 +30,7 @@ def kernel_source(kernel: Kernel, target: Target) -> str:
 def program_source(program: Program, target: Target) -> str:
     """The function that runs all steps, with the kernels declared, as LLVM IR."""
     module = _module(f"{program.name}.steps", target)
-    emit_program(module, program)
+    emit_program(module, program, target)
     return str(module)
 
 

@@ -6,7 +6,6 @@ from functools import reduce
 from math import prod
 
 from cnnc.backends.native import ir, values
-from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from cnnc.loop.affine import Affine, affine
 from cnnc.loop.expr import (
@@ -41,38 +40,52 @@ from cnnc.loop.kernel import (
     walk,
 )
 
-I64 = ir.IntType(64)
 POINTER = ir.PointerType()
 
 
-def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> None:
-    """Add `void kernel(params…, i64 thread, i64 threads)` to the module.
+def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Function:
+    """Add `void kernel(params…, word thread, word threads)` to the module.
+
+    A word is an integer as wide as an address.
 
     A kernel with scratch memory takes the calling thread's part of it behind the parameters.
 
     Each parallel nest runs thread's share of its iterations, every other nest that of the thread as
     far from the last one; what is not parallel runs on thread 0.
-    A kernel with loops over samples takes their number as `i64 samples` behind the others.
+    A kernel with loops over samples takes their number as `word samples` behind the others.
     """
-    function = ir.Function(module, kernel_type(kernel), kernel.name)
+    function = ir.Function(module, kernel_type(kernel, target), kernel.name)
     wide = target.vector_bits == 512
     arithmetic = values.Arithmetic(target.has_fma, scales_by=16 if wide else 0)
     function.attributes |= {"nounwind", f'"tune-cpu"="{target.tuning}"'}
-    _Emitter(function, kernel, arithmetic).run()
+    _Emitter(function, kernel, arithmetic, word_of(target)).run()
+    return function
 
 
-def kernel_type(kernel: Kernel) -> ir.FunctionType:
+def word_of(target: Target) -> ir.IntType:
+    """The type of what counts elements."""
+    return ir.IntType(target.pointer_bits)
+
+
+def kernel_type(kernel: Kernel, target: Target) -> ir.FunctionType:
     """The signature of the kernel's function."""
     pointers: list[ir.Type] = [POINTER] * (len(kernel.params) + bool(kernel.scratch_bytes))
-    numbers = [I64] * (3 if kernel.takes_samples else 2)
+    numbers = [word_of(target)] * (3 if kernel.takes_samples else 2)
     return ir.FunctionType(ir.VoidType(), [*pointers, *numbers])
 
 
 class _Emitter:
     """State while one function is written."""
 
-    def __init__(self, function: ir.Function, kernel: Kernel, arithmetic: values.Arithmetic):
+    def __init__(
+        self,
+        function: ir.Function,
+        kernel: Kernel,
+        arithmetic: values.Arithmetic,
+        word: ir.IntType,
+    ) -> None:
         self.kernel = kernel
+        self.word = word
         self.function = function
         self.entry = function.append_basic_block("entry")
         self.builder = ir.IRBuilder(function.append_basic_block("body"))
@@ -115,7 +128,7 @@ class _Emitter:
 
     @contextmanager
     def _only_first_thread(self) -> Iterator[None]:
-        first = self.builder.icmp_signed("==", self.thread, I64(0))
+        first = self.builder.icmp_signed("==", self.thread, self.word(0))
         with self.builder.if_then(first), self._scope():
             yield
 
@@ -125,19 +138,19 @@ class _Emitter:
             loops.append(body[0])
             body = body[0].body
         b = self.builder
-        total: ir.Value = I64(prod(loop.extent for loop in loops))
+        total: ir.Value = self.word(prod(loop.extent for loop in loops))
         if nest.samples:
-            total = b.mul(self._extent(nest), I64(prod(loop.extent for loop in loops[1:])))
+            total = b.mul(self._extent(nest), self.word(prod(loop.extent for loop in loops[1:])))
         thread = self.thread
         if turned:
-            thread = b.sub(b.sub(self.threads, I64(1)), thread)
+            thread = b.sub(b.sub(self.threads, self.word(1)), thread)
         start = b.udiv(b.mul(total, thread), self.threads)
-        stop = b.udiv(b.mul(total, b.add(thread, I64(1))), self.threads)
+        stop = b.udiv(b.mul(total, b.add(thread, self.word(1))), self.threads)
 
         def iteration(task: ir.Value) -> None:
             rest: ir.Value = task
             for loop in reversed(loops):
-                extent = I64(loop.extent)
+                extent = self.word(loop.extent)
                 last = loop is loops[0]
                 self.numbers[loop.var] = rest if last else b.urem(rest, extent)
                 rest = b.udiv(rest, extent)
@@ -153,13 +166,13 @@ class _Emitter:
         head, inside, after = (b.append_basic_block(name) for name in ("head", "loop", "after"))
         b.branch(head)
         b.position_at_end(head)
-        index = b.phi(I64)
+        index = b.phi(self.word)
         index.add_incoming(start, before)
         b.cbranch(b.icmp_signed("<", index, stop), inside, after)
         b.position_at_end(inside)
         with self._scope():
             iteration(index)
-        following = b.add(index, I64(1), flags=("nsw", "nuw"))
+        following = b.add(index, self.word(1), flags=("nsw", "nuw"))
         index.add_incoming(following, b.block)
         b.branch(head)
         b.position_at_end(after)
@@ -197,15 +210,15 @@ class _Emitter:
             self.numbers[loop.var] = index
             self._body(loop.body)
 
-        self._loop(I64(0), self._extent(loop), iteration)
+        self._loop(self.word(0), self._extent(loop), iteration)
 
     def _extent(self, loop: For) -> ir.Value:
         """How often a loop runs: as often as there are samples, if it is over these."""
-        return self.samples if loop.samples and self.samples else I64(loop.extent)
+        return self.samples if loop.samples and self.samples else self.word(loop.extent)
 
     def _alloc(self, buffer: Buffer) -> None:
         if buffer.space is Space.SCRATCH and self.scratch:
-            place = I64(self.offsets[buffer.name])
+            place = self.word(self.offsets[buffer.name])
             byte = ir.IntType(8)
             self.pointers[buffer.name] = self.builder.gep(self.scratch, [place], source_etype=byte)
             return
@@ -234,7 +247,7 @@ class _Emitter:
                 lambda: self.builder.gep(base, [self._sum(varying)], source_etype=element),
             )
         if constant:
-            pointer = self.builder.gep(pointer, [I64(constant)], source_etype=element)
+            pointer = self.builder.gep(pointer, [self.word(constant)], source_etype=element)
         return pointer
 
     def _split(self, index: Expr) -> tuple[dict[ir.Value, int], int]:
@@ -255,7 +268,7 @@ class _Emitter:
     def _sum(self, varying: Mapping[ir.Value, int]) -> ir.Value:
         b = self.builder
         parts = [
-            number if coefficient == 1 else b.mul(number, I64(coefficient), flags=("nsw",))
+            number if coefficient == 1 else b.mul(number, self.word(coefficient), flags=("nsw",))
             for number, coefficient in varying.items()
         ]
         return reduce(lambda total, part: b.add(total, part, flags=("nsw",)), parts)
@@ -266,6 +279,9 @@ class _Emitter:
                 return memo[key]
         self.memo[-1][key] = make()
         return self.memo[-1][key]
+
+    def _as_value(self, number: int | ir.Value) -> ir.Value:
+        return self.word(number) if isinstance(number, int) else number
 
     def index(self, expr: Expr) -> int | ir.Value:
         """An index: a Python int where unrolling made it known."""
@@ -281,9 +297,11 @@ class _Emitter:
                 if not varying:
                     return constant
                 total = self._sum(varying)
-                return self.builder.add(total, I64(constant)) if constant else total
+                return self.builder.add(total, self.word(constant)) if constant else total
             case Binary(op, left, right):
-                return values.index_binary(self.builder, op, self.index(left), self.index(right))
+                return values.index_binary(
+                    self.builder, op, self.index(left), self.index(right), self.word
+                )
         raise TypeError(f"{expr!r} is no index")
 
     def _store(self, buffer: Buffer, index: Expr, value: ir.Value) -> None:
@@ -346,14 +364,14 @@ class _Emitter:
             case Load(buffer, (index,)):
                 return self._load(buffer, index)
             case Compare(op, left, right) if left.dtype is None:
-                a, b = (values.as_value(self.index(side)) for side in (left, right))
+                a, b = (self._as_value(self.index(side)) for side in (left, right))
                 return self.builder.icmp_signed(values.COMPARISONS[op], a, b)
             case Cast(Ramp(base, width, stride), dtype):
-                first = values.as_value(self.index(base))
+                first = self._as_value(self.index(base))
                 return values.ramp(self.builder, first, width, stride, dtype)
             case Cast(index, dtype) if index.dtype is None:
-                number = values.as_value(self.index(index))
-                return values.cast(self.builder, number, DType.I64, dtype)
+                number = self._as_value(self.index(index))
+                return values.cast_index(self.builder, number, dtype)
         args = [self.value(part) for part in children(expr)]
         args = values.same_lanes(self.builder, args, keep_first=isinstance(expr, Select))
         match expr:

@@ -1,69 +1,99 @@
 """Targets by name, and LLVM's machine for a target."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
-from types import MappingProxyType
 
 from llvmlite import binding as llvm
 
-from cnnc.backends.native.host import (
-    enabled,
-    host_features,
-    host_target,
-    prefer_512,
-    vector_unit,
-)
-from cnnc.base.errors import did_you_mean, fail
-from cnnc.base.record import record
+from cnnc.backends.native.host import enabled, host_features, host_target
+from cnnc.base.errors import UserError, did_you_mean, fail
+from cnnc.base.processors import FAMILIES, default_cpu, processors_of
 from cnnc.base.target import Target
+from cnnc.base.triples import Triple, is_triple, parse_triple
 
 NATIVE = "native"
-
-
-@record
-class _Model:
-    """What every processor of a family has."""
-
-    triple: str
-    cpu: str
-    features: str
-
-
-_AVX2 = "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+xsave"
-_AVX512 = "+avx512bw,+avx512cd,+avx512dq,+avx512f,+avx512vl"
-_MODELS: Mapping[str, _Model] = MappingProxyType(
-    {
-        "aarch64": _Model("aarch64-unknown-linux-gnu", "generic", "+fp-armv8,+neon"),
-        "x86-64": _Model("x86_64-unknown-linux-gnu", "x86-64", "+sse,+sse2"),
-        "x86-64-v3": _Model("x86_64-unknown-linux-gnu", "x86-64-v3", _AVX2),
-        "x86-64-v4": _Model("x86_64-unknown-linux-gnu", "x86-64-v4", f"{_AVX2},{_AVX512}"),
-    }
-)
+_SOFT = "+soft-float,-fpregs,-mve,-neon"
 
 
 def target_names() -> tuple[str, ...]:
-    """All names `named_target` knows."""
-    return (NATIVE, *sorted(_MODELS))
+    """The short names `named_target` knows: families of processors."""
+    return (NATIVE, *sorted(FAMILIES))
 
 
 def named_target(name: str) -> Target:
     """The target of this name; an unknown one is a user's error.
 
-    `native` is this machine. The others are processor families with typical cache sizes and one
-    core, the same on every machine: what is compiled for them does not depend on the host.
+    `native` is this machine. Others are a family, such as `x86-64-v3`, or a triple, such as
+    `aarch64-linux-gnu`, with typical cache sizes and one core, the same on every machine: what is
+    compiled for them does not depend on the host. `:cpu` behind any of them names a processor.
     """
+    family, colon, cpu = name.partition(":")
     if name == NATIVE:
         return host_target()
-    if name not in _MODELS:
-        known = target_names()
-        hint = did_you_mean(name, known) or f"known targets are {', '.join(known)}"
-        raise fail("E0801", f"no target is called `{name}`", help=hint)
-    model = _MODELS[name]
-    unit = vector_unit(model.triple.split("-")[0], model.features)
-    features = prefer_512(model.features) if unit.bits == 512 else model.features
+    if family == NATIVE:
+        triple = parse_triple(llvm.get_process_triple())
+    elif family in FAMILIES:
+        text, own = FAMILIES[family]
+        triple, cpu = parse_triple(text), cpu if colon else own
+    elif is_triple(family):
+        triple = parse_triple(family)
+    else:
+        raise _unknown_target(family)
+    return _target(triple, cpu if cpu or colon else _default_cpu(family, triple))
+
+
+def split_versions(name: str) -> tuple[str, ...]:
+    """`family:a,b` as `family:a` and `family:b`: names of one target each."""
+    family, colon, cpus = name.partition(":")
+    return tuple(f"{family}:{cpu}" for cpu in cpus.split(",")) if colon else (name,)
+
+
+def cpu_names(name: str) -> tuple[str, ...]:
+    """What may be named behind a family or a triple."""
+    return tuple(processors_of(_plain(named_target(name).architecture)))
+
+
+def _unknown_target(name: str) -> UserError:
+    known = target_names()
+    hint = did_you_mean(name, known)
+    hint = hint or f"known targets are {', '.join(known)}, and triples such as aarch64-linux-gnu"
+    return fail("E0801", f"no target is called `{name}`", help=hint)
+
+
+def _default_cpu(name: str, triple: Triple) -> str:
+    if triple.architecture == "arm":
+        names = ", ".join(processors_of("arm"))
+        raise fail("E0801", f"`{name}` does not say which processor", help=f"add one of {names}")
+    return default_cpu(_plain(triple.architecture))
+
+
+def _target(triple: Triple, cpu: str) -> Target:
+    known = processors_of(_plain(triple.architecture))
+    if cpu not in known:
+        hint = did_you_mean(cpu, known) or f"known are {', '.join(known)}"
+        message = f"no processor of {triple.architecture} is called `{cpu}`"
+        raise fail("E0801", message, help=hint)
+    found = known[cpu]
+    if triple.architecture == "arm":
+        triple = replace(triple, architecture=found.architecture)
+    if triple.environment.endswith("hf") and not found.has_float:
+        raise fail(
+            "E0801",
+            f"`{triple}` passes numbers in floating-point registers, and {cpu} has none",
+            help=f"write `{str(triple).removesuffix('hf')}`",
+        )
+    if not triple.has_hard_float and found.has_float:
+        found = replace(found, features=_SOFT, registers=8, has_fma=False, has_float=False)
     return Target(
-        model.triple, model.cpu, features, unit.bits, unit.registers, unit.has_fma, l2_bytes=1 << 20
+        *(str(triple), found.cpu, found.features, found.bits, found.registers, found.has_fma),
+        l1_bytes=found.l1_bytes,
+        l2_bytes=found.l2_bytes,
+        is_small=found.is_small,
     )
+
+
+def _plain(architecture: str) -> str:
+    return "aarch64" if architecture == "arm64" else architecture
 
 
 def runs_here(target: Target) -> bool:

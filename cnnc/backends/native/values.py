@@ -24,9 +24,9 @@ _SCALARS: dict[DType, ir.Type] = {
 UNSIGNED = (DType.U8, DType.BOOL)
 
 
-def llvm_type(dtype: DType | None, lanes: int) -> ir.Type:
-    """The LLVM type of a value; None is an index."""
-    scalar = I64 if dtype is None else _SCALARS[dtype]
+def llvm_type(dtype: DType, lanes: int) -> ir.Type:
+    """The LLVM type of a value."""
+    scalar = _SCALARS[dtype]
     return scalar if lanes == 1 else _vector(scalar, lanes)
 
 
@@ -48,11 +48,6 @@ def alignment(dtype: DType) -> int:
 def literal(value: int | float, dtype: DType) -> int | float:
     """A number as llvmlite wants it for the type."""
     return float(value) if dtype.is_float else int(value)
-
-
-def as_value(number: "int | ir.Value") -> ir.Value:
-    """An index as an LLVM value."""
-    return I64(number) if isinstance(number, int) else number
 
 
 def lanes_of(value: ir.Value) -> int:
@@ -94,8 +89,14 @@ def same_lanes(
 
 def ramp(builder: ir.IRBuilder, first: ir.Value, lanes: int, stride: int, dtype: DType) -> ir.Value:
     """first, first + stride, … as numbers."""
-    steps = ir.Constant(ir.VectorType(I64, lanes), [lane * stride for lane in range(lanes)])
-    return cast(builder, builder.add(splat(builder, first, lanes), steps), DType.I64, dtype)
+    steps = ir.Constant(ir.VectorType(first.type, lanes), [lane * stride for lane in range(lanes)])
+    return cast_index(builder, builder.add(splat(builder, first, lanes), steps), dtype)
+
+
+def cast_index(builder: ir.IRBuilder, index: ir.Value, dtype: DType) -> ir.Value:
+    """An index, or a vector of them, as a number."""
+    kind = index.type.element if isinstance(index.type, ir.VectorType) else index.type
+    return cast(builder, index, DType.I64 if kind == I64 else DType.I32, dtype)
 
 
 def cast(builder: ir.IRBuilder, value: ir.Value, source: DType, target: DType) -> ir.Value:
@@ -136,14 +137,21 @@ def to_memory(builder: ir.IRBuilder, value: ir.Value, dtype: DType) -> ir.Value:
 
 
 def index_binary(
-    builder: ir.IRBuilder, op: str, left: "int | ir.Value", right: "int | ir.Value"
+    builder: ir.IRBuilder,
+    op: str,
+    left: "int | ir.Value",
+    right: "int | ir.Value",
+    word: ir.IntType,
 ) -> "int | ir.Value":
-    """mul, floordiv, mod, min and max of indices; floordiv and mod by a positive number."""
+    """mul, floordiv, mod, min and max of indices, whose type is `word`.
+
+    floordiv and mod are by a positive number.
+    """
     if isinstance(left, int) and isinstance(right, int):
         folded = binary(op, Const(left), Const(right))
         assert isinstance(folded, Const)
         return int(folded.value)
-    a, b = as_value(left), as_value(right)
+    a, b = (word(side) if isinstance(side, int) else side for side in (left, right))
     match op:
         case "mul":
             return builder.mul(a, b, flags=("nsw",))
@@ -153,7 +161,7 @@ def index_binary(
         case "floordiv" | "mod":
             # srem has the dividend's sign: one correction makes both round down.
             rest = builder.srem(a, b)
-            negative = builder.icmp_signed("<", rest, I64(0))
+            negative = builder.icmp_signed("<", rest, word(0))
             rest = builder.select(negative, builder.add(rest, b), rest)
             return rest if op == "mod" else builder.sdiv(builder.sub(a, rest), b)
     raise TypeError(f"no index operation {op}")
