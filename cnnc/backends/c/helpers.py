@@ -169,6 +169,7 @@ class Preamble:
     def __init__(self) -> None:
         self._types: dict[str, str] = {}
         self._texts: dict[Helper, str] = {}
+        self.need(Helper("compiler"))
         self.need(Helper("inline"))
 
     @property
@@ -266,7 +267,7 @@ _NEEDS = {
     "min": ("smaller", "if"),
 }
 """What must stand before a helper, for the same type."""
-_FIXED = ("intrinsics", "contract", "inline", "unroll", "prefetch")
+_FIXED = ("intrinsics", "compiler", "inline", "unroll", "prefetch")
 _PLAIN = (*_FIXED, "share", "places", "index_max", "index_min", "floor_div", "floor_mod")
 """Those that are for no type."""
 

@@ -6,13 +6,15 @@ from cnnc.backends.abi import TAKEN
 
 _USED = frozenset({"scratch", "task", "share", "in", "out", "index_max", "index_min"})
 """Names that kernels use for themselves."""
+_BUILTIN = frozenset({"exp", "log", "tanh", "erf", "pow", "sqrt", "abs", "j0", "j1", "y0", "y1"})
+"""Functions of C that compilers know, though nothing is included that declares them."""
 
 
 class Names:
     """Identifiers of one function, block in block: a name is free again behind its block."""
 
     def __init__(self) -> None:
-        self._taken: list[set[str]] = [{*TAKEN, *_USED}]
+        self._taken: list[set[str]] = [{*TAKEN, *_USED, *_BUILTIN}]
 
     @property
     def depth(self) -> int:
