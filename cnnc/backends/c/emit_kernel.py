@@ -227,10 +227,9 @@ class _Writer:
             self._body(loop.body)
             return
         extent = "samples" if loop.samples else str(loop.extent)
-        unrolled = loop.kind is Kind.UNROLLED
-        if unrolled:
+        if loop.kind is Kind.UNROLLED or loop.reduces:
             self.preamble.need(Helper("unroll"))
-            self._put(f"UNROLL({loop.extent})")
+            self._put(f"UNROLL({loop.extent})" if loop.kind is Kind.UNROLLED else "ROLLED")
         self.names.open()
         name = self.names.new(loop.var)
         self.names.close()
