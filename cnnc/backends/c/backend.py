@@ -4,6 +4,7 @@ import ctypes
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,32 +55,21 @@ class CExecutable:
         self._weights = aligned_bytes(abi.weights_bytes)
         self._weights[:] = np.frombuffer(weights_blob(program, abi), np.uint8)
         self._arena_bytes = abi.arena_bytes + (self.threads - 1) * abi.scratch_bytes
-        self._arenas: list[NDArray[np.uint8]] = []
-        pointer, size = ctypes.c_void_p, ctypes.c_size_t
-        self._run = self._library.cnnc_run
-        self._run.argtypes = (pointer, pointer, pointer, size, ctypes.c_int)
+        self._contexts: list[_Context] = []
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """See Runner."""
         # Taking from and adding to a list are atomic: no lock is needed.
         try:
-            arena = self._arenas.pop()
+            context = self._contexts.pop()
         except IndexError:
-            arena = aligned_bytes(self._arena_bytes)
-        ends = _table([*inputs, *outputs])
+            context = _Context(self._library, self._weights, self._arena_bytes, self.program)
+        for position, array in enumerate((*inputs, *outputs)):
+            context.ends[position] = array.__array_interface__["data"][0]
         samples = len(inputs[0]) if self.program.most_samples is not None else 0
-        status = self._run(
-            self._weights.ctypes.data, arena.ctypes.data, ends, samples, self.threads
-        )
-        if status < 0:
-            raise fail(
-                "E0803",
-                f"the system refuses to start {self.threads} threads",
-                help="ask for fewer threads",
-            )
-        if status:
-            raise InternalError(f"the network refuses to run: {Status(status).text}", stage="c")
-        self._arenas.append(arena)
+        if status := context.run(samples, self.threads):
+            raise _failure(status, self.threads)
+        self._contexts.append(context)
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """See Executable: on the calling thread alone."""
@@ -98,12 +88,41 @@ class CExecutable:
         return call
 
 
+class _Context:
+    """Memory of one running call, and the call itself, of the number of samples and of threads."""
+
+    __slots__ = ("arena", "ends", "run")
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        weights: NDArray[np.uint8],
+        arena_bytes: int,
+        program: Program,
+    ) -> None:
+        self.arena = aligned_bytes(arena_bytes)
+        self.ends = (ctypes.c_void_p * (len(program.inputs) + len(program.outputs)))()
+        pointer, size = ctypes.c_void_p, ctypes.c_size_t
+        function = library.cnnc_run
+        function.argtypes = (pointer, pointer, pointer, size, ctypes.c_int)
+        first = pointer(weights.ctypes.data), pointer(self.arena.ctypes.data)
+        self.run = partial(function, *first, self.ends)
+
+
+def _failure(status: int, threads: int) -> Exception:
+    if status > 0:
+        return InternalError(f"the network refuses to run: {Status(status).text}", stage="c")
+    return fail(
+        "E0803", f"the system refuses to start {threads} threads", help="ask for fewer threads"
+    )
+
+
 class CBackend:
     """See Backend; `level` is how much the compiler optimises."""
 
     name = "c"
 
-    def __init__(self, level: int = 3) -> None:
+    def __init__(self, level: int = 2) -> None:
         self.level = level
 
     def compile(
