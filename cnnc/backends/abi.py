@@ -13,6 +13,9 @@ from hashlib import sha256
 from itertools import accumulate
 from math import prod
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cnnc.base.dtype import DType
 from cnnc.base.errors import fail
 from cnnc.base.layout import Shape
@@ -198,6 +201,14 @@ class Abi:
         """The first HEAD_BYTES of the weights."""
         numbers = self.hash.to_bytes(8, "little") + self.weights_bytes.to_bytes(8, "little")
         return (MAGIC + numbers).ljust(HEAD_BYTES, b"\0")
+
+
+def fill_weights(programs: Sequence[Program], abi: Abi, memory: NDArray[np.uint8]) -> None:
+    """Write the head and the constants of all programs into `abi.weights_bytes` zeros."""
+    memory[:HEAD_BYTES] = np.frombuffer(abi.head, np.uint8)
+    for start, program in zip(abi.payloads, programs, strict=True):
+        for blob in program.weights:
+            blob.contents.pack_into(memory[start + blob.offset : start + blob.end])
 
 
 def c_prefix(name: str) -> str:

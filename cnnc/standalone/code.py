@@ -50,9 +50,16 @@ def check_archive(target: Target) -> None:
 
 def c_source(unit: "Unit") -> str:
     """C99 source, the weights apart."""
-    from cnnc.backends.c.emit_source import emit_source
+    from cnnc.backends.c.emit_source import Form, Weights, emit_source
 
-    return emit_source(unit.programs[0], unit.targets[0], unit.abi, unit.request.has_weights)
+    (lowered,) = unit.lowered
+    form = Form(
+        weights=Weights.EXTERNAL if unit.request.has_weights else Weights.ABSENT,
+        header=f"{unit.name}.h",
+        payload=unit.abi.payloads[0],
+        shaped={lowered.program.steps[layer.step].kernel: layer.kernel for layer in lowered.layers},
+    )
+    return emit_source(lowered.program, unit.targets[0], unit.abi, form)
 
 
 def machine_code(unit: "Unit") -> "Code":
@@ -93,7 +100,7 @@ def sections(data: bytes) -> Sections:
     from llvmlite import binding as llvm
 
     found = [
-        (section.name().decode(), section.size())
+        ((section.name() or b"").decode(), section.size())
         for section in llvm.ObjectFileRef.from_data(data).sections()
     ]
     read = (".text", ".rodata", ".rdata", "__text", "__const", "__literal", ".ARM.ex", ".eh_frame")

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from cnnc.backends.c.flags import machine_flags
 from cnnc.base.record import record
 from cnnc.base.templates import fill
-from cnnc.driver import gcc_flags
 from cnnc.standalone.folder import File
 from cnnc.standalone.golden import golden
 from cnnc.standalone.unit import Unit
@@ -47,7 +47,7 @@ def project(unit: Unit) -> Iterator[File]:
         summary=summary(unit),
         has_weights=has_weights,
         is_included=has_weights and not is_array(unit),
-        arch_flags=" ".join(gcc_flags(unit.targets[0])),
+        arch_flags=" ".join(machine_flags(unit.targets[0])),
         objects=" ".join(f"{stem}.o" for stem in stems),
         sources=" ".join(f"{stem}.c" for stem in stems),
         ends=(*inputs, *outputs),

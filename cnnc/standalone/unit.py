@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from cnnc import driver
 from cnnc.api import Model
-from cnnc.backends.abi import HEAD_BYTES, Abi
-from cnnc.backends.native.backend import pack_weights
+from cnnc.backends.abi import Abi, fill_weights
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Program
 from cnnc.lowering.lowered import Lowered
@@ -67,9 +66,7 @@ class Unit:
     def weights(self) -> NDArray[np.uint8]:
         """The weights as a file holds them: the head, then those of each target."""
         memory = np.zeros(self.abi.weights_bytes, np.uint8)
-        memory[:HEAD_BYTES] = np.frombuffer(self.abi.head, np.uint8)
-        for start, program in zip(self.abi.payloads, self.programs, strict=True):
-            pack_weights(program.weights, memory[start : start + program.weights_bytes])
+        fill_weights(self.programs, self.abi, memory)
         return memory
 
     @cached_property

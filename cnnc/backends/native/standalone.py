@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import llvmlite.binding as llvm
 import numpy as np
-from numpy.typing import NDArray
 
-from cnnc.backends.abi import HEAD_BYTES, MAGIC, UNKNOWN_STATUS, Abi, Status
+from cnnc.backends.abi import HEAD_BYTES, MAGIC, UNKNOWN_STATUS, Abi, Status, fill_weights
 from cnnc.backends.native import ir, unlocked
 from cnnc.backends.native.emit import POINTER, emit_kernel, word_of
 from cnnc.backends.native.emit_program import Call, emit_steps
@@ -146,16 +145,9 @@ def weights_object(versions: Sequence[Version], abi: Abi) -> bytes:
     made = bytearray(unlocked.emit(machine, module, assembly=False))
     start = made.index(abi.head)
     assert made.find(abi.head, start + 1) < 0
-    pack_weights_file(versions, abi, np.frombuffer(made, np.uint8)[start:][: abi.weights_bytes])
+    memory = np.frombuffer(made, np.uint8)[start:][: abi.weights_bytes]
+    fill_weights([version.program for version in versions], abi, memory)
     return bytes(made)
-
-
-def pack_weights_file(versions: Sequence[Version], abi: Abi, memory: NDArray[np.uint8]) -> None:
-    """Write the head and the weights of all versions into `abi.weights_bytes` zeros."""
-    memory[:HEAD_BYTES] = np.frombuffer(abi.head, np.uint8)
-    for version, start in zip(versions, abi.payloads, strict=True):
-        for blob in version.program.weights:
-            blob.contents.pack_into(memory[start + blob.offset : start + blob.end])
 
 
 def _context() -> llvm.ContextRef:
