@@ -42,7 +42,7 @@ class Linker:
             command = [*self.command, "--no-entry", "--export=__heap_base", "--export-memory"]
             command += [*shown, "-o", output.name, *files]
         else:
-            flags = ["-shared", "-O2", "-fPIC", "-fvisibility=hidden", "-o", output.name]
+            flags = ["-shared", "-O2", "-fPIC", "-o", output.name]
             threads = ["-pthread"] if any(path.suffix == ".c" for path in inputs) else []
             command = [*self.command, *flags, *threads, *files]
         run_tool(command, output.parent)
