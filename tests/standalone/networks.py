@@ -18,6 +18,7 @@ FILES = {
     "digits": ROOT / "examples/digits/digits.cnn",
     "sunspots": ROOT / "examples/sunspots/sunspots.cnn",
     "lenet5": ROOT / "examples/zoo/lenet5.cnn",
+    "fsrcnn": ROOT / "examples/zoo/fsrcnn.cnn",
     "ds_cnn": ROOT / "examples/zoo/ds_cnn.cnn",
 }
 
@@ -50,6 +51,7 @@ def subject(name: str) -> Subject:
     return Subject(model, inputs, expect(model.graph, inputs, seed=0))
 
 
+@cache
 def build(name: str, target: str) -> Built:
     """Code with weights for a target, or for several levels of one."""
     made = subject(name)

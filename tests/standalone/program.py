@@ -129,7 +129,7 @@ def c_program(abi: Abi, inputs: Mapping[str, Array], machine: str) -> str:
     body = _BODY.format(
         arena=abi.arena_bytes,
         name=abi.name,
-        buffers="\n".join(_buffer(end, inputs) for end in abi.ends),
+        buffers=buffers(abi, inputs),
         arguments=", ".join(["weights", *rest]),
         rest=", ".join(rest),
         behind_arena="".join(f", {end}" for end in ends),
@@ -156,6 +156,11 @@ def declarations(abi: Abi) -> str:
             f"int {name}_run_part({', '.join(abi.part_parameters)});",
         ]
     )
+
+
+def buffers(abi: Abi, inputs: Mapping[str, Array]) -> str:
+    """Arrays named as the inputs, with their values, and as the outputs."""
+    return "\n".join(_buffer(end, inputs) for end in abi.ends)
 
 
 def _buffer(end: Argument, inputs: Mapping[str, Array]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.standalone import web
 from tests.standalone.machines import MACHINES, x86
 from tests.standalone.networks import build, check
 from tests.standalone.program import STATUSES
@@ -37,6 +38,17 @@ ALIASES = {
 def test_outputs_equal_the_reference(target: str, name: str, tmp_path: Path) -> None:
     built = build(name, target)
     statuses, outputs = MACHINES[ALIASES.get(target, target)].run(built, tmp_path)
+    assert statuses == f"{STATUSES} 0"
+    check(built, outputs)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [("wasm32", "digits"), ("wasm32-simd", "ds_cnn"), ("wasm32-simd", "sunspots")],
+)
+def test_webassembly_in_node(target: str, name: str, tmp_path: Path) -> None:
+    built = build(name, target)
+    statuses, outputs = web.run(built, tmp_path)
     assert statuses == f"{STATUSES} 0"
     check(built, outputs)
 
