@@ -119,8 +119,9 @@ def test_the_header_is_for_cpp_too(tmp_path: Path) -> None:
 alignas(DIGITS_ALIGNMENT) static unsigned char arena[DIGITS_ARENA_BYTES];
 static const int shape[DIGITS_IMAGE_RANK] = DIGITS_IMAGE_SHAPE;
 int main() {
-  std::vector<float> image(DIGITS_IMAGE_SIZE), logits(DIGITS_LOGITS_SIZE), prob(DIGITS_PROB_SIZE);
-  int status = digits_run(digits_weights_builtin(), arena, image.data(), logits.data(), prob.data());
+  std::vector<float> image(DIGITS_IMAGE_SIZE), logits(10), prob(10);
+  const digits_weights *weights = digits_weights_builtin();
+  int status = digits_run(weights, arena, image.data(), logits.data(), prob.data());
   std::printf("%s %d %d", digits_strerror(status), shape[3], status == DIGITS_OK);
 }
 """
