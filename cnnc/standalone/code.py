@@ -97,6 +97,9 @@ def weights_symbol(unit: "Unit") -> str:
 
 def sections(data: bytes) -> Sections:
     """The sections of an object that a linker puts into a program."""
+    if data.startswith(_WASM):
+        return _wasm_sections(data)
+    # not above: what is only written as C needs no LLVM
     from llvmlite import binding as llvm
 
     found = [
@@ -109,6 +112,28 @@ def sections(data: bytes) -> Sections:
         code=sum(size for name, size in found if name.startswith(read)),
         written=sum(size for name, size in found if name.startswith(written)),
     )
+
+
+_WASM = b"\0asm"
+
+
+def _wasm_sections(data: bytes) -> Sections:
+    """Those of code and data: LLVM does not give their names as texts.
+
+    https://webassembly.github.io/spec/core/binary/modules.html#sections
+    """
+    found, at = {10: 0, 11: 0}, 8
+    while at < len(data):
+        kind, size, shift, at = data[at], 0, 0, at + 1
+        while True:
+            byte, at = data[at], at + 1
+            size |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                break
+        found[kind] = found.get(kind, 0) + size
+        at += size
+    return Sections(code=found[10] + found[11], written=0)
 
 
 def _versions(unit: "Unit") -> "tuple[Version, ...]":

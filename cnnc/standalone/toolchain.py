@@ -39,7 +39,7 @@ class Linker:
         files = [path.name for path in inputs]
         if self.is_wasm:
             shown = [f"--export={symbol}" for symbol in symbols]
-            command = [*self.command, "--no-entry", "--export=__heap_base", "--export-memory"]
+            command = [*self.command, "--no-entry", "--export=__heap_base"]
             command += [*shown, "-o", output.name, *files]
         else:
             flags = ["-shared", "-O2", "-fPIC", "-o", output.name]
