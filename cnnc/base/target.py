@@ -26,8 +26,8 @@ class Target:
     is_small: bool = False
 
     def lanes(self, dtype: DType) -> int:
-        """Elements of the type in one vector register, at least one."""
-        return max(1, self.vector_bits // (8 * dtype.bytes))
+        """Elements of the type in one vector register; one where there are no vectors."""
+        return self.vector_bits // (8 * dtype.bytes) if self.vector_bits > 32 else 1
 
     @property
     def architecture(self) -> str:

@@ -20,6 +20,7 @@ from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum
 from cnnc.ops.spec import Operator
 from cnnc.ops.unshared import Unshared
+from tests.backends.machines import SCALAR, SMALL, machine
 from tests.backends.support import assert_within, lowered, run
 from tests.ops.cases import Case, make_case
 
@@ -77,9 +78,23 @@ def test_it_agrees_with_the_reference(case: Case) -> None:
     assert_within(case.op, out, case.op.reference(*case.operands), case.operands)
 
 
-@pytest.mark.parametrize("case", [CASES[3], CASES[9], CASES[10], CASES[16]], ids=str)
-def test_the_interpreter_agrees(case: Case) -> None:
-    out = run(behind(case), case.operands[:1], INTERP, named_target("x86-64-v4"))[0]
+@pytest.mark.parametrize("name", [SCALAR, SMALL])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_it_agrees_without_vectors(case: Case, name: str) -> None:
+    out = run(behind(case), case.operands[:1], NATIVE, machine(name), threads=2)[0]
+    assert_within(case.op, out, case.op.reference(*case.operands), case.operands)
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        *((CASES[number], "x86-64-v4") for number in (3, 9, 10, 16)),
+        *((CASES[number], SMALL) for number in (4, 9, 10, 16)),
+    ],
+    ids=str,
+)
+def test_the_interpreter_agrees(case: Case, name: str) -> None:
+    out = run(behind(case), case.operands[:1], INTERP, machine(name))[0]
     assert_within(case.op, out, case.op.reference(*case.operands), case.operands)
 
 

@@ -8,8 +8,9 @@ import pytest
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.backend import BACKEND as NATIVE
-from cnnc.backends.native.targets import named_target, runs_here
+from cnnc.backends.native.targets import runs_here
 from cnnc.base.target import Target
+from tests.backends.machines import SCALAR, SMALL, machine
 from tests.backends.support import assert_within, run, single
 from tests.ops.cases import CASES, Case
 
@@ -19,11 +20,13 @@ BACKENDS = [
     pytest.param(NATIVE, "native", id="native"),
     pytest.param(NATIVE, "x86-64-v3", id="avx2"),
     pytest.param(NATIVE, "x86-64", id="sse2"),
+    pytest.param(NATIVE, SCALAR, id="scalar"),
+    pytest.param(NATIVE, SMALL, id="small"),
 ]
 
 
 def _target(name: str, backend: Backend) -> Target:
-    target = named_target(name)
+    target = machine(name)
     if backend is NATIVE and not runs_here(target):
         pytest.skip(f"this machine does not run {name} code")
     return target

@@ -13,10 +13,11 @@ from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.spec import Operator, Real
+from tests.backends.machines import SCALAR, SMALL, machine
 from tests.ir.random_graphs import arrays_for, graphs
 
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-TARGETS = [name for name in ("native", "x86-64") if driver.can_run(driver.find_target(name))]
+TARGETS = [name for name in ("native", "x86-64", SCALAR, SMALL) if driver.can_run(machine(name))]
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -24,7 +25,7 @@ TARGETS = [name for name in ("native", "x86-64") if driver.can_run(driver.find_t
 @given(graph=graphs(dtype=DType.F32, casts=True), seed=st.integers(0, 1000))
 def test_native_code_agrees_with_the_reference(name: str, graph: Graph, seed: int) -> None:
     inputs = arrays_for(graph, seed)
-    outputs = _run(graph, inputs, driver.find_target(name), threads=1)
+    outputs = _run(graph, inputs, machine(name), threads=1)
     exact = evaluate(graph, inputs)
     with np.errstate(all="ignore"):
         bounds = _bounds(graph, inputs)

@@ -14,8 +14,8 @@ from tests.tools import require_tool
 _SCRIPT = """
 const fs = require("fs");
 const plan = JSON.parse(fs.readFileSync("plan.json"));
-const module = new WebAssembly.Module(fs.readFileSync("net.wasm"));
-const call = new WebAssembly.Instance(module, {}).exports;
+const code = new WebAssembly.Module(fs.readFileSync("net.wasm"));
+const call = new WebAssembly.Instance(code, {}).exports;
 let top = call.__heap_base.value;
 function room(bytes) {
   const start = (top + 63) & ~63;

@@ -69,6 +69,9 @@ def _default_cpu(name: str, triple: Triple) -> str:
 
 def _target(triple: Triple, cpu: str) -> Target:
     known = processors_of(_plain(triple.architecture))
+    if "," in cpu:
+        message = f"`{cpu}` are several processors, and this is for one"
+        raise fail("E0801", message, help="name one of them")
     if cpu not in known:
         hint = did_you_mean(cpu, known) or f"known are {', '.join(known)}"
         message = f"no processor of {triple.architecture} is called `{cpu}`"
