@@ -164,7 +164,8 @@ def _table(arrays: Sequence[Array]) -> ctypes.Array[ctypes.c_void_p]:
 
 
 def aligned_bytes(size: int) -> NDArray[np.uint8]:
-    """Zeroed memory that starts at a multiple of ALIGNMENT."""
+    """Zeroed memory that starts at a multiple of ALIGNMENT; some even where none is needed."""
+    size = max(size, 1)
     raw = np.zeros(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size]
