@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnc.api import Model, analyze, load, load_text
     from cnnc.compare import DiffReport, diff
     from cnnc.compiled import Compiled
+    from cnnc.standalone.public import build
 
 __all__ = [
     "Analysis",
@@ -30,6 +31,7 @@ __all__ = [
     "UserError",
     "__version__",
     "analyze",
+    "build",
     "diff",
     "load",
     "load_compiled",
@@ -42,6 +44,7 @@ _LATE = {
     "DiffReport": "cnnc.compare",
     "Model": "cnnc.api",
     "analyze": "cnnc.api",
+    "build": "cnnc.standalone.public",
     "diff": "cnnc.compare",
     "load": "cnnc.api",
     "load_text": "cnnc.api",

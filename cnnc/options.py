@@ -40,11 +40,13 @@ class Options:
                 f"the tune file `{self.tuning}` says nothing to the backend `{REFERENCE}`",
                 help="the reference has no choices: leave the file away",
             )
-        whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
-        if not whole or not 1 <= self.threads <= MAX_THREADS:
-            raise fail(
-                "E0803", f"threads must be an integer from 1 to {MAX_THREADS}, not {self.threads!r}"
-            )
+        check_threads(self.threads)
+
+
+def check_threads(threads: object) -> None:
+    """UserError for what is no number of threads."""
+    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
+        raise fail("E0803", f"threads must be an integer from 1 to {MAX_THREADS}, not {threads!r}")
 
 
 @record

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.record import record
+from cnnc.options import check_threads
 
 FORMS: Mapping[str, str] = MappingProxyType(
     {
@@ -66,6 +67,7 @@ class Request:
                 raise fail("E0803", f"no form of output is called `{form}`", help=help)
         if not self.forms:
             raise fail("E0803", "no form of output is asked for", help=f"one of {', '.join(FORMS)}")
+        check_threads(self.threads)
         if self.weights not in (BUILTIN, EXTERNAL):
             raise fail("E0803", f"weights are `{BUILTIN}` or `{EXTERNAL}`, not `{self.weights}`")
 

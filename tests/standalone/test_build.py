@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import cnnc
 from cnnc import UserError, load_text
 from cnnc.standalone import build as module
 from cnnc.standalone.build import build
@@ -64,7 +65,7 @@ def test_the_manifest(tmp_path: Path) -> None:
     assert manifest["source"] == "digits.cnn"
 
 
-def test_a_libary_is_the_same_twice(tmp_path: Path) -> None:
+def test_a_library_is_the_same_twice(tmp_path: Path) -> None:
     """The linker puts no time in it."""
     require_tool("gcc", package="gcc")
     for name in ("one", "two"):
@@ -185,6 +186,16 @@ def test_sizes_are_what_the_linker_finds(name: str, tmp_path: Path) -> None:
     assert data == 0
     assert 0 <= bss - built.sizes.arena <= 64  # the three numbers of the program, and alignment
     assert abs(text - built.sizes.flash) <= built.sizes.flash / 20
+
+
+def test_building_from_python(tmp_path: Path) -> None:
+    """One call, with what the command line has."""
+    built = cnnc.build(model("sunspots"), tmp_path, "obj", target="cortex-m4", max_ram=64 << 10)
+    assert set(built.files) == {"sunspots.h", "sunspots.o", "sunspots_weights.o"}
+    with pytest.raises(UserError, match="takes a Model, not Compiled"):
+        cnnc.build(model("sunspots").compile(), tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="threads"):
+        cnnc.build(model("sunspots"), tmp_path, threads=0)
 
 
 def test_a_name_for_all_symbols(tmp_path: Path) -> None:
