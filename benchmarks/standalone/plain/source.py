@@ -6,10 +6,10 @@ from itertools import accumulate
 from math import prod
 
 import numpy as np
+from peers.unsupported import UnsupportedError
 
 from cnnc.base.dtype import DType
 from cnnc.ir.graph import Graph, Node
-from peers.unsupported import UnsupportedError
 from standalone.plain import elements, moves, windows
 from standalone.plain.writer import Body, array, emit
 
@@ -60,7 +60,9 @@ def plain_source(graph: Graph) -> Plain:
     values = [np.asarray(node.constant, "<f4").tobytes() for node in constants]
     sizes = [4 * max(prod(node.type.shape) for node in some) for some in unions]
     symbols = [names[node] for node in constants]
-    return Plain("".join(parts), _assembly(symbols, values), b"".join(values), prototype, sum(sizes))
+    return Plain(
+        "".join(parts), _assembly(symbols, values), b"".join(values), prototype, sum(sizes)
+    )
 
 
 def _ends(graph: Graph) -> dict[Node, str]:

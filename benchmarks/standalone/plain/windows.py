@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from peers.unsupported import UnsupportedError
+
 from cnnc.ir.graph import Node
 from cnnc.ops.conv import Conv
 from cnnc.ops.dense import Dense
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum
 from cnnc.ops.window import Window
-from peers.unsupported import UnsupportedError
 from standalone.plain.writer import Body, element, emit, indices, shape_of
 
 
@@ -74,9 +75,7 @@ def _say_positions(window: Window, body: Body) -> None:
         body.say(f"const int {at[axis]} = {place} - {before};")
 
 
-def _say_inside(
-    window: Window, spatial: Sequence[int], lines: Sequence[str], body: Body
-) -> None:
+def _say_inside(window: Window, spatial: Sequence[int], lines: Sequence[str], body: Body) -> None:
     """Lines under tests of those bounds that some tap passes."""
     at, tests = indices("i", len(spatial)), list[str]()
     for axis, ((before, _), extent) in enumerate(zip(window.pads, spatial, strict=True)):

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import singledispatch
 
+from peers.unsupported import UnsupportedError
+
 from cnnc.base.layout import Shape
 from cnnc.ir.graph import Node
-from peers.unsupported import UnsupportedError
 
 
 class Body:
