@@ -11,29 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peers.results import CNNC
-from peers.task import Task
 from peers.unsupported import UnsupportedError
 
 import cnnc
 from cnnc.ir.graph import Graph
-from standalone.ends import Call, End, glue
-from standalone.plain.source import WEIGHTS, plain_source
+from standalone.ends import Call, glue
+from standalone.plain.source import WEIGHTS, Plain, plain_source
 from standalone.plain.writer import array
+from standalone.prepare import Workshop
 from standalone.toolchain import FLAGS, run_tool, version_of
 
 DRIVER = Path(__file__).resolve().parent / "driver"
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What forms are built from. `graph` is what generators are given, in `task.model` as ONNX."""
-
-    task: Task
-    cores: Sequence[int]
-    graph: Graph
-    inputs: Sequence[End]
-    outputs: Sequence[End]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +47,9 @@ def in_process(shop: Workshop, folder: Path) -> Form:
 
 def native_object(shop: Workshop, folder: Path) -> Form:
     """The object file that `cnnc build` writes."""
-    name = _build(shop, folder, "obj,h")
+    name = cnnc_build(shop, folder, "obj,h")
     objects = [str(path) for path in sorted(folder.glob("*.o"))]
-    call = _call_of_header(shop, folder / f"{name}.h")
+    call = call_of_header(shop, folder / f"{name}.h")
     return _linked(shop, call, objects, folder, cnnc.__version__)
 
 
@@ -69,25 +58,29 @@ def c_source(compiler: str) -> Build:
 
     def build(shop: Workshop, folder: Path) -> Form:
         version = version_of(compiler, folder)
-        name = _build(shop, folder, "project")
+        name = cnnc_build(shop, folder, "project")
         archive = f"lib{name}.a"
         run_tool(["make", f"CC={compiler}", archive], folder)
-        return _linked(
-            shop, _call_of_header(shop, folder / f"{name}.h"), [archive], folder, version
-        )
+        return _linked(shop, call_of_header(shop, folder / f"{name}.h"), [archive], folder, version)
 
     return build
 
 
 def plain_loops(shop: Workshop, folder: Path) -> Form:
     """Plain loops, one function for each operator, compiled by gcc."""
-    plain = plain_source(shop.graph)
-    (folder / "plain.c").write_text(plain.source, encoding="utf-8")
-    (folder / "weights.s").write_text(plain.assembly, encoding="utf-8")
-    (folder / WEIGHTS).write_bytes(plain.weights)
+    plain = write_plain(shop.graph, folder)
     run_tool(["gcc", "-std=c99", *FLAGS, "-c", "plain.c", "weights.s"], folder)
     call = Call(f"{plain.prototype};", "plain_run")
     return _linked(shop, call, ["plain.o", "weights.o"], folder, version_of("gcc", folder))
+
+
+def write_plain(graph: Graph, folder: Path) -> Plain:
+    """Plain loops, in `plain.c` and `weights.s`."""
+    plain = plain_source(graph)
+    (folder / "plain.c").write_text(plain.source, encoding="utf-8")
+    (folder / "weights.s").write_text(plain.assembly, encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(plain.weights)
+    return plain
 
 
 def emx(shop: Workshop, folder: Path) -> Form:
@@ -123,7 +116,7 @@ FORMS: Mapping[str, Build] = {
 """The forms by the names that tables have for them; the first is what others are held against."""
 
 
-def _build(shop: Workshop, folder: Path, forms: str) -> str:
+def cnnc_build(shop: Workshop, folder: Path, forms: str) -> str:
     """The name of what `cnnc build` has written."""
     task = shop.task
     given = [task.net, "-o", str(folder), "--emit", forms, "--batch", str(task.batch)]
@@ -132,7 +125,7 @@ def _build(shop: Workshop, folder: Path, forms: str) -> str:
     return "net"
 
 
-def _call_of_header(shop: Workshop, header: Path) -> Call:
+def call_of_header(shop: Workshop, header: Path) -> Call:
     """Calls of the function that a header of cnnc declares."""
     name, text = header.stem, header.read_text(encoding="utf-8")
     found = re.search(rf"\bint {name}_run\(([^)]*)\)", text)

@@ -6,24 +6,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from peers.machine import available_cores, describe_machine
 from peers.main import names_of, number_of, prefixed, zoo
-from peers.prepare import draw_inputs
 from peers.process import Process, Worker
 from peers.progress import Progress, show_progress
 from peers.report import milliseconds
 from peers.results import CNNC, Figure, Results, Row
 from peers.rounds import Contest, Rules
 from peers.task import Task
-from peers.to_onnx.model import onnx_model
 from peers.unsupported import UnsupportedError
 
-import cnnc
 from cnnc.base.errors import CnncError
-from standalone.ends import End, write_ends
-from standalone.forms import FORMS, Form, Workshop
-from standalone.prepare import as_exported
+from standalone.forms import FORMS, Form
+from standalone.prepare import prepare
 from standalone.process import FormProcess
 from standalone.report import format_report
 
@@ -75,7 +70,8 @@ def run_net(net: str, names: Sequence[str], options: Namespace, progress: Progre
         task = Task(str(zoo()[net]), 1, 1, "native", folder)
         say = prefixed(progress.step, net)
         try:
-            shop = prepare(task, cores[-1:], row)
+            shop = prepare(task, cores[-1:])
+            row.macs = shop.macs
         except (CnncError, UnsupportedError) as error:
             row.failed = str(error).strip()
             return row
@@ -95,26 +91,6 @@ def run_net(net: str, names: Sequence[str], options: Namespace, progress: Progre
     cells = (f"{name} {milliseconds(each)}" for name, each in row.figures.items())
     progress.done(f"{net}: {', '.join(cells)} ms")
     return row
-
-
-def prepare(task: Task, cores: Sequence[int], row: Row) -> Workshop:
-    """The files that forms need: the ONNX model, inputs as the driver reads them."""
-    model, folder = cnnc.load(task.net, batch=task.batch), Path(task.folder)
-    row.macs = model.macs
-    graph = as_exported(model.graph)
-    task.model.write_bytes(onnx_model(graph).SerializeToString())
-    arrays = draw_inputs(model.graph)
-    np.savez(folder / "inputs.npz", **arrays)
-    (folder / "inputs").mkdir()
-    for name, array in arrays.items():
-        array.tofile(folder / "inputs" / name)
-    inputs = [End(name, array.shape, str(array.dtype)) for name, array in arrays.items()]
-    outputs = [
-        End(name, node.type.shape, str(node.type.dtype.numpy))
-        for name, node in model.graph.outputs.items()
-    ]
-    write_ends(folder / "outputs.ends", outputs)
-    return Workshop(task, cores, graph, inputs, outputs)
 
 
 def _start(forms: Mapping[str, Form], name: str, task: Task, cores: Sequence[int]) -> Process:

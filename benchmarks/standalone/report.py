@@ -18,9 +18,9 @@ def format_report(results: Results, names: Sequence[str]) -> str:
     versions = "; ".join(f"{name}: {version}" for name, version in found.items())
     text = (
         "Milliseconds of processor time, the median over rounds of each turn's median, and in "
-        "brackets how many times that of cnnc's native code in process it is. Spread: the widest middle half of rounds over "
-        f"their median. Outputs agree with cnnc's within {TOLERANCE:g} of the largest element, or "
-        "there is no time."
+        "brackets how many times that of cnnc's native code in process it is. Spread: the widest "
+        "middle half of rounds over their median. Outputs agree with cnnc's within "
+        f"{TOLERANCE:g} of the largest element, or there is no time."
     )
     parts = [head, versions, times(rows, names), text]
     parts += ["\n".join(f"- {line}" for line in notes(rows))]
