@@ -54,10 +54,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Objects of a form, how it is called, and what is known of its memory."""
+    """Objects of a form, how it is called, which functions a program needs, and known sizes."""
 
     objects: Sequence[str]
     call: Call
+    functions: Sequence[str]
     weights: int
     ram: int
 
@@ -70,7 +71,8 @@ def cnnc_source(shop: Workshop, folder: Path) -> Compiled:
     text = (folder / f"{name}.h").read_text(encoding="utf-8")
     weights, arena = (_constant(text, f"NET_{what}_BYTES") for what in ("WEIGHTS", "ARENA"))
     objects = [path.replace(".c", ".o") for path in sources]
-    return Compiled(objects, call_of_header(shop, folder / f"{name}.h"), weights, arena)
+    call = call_of_header(shop, folder / f"{name}.h")
+    return Compiled(objects, call, [f"{name}_run", f"{name}_weights_builtin"], weights, arena)
 
 
 def plain_loops(shop: Workshop, folder: Path) -> Compiled:
@@ -78,7 +80,8 @@ def plain_loops(shop: Workshop, folder: Path) -> Compiled:
     plain = write_plain(shop.graph, folder)
     compile_arm(["plain.c", "weights.s"], folder)
     call = Call(f"{plain.prototype};", "plain_run")
-    return Compiled(["plain.o", "weights.o"], call, len(plain.weights), plain.buffers)
+    objects, functions = ["plain.o", "weights.o"], ["plain_run"]
+    return Compiled(objects, call, functions, len(plain.weights), plain.buffers)
 
 
 FORMS: Mapping[str, Callable[[Workshop, Path], Compiled]] = {
@@ -119,8 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(shop: Workshop, made: Compiled, folder: Path) -> Found:
     """Sizes of what was compiled, and a run of it on an emulated board."""
     objects = [folder / name for name in made.objects]
-    call = f"-Wl,-e,{made.call.function},-u,{made.call.function}"
-    linking = [CC, *MACHINE, "-nostartfiles", "-Wl,--gc-sections", call, "-o", "alone.elf"]
+    needed = [f"-Wl,-e,{made.functions[0]}", *(f"-Wl,-u,{name}" for name in made.functions)]
+    linking = [CC, *MACHINE, "-nostartfiles", "-Wl,--gc-sections", *needed, "-o", "alone.elf"]
     run_tool([*linking, *made.objects, "-lm"], folder)
     static = sum(_size(path, folder, (".bss", ".data")) for path in objects)
     return Found(

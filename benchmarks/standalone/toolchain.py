@@ -11,7 +11,7 @@ FLAGS = ("-O3", "-march=native")
 """For the sources of other generators: as free as the machine allows, rounding as written."""
 
 
-def run_tool(command: Sequence[str], folder: Path, timeout: float = 1800) -> str:
+def run_tool(command: Sequence[str], folder: Path, timeout: float = 300) -> str:
     """What it prints; UnsupportedError if it is not there, fails, or takes too long."""
     name = Path(command[0]).name
     if shutil.which(command[0]) is None:
