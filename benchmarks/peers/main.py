@@ -53,14 +53,16 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
     parser = ArgumentParser(prog="peers.py", description="cnnc and other runtimes on the zoo.")
     known, rules = zoo(), Rules()
     add = parser.add_argument
-    add("--nets", type=_names(known), default=[*known], help="names, with commas; all of the zoo")
-    add("--peers", type=_names(PEERS), default=[*PEERS], help=f"of {', '.join(PEERS)}")
+    add("--nets", type=names_of(known), default=[*known], help="names, with commas; all of the zoo")
+    add("--peers", type=names_of(PEERS), default=[*PEERS], help=f"of {', '.join(PEERS)}")
     add("--threads", type=_numbers, default=[1, 2], help="numbers of threads; 1,2")
     add("--batch", type=_numbers, default=[1, 8], help="numbers of samples; 1,8")
-    add("--rounds", type=_number(int), default=rules.rounds, help="turns of each; %(default)s")
-    add("--seconds", type=_number(float), default=rules.seconds, help="of a turn; %(default)s")
-    add("--calls", type=_number(int), default=rules.calls, help="of a turn, at least; %(default)s")
-    add("--timeout", type=_number(float), default=rules.timeout, help="seconds; %(default)s")
+    add("--rounds", type=number_of(int), default=rules.rounds, help="turns of each; %(default)s")
+    add("--seconds", type=number_of(float), default=rules.seconds, help="of a turn; %(default)s")
+    add(
+        "--calls", type=number_of(int), default=rules.calls, help="of a turn, at least; %(default)s"
+    )
+    add("--timeout", type=number_of(float), default=rules.timeout, help="seconds; %(default)s")
     add("--cpu", default="native", help="what cnnc compiles for, as x86-64-v3; native")
     add("--json", type=Path, help="a file for everything that is found")
     options = parser.parse_args(arguments)
@@ -97,7 +99,7 @@ def run_all(options: Namespace, progress: Progress) -> Iterator[Row]:
             for threads in options.threads:
                 row = Row(net, batch, threads, macs, failed=reason)
                 title = f"{net}, batch {batch}, threads {threads}"
-                say = _prefixed(progress.step, title)
+                say = prefixed(progress.step, title)
                 if reason is None:
                     names = [CNNC, *options.peers]
                     contest = Contest(rules, names, available_cores(), say)
@@ -106,7 +108,7 @@ def run_all(options: Namespace, progress: Progress) -> Iterator[Row]:
                 yield row
 
 
-def _prefixed(say: Callable[[str], None], title: str) -> Callable[[str], None]:
+def prefixed(say: Callable[[str], None], title: str) -> Callable[[str], None]:
     return lambda text: say(f"{title}: {text}")
 
 
@@ -117,7 +119,7 @@ def _summary(row: Row) -> str:
     return ", ".join(cells) + " ms"
 
 
-def _names(known: Sequence[str] | dict[str, Path]) -> Callable[[str], list[str]]:
+def names_of(known: Sequence[str] | dict[str, Path]) -> Callable[[str], list[str]]:
     def names(text: str) -> list[str]:
         found = [part for part in text.split(",") if part]
         if wrong := [name for name in found if name not in known]:
@@ -129,10 +131,10 @@ def _names(known: Sequence[str] | dict[str, Path]) -> Callable[[str], list[str]]
 
 
 def _numbers(text: str) -> list[int]:
-    return [*dict.fromkeys(_number(int)(part) for part in text.split(","))]
+    return [*dict.fromkeys(number_of(int)(part) for part in text.split(","))]
 
 
-def _number(kind: Callable[[str], T]) -> Callable[[str], T]:
+def number_of(kind: Callable[[str], T]) -> Callable[[str], T]:
     def positive(text: str) -> T:
         number = kind(text)
         if not number > 0:  # type: ignore[operator]

@@ -39,15 +39,19 @@ class Worker:
     """A process of `peers.worker`. It is stopped by a signal whenever nothing is asked of it.
 
     So no thread of an idle contender can spin, whatever its runtime does while it waits, and
-    none needs settings against that, which would slow down its own turns.
+    none needs settings against that, which would slow down its own turns. Another `command` answers
+    the same requests.
     """
 
-    def __init__(self, name: str, task: Task, cores: Sequence[int]) -> None:
+    def __init__(
+        self, name: str, task: Task, cores: Sequence[int], command: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._buffer = b""
+        given = (name, task.dumps(), ",".join(map(str, cores)))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "peers.worker", name, task.dumps(), ",".join(map(str, cores))],
+            command or (sys.executable, "-m", "peers.worker", *given),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

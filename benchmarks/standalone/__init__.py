@@ -1,0 +1,1 @@
+"""Networks as code that stands alone: what cnnc builds, plain loops, and other generators."""
