@@ -1,5 +1,8 @@
 """Targets by family, by triple and by processor."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from cnnc import driver
@@ -88,6 +91,26 @@ def test_llvm_knows_all_processors_and_features(capfd: pytest.CaptureFixture[str
         assert target.lanes(DType.F32) == target.vector_bits // 32
         assert target.lanes(DType.F64) >= 1
     assert capfd.readouterr().err == ""
+
+
+def test_the_table_for_readers_is_right() -> None:
+    """docs/standalone.md: every family, its triple and its registers."""
+    path = Path(__file__).resolve().parents[2] / "docs" / "standalone.md"
+    rows = re.findall(r"^\| (`.*`) \| `(.*)` \| (.*) \|$", path.read_text("utf-8"), re.MULTILINE)
+    listed = {name: (triple, has) for names, triple, has in rows for name in _ticked(names)}
+    assert set(listed) == set(FAMILIES)
+    for name, (triple, has) in listed.items():
+        target = named_target(name)
+        count, bits = target.vector_registers, target.vector_bits
+        floats = f"{count} single floats" if count >= 16 else "calls"
+        assert (triple, has) == (
+            target.triple,
+            f"{count} vectors of {bits} bits" if bits > 32 else floats,
+        )
+
+
+def _ticked(text: str) -> list[str]:
+    return re.findall(r"`([^`]*)`", text)
 
 
 def test_floats_of_arm_are_as_the_triple_says() -> None:

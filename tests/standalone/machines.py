@@ -17,6 +17,8 @@ from tests.standalone.program import (
 from tests.tools import require_tool
 
 WARNINGS = ("-O1", "-Wall", "-Wextra", "-Werror", "-Wno-array-bounds")
+LEAST_SEEN = 256
+"""Bytes of stack that the program does not look at."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,24 @@ class Machine:
         compiler = require_tool(self.compiler, self.package)
         emulator = [require_tool(self.emulator[0], self.emulator_package), *self.emulator[1:]]
         program = self._link(compiler, built, folder)
-        printed = _run([*emulator, str(program)], folder)
+        used, _, printed = _run([*emulator, str(program)], folder).partition("\n")
+        self._check_stack(built, int(used))
         return read_outputs(built.abi, printed)
+
+    def _check_stack(self, built: Built, used: int) -> None:
+        """What was stated is a bound, and not far from what was used."""
+        stated = built.code.stack_bytes
+        helpers = 256 if built.code.calls else 64
+        assert used <= max(LEAST_SEEN, stated + helpers), (used, stated)
+        if "+v" not in built.versions[0].target.features:  # whose registers may be longer
+            assert used >= stated // 2 or len(built.versions) > 1, (used, stated)
 
     def _link(self, compiler: str, built: Built, folder: Path) -> Path:
         (folder / "main.c").write_text(
-            c_program(built.abi, built.subject.inputs, self.support), encoding="utf-8"
+            c_program(
+                built.abi, built.subject.inputs, self.support, 2 * built.code.stack_bytes + 1024
+            ),
+            encoding="utf-8",
         )
         (folder / "layout.ld").write_text(SEMIHOSTING_LAYOUT, encoding="utf-8")
         (folder / "net.o").write_bytes(built.code.object)

@@ -41,8 +41,6 @@ void *memset(void *to, int byte, size_t n) {
   while (n--) { *place++ = (char)byte; __asm__ volatile(""); }
   return to;
 }
-void __aeabi_memclr4(void *to, size_t n);
-void __aeabi_memclr4(void *to, size_t n) { memset(to, 0, n); }
 """
 
 SEMIHOSTING_LAYOUT = """
@@ -94,10 +92,29 @@ static void put_status(int status) {{
   put(text);
 }}
 static void arrive(void *context) {{ (void)context; }}
+#define DEEP {deep}
+/* Below the caller's frame: paint the stack, or find how deep it was used since. */
+static __attribute__((noinline)) int paint(int looks) {{
+  volatile char *top = (volatile char *)__builtin_frame_address(0) - 256;
+  int at = DEEP;
+  if (!looks) {{ while (at > 0) top[-at--] = 0x5A; return 0; }}
+  while (at > 0 && top[-at] == 0x5A) at--;
+  return at + 256;
+}}
+static void put_number(int number) {{
+  char text[2] = {{ 0, 0 }};
+  if (number > 9) put_number(number / 10);
+  text[0] = (char)('0' + number % 10);
+  put(text);
+}}
 static void test(void) {{
   const {name}_weights *weights = {name}_weights_builtin(), *opened = 0;
   const void *data = (const void *)((uintptr_t)weights & ~(uintptr_t)63);
-  put_status({name}_run({arguments}));
+  paint(0);
+  int status = {name}_run({arguments});
+  put_number(paint(1));
+  put("\\n");
+  put_status(status);
   put_status({name}_run(0, {rest}));
   put_status({name}_run(weights, arena + 8{behind_arena}));
   put_status({name}_run((const {name}_weights *)other, {rest}));
@@ -122,8 +139,8 @@ STATUSES = "0 1 2 3 4 3 1 0 0 6 6 0"
 """What the program prints where all is well, and behind them the version of the code."""
 
 
-def c_program(abi: Abi, inputs: Mapping[str, Array], machine: str) -> str:
-    """The program for inputs by name."""
+def c_program(abi: Abi, inputs: Mapping[str, Array], machine: str, deep: int) -> str:
+    """The program for inputs by name; it looks as `deep` into the stack as that is in bytes."""
     ends = [end.c_name for end in abi.ends]
     rest = ["arena", *ends]
     body = _BODY.format(
@@ -134,6 +151,7 @@ def c_program(abi: Abi, inputs: Mapping[str, Array], machine: str) -> str:
         rest=", ".join(rest),
         behind_arena="".join(f", {end}" for end in ends),
         weights_bytes=abi.weights_bytes,
+        deep=deep,
         outputs="\n".join(f"  put_bytes({o.c_name}, sizeof {o.c_name});" for o in abi.outputs),
     )
     return "\n".join([declarations(abi), "static void test(void);", machine, body])

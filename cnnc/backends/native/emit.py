@@ -62,7 +62,8 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
     )
     function.attributes |= {"nounwind", f'"tune-cpu"="{target.tuning}"'}
     if target.is_small:
-        function.attributes.add("optsize")
+        # there may be no memset, which LLVM would make of loops
+        function.attributes |= {"optsize", '"no-builtins"'}
     _Emitter(function, kernel, arithmetic, word_of(target)).run()
     return function
 
