@@ -126,7 +126,7 @@ def standalone_source(versions: Sequence[Version], abi: Abi, has_weights: bool) 
     return "\n".join([str(module), *(render(name, view) for name in names)])
 
 
-def weights_object(versions: Sequence[Version], abi: Abi) -> bytes:
+def weights_object(versions: Sequence[Version], abi: Abi) -> bytearray:
     """An object whose read-only `NAME_weights_data` is the head and the weights of all versions.
 
     LLVM writes the frame, of the head and zeros; the weights are packed into it, so that they
@@ -147,7 +147,7 @@ def weights_object(versions: Sequence[Version], abi: Abi) -> bytes:
     start = made.index(abi.head)
     assert made.find(abi.head, start + 1) < 0
     pack_weights_file(versions, abi, np.frombuffer(made, np.uint8)[start:][: abi.weights_bytes])
-    return bytes(made)
+    return made
 
 
 def pack_weights_file(versions: Sequence[Version], abi: Abi, memory: NDArray[np.uint8]) -> None:
