@@ -85,7 +85,7 @@ def target_line(target: Target) -> str:
     """
     facts = asdict(target)
     del facts["cores"]
-    if not target.is_small:  # a fact that targets of older files do not have
+    if not target.is_small:  # as files say that were written before there were such targets
         del facts["is_small"]
     digest = sha256(repr(sorted(facts.items())).encode()).hexdigest()[:KEY_LENGTH]
     return f"target {target.triple} {target.cpu or 'generic'} {digest}"

@@ -39,7 +39,7 @@ class Built:
     subject: Subject
     abi: Abi
     code: Code
-    weights: bytes
+    weights: bytearray
     versions: tuple[Version, ...]
 
 

@@ -125,7 +125,7 @@ def standalone_source(versions: Sequence[Version], abi: Abi, has_weights: bool) 
     return "\n".join([str(module), *(render(name, view) for name in names)])
 
 
-def weights_object(versions: Sequence[Version], abi: Abi) -> bytes:
+def weights_object(versions: Sequence[Version], abi: Abi) -> bytearray:
     """An object whose read-only `NAME_weights_data` is the head and the weights of all versions.
 
     LLVM writes the frame, of the head and zeros; the weights are packed into it, so that they
@@ -147,7 +147,7 @@ def weights_object(versions: Sequence[Version], abi: Abi) -> bytes:
     assert made.find(abi.head, start + 1) < 0
     memory = np.frombuffer(made, np.uint8)[start:][: abi.weights_bytes]
     fill_weights([version.program for version in versions], abi, memory)
-    return bytes(made)
+    return made
 
 
 def _context() -> llvm.ContextRef:

@@ -1,0 +1,47 @@
+"""`--target` and `--cpu` of all verbs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.helpers import Runner
+
+
+def test_a_target_and_a_processor(cnnc: Runner) -> None:
+    facts = json.loads(
+        cnnc("env", "--target", "aarch64-linux-gnu", "--cpu", "cortex-a53", "--json").out
+    )
+    assert (facts["triple"], facts["cpu"]) == ("aarch64-unknown-linux-gnu", "cortex-a53")
+    assert "cortex-a72" in facts["cpus"]
+    turned = json.loads(
+        cnnc("env", "--cpu", "cortex-m4", "--target", "arm-none-eabi", "--json").out
+    )
+    assert turned["triple"] == "thumbv7em-unknown-none-eabi"
+    both = json.loads(cnnc("env", "--target", "x86-64:haswell", "--json").out)
+    assert both["cpu"] == "haswell"
+    assert "riscv64-v" in both["targets"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--target", "aarch64:cortex-a53", "--cpu", "cortex-a72"), "names a processor too"),
+        (("--target", "aarch64", "--cpu", "cortex-a5"), "did you mean `cortex-a55`?"),
+        (("--target", "aarch64", "--cpu", "cortex-a53,cortex-a72"), "several processors"),
+        (("--target", "aarch64", "--cpu", ""), "no processor of aarch64 is called ``"),
+        (("--target", "sparc-sun-solaris"), "no target is called `sparc-sun-solaris`"),
+    ],
+)
+def test_what_is_no_target(cnnc: Runner, arguments: tuple[str, ...], message: str) -> None:
+    assert message in cnnc("env", *arguments, code=1).err
+
+
+@pytest.mark.parametrize("target", ["cortex-m4", "riscv32-v", "wasm32-simd", "arm64-apple-macos"])
+def test_other_machines_code_shows(cnnc: Runner, small: Path, target: str) -> None:
+    """And does not run."""
+    shown = cnnc("show", small, "--net", "small", "--stage", "asm", "--target", target)
+    assert shown.out.count("\n") > 50
+    assert shown.err == ""
+    cnnc("check", small, "--net", "small", "--target", target)
+    assert "does not run" in cnnc("diff", small, "--net", "small", "--target", target, code=1).err
