@@ -1,6 +1,7 @@
 """Programs as one file of C99."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -9,7 +10,7 @@ from cnnc.backends.abi import UNKNOWN_STATUS, Abi, Status
 from cnnc.backends.c.comments import describe_file, describe_kernel
 from cnnc.backends.c.emit_kernel import Call, emit_kernel
 from cnnc.backends.c.helpers import Helper, Preamble, render
-from cnnc.backends.c.names import identifier
+from cnnc.backends.c.names import Names, identifier
 from cnnc.backends.c.text import Block, wrapped
 from cnnc.base.errors import InternalError
 from cnnc.base.record import record
@@ -45,10 +46,12 @@ def emit_source(program: Program, target: Target, abi: Abi, form: Form | None = 
     return _Source(program, target, abi, form or Form()).text()
 
 
-def emit_layer(program: Program, kernel: int, abi: Abi) -> str:
-    """One distinct kernel of a program as a function of C, without what it calls."""
-    source = _Source(program, None, abi, Form())
-    return "\n".join(source.kernel(kernel)) + "\n"
+def emit_kernels(
+    program: Program, kernels: Sequence[int], abi: Abi, form: Form | None = None
+) -> str:
+    """Some distinct kernels of a program as functions of C, without what these call."""
+    source = _Source(program, None, abi, form or Form())
+    return "\n".join("\n".join([*source.kernel(number), ""]) for number in kernels)
 
 
 @record
@@ -90,6 +93,8 @@ class _Source:
         self.abi = abi
         self.form = form
         self.preamble = Preamble()
+        names = Names()
+        self.ends = [replace(end, c_name=names.new(end.c_name)) for end in abi.ends]
         self.calls = tuple(_call(program, number, abi) for number in range(len(program.kernels)))
 
     def text(self) -> str:
@@ -117,7 +122,7 @@ class _Source:
         """The function that calls all kernels in their order."""
         self.preamble.need(Helper("places"))
         abi, program = self.abi, self.program
-        ends = [end.declaration for end in abi.ends]
+        ends = [end.declaration for end in self.ends]
         samples = ["ptrdiff_t samples"] * (program.most_samples is not None)
         threads = [
             "ptrdiff_t thread", "ptrdiff_t threads", f"{abi.name}_barrier *barrier", "void *context",
@@ -172,9 +177,9 @@ class _Source:
     def _place(self, place: Place, *, written: bool) -> str:
         match place.region:
             case Region.INPUT:
-                return self.abi.inputs[place.index].c_name
+                return self.ends[place.index].c_name
             case Region.OUTPUT:
-                return self.abi.outputs[place.index].c_name
+                return self.ends[len(self.abi.inputs) + place.index].c_name
             case Region.WEIGHTS:
                 return f"in(weights, {self.form.payload + place.offset})"
         return f"{'out' if written else 'in'}(arena, {place.offset})"
