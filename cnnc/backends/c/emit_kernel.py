@@ -15,7 +15,7 @@ from cnnc.backends.c.types import ATOM, EQUALITY, SUM, UNARY, Value, room
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.loop.affine import Affine, affine
-from cnnc.loop.expr import Buffer, Expr, Load, Local, Ramp, Space, Var, children
+from cnnc.loop.expr import Buffer, Expr, Load, Ramp, Space, Var, children
 from cnnc.loop.kernel import (
     Alloc,
     Body,
@@ -26,11 +26,11 @@ from cnnc.loop.kernel import (
     Prefetch,
     Stmt,
     Store,
-    expressions,
     scratch_offsets,
     walk,
 )
 from cnnc.loop.registers import register_widths
+from cnnc.loop.unused import without_unused
 
 _FEW = 2
 """Statements of an innermost loop that index with its variable, without pointers of its own."""
@@ -55,6 +55,7 @@ def emit_kernel(kernel: Kernel, call: Call, preamble: Preamble) -> list[str]:
     Where it is split, each parallel nest runs thread's share of its iterations, every other nest
     that of the thread as far from the last one, and what is not parallel runs on thread 0.
     """
+    kernel = kernel.with_body(without_unused(kernel.body))
     return _Writer(kernel, call, preamble).function()
 
 
@@ -97,7 +98,6 @@ class _Writer:
         self.expressions = Expressions(preamble, self._load)
         self.widths = register_widths(kernel)
         self.offsets = {k: v for nest in kernel.body for k, v in scratch_offsets(nest).items()}
-        self.used = {part.name for each in expressions(kernel.body) for part in _locals(each)}
         scratch = [stmt.buffer for stmt in walk(kernel.body) if isinstance(stmt, Alloc)]
         self.written = {*kernel.outputs, *(buffer.name for buffer in scratch)}
         self.pointers = {each.name: _Pointer(self.names.new(each.name), 0) for each in kernel.params}
@@ -211,7 +211,7 @@ class _Writer:
                     self._for(stmt)
                 case Alloc(buffer):
                     self._alloc(buffer)
-                case Let(name, value) if name in self.used:
+                case Let(name, value):
                     self._let(name, value)
                 case Store(buffer, (index,), value):
                     self._store(buffer, index, self.expressions.value(value))
@@ -403,13 +403,6 @@ def _variables(expr: Expr) -> set[str]:
     if isinstance(expr, Var):
         return {expr.name}
     return {name for part in children(expr) for name in _variables(part)}
-
-
-def _locals(expr: Expr) -> Iterator[Local]:
-    if isinstance(expr, Local):
-        yield expr
-    for part in children(expr):
-        yield from _locals(part)
 
 
 def _pointing_of(loop: For) -> Pointing:
