@@ -17,8 +17,8 @@ from cnnc.files import keep_evidence, write_dump
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.text import format_graph
 from cnnc.ir.verify import verify
-from cnnc.loop.kernel import Kernel
 from cnnc.listing import operator_text
+from cnnc.loop.kernel import Kernel
 from cnnc.lowering.lowered import Lowered
 from cnnc.machine import say, timed
 from cnnc.offers.offer import keys_chosen

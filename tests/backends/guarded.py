@@ -216,7 +216,9 @@ def main(what: str, target: str, first: int, count: int, backend: Backend | None
         for case in CASES[first : first + count]:
             print(f"{case} for {target}", flush=True)
             split = len(case.operands) - len(case.parameters)
-            check_network(single(case.op, case.operands[:split], case.operands[split:]), target, 0, backend)
+            check_network(
+                single(case.op, case.operands[:split], case.operands[split:]), target, 0, backend
+            )
         return
     if what == "wide":
         for number in range(first, first + count):

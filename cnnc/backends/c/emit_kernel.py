@@ -100,7 +100,9 @@ class _Writer:
         self.offsets = {k: v for nest in kernel.body for k, v in scratch_offsets(nest).items()}
         scratch = [stmt.buffer for stmt in walk(kernel.body) if isinstance(stmt, Alloc)]
         self.written = {*kernel.outputs, *(buffer.name for buffer in scratch)}
-        self.pointers = {each.name: _Pointer(self.names.new(each.name), 0) for each in kernel.params}
+        self.pointers = {
+            each.name: _Pointer(self.names.new(each.name), 0) for each in kernel.params
+        }
         self.block = Block()
         self.levels = [_Level(self.block, (), Pointing.HERE, depth=0, pointers={})]
 
@@ -265,9 +267,7 @@ class _Writer:
             value = self.expressions.value(expr)
         written = self.names.new(name)
         self._put(f"const {value.c_type} {written} = {_stored(value)};")
-        self.expressions.locals[name] = Value(
-            written, ATOM, value.dtype, value.lanes, value.mask
-        )
+        self.expressions.locals[name] = Value(written, ATOM, value.dtype, value.lanes, value.mask)
 
     def _place(self, buffer: Buffer, index: Expr) -> str:
         """A pointer to an element, as an argument."""

@@ -1,5 +1,6 @@
 """Programs as one file of C99."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
@@ -11,7 +12,7 @@ from cnnc.backends.c.comments import describe_file, describe_kernel
 from cnnc.backends.c.emit_kernel import Call, emit_kernel
 from cnnc.backends.c.helpers import Helper, Preamble, render
 from cnnc.backends.c.names import Names, identifier
-from cnnc.backends.c.text import Block, wrapped
+from cnnc.backends.c.text import Block, narrow, wrapped
 from cnnc.base.errors import InternalError
 from cnnc.base.record import record
 from cnnc.base.target import Target
@@ -60,7 +61,6 @@ class InterfaceView:
 
     name: str
     macro: str
-    ends: tuple[str, ...]
     head: tuple[str, ...]
     statuses: tuple[tuple[str, str], ...]
     unknown: str
@@ -101,7 +101,7 @@ class _Source:
         """The whole file."""
         kernels = ["\n".join(self.kernel(number)) for number in range(len(self.calls))]
         steps = "\n".join(self.steps())
-        interface = render("interface", self._interface())
+        interface = narrow(render("interface", self._interface()))
         assert self.target is not None
         head = "\n".join(describe_file(self.program, self.target, self.abi))
         declared = f'#include "{self.form.header}"\n' if self.form.header else self._declarations()
@@ -217,9 +217,8 @@ class _Source:
         return InterfaceView(
             name=abi.name,
             macro=abi.macro,
-            ends=tuple(end.c_name for end in abi.ends),
             head=tuple(f"0x{byte:02x}" for byte in abi.head[:24]),
-            statuses=tuple((abi.status(each), abi.strerror(each)) for each in Status),
+            statuses=tuple((abi.status(each), _quoted(abi.strerror(each))) for each in Status),
             unknown=UNKNOWN_STATUS,
             data=data,
             address=address,
@@ -240,6 +239,13 @@ class _Source:
             case Weights.EXTERNAL:
                 return f"extern const unsigned char {name}[];\n", name
         return _array(name, weights_blob(self.program, self.abi)), f"&{name}"
+
+
+def _quoted(text: str) -> str:
+    """A string of C, in pieces where it is long."""
+    return "\n            ".join(
+        f'"{part}"' for part in textwrap.wrap(text, 76, drop_whitespace=False)
+    )
 
 
 def _signature(head: str, parameters: Sequence[str]) -> str:
