@@ -124,9 +124,8 @@ class _Source:
         abi, program = self.abi, self.program
         ends = [end.declaration for end in self.ends]
         samples = ["ptrdiff_t samples"] * (program.most_samples is not None)
-        threads = [
-            "ptrdiff_t thread", "ptrdiff_t threads", f"{abi.name}_barrier *barrier", "void *context",
-        ]  # fmt: skip
+        barrier = (f"{abi.name}_barrier *barrier", "void *context")
+        threads = ["ptrdiff_t thread", "ptrdiff_t threads", *barrier]
         if not self._is_split:
             threads = []
         parameters = ["const void *weights", "void *arena", *samples, *ends, *threads]

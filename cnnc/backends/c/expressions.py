@@ -207,9 +207,10 @@ class Expressions:
         condition, lanes = expr.condition, expr.lanes
         dtype = expr.then.dtype
         assert dtype is not None
-        if lanes > 1 and isinstance(condition, Compare) and dtype.is_float:
-            if condition.left.dtype is dtype and condition.lanes > 1:
-                return self._choice(condition, expr.then, expr.otherwise, lanes)
+        is_plain = isinstance(condition, Compare) and condition.left.dtype is dtype
+        if is_plain and dtype.is_float and condition.lanes > 1:
+            assert isinstance(condition, Compare)
+            return self._choice(condition, expr.then, expr.otherwise, lanes)
         test, then, otherwise = map(self.value, (condition, expr.then, expr.otherwise))
         if test.lanes > 1:
             bits = (

@@ -193,7 +193,7 @@ class Preamble:
         self._texts[helper] = narrow(render(f"helpers/{helper.template}", _view(helper)))
 
     def vector(self, element: str, lanes: int) -> str:
-        """The name of a type of vectors: of `f32` and `f64`, and of integers such as `i8`, `u32`."""
+        """The name of a type of vectors: of `f32`, `f64`, and integers such as `i8`, `u32`."""
         lanes = room(lanes)
         name = f"{element}x{lanes}"
         if name not in self._types:
