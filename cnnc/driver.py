@@ -1,6 +1,7 @@
 """The pipeline: every stage and every pass in order, verified, timed and dumped in between."""
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnnc.backends.base import Backend, Executable
@@ -16,6 +17,7 @@ from cnnc.files import keep_evidence, write_dump
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.text import format_graph
 from cnnc.ir.verify import verify
+from cnnc.listing import operator_text
 from cnnc.loop.kernel import Kernel
 from cnnc.lowering.lowered import Lowered
 from cnnc.machine import say, timed
@@ -294,6 +296,28 @@ def show_assembly(lowered: Lowered, kernel: int, target: Target) -> str:
     from cnnc.backends.native.compile import emit_assembly
 
     return emit_assembly(lowered.program, kernel, target)
+
+
+def show_c(lowered: Lowered, target: Target, kernels: Sequence[int] | None = None) -> str:
+    """The program as C; of some distinct kernels, only their functions."""
+    from cnnc.backends.abi import Abi
+    from cnnc.backends.c.emit_source import Form, emit_kernels, emit_source
+
+    program = lowered.program
+    form = Form(shaped=shaped_kernels(lowered))
+    if kernels is None:
+        return emit_source(program, target, Abi.of(program), form)
+    return emit_kernels(program, kernels, Abi.of(program), form)
+
+
+def shaped_kernels(lowered: Lowered) -> dict[int, Kernel]:
+    """Kernels with shapes and layouts and their operators' texts, by their numbers."""
+    shaped: dict[int, Kernel] = {}
+    for layer in lowered.layers:
+        kernel = layer.kernel
+        named = replace(kernel, origin=replace(kernel.origin, op=operator_text(layer.node.op)))
+        shaped.setdefault(lowered.program.steps[layer.step].kernel, named)
+    return shaped
 
 
 def measure_peak(target: Target, threads: int) -> "Peak":

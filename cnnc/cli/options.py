@@ -265,7 +265,8 @@ def compile_options(command: Callable[..., R]) -> Callable[..., R]:
             default="native",
             show_default=True,
             metavar="NAME",
-            help="native: machine code; interp: the loops in Python; reference: NumPy.",
+            help="native: machine code; c: C, through the system's compiler; interp: the loops in "
+            "Python; reference: NumPy.",
         ),
         target_option,
     ):

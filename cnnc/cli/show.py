@@ -33,7 +33,7 @@ from cnnc.options import Options
 from cnnc.tunefile import read_choices
 
 _MOST_NAMES = 12
-STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm")
+STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm", "c")
 
 
 @click.command(short_help="The network at any stage of the compiler.")
@@ -64,7 +64,7 @@ def show(
     if after and stage != "graph":
         raise fail("E0803", "--after goes with --stage graph")
     if layer and stage in ("ast", "graph", "program"):
-        which_do = "loops, flat, llvm or asm"
+        which_do = "loops, flat, llvm, asm or c"
         raise fail("E0803", f"--layer goes with --stage {which_do}, not with {stage}")
     which = Net(file, net, settings, batch)
     if stage == "ast" and not which.is_compiled:
@@ -99,6 +99,9 @@ def _texts(stage: str, lowered: Lowered, machine: Target, name: str | None) -> I
     if stage == "program":
         yield format_program(program)
         return
+    if stage == "c" and name is None:
+        yield driver.show_c(lowered, machine)
+        return
     layers = lowered.layers if name is None else (_find_layer(lowered, name),)
     if stage == "loops":
         yield from (print_kernel(layer.kernel) for layer in layers)
@@ -110,6 +113,8 @@ def _texts(stage: str, lowered: Lowered, machine: Target, name: str | None) -> I
                 yield print_kernel(program.kernels[number])
             case "llvm":
                 yield driver.show_llvm(lowered, number, machine)
+            case "c":
+                yield driver.show_c(lowered, machine, [number])
             case "asm":
                 yield driver.show_assembly(lowered, number, machine)
 

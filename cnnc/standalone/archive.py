@@ -20,7 +20,7 @@ class Object:
     """An object: its file name, its bytes, and the symbols it defines for others."""
 
     name: str
-    data: bytes
+    data: bytes | bytearray
     symbols: tuple[str, ...]
 
 
@@ -50,7 +50,7 @@ def _padded(size: int) -> int:
     return 60 + size + size % 2
 
 
-def _member(name: str, data: bytes) -> bytes:
+def _member(name: str, data: bytes | bytearray) -> bytes:
     mode = "0" if name.startswith(("/ ", "//")) or name == "/" else "100644"
     head = f"{name:16}{0:<12}{0:<6}{0:<6}{mode:8}{len(data):<10}`\n".encode("ascii")
     return head + data + b"\n" * (len(data) % 2)

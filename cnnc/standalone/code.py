@@ -76,7 +76,7 @@ def llvm_text(unit: "Unit") -> str:
     return standalone_source(_versions(unit), unit.abi, unit.request.has_weights)
 
 
-def weights_code(unit: "Unit") -> bytes:
+def weights_code(unit: "Unit") -> bytearray:
     """An object with the weights."""
     from cnnc.backends.native.standalone import weights_object
 

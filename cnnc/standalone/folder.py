@@ -13,7 +13,7 @@ from types import FrameType
 from cnnc.base.errors import UserError, fail
 from cnnc.base.record import record
 
-Data = bytes | memoryview
+Data = bytes | bytearray | memoryview
 
 
 @record

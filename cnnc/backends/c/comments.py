@@ -1,6 +1,5 @@
 """What a file of C says of itself and of its kernels."""
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
@@ -23,15 +22,13 @@ def describe_file(program: Program, target: Target, abi: Abi) -> list[str]:
         "",
         f"For {target.triple}, {_vectors(target)}.",
         "Options of gcc and clang that make the most of it (it is correct with any others):",
-        *textwrap.wrap(f"  {_flags(target)}", 96, subsequent_indent="  "),
+        f"  {_flags(target)}",
         "Sums round as they are written: gcc needs -std=c99 or -ffp-contract=off for that.",
     ]
     return comment(lines)
 
 
-def describe_kernel(
-    kernel: Kernel, shaped: Kernel | None, layers: Sequence[str]
-) -> Iterator[str]:
+def describe_kernel(kernel: Kernel, shaped: Kernel | None, layers: Sequence[str]) -> Iterator[str]:
     """The comment above a kernel: what it computes, for which layers, on what."""
     origin = (shaped or kernel).origin
     lines = [origin.op or kernel.name]

@@ -2,20 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from math import prod
 
 from cnnc.backends.abi import C_TYPES
 from cnnc.backends.c.expressions import Expressions
 from cnnc.backends.c.helpers import Helper, Preamble
 from cnnc.backends.c.names import Names
+from cnnc.backends.c.pointers import (
+    Level,
+    Pointer,
+    Pointing,
+    home,
+    pointing_inside,
+    pointing_of,
+    variables,
+)
 from cnnc.backends.c.text import Block
 from cnnc.backends.c.types import ATOM, EQUALITY, SUM, UNARY, Value, room
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.loop.affine import Affine, affine
-from cnnc.loop.expr import Buffer, Expr, Load, Local, Ramp, Space, Var, children
+from cnnc.loop.expr import Buffer, Expr, Load, Ramp, Space
 from cnnc.loop.kernel import (
     Alloc,
     Body,
@@ -26,14 +33,11 @@ from cnnc.loop.kernel import (
     Prefetch,
     Stmt,
     Store,
-    expressions,
     scratch_offsets,
     walk,
 )
 from cnnc.loop.registers import register_widths
-
-_FEW = 2
-"""Statements of an innermost loop that index with its variable, without pointers of its own."""
+from cnnc.loop.unused import without_unused
 
 
 @record
@@ -55,37 +59,8 @@ def emit_kernel(kernel: Kernel, call: Call, preamble: Preamble) -> list[str]:
     Where it is split, each parallel nest runs thread's share of its iterations, every other nest
     that of the thread as far from the last one, and what is not parallel runs on thread 0.
     """
+    kernel = kernel.with_body(without_unused(kernel.body))
     return _Writer(kernel, call, preamble).function()
-
-
-class Pointing(Enum):
-    """Where what a loop variable adds to an index is added to a pointer."""
-
-    HERE = "in the loop's own block"
-    FURTHER_IN = "in that of a loop inside, as nothing else is in this one"
-    IN_INDEX = "nowhere: the variable stands in the index"
-
-
-@dataclass
-class _Pointer:
-    """A pointer into a buffer, declared in the block of this depth."""
-
-    name: str
-    depth: int
-
-
-@dataclass
-class _Level:
-    """An open block, and the loop variables that become known in it.
-
-    `pointers` are those declared in it.
-    """
-
-    block: Block
-    variables: tuple[str, ...]
-    pointing: Pointing
-    depth: int
-    pointers: dict[object, _Pointer]
 
 
 class _Writer:
@@ -97,12 +72,11 @@ class _Writer:
         self.expressions = Expressions(preamble, self._load)
         self.widths = register_widths(kernel)
         self.offsets = {k: v for nest in kernel.body for k, v in scratch_offsets(nest).items()}
-        self.used = {part.name for each in expressions(kernel.body) for part in _locals(each)}
         scratch = [stmt.buffer for stmt in walk(kernel.body) if isinstance(stmt, Alloc)]
         self.written = {*kernel.outputs, *(buffer.name for buffer in scratch)}
-        self.pointers = {each.name: _Pointer(self.names.new(each.name), 0) for each in kernel.params}
+        self.pointers = {each.name: Pointer(self.names.new(each.name), 0) for each in kernel.params}
         self.block = Block()
-        self.levels = [_Level(self.block, (), Pointing.HERE, depth=0, pointers={})]
+        self.levels = [Level(self.block, (), Pointing.HERE, depth=0, pointers={})]
 
     def function(self) -> list[str]:
         """All lines."""
@@ -169,7 +143,7 @@ class _Writer:
             self.expressions.variables[varying[0].var] = task
         self.names.close()
         variables = tuple(loop.var for loop in varying)
-        with self._inside(opening, variables, _pointing(body)):
+        with self._inside(opening, variables, pointing_inside(body)):
             if single:
                 self.names.new(varying[0].var)
             else:
@@ -195,7 +169,7 @@ class _Writer:
         self.levels[-1].block.items.append(block)
         kept = dict(self.expressions.locals), dict(self.pointers)
         self.names.open()
-        self.levels.append(_Level(block, variables, pointing, len(self.levels), {}))
+        self.levels.append(Level(block, variables, pointing, len(self.levels), {}))
         yield
         self.levels.pop()
         self.names.close()
@@ -211,7 +185,7 @@ class _Writer:
                     self._for(stmt)
                 case Alloc(buffer):
                     self._alloc(buffer)
-                case Let(name, value) if name in self.used:
+                case Let(name, value):
                     self._let(name, value)
                 case Store(buffer, (index,), value):
                     self._store(buffer, index, self.expressions.value(value))
@@ -235,13 +209,13 @@ class _Writer:
         self.names.close()
         self.expressions.variables[loop.var] = name
         opening = f"for (ptrdiff_t {name} = 0; {name} < {extent}; {name}++)"
-        with self._inside(opening, (loop.var,), _pointing_of(loop)):
+        with self._inside(opening, (loop.var,), pointing_of(loop)):
             self.names.new(loop.var)
             self._body(loop.body)
 
     def _alloc(self, buffer: Buffer) -> None:
         name = self.names.new(buffer.name)
-        self.pointers[buffer.name] = _Pointer(name, len(self.levels) - 1)
+        self.pointers[buffer.name] = Pointer(name, len(self.levels) - 1)
         if buffer.space is Space.SCRATCH:
             self.preamble.need(Helper("places"))
             kind = C_TYPES[buffer.dtype]
@@ -259,15 +233,11 @@ class _Writer:
         return self.preamble.vector("u8" if dtype is DType.BOOL else str(dtype), width)
 
     def _let(self, name: str, expr: Expr) -> None:
-        if expr.dtype is None:
-            value = self.expressions.index(expr)
-        else:
-            value = self.expressions.value(expr)
+        write = self.expressions.index if expr.dtype is None else self.expressions.value
+        value = write(expr)
         written = self.names.new(name)
         self._put(f"const {value.c_type} {written} = {_stored(value)};")
-        self.expressions.locals[name] = Value(
-            written, ATOM, value.dtype, value.lanes, value.mask
-        )
+        self.expressions.locals[name] = Value(written, ATOM, value.dtype, value.lanes, value.mask)
 
     def _place(self, buffer: Buffer, index: Expr) -> str:
         """A pointer to an element, as an argument."""
@@ -283,7 +253,7 @@ class _Writer:
         for term, factor in form.terms:
             if (number := self.expressions.known(term)) is not None:
                 constant += number * factor
-            elif (depth := self._home(term)) is None or depth < pointer.depth:
+            elif (depth := home(term, self.levels)) is None or depth < pointer.depth:
                 rest.append((term, factor))
             else:
                 here.setdefault(depth, []).append((term, factor))
@@ -291,26 +261,14 @@ class _Writer:
             pointer = self._advance(pointer, self.levels[depth], buffer, here[depth])
         return pointer.name, self.expressions.sum(Affine(tuple(rest), constant))
 
-    def _home(self, term: Expr) -> int | None:
-        """The depth of the block that adds a term to pointers, None where no block does."""
-        names, depth = _variables(term), 0
-        for level in self.levels:
-            if names & {*level.variables}:
-                if level.pointing is Pointing.IN_INDEX:
-                    return None
-                depth = level.depth
-        while self.levels[depth].pointing is Pointing.FURTHER_IN:
-            depth += 1
-        return None if self.levels[depth].pointing is Pointing.IN_INDEX else depth
-
     def _advance(
-        self, pointer: _Pointer, level: _Level, buffer: Buffer, terms: list[tuple[Expr, int]]
-    ) -> _Pointer:
+        self, pointer: Pointer, level: Level, buffer: Buffer, terms: list[tuple[Expr, int]]
+    ) -> Pointer:
         key = (pointer.name, tuple(terms))
         if (found := level.pointers.get(key)) is None:
-            last = max(_variables(terms[-1][0]), default="")
+            last = max(variables(terms[-1][0]), default="")
             name = self.names.new(f"{buffer.name}_{last}", level.depth)
-            found = level.pointers[key] = _Pointer(name, level.depth)
+            found = level.pointers[key] = Pointer(name, level.depth)
             const = "" if buffer.name in self.written else "const "
             step = self.expressions.sum(Affine(tuple(terms), 0)).text
             level.block.head.append(
@@ -397,34 +355,3 @@ def _stored(value: Value) -> str:
     if value.dtype is DType.BOOL and value.lanes == 1:
         return f"(uint8_t)({value.text})"
     return value.text
-
-
-def _variables(expr: Expr) -> set[str]:
-    if isinstance(expr, Var):
-        return {expr.name}
-    return {name for part in children(expr) for name in _variables(part)}
-
-
-def _locals(expr: Expr) -> Iterator[Local]:
-    if isinstance(expr, Local):
-        yield expr
-    for part in children(expr):
-        yield from _locals(part)
-
-
-def _pointing_of(loop: For) -> Pointing:
-    if loop.kind is Kind.UNROLLED and not loop.reduces:
-        return Pointing.IN_INDEX
-    return _pointing(loop.body)
-
-
-def _pointing(body: Body) -> Pointing:
-    """That of a loop with this body."""
-    while len(body) == 1 and isinstance(body[0], For) and body[0].extent == 1:
-        body = body[0].body
-    if not any(isinstance(stmt, For) for stmt in body):
-        return Pointing.IN_INDEX if len(body) <= _FEW else Pointing.HERE
-    if len(body) == 1 and isinstance(body[0], For):
-        is_last = _pointing_of(body[0]) is Pointing.IN_INDEX
-        return Pointing.HERE if is_last else Pointing.FURTHER_IN
-    return Pointing.HERE

@@ -1,6 +1,8 @@
 """Programs as one file of C99."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -9,8 +11,8 @@ from cnnc.backends.abi import UNKNOWN_STATUS, Abi, Status
 from cnnc.backends.c.comments import describe_file, describe_kernel
 from cnnc.backends.c.emit_kernel import Call, emit_kernel
 from cnnc.backends.c.helpers import Helper, Preamble, render
-from cnnc.backends.c.names import identifier
-from cnnc.backends.c.text import Block, wrapped
+from cnnc.backends.c.names import Names, identifier
+from cnnc.backends.c.text import Block, narrow, wrapped
 from cnnc.base.errors import InternalError
 from cnnc.base.record import record
 from cnnc.base.target import Target
@@ -45,10 +47,12 @@ def emit_source(program: Program, target: Target, abi: Abi, form: Form | None = 
     return _Source(program, target, abi, form or Form()).text()
 
 
-def emit_layer(program: Program, kernel: int, abi: Abi) -> str:
-    """One distinct kernel of a program as a function of C, without what it calls."""
-    source = _Source(program, None, abi, Form())
-    return "\n".join(source.kernel(kernel)) + "\n"
+def emit_kernels(
+    program: Program, kernels: Sequence[int], abi: Abi, form: Form | None = None
+) -> str:
+    """Some distinct kernels of a program as functions of C, without what these call."""
+    source = _Source(program, None, abi, form or Form())
+    return "\n".join("\n".join([*source.kernel(number), ""]) for number in kernels)
 
 
 @record
@@ -57,7 +61,6 @@ class InterfaceView:
 
     name: str
     macro: str
-    ends: tuple[str, ...]
     head: tuple[str, ...]
     statuses: tuple[tuple[str, str], ...]
     unknown: str
@@ -90,13 +93,15 @@ class _Source:
         self.abi = abi
         self.form = form
         self.preamble = Preamble()
+        names = Names()
+        self.ends = [replace(end, c_name=names.new(end.c_name)) for end in abi.ends]
         self.calls = tuple(_call(program, number, abi) for number in range(len(program.kernels)))
 
     def text(self) -> str:
         """The whole file."""
         kernels = ["\n".join(self.kernel(number)) for number in range(len(self.calls))]
         steps = "\n".join(self.steps())
-        interface = render("interface", self._interface())
+        interface = narrow(render("interface", self._interface()))
         assert self.target is not None
         head = "\n".join(describe_file(self.program, self.target, self.abi))
         declared = f'#include "{self.form.header}"\n' if self.form.header else self._declarations()
@@ -117,11 +122,10 @@ class _Source:
         """The function that calls all kernels in their order."""
         self.preamble.need(Helper("places"))
         abi, program = self.abi, self.program
-        ends = [end.declaration for end in abi.ends]
+        ends = [end.declaration for end in self.ends]
         samples = ["ptrdiff_t samples"] * (program.most_samples is not None)
-        threads = [
-            "ptrdiff_t thread", "ptrdiff_t threads", f"{abi.name}_barrier *barrier", "void *context",
-        ]  # fmt: skip
+        barrier = (f"{abi.name}_barrier *barrier", "void *context")
+        threads = ["ptrdiff_t thread", "ptrdiff_t threads", *barrier]
         if not self._is_split:
             threads = []
         parameters = ["const void *weights", "void *arena", *samples, *ends, *threads]
@@ -172,9 +176,9 @@ class _Source:
     def _place(self, place: Place, *, written: bool) -> str:
         match place.region:
             case Region.INPUT:
-                return self.abi.inputs[place.index].c_name
+                return self.ends[place.index].c_name
             case Region.OUTPUT:
-                return self.abi.outputs[place.index].c_name
+                return self.ends[len(self.abi.inputs) + place.index].c_name
             case Region.WEIGHTS:
                 return f"in(weights, {self.form.payload + place.offset})"
         return f"{'out' if written else 'in'}(arena, {place.offset})"
@@ -212,9 +216,8 @@ class _Source:
         return InterfaceView(
             name=abi.name,
             macro=abi.macro,
-            ends=tuple(end.c_name for end in abi.ends),
             head=tuple(f"0x{byte:02x}" for byte in abi.head[:24]),
-            statuses=tuple((abi.status(each), abi.strerror(each)) for each in Status),
+            statuses=tuple((abi.status(each), _quoted(abi.strerror(each))) for each in Status),
             unknown=UNKNOWN_STATUS,
             data=data,
             address=address,
@@ -235,6 +238,13 @@ class _Source:
             case Weights.EXTERNAL:
                 return f"extern const unsigned char {name}[];\n", name
         return _array(name, weights_blob(self.program, self.abi)), f"&{name}"
+
+
+def _quoted(text: str) -> str:
+    """A string of C, in pieces where it is long."""
+    return "\n            ".join(
+        f'"{part}"' for part in textwrap.wrap(text, 76, drop_whitespace=False)
+    )
 
 
 def _signature(head: str, parameters: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Expressions of the loops as expressions of C."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from cnnc.backends.c.helpers import Helper, Preamble
 from cnnc.backends.c.literals import literal
@@ -189,7 +189,10 @@ class Expressions:
             return Value(text, level, DType.BOOL)
         if a.dtype is DType.BOOL:
             bits = max(a.mask, b.mask)
-            first, second = self.mask(a, lanes, bits).within(SUM), self.mask(b, lanes, bits).within(SUM)
+            first, second = (
+                self.mask(a, lanes, bits).within(SUM),
+                self.mask(b, lanes, bits).within(SUM),
+            )
         else:
             assert a.dtype is not None
             bits = mask_bits(a.dtype)
@@ -204,12 +207,17 @@ class Expressions:
         condition, lanes = expr.condition, expr.lanes
         dtype = expr.then.dtype
         assert dtype is not None
-        if lanes > 1 and isinstance(condition, Compare) and dtype.is_float:
-            if condition.left.dtype is dtype and condition.lanes > 1:
-                return self._choice(condition, expr.then, expr.otherwise, lanes)
+        is_plain = isinstance(condition, Compare) and condition.left.dtype is dtype
+        if is_plain and dtype.is_float and condition.lanes > 1:
+            assert isinstance(condition, Compare)
+            return self._choice(condition, expr.then, expr.otherwise, lanes)
         test, then, otherwise = map(self.value, (condition, expr.then, expr.otherwise))
         if test.lanes > 1:
-            bits = max(then.mask, otherwise.mask, test.mask) if dtype is DType.BOOL else 8 * dtype.bytes
+            bits = (
+                max(then.mask, otherwise.mask, test.mask)
+                if dtype is DType.BOOL
+                else 8 * dtype.bytes
+            )
             return self._masked(self.mask(test, lanes, bits), then, otherwise, bits)
         if dtype is DType.BOOL and lanes > 1:
             bits = max(then.mask, otherwise.mask)
@@ -287,7 +295,11 @@ def _sum(parts: list[tuple[Value, int]], constant: int) -> Value:
         size = abs(factor)
         one = value.within(PRODUCT) if size == 1 else f"{value.within(PRODUCT)} * {size}"
         if not text:
-            text = one if factor > 0 else f"-{value.within(UNARY)}" + (f" * {size}" if size > 1 else "")
+            text = (
+                one
+                if factor > 0
+                else f"-{value.within(UNARY)}" + (f" * {size}" if size > 1 else "")
+            )
             level = value.level if factor == 1 else PRODUCT
         else:
             text, level = f"{text} {'+' if factor > 0 else '-'} {one}", SUM

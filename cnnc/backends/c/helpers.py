@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from cnnc.backends.abi import C_TYPES
+from cnnc.backends.c.text import narrow
 from cnnc.backends.c.types import mask_bits, mask_type, room, vector_type
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
@@ -160,7 +161,9 @@ class View:
     def unsigned_nan(self) -> str:
         """A NaN."""
         exponents = (1 << (self.bits - self.mantissa_bits)) - 1
-        return self._number((exponents << self.mantissa_bits >> 1) & ~(1 << (self.bits - 1)), signed=False)
+        return self._number(
+            (exponents << self.mantissa_bits >> 1) & ~(1 << (self.bits - 1)), signed=False
+        )
 
 
 class Preamble:
@@ -187,19 +190,17 @@ class Preamble:
             self._need_types(helper)
         for other in _needs(helper):
             self.need(other)
-        self._texts[helper] = render(f"helpers/{helper.template}", _view(helper))
+        self._texts[helper] = narrow(render(f"helpers/{helper.template}", _view(helper)))
 
     def vector(self, element: str, lanes: int) -> str:
-        """The name of a type of vectors: of `f32` and `f64`, and of integers such as `i8`, `u32`."""
+        """The name of a type of vectors: of `f32`, `f64`, and integers such as `i8`, `u32`."""
         lanes = room(lanes)
         name = f"{element}x{lanes}"
         if name not in self._types:
             self._types[name] = render("helpers/type", _Type(name, *_ELEMENTS[element], lanes))
         return name
 
-    def call(
-        self, name: str, dtype: DType, lanes: int = 1, *, part: int = 0, op: str = ""
-    ) -> str:
+    def call(self, name: str, dtype: DType, lanes: int = 1, *, part: int = 0, op: str = "") -> str:
         """The name of a function on vectors of so many lanes, or on scalars."""
         if dtype.is_float:
             template = name if lanes > 1 else f"scalar_{name}"
@@ -257,7 +258,9 @@ _NEEDS = {
     "floor_div": ("floor_mod",),
     **{name: ("any",) for name in ("load", "store")},
     **{name: ("intrinsics",) for name in ("splat", "fma", "larger", "smaller", "if", "ldexp")},
-    **{f"scalar_{name}": ("bits",) for name in ("abs", "copysign", "ldexp", "exponent", "mantissa")},
+    **{
+        f"scalar_{name}": ("bits",) for name in ("abs", "copysign", "ldexp", "exponent", "mantissa")
+    },
     "sqrt": ("intrinsics", "scalar_sqrt"),
     "scalar_sqrt": ("intrinsics", "bits"),
     "int_max": ("select",),
@@ -326,7 +329,9 @@ def _x86(dtype: DType, total: int, predicate: str) -> X86 | None:
     prefix, kind, guard = _X86[total]
     wide = dtype is DType.F64
     fma = guard if total == 512 else "__FMA__"
-    return X86(prefix, f"{kind}d" if wide else kind, "pd" if wide else "ps", guard, fma, total, predicate)
+    return X86(
+        prefix, f"{kind}d" if wide else kind, "pd" if wide else "ps", guard, fma, total, predicate
+    )
 
 
 def _neon(dtype: DType, total: int) -> Neon | None:
@@ -340,7 +345,9 @@ def _neon(dtype: DType, total: int) -> Neon | None:
 def _source(source: DType, dtype: DType, lanes: int) -> Source:
     f = "f" if source is DType.F32 else ""
     *_, lowest, highest = _LIMITS.get(dtype, ("", ""))
-    return Source(str(source), C_TYPES[source], vector_type(source, lanes), f"{lowest}{f}", f"{highest}{f}")
+    return Source(
+        str(source), C_TYPES[source], vector_type(source, lanes), f"{lowest}{f}", f"{highest}{f}"
+    )
 
 
 @cache

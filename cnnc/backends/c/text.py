@@ -1,5 +1,6 @@
 """Lines of C in blocks."""
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -49,19 +50,49 @@ def _cut(line: str, room: int) -> int:
     for position, mark in enumerate(line[: room + 1]):
         depth += (mark in "([{") - (mark in ")]}")
         follows = line[position + 1 : position + 2] == " "
-        if position < room and ((mark in ",;" and follows) or line[position : position + 3] == " = "):
+        if position < room and (
+            (mark in ",;" and follows) or line[position : position + 3] == " = "
+        ):
             early = position < room // 3
             rank = (-depth - 100 * early - 10 * (mark == " "), position)
             if not at or rank > best:
                 best, at = rank, position + (1 if mark in ",;" else 2)
     if at:
         return at
-    return max(line.rfind(mark, 1, room) for mark in (" + ", " - ", " * ", " ? ", " : ", " | ", " ")) + 1
+    return (
+        max(
+            line.rfind(mark, 1, room)
+            for mark in (" || ", " && ", " + ", " - ", " * ", " ? ", " : ", " | ", " ")
+        )
+        + 1
+    )
+
+
+def narrow(text: str) -> str:
+    """The text of functions with long lines in pieces."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        bare = line.lstrip()
+        if bare.startswith("#") or '"' in bare:
+            lines.append(line)
+        else:
+            lines += wrapped(bare, line[: len(line) - len(bare)])
+    return "\n".join(lines)
 
 
 def comment(lines: list[str]) -> list[str]:
     """Lines as one comment."""
-    safe = [line.replace("*/", "* /").replace("/*", "/ *") for line in lines]
+    safe = [
+        part
+        for line in lines
+        for part in textwrap.wrap(
+            line.replace("*/", "* /").replace("/*", "/ *"),
+            WIDTH - 6,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
+        or [""]
+    ]
     if len(safe) == 1:
         return [f"/* {safe[0]} */"]
     return [f"/* {safe[0]}", *(f" * {line}".rstrip() for line in safe[1:-1]), f" * {safe[-1]} */"]

@@ -6,7 +6,6 @@ from functools import reduce
 from math import prod
 
 from cnnc.backends.native import ir, values
-from cnnc.backends.native.registers import register_widths
 from cnnc.base.target import Target
 from cnnc.loop.affine import Affine, affine
 from cnnc.loop.expr import (
@@ -38,6 +37,7 @@ from cnnc.loop.kernel import (
     Store,
     scratch_offsets,
 )
+from cnnc.loop.registers import register_widths
 
 POINTER = ir.PointerType()
 
