@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cnnc.backends.c.flags import machine_flags
+from cnnc.backends.c.flags import machine_flags, optimisation_flag
 from cnnc.base.record import record
 from cnnc.base.templates import fill
 from cnnc.standalone.folder import File
@@ -24,6 +24,7 @@ class _View:
     has_weights: bool
     is_included: bool
     arch_flags: str
+    optimisation: str
     objects: str
     sources: str
     ends: tuple[EndView, ...]
@@ -48,6 +49,7 @@ def project(unit: Unit) -> Iterator[File]:
         has_weights=has_weights,
         is_included=has_weights and not is_array(unit),
         arch_flags=" ".join(machine_flags(unit.targets[0])),
+        optimisation=optimisation_flag(unit.targets[0]),
         objects=" ".join(f"{stem}.o" for stem in stems),
         sources=" ".join(f"{stem}.c" for stem in stems),
         ends=(*inputs, *outputs),

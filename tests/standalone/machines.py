@@ -36,13 +36,19 @@ class Machine:
     support: str = LINUX
     libraries: tuple[str, ...] = ()
 
-    def run(self, built: Built, folder: Path) -> tuple[str, dict[str, object]]:
-        """The statuses that the program prints, and the network's outputs."""
+    def run(
+        self, built: Built, folder: Path, *, stack: bool = True
+    ) -> tuple[str, dict[str, object]]:
+        """The statuses that the program prints, and the network's outputs.
+
+        With `stack`, what it takes of that is held against what was stated.
+        """
         compiler = require_tool(self.compiler, self.package)
         emulator = [require_tool(self.emulator[0], self.emulator_package), *self.emulator[1:]]
         program = self._link(compiler, built, folder)
         used, _, printed = _run([*emulator, str(program)], folder).partition("\n")
-        self._check_stack(built, int(used))
+        if stack:
+            self._check_stack(built, int(used))
         return read_outputs(built.abi, printed)
 
     def _check_stack(self, built: Built, used: int) -> None:
@@ -109,7 +115,7 @@ MACHINES = {
     "riscv64-v": _linux("riscv64-linux-gnu", "qemu-riscv64", "-cpu", "rv64,v=true,vlen=256"),
     "riscv32": Machine(
         "riscv64-unknown-elf-gcc",
-        ("-march=rv32imac", "-mabi=ilp32", "-nostdlib", "-ffreestanding", "-static"),
+        ("-march=rv32imac", "-mabi=ilp32", "-nostdlib", "-static", "-Wl,--no-relax"),
         "gcc-riscv64-unknown-elf",
         ("qemu-riscv32",),
         "qemu-user",

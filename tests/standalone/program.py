@@ -35,6 +35,12 @@ static void reset(void) {
 extern char stack_top[];
 __attribute__((section(".vectors"), used)) static const void *const vectors[] = {
   stack_top, (const void *)reset };
+void *memcpy(void *to, const void *from, size_t n);
+void *memcpy(void *to, const void *from, size_t n) {
+  const char *source = from;
+  for (char *place = to; n--; place++, source++) { *place = *source; __asm__ volatile(""); }
+  return to;
+}
 void *memset(void *to, int byte, size_t n);
 void *memset(void *to, int byte, size_t n) {
   char *place = to;
@@ -67,6 +73,12 @@ static void put(const char *text) {
 }
 void _start(void);
 void _start(void) { test(); call(93, 0, 0, 0); }
+void *memcpy(void *to, const void *from, size_t n);
+void *memcpy(void *to, const void *from, size_t n) {
+  const char *source = from;
+  for (char *place = to; n--; place++, source++) { *place = *source; __asm__ volatile(""); }
+  return to;
+}
 void *memset(void *to, int byte, size_t n);
 void *memset(void *to, int byte, size_t n) {
   char *place = to;

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from cnnc.backends.abi import Abi
-from cnnc.backends.c.flags import machine_flags
+from cnnc.backends.c.flags import machine_flags, optimisation_flag
 from cnnc.backends.c.text import comment
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Kernel, Program
@@ -52,4 +52,4 @@ def _vectors(target: Target) -> str:
 
 
 def _flags(target: Target) -> str:
-    return " ".join(["-O3", *machine_flags(target)])
+    return " ".join([optimisation_flag(target), *machine_flags(target)])
