@@ -115,7 +115,14 @@ MACHINES = {
     "riscv64-v": _linux("riscv64-linux-gnu", "qemu-riscv64", "-cpu", "rv64,v=true,vlen=256"),
     "riscv32": Machine(
         "riscv64-unknown-elf-gcc",
-        ("-march=rv32imac", "-mabi=ilp32", "-nostdlib", "-static", "-Wl,--no-relax"),
+        (
+            "-march=rv32imac",
+            "-mabi=ilp32",
+            "-nostdlib",
+            "-ffreestanding",
+            "-static",
+            "-Wl,--no-relax",
+        ),
         "gcc-riscv64-unknown-elf",
         ("qemu-riscv32",),
         "qemu-user",
