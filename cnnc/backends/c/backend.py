@@ -22,7 +22,7 @@ from cnnc.base.target import Target
 from cnnc.loop.kernel import ALIGNMENT, Program
 
 NAME = "net"
-_WARNINGS = ("-std=c99", "-ffp-contract=off")
+_LANGUAGE = ("-std=c99", "-ffp-contract=off")
 
 
 @record
@@ -125,6 +125,10 @@ class CBackend:
     def __init__(self, level: int = 2) -> None:
         self.level = level
 
+    def flags(self, target: Target) -> tuple[str, ...]:
+        """The compiler's options."""
+        return (f"-O{self.level}", *_LANGUAGE, *machine_flags(target))
+
     def compile(
         self, program: Program, target: Target, threads: int, store: Store | None = None
     ) -> CExecutable:
@@ -140,8 +144,7 @@ class CBackend:
             f"{NAME}.c": emit_source(program, target, abi),
             "harness.c": render("harness", view),
         }
-        flags = (f"-O{self.level}", *_WARNINGS, *machine_flags(target))
-        code = compile_library(files, "harness.c", flags, store)
+        code = compile_library(files, "harness.c", self.flags(target), store)
         return CExecutable(program, abi, code, threads)
 
 
