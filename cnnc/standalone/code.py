@@ -30,12 +30,6 @@ def check_versions(unit: "Unit") -> None:
             f"`{one[0]}` is for one processor, and {len(unit.targets)} are named",
             help="name one in --cpu, or emit obj, a, so or ll",
         )
-    if not unit.request.has_weights:
-        raise fail(
-            "E0803",
-            "code that chooses between processors needs weights of its own for each",
-            help="leave --weights at `builtin`, or name one processor in --cpu",
-        )
 
 
 def check_archive(target: Target) -> None:

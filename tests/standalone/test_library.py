@@ -202,8 +202,17 @@ def test_one_library_for_all_levels(tmp_path: Path) -> None:
     for form, words in (("c", "one processor"), ("asm", "one processor")):
         with pytest.raises(UserError, match=words):
             made(tmp_path, form, name="sunspots", target=name)
-    with pytest.raises(UserError, match="weights of its own"):
-        made(tmp_path, "so", name="sunspots", target=name, weights="external")
+    which = subject("sunspots")
+    series = which.inputs["series"]
+    for weights in ("builtin", "external"):
+        folder = tmp_path / weights
+        made(folder, "py", name="sunspots", target=name, weights=weights)
+        np.savez(folder / "in.npz", series=series)
+        paths = [str(folder / each) for each in ("", "in.npz", "out.npz")]
+        code = CODE.format(name="sunspots")
+        subprocess.run([sys.executable, "-I", "-c", code, *paths], check=True)
+        with np.load(folder / "out.npz") as outputs:
+            assert which.expected.measure("forecast", outputs["forecast"]).ok
 
 
 def test_code_that_is_freestanding(tmp_path: Path) -> None:
