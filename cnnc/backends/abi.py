@@ -41,6 +41,12 @@ C_TYPES = {
 
 _ARGUMENTS = ("weights", "arena", "samples", "thread", "threads", "barrier", "context")
 _CONSTANTS = ("stack", "batch", "macs", "hash", "abi", "has")
+_NAMES = """
+assert complex eof errno i infinity int8_t int16_t int32_t int64_t intmax_t intptr_t linux
+max_align_t nan null offsetof ptrdiff_t size_t ssize_t stderr stdin stdout uint8_t uint16_t uint32_t
+uint64_c uint64_t uintmax_t uintptr_t unix wchar_t
+"""
+"""Types and macros of the libraries' headers, and of compilers."""
 _WORDS = """
 alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept
 const const_cast consteval constexpr constinit continue co_await co_return co_yield decltype default
@@ -50,7 +56,7 @@ public register reinterpret_cast requires restrict return short signed sizeof st
 static_cast struct switch template this thread_local throw true try typedef typeid typename typeof
 union unsigned using virtual void volatile wchar_t while xor xor_eq main
 """
-TAKEN = frozenset({*_ARGUMENTS, *_CONSTANTS, *_WORDS.split()})
+TAKEN = frozenset({*_ARGUMENTS, *_CONSTANTS, *_WORDS.split(), *_NAMES.split()})
 """Words that no input or output can be called in C and C++."""
 
 

@@ -7,7 +7,7 @@ from cnnc.loop.kernel import ALIGNMENT
 from cnnc.standalone.folder import File
 from cnnc.standalone.toolchain import library_name
 from cnnc.standalone.unit import Unit
-from cnnc.standalone.views import EndView, end_view, names, summary
+from cnnc.standalone.views import EndView, end_view, summary
 from cnnc.version import __version__
 
 
@@ -47,7 +47,7 @@ def python_module(unit: Unit) -> File:
         title="".join(part.capitalize() for part in abi.name.split("_")),
         version=__version__,
         summary=summary(unit),
-        example=f"{', '.join(names(abi.outputs))} = {abi.name}.run({arguments})".replace(
+        example=f"{', '.join(end.python for end in outputs)} = {abi.name}.run({arguments})".replace(
             " = ", ", = " if len(outputs) == 1 else " = ", 1
         ),
         library=library_name(abi.name, unit.targets[0]),

@@ -1,5 +1,6 @@
 """Inputs and outputs as the templates of programs that call a network type them."""
 
+import keyword
 from collections.abc import Sequence
 
 from cnnc.backends.abi import Abi, Argument
@@ -7,12 +8,17 @@ from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.standalone.unit import Unit
 
+_PYTHON = ("np", "outputs", "status", "samples", "count", "index")
+"""Names that the module's function has already, or a tuple."""
+
 
 @record
 class EndView:
     """One input or output, for C and for Python."""
 
     name: str
+    variable: str
+    python: str
     macro: str
     type: str
     format: str
@@ -29,6 +35,8 @@ def end_view(abi: Abi, end: Argument) -> EndView:
     inner = ", ".join(map(str, end.shape[1:]))
     return EndView(
         name=end.c_name,
+        variable=variable(end),
+        python=python_name(end),
         macro=end.c_name.upper(),
         type=end.c_type,
         format="%.6g" if is_float else "%ld",
@@ -42,10 +50,20 @@ def end_view(abi: Abi, end: Argument) -> EndView:
     )
 
 
-def run_arguments(abi: Abi, weights: str = "weights", arena: str = "arena") -> str:
-    """What a program hands to `NAME_run`, calling everything as the header does."""
+def variable(end: Argument) -> str:
+    """What a program in C calls the end's array: no name of its own begins like that."""
+    return f"{'out' if end.is_output else 'in'}_{end.c_name}"
+
+
+def python_name(end: Argument) -> str:
+    """What the module in Python calls it."""
+    return end.c_name + "_" * (keyword.iskeyword(end.c_name) or end.c_name in _PYTHON)
+
+
+def run_arguments(abi: Abi) -> str:
+    """What a program in C hands to `NAME_run`."""
     samples = [f"{abi.macro}_BATCH"] if abi.most_samples is not None else []
-    return ", ".join([weights, arena, *samples, *(end.c_name for end in abi.ends)])
+    return ", ".join(["weights", "arena", *samples, *map(variable, abi.ends)])
 
 
 def summary(unit: Unit) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import runs_here
 from cnnc.base.target import Target
-from tests.backends.compilers import C
 from tests.backends.machines import SCALAR, SMALL, machine
 from tests.backends.support import assert_within, run, single
 from tests.ops.cases import CASES, Case
@@ -24,8 +23,6 @@ BACKENDS = [
     pytest.param(NATIVE, SCALAR, id="scalar"),
     pytest.param(NATIVE, SMALL, id="small"),
 ]
-COMPILED = pytest.param(C, "native", id="c")
-"""With special values only: it takes a while to compile each operator."""
 
 
 def _target(name: str, backend: Backend) -> Target:
@@ -45,7 +42,7 @@ def test_operator_agrees_with_reference(case: Case, backend: Backend, name: str)
     assert_within(case.op, out, case.op.reference(*case.operands), case.operands)
 
 
-@pytest.mark.parametrize(("backend", "name"), [*BACKENDS[:2], COMPILED])
+@pytest.mark.parametrize(("backend", "name"), BACKENDS[:2])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_special_values_come_out_as_in_the_reference(
     case: Case, backend: Backend, name: str

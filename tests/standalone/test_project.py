@@ -2,10 +2,12 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import cnnc
 from cnnc.standalone.weights_source import LARGEST_ARRAY
 from tests.standalone.outputs import STRICT, compile_c, made, run
 from tests.tools import require_tool
@@ -96,6 +98,39 @@ def test_no_compiler_warns(compiler: str, batch: int | tuple[int, int], tmp_path
     flags = (*STRICT, "-O1", "-march=x86-64-v3", "-c")
     for path in sorted(tmp_path.glob("*.c")):
         compile_c(tmp_path, "out.o", [path.name], *flags, compiler=compiler)
+
+
+ODD = """cnn 1
+net odd {
+  input file: f32[N, 3, 9]
+  input NULL: f32[N, 3, 9]
+  input size_t: f32[N, 3, 9]
+  input np: f32[N, 3, 9]
+  input lambda: f32[N, 3, 9]
+  out = file + NULL + size_t + np + lambda -> conv(4, 3) -> relu
+  f32x8 = out -> conv(3, 3) -> sigmoid
+  errno = out -> exp
+  output out, f32x8, errno
+  output scratch = out -> softmax
+  weights he(seed = 1)
+}
+"""
+
+
+def test_names_that_programs_use_themselves(tmp_path: Path) -> None:
+    """Of C, of its headers, of the generated code, and of Python."""
+    require_tool("gcc", package="gcc")
+    built = cnnc.build(cnnc.load_text(ODD), tmp_path, ["project", "py"], target="x86-64-v3")
+    assert "PASSED" in make(tmp_path, "test")
+    run_tool = ["gcc", *STRICT, "-O1", "-march=x86-64-v3", "-c", "odd.c", "-o", "strict.o"]
+    subprocess.run(run_tool, cwd=tmp_path, check=True)
+    zeros = "np.zeros((1, 3, 9), np.float32)"
+    code = f"import odd, numpy as np; print(odd.run({', '.join([zeros] * 5)})._fields)"
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert said.stdout == "('out', 'f32x8', 'errno_', 'scratch')\n"
+    assert built.sizes.ram
 
 
 def test_small_weights_are_an_array_and_large_ones_a_file(tmp_path: Path) -> None:

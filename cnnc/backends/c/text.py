@@ -36,7 +36,7 @@ class Block:
 def wrapped(line: str, pad: str) -> Iterator[str]:
     """The line in pieces, the later ones further to the right."""
     first = True
-    while len(pad) + len(line) > WIDTH and (cut := _cut(line, WIDTH - len(pad))):
+    while len(pad) + len(line) > WIDTH and 0 < (cut := _cut(line, WIDTH - len(pad))) < len(line):
         yield pad + line[:cut].rstrip()
         line = line[cut:].lstrip()
         if first:
@@ -57,15 +57,8 @@ def _cut(line: str, room: int) -> int:
             rank = (-depth - 100 * early - 10 * (mark == " "), position)
             if not at or rank > best:
                 best, at = rank, position + (1 if mark in ",;" else 2)
-    if at:
-        return at
-    return (
-        max(
-            line.rfind(mark, 1, room)
-            for mark in (" || ", " && ", " + ", " - ", " * ", " ? ", " : ", " | ", " ")
-        )
-        + 1
-    )
+    marks = (" || ", " && ", " + ", " - ", " * ", " ? ", " : ", " | ", "(")
+    return at or max(line.rfind(mark, 1, room) + (mark == "(") for mark in marks)
 
 
 def narrow(text: str) -> str:

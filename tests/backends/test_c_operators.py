@@ -1,4 +1,4 @@
-"""Small functions of C files where the compiler has no instruction for them."""
+"""Operators on the backend `c`, on targets with vectors and without, and its own square roots."""
 
 import ctypes
 import subprocess
@@ -13,6 +13,9 @@ from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from tests.backends.compilers import C, Compiled
 from tests.backends.support import assert_within, run, single
+from tests.backends.test_operators import (
+    test_special_values_come_out_as_in_the_reference as check_special_values,
+)
 from tests.ops.cases import CASES, Case
 from tests.tools import require_tool
 
@@ -48,6 +51,11 @@ def test_square_roots_without_instructions_are_rounded_right(dtype: DType, tmp_p
         exact = np.sqrt(x)
     np.testing.assert_array_equal(y, exact)
     np.testing.assert_array_equal(np.signbit(y[x == 0]), np.signbit(exact[x == 0]))
+
+
+@pytest.mark.parametrize("case", CASES[1::3], ids=str)
+def test_special_values_come_out_as_in_the_reference(case: Case) -> None:
+    check_special_values(case, C, "native")
 
 
 @pytest.mark.parametrize("case", CASES[::9], ids=str)
