@@ -13,12 +13,17 @@ def clear_halo(kernel: Kernel, out: Buffer) -> Kernel:
     Memory is shared between tensors that are not alive together, so the zeros are written anew in
     every run, by the kernel that writes the tensor.
     """
-    nests: list[Stmt] = []
-    for axis, ends in enumerate(out.layout.halo):
-        for side, width in enumerate(ends):
-            if width:
-                nests.append(_nest(out, axis, side, width))
-    return drop_unit_loops(kernel.with_body((*kernel.body, *nests)))
+    return drop_unit_loops(kernel.with_body((*kernel.body, *halo_nests(out))))
+
+
+def halo_nests(out: Buffer) -> Body:
+    """Nests that write zero into the halo of a tensor, each element once."""
+    return tuple(
+        _nest(out, axis, side, width)
+        for axis, ends in enumerate(out.layout.halo)
+        for side, width in enumerate(ends)
+        if width
+    )
 
 
 def clear_padding(kernel: Kernel, out: Buffer) -> Kernel:

@@ -14,6 +14,7 @@ from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import Kernel, Origin
 from cnnc.loop.verify import verify_kernel
+from cnnc.lowering.channels import copy_channels
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
 from cnnc.lowering.halo import clear_halo, clear_padding
@@ -35,6 +36,7 @@ from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
 from cnnc.offers.direct import Form, blocks_of, choose_form, is_tiled, weight_bytes
 from cnnc.offers.offer import chosen_for, root_of
+from cnnc.offers.padding import lacks_halo, pads_channels
 from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
@@ -115,6 +117,9 @@ def lower_node(
     else:
         plan = _plan(node, target, choices)
         kernel = _scheduled(node, _defined(node, plan), plan, target, samples_apart=samples_apart)
+        if plan.copies_channels:
+            x = replace(kernel.params[0], layout=node.inputs[0].type.layout)
+            kernel = copy_channels(share_nothing(kernel), x)
     kernel = clear_halo(replace(kernel, name=_identifier(node.name)), kernel.params[-1])
     if target.is_small:
         kernel = roll_tails(share_nothing(kernel))
@@ -186,6 +191,7 @@ class _Plan:
     one_tap: bool
     phases: int
     joins_phases: bool
+    copies_channels: bool
 
 
 def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
@@ -200,10 +206,15 @@ def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
     packed = root.packing(read_block, block * form.tile.blocks, *kinds[:arity])
     if packed:
         layouts[arity - len(packed) : arity] = packed
+    copies = pads_channels(node, target) and lacks_halo(node)
+    if copies:
+        layouts[0] = Layout.plain(node.type.rank).with_halo(op.halo(*kinds))
     algorithm = f"blocked by {block}" if block > 1 else "row-major"
     algorithm += f", tile {form.tile}" * tiled
     if form.rows_first:
         algorithm += ", rows first"
+    if copies:
+        algorithm += ", each channel copied"
     if isinstance(root, Winograd):
         algorithm = f"{root.text}, tile {form.tile}"
     nest = op.nest(node.type, *kinds)
@@ -213,6 +224,7 @@ def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
         *(shares_input, form.rows_first, nest.one_tap),
         len(nest.spatial) if nest.phases else 0,
         form.rows_first or _phases_stay(node, form.tile, block, target),
+        copies,
     )
 
 

@@ -7,23 +7,25 @@ from cnnc.base.layout import Layout
 from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.types import TensorType
+from cnnc.offers.padding import Halo, halo_in_memory
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import FEW_CHANNELS, Operator
 from cnnc.passes._blocks import own_block, rows_of, wider_blocks
-
-Halo = tuple[tuple[int, int], ...]
 
 
 def assign_layouts(graph: Graph, target: Target) -> Graph:
     """conv(x) -> relu -> conv  →  channels blocked by the vector width, repacked only at the edges.
 
     Every tensor an operator can work on in blocks of channels is blocked; a tensor that a padded
-    window reads gets its zeros in memory, as a halo. Network inputs and outputs stay row-major,
-    and a `repack` stands where two neighbours cannot agree. Constants that operators read element
-    by element follow; the packing of other weights is lowering's choice.
+    window reads gets its zeros in memory, as a halo, unless the layer copies it channel by channel
+    (`offers.padding`). Network inputs and outputs stay row-major, and a `repack` stands where two
+    neighbours cannot agree. Constants that operators read element by element follow; the packing of
+    other weights is lowering's choice.
     """
-    planner = _Planner(target, _halos(graph), wider_blocks(graph, target), rows_of(graph, target))
+    planner = _Planner(
+        target, _halos(graph, target), wider_blocks(graph, target), rows_of(graph, target)
+    )
     new: dict[Node, Node] = {}
     for node in graph.nodes:
         new[node] = planner.place(node, [new[operand] for operand in node.inputs])
@@ -68,7 +70,7 @@ class _Planner:
         root_arity = op.root_arity if isinstance(op, Fused) else arity
         block = self._block(node, operands, arity, root_arity)
         wanted = self._operand_blocks(node, operands, arity, block)
-        halo = _halo_of(node)
+        halo = halo_in_memory(node, self.target)
         placed = list(operands)
         for position, operand in enumerate(operands):
             is_parameter = arity <= position < (op.root_arity if isinstance(op, Fused) else 10**9)
@@ -189,19 +191,13 @@ def _repack(node: Node, layout: Layout, name: str) -> Node:
     return Node(Repack(), (node,), node.type.with_layout(layout), name, node.span)
 
 
-def _halo_of(node: Node) -> Halo:
-    """Zeros the node's loops read around operand 0."""
-    assert isinstance(node.op, Operator)
-    return node.op.halo(*(operand.type for operand in node.inputs))
-
-
-def _halos(graph: Graph) -> dict[Node, Halo]:
+def _halos(graph: Graph, target: Target) -> dict[Node, Halo]:
     """For every computed value the zeros that at least one of its readers wants around it."""
     halos: dict[Node, Halo] = {}
     for node in graph.nodes:
         if node.is_leaf:
             continue
-        wanted = _halo_of(node)
+        wanted = halo_in_memory(node, target)
         if not wanted:
             continue
         have = halos.get(node.inputs[0], ((0, 0),) * len(wanted))

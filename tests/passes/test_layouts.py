@@ -84,5 +84,33 @@ def test_windows_of_one_tap_read_rows(body: str, target: str, copies: int) -> No
     assert len(into) == copies
 
 
+@pytest.mark.parametrize(
+    ("body", "target", "halo"),
+    [
+        ("relu -> conv(32, 3, pad = same, groups = 32)", "cortex-m4", 0),
+        ("relu -> conv(32, 3, pad = same, groups = 32)", "riscv64", 1),
+        ("relu -> pool(avg, 3, stride = 1, pad = same)", "cortex-m4", 0),
+        ("relu -> conv(8, 3, pad = same)", "cortex-m4", 1),
+        # the zeros around two channels are fewer than those of a channel and the channel
+        ("conv(2, 1) -> conv(2, 3, pad = same, groups = 2)", "cortex-m4", 1),
+        # they are there for another reader
+        (
+            "relu -> add { conv(32, 3, pad = same, groups = 32) | conv(32, 3, pad = same) }",
+            "cortex-m4",
+            1,
+        ),
+    ],
+)
+def test_zeros_lie_around_all_channels_or_around_one_at_a_time(
+    body: str, target: str, halo: int
+) -> None:
+    """Where memory is small, layers that read each channel for itself copy it into a halo."""
+    graph = placed(f"x -> {body}", target)
+    layouts = [node.type.layout for node in graph.nodes if node.type.rank == 4]
+    widest = max(max(map(max, layout.halo)) if layout.halo else 0 for layout in layouts)
+    assert widest == halo
+    assert not any(isinstance(node.op, Repack) for node in graph.nodes)
+
+
 def _leaf(op: Input | Constant, shape: tuple[int, ...], name: str) -> Node:
     return Node(op, (), TensorType.plain(shape), name)

@@ -93,6 +93,8 @@ class _Source:
         self.abi = abi
         self.form = form
         self.preamble = Preamble()
+        if target and target.is_small:
+            self.preamble.need(Helper("freestanding"))
         names = Names()
         self.ends = [replace(end, c_name=names.new(end.c_name)) for end in abi.ends]
         self.calls = tuple(_call(program, number, abi) for number in range(len(program.kernels)))

@@ -270,7 +270,7 @@ _NEEDS = {
     "min": ("smaller", "if"),
 }
 """What must stand before a helper, for the same type."""
-_FIXED = ("intrinsics", "compiler", "inline", "unroll", "prefetch")
+_FIXED = ("intrinsics", "compiler", "freestanding", "inline", "unroll", "prefetch")
 _PLAIN = (*_FIXED, "share", "places", "index_max", "index_min", "floor_div", "floor_mod")
 """Those that are for no type."""
 
