@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from cnnc import driver
-from cnnc.backends.abi import HEAD_BYTES, Abi
+from cnnc.backends.abi import HEAD_BYTES, Abi, fill_weights
 from cnnc.backends.native.frames import called_functions, stack_bytes
 from cnnc.backends.native.standalone import (
     Version,
     compile_standalone,
-    pack_weights_file,
     standalone_source,
     weights_object,
 )
@@ -78,7 +77,7 @@ def test_weights_lie_in_their_object_as_in_a_file() -> None:
     """Of both versions, at a multiple of 64 bytes."""
     built = build("ds_cnn", "x86-64:x86-64-v3,x86-64-v2")
     memory = np.zeros(built.abi.weights_bytes, np.uint8)
-    pack_weights_file(built.versions, built.abi, memory)
+    fill_weights([each.program for each in built.versions], built.abi, memory)
     start = built.weights.index(built.abi.head)
     assert built.weights[start:][: len(memory)] == memory.tobytes()
     assert start % 64 == 0
