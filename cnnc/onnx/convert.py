@@ -268,6 +268,7 @@ class _Converter:
             try:
                 self._build.begin(each.name, "")
                 flow = self._build.flow(value)
+                _check_type(each, flow)
             except RefusedError as error:
                 refused = [(f"output `{each.name}`", error.why)]
                 raise UnsupportedError(_listed(refused), frozenset()) from None
@@ -283,6 +284,16 @@ class _Converter:
             batch, tuple(given), tuple(wanted), tuple(self._report),
         )  # fmt: skip
         return Converted(net, tuple(results))
+
+
+def _check_type(info: "ValueInfoProto", flow: Flow) -> None:
+    """RefusedError where the model says another type: int8 is wider inside the net."""
+    from onnx import helper
+
+    kind = info.type.tensor_type.elem_type
+    if kind and kind != helper.np_dtype_to_tensor_dtype(flow.dtype.numpy):
+        wanted = helper.tensor_dtype_to_string(kind)
+        raise RefusedError(f"it would be {flow.dtype}, and the model says {wanted}")
 
 
 def _used_names(graph: "GraphProto") -> frozenset[str]:
