@@ -9,7 +9,7 @@ from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.registry import importer
-from cnnc.onnx.values import Call, Flow, RefusedError, Value, axis_of
+from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axis_of
 from cnnc.ops.attributes import Symbol
 from cnnc.ops.attributes import Value as Attribute
 

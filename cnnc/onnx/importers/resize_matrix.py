@@ -111,7 +111,8 @@ def _resized(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made: Array = ReferenceEvaluator(model).run(None, fed)[0]
+            results: Any = ReferenceEvaluator(model).run(None, fed)
+            made: Array = results[0]
     except Exception as error:  # the reference raises whatever NumPy does
         raise RefusedError(f"its positions cannot be computed: {error}") from None
     return made.astype(np.float32)
