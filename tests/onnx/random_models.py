@@ -153,7 +153,7 @@ def pool(net: Net) -> list[str] | None:
 
 def norm(net: Net) -> list[str] | None:
     """Normalisation."""
-    if net.rank < 3:
+    if net.rank < 3 or prod(net.shape[2:]) < 2:
         return None
     c = net.shape[1]
     op = net.pick(["BatchNormalization", "InstanceNormalization", "LRN"])
@@ -212,8 +212,9 @@ def arithmetic(net: Net) -> list[str] | None:
     else:
         kept = [n if net.flip() else 1 for n in net.shape]
         other = net.floats(*kept[net.some(0, net.rank, 1)[0] :])
-    left, right = (net.x, other) if net.flip() or op == "Pow" else (other, net.x)
-    return net.node(op, [left, right])
+    if op == "Pow":  # of what is not negative: ONNX Runtime passes NaN by in MaxPool and ArgMax
+        return net.node(op, [*net.node("Abs", [net.x]), other])
+    return net.node(op, [net.x, other] if net.flip() else [other, net.x])
 
 
 def choose(net: Net) -> list[str] | None:
