@@ -53,6 +53,8 @@ PROGRAM = (
     "api",
     "compare",
     "standalone",
+    "onnx",
+    "onnx_backend",
     "__init__",
     "cli",
     "__main__",

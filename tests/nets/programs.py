@@ -18,7 +18,7 @@ MOST_ELEMENTS = 600
 MOST_MACS = 4000
 """Of one operator: the interpreter runs every one of them in Python."""
 OPERATORS: tuple[tuple[str, tuple[Sample, ...]], ...] = tuple(
-    (each.name, tuple(each.samples())) for each in operators()
+    (each.name, samples) for each in operators() if (samples := tuple(each.samples()))
 )
 
 
