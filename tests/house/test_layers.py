@@ -52,6 +52,7 @@ PROGRAM = (
     "tuning",
     "api",
     "compare",
+    "onnx",
     "__init__",
     "cli",
     "__main__",
