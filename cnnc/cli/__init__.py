@@ -23,6 +23,7 @@ from cnnc.cli.console import print_json, remark, wants_colour
 from cnnc.cli.diff import diff
 from cnnc.cli.env import env
 from cnnc.cli.explain import explain
+from cnnc.cli.export import export
 from cnnc.cli.fmt import fmt
 from cnnc.cli.ops import ops
 from cnnc.cli.run import run
@@ -46,7 +47,22 @@ def cli() -> None:
 
 
 for verb in (
-    *(check, run, diff, bench, tune, analyze, show, fmt, explain, ops, env, cache, compile_),
+    *(
+        check,
+        run,
+        diff,
+        bench,
+        tune,
+        analyze,
+        show,
+        fmt,
+        explain,
+        ops,
+        env,
+        cache,
+        compile_,
+        export,
+    ),
 ):
     cli.add_command(verb)
 

@@ -1,1 +1,8 @@
-"""ONNX models in and out: everything goes through the text of the language."""
+"""ONNX models in and out: everything goes through the text of the language.
+
+The package `onnx` is imported when it is needed only: `pip install cnnc[onnx]` brings it.
+"""
+
+from cnnc.onnx.exporting import export
+
+__all__ = ["export"]

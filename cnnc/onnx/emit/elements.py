@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cnnc.ir.graph import Node
+from cnnc.onnx.emit.writer import Writer, constant_of, emit, operand_type, per_channel
 from cnnc.ops.activations.celu import Celu
 from cnnc.ops.activations.clip import Clip
 from cnnc.ops.activations.elu import Elu
@@ -35,9 +36,8 @@ from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.cast import Cast
 from cnnc.ops.identity import Identity
 from cnnc.ops.preprocess import Preprocess
-from cnnc.onnx.emit.writer import Writer, constant_of, emit, operand_type, per_channel
 
-SAME = {
+SAME: dict[type, str] = {
     **{Abs: "Abs", Exp: "Exp", Log: "Log", Neg: "Neg", Sqrt: "Sqrt"},
     **{Relu: "Relu", Sigmoid: "Sigmoid", Softplus: "Softplus", Softsign: "Softsign", Tanh: "Tanh"},
     **{Hardswish: "HardSwish", Mish: "Mish", Div: "Div", Pow: "Pow", Sub: "Sub"},

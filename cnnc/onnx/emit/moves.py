@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from cnnc.ir.graph import Node
-from cnnc.ops.axes import resolve_axes
+from cnnc.onnx.emit.writer import Writer, emit, operand_type
 from cnnc.ops.concat import Concat
 from cnnc.ops.flatten import Flatten
 from cnnc.ops.movement.blocks import block_extents, pair_axes, split_channels
 from cnnc.ops.movement.depth_to_space import DepthToSpace
 from cnnc.ops.movement.pad import Pad
-from cnnc.ops.movement.space_to_depth import SpaceToDepth
 from cnnc.ops.movement.slice import Slice
+from cnnc.ops.movement.space_to_depth import SpaceToDepth
 from cnnc.ops.movement.transpose import Transpose
 from cnnc.ops.reshape import Reshape
-from cnnc.onnx.emit.writer import Writer, emit, operand_type
 
 
 @emit.register
@@ -69,9 +66,7 @@ def _pad(op: Pad, node: Node, inputs: Sequence[str], writer: Writer) -> str:
 
 
 @emit.register
-def _depth_to_space(
-    op: DepthToSpace, node: Node, inputs: Sequence[str], writer: Writer
-) -> str:
+def _depth_to_space(op: DepthToSpace, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     x = operand_type(node)
     block = block_extents(x, op.block, op.name)
     if len({*block}) == 1 and x.rank == 4 and x.dtype.is_float:
@@ -86,9 +81,7 @@ def _depth_to_space(
 
 
 @emit.register
-def _space_to_depth(
-    op: SpaceToDepth, node: Node, inputs: Sequence[str], writer: Writer
-) -> str:
+def _space_to_depth(op: SpaceToDepth, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     x = operand_type(node)
     block = block_extents(x, op.block, op.name)
     if len({*block}) == 1 and x.rank == 4 and x.dtype.is_float and op.mode == "dcr":

@@ -6,8 +6,8 @@ from math import inf, prod
 
 import numpy as np
 
-from cnnc.base.layout import Shape
 from cnnc.base.errors import InternalError
+from cnnc.base.layout import Shape
 from cnnc.ir.graph import Node
 from cnnc.onnx.emit.windows import window_attributes
 from cnnc.onnx.emit.writer import Writer, constant_of, emit, operand_type

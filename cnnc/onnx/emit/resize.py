@@ -10,7 +10,6 @@ from cnnc.ir.graph import Node
 from cnnc.onnx.emit.writer import Attribute, Writer, constant_of, emit, operand_type
 from cnnc.ops.movement.resize import Resize
 from cnnc.ops.movement.sampling import Sampling
-from cnnc.ops.spec import Real
 
 Single = NDArray[np.float32]
 
@@ -104,4 +103,5 @@ def _nearest(op: Resize, axis: int, each: Sampling) -> NDArray[np.int64]:
             places = [floor(value + half) for value in x]
         case _:
             places = [ceil(value - half) for value in x]
-    return np.clip(np.array(places), 0, each.extent - 1)
+    found: NDArray[np.int64] = np.clip(np.array(places), 0, each.extent - 1)
+    return found

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from cnnc.ir.graph import Node
-from cnnc.onnx.emit.pools import padded, reaching
+from cnnc.onnx.emit.pools import padded
 from cnnc.onnx.emit.writer import Writer, constant_of, emit, operand_type
 from cnnc.ops.unshared import Unshared
 

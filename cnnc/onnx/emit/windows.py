@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cnnc.ir.graph import Node
-from cnnc.onnx.emit.writer import Attribute, Writer, emit, operand_type, per_channel, constant_of
+from cnnc.onnx.emit.writer import Attribute, Writer, constant_of, emit, operand_type, per_channel
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.dense import Dense
@@ -34,7 +34,9 @@ def _conv_transpose(op: ConvTranspose, node: Node, inputs: Sequence[str], writer
     }
     fits = all(0 <= more < stride for more, stride in zip(extra, window.stride, strict=True))
     if not fits:
-        return _cut(node, window, extra, writer.add("ConvTranspose", *inputs[:2], **attributes), writer)
+        return _cut(
+            node, window, extra, writer.add("ConvTranspose", *inputs[:2], **attributes), writer
+        )
     pads = [ends[side] for side in (0, 1) for ends in window.crop]
     return writer.add("ConvTranspose", *inputs, **attributes, pads=pads, output_padding=extra)
 
@@ -44,8 +46,7 @@ def _cut(
 ) -> str:
     """The uncropped result without its bias, cropped or continued with zeros, and the bias."""
     ends = [
-        (-before, more - after)
-        for (before, after), more in zip(window.crop, extra, strict=True)
+        (-before, more - after) for (before, after), more in zip(window.crop, extra, strict=True)
     ]
     pads = [each[side] for side in (0, 1) for each in ((0, 0), (0, 0), *ends)]
     y = writer.add("Pad", whole, writer.integers(pads), writer.constant(0.0))

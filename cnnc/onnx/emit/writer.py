@@ -62,7 +62,10 @@ class Writer:
     def add(self, kind: str, *inputs: str, **attributes: Attribute) -> str:
         """One more operator; the name of its result. An input called "" is left out."""
         name = self.new_name(kind)
-        self.nodes.append(helper.make_node(kind, [*inputs], [name], name=name, **attributes))
+        node = helper.make_node(kind, [*inputs], [name], name=name)
+        for key, value in sorted(attributes.items()):
+            node.attribute.append(helper.make_attribute(key, value))
+        self.nodes.append(node)
         return name
 
     def constant(self, values: Any, dtype: type[np.generic] = np.float32) -> str:
