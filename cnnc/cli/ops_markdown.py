@@ -23,6 +23,8 @@ def example_text(example: Example, tick: str = "") -> str:
     def shapes(found: Sequence[Shape]) -> str:
         return " and ".join(tick + str(list(shape)) + tick for shape in found)
 
+    if not example.operands:
+        return f"{tick}{example.call}{tick} is {shapes(example.results)}"
     text = f"{tick}{example.call}{tick} makes {shapes(example.operands)} into "
     text += shapes(example.results)
     if example.parameters:

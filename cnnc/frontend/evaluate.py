@@ -16,7 +16,7 @@ from cnnc.frontend.arithmetic import FUNCTIONS
 from cnnc.frontend.context import Context
 from cnnc.frontend.foreign import familiar_stage
 from cnnc.frontend.formals import bind_formals
-from cnnc.frontend.operators import Application, Operand, apply_operator
+from cnnc.frontend.operators import Application, Operand, apply_operator, is_leaf
 from cnnc.frontend.scope import Path, Scope, join
 from cnnc.frontend.state import BuildState
 from cnnc.frontend.statements import DISCARD, claim_path, run_statement
@@ -175,7 +175,7 @@ class Evaluator:
         with_tensor = any(holds_tensor(each.value) for each in given)
         if self._is_function(it, given, context, flows=flows):
             return expression.function(self, it, given)
-        if flows or with_tensor or it.branches:
+        if flows or with_tensor or it.branches or is_leaf(self.state, it.name, context.scope):
             return self._apply(it.name, given, it, context, False)
         if any(holds_unknown(each.value) for each in given):
             return UNKNOWN
@@ -221,7 +221,8 @@ class Evaluator:
         operator = find(word)
         if operator is None:
             return self._no_such_stage(name, word, place, bound, context)
-        operands = self._operands(given, branches, it, context, is_fed)
+        takes_none = operator.arity[1] == 0 and not (is_fed or branches)
+        operands = () if takes_none else self._operands(given, branches, it, context, is_fed)
         application = Application(
             operator, name.span, it.span, operands, tuple(given), context.scope, context.path
         )

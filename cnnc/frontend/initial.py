@@ -27,7 +27,7 @@ def initial_value(
     """
     match initial.kind:
         case "zeros":
-            return np.zeros(type.shape, np.float32)
+            return np.zeros(type.shape, type.dtype.numpy)
         case "ones":
             return np.ones(type.shape, np.float32)
         case "quarters":

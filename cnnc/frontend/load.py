@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cnnc.base.errors import Diagnostic
 from cnnc.base.source import SourceFile
 from cnnc.frontend.build import build_net, choose_net
@@ -13,7 +16,7 @@ from cnnc.frontend.imports import Imports, Links, follow_imports
 from cnnc.frontend.settings import Batch, Setting, parse_settings
 from cnnc.frontend.state import Limits
 from cnnc.frontend.vectors import CheckVectors, read_vectors
-from cnnc.frontend.weights import bind_weights
+from cnnc.frontend.weights import bind_arrays, bind_weights
 from cnnc.ir.graph import Graph
 
 
@@ -47,6 +50,7 @@ class Choices:
     `settings` override params (text is an expression of the language); `net` may be left out where
     the file has one; `batch` is `N`, a number or a range; `with_weights` opens the weights file;
     files to import are looked for in `import_path`, after the folder of the importing file.
+    `arrays` are the parameters by name, for texts that do not say where theirs come from.
     """
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -55,6 +59,7 @@ class Choices:
     with_weights: bool = True
     limits: Limits = field(default_factory=Limits)
     import_path: tuple[Path, ...] = ()
+    arrays: Mapping[str, NDArray[np.generic]] | None = None
 
 
 def load(path: str | Path, choices: Choices = Choices()) -> LoadedNet:
@@ -87,7 +92,9 @@ def _build(
     settings = parse_settings(program, choices.settings, choices.batch)
     built = build_net(imports, net, settings, choices.limits)
     graph = built.graph
-    if choices.with_weights:
+    if choices.arrays is not None:
+        graph = bind_arrays(graph, choices.arrays, net.name.span)
+    elif choices.with_weights:
         graph = bind_weights(graph, built.weights, folder, net.name.span)
     return LoadedNet(
         source,

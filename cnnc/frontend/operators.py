@@ -23,7 +23,7 @@ from cnnc.frontend.values import (
 )
 from cnnc.ir.graph import Constant, Node, OpError, Parameter
 from cnnc.ops.attributes import Value as AttributeValue
-from cnnc.ops.spec import Attribute, Composite, Named, Operator, ParameterSpec
+from cnnc.ops.spec import Attribute, Composite, Leaf, Named, Operator, ParameterSpec, find
 
 
 @record
@@ -65,6 +65,8 @@ def apply_operator(state: BuildState, it: Application) -> Value:
     try:
         op = it.operator.make(values)
         types = [node.type for node in nodes]
+        if isinstance(op, Leaf):
+            return _leaf(state, it, op.parameter())
         if isinstance(op, Composite):
             several = op.expand(*types)
             results = [each.infer(*types) for each in several]
@@ -82,6 +84,19 @@ def apply_operator(state: BuildState, it: Application) -> Value:
         )
     nodes += _parameters(state, it, specs, path)
     return state.node(op, nodes, result, path, it.span)
+
+
+def is_leaf(state: BuildState, name: ast.Name, scope: Scope) -> bool:
+    """Whether a call makes a tensor of its own, wherever it stands."""
+    operator = find(name.text)
+    if operator is None or not issubclass(operator, Leaf):
+        return False
+    return scope.find(name.text) is None and state.find_block(name.text, name.span) is None
+
+
+def _leaf(state: BuildState, it: Application, spec: ParameterSpec) -> Node:
+    path = it.path.exact or state.paths.claim_free(it.path.prefix, it.operator.name)
+    return state.node(Parameter(path, spec.initial), (), spec.type, path, it.span)
 
 
 def _parameters(

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, UserError, fail, nearest
 from cnnc.base.source import Span
 from cnnc.frontend.arrays import ArrayInfo, open_arrays
@@ -27,6 +28,16 @@ Weights = Mapping[str, NDArray[np.generic] | Recipe]
 def parameters(graph: Graph) -> Mapping[str, Node]:
     """The graph's unbound parameters by path."""
     return {node.op.path: node for node in graph.nodes if isinstance(node.op, Parameter)}
+
+
+def bind_arrays(graph: Graph, arrays: Mapping[str, NDArray[np.generic]], place: Span) -> Graph:
+    """The graph with these values for its parameters; UserError with all that does not fit."""
+    wanted = parameters(graph)
+    infos = {
+        name: ArrayInfo(each.shape, str(DType.of(each.dtype))) for name, each in arrays.items()
+    }
+    _check_fit(wanted, {name: name for name in arrays}, infos, place)
+    return _bind(graph, arrays)
 
 
 def bind_weights(
@@ -52,7 +63,10 @@ def bind_weights(
                 notes=(f"it has {len(wanted)} parameters, the first is `{next(iter(wanted))}`",),
                 help='add `weights "file.safetensors"`, or `weights he(seed = 0)` to try it out',
             )
+    return _bind(graph, values)
 
+
+def _bind(graph: Graph, values: Weights) -> Graph:
     def bind(node: Node) -> Node:
         if isinstance(node.op, Parameter):
             return replace(node, op=Constant(values[node.op.path]))
@@ -76,18 +90,29 @@ def _read_weights(wanted: Mapping[str, Node], clause: FileWeights, folder: Path 
     if problems:
         raise UserError(problems)
     in_file, problems = rename(rules, [*file.infos])
+    _check_fit(wanted, in_file, file.infos, clause.path.span, problems)
+    arrays = file.sources(in_file[name] for name in wanted)
+    return {name: arrays[in_file[name]] for name in wanted}
+
+
+def _check_fit(
+    wanted: Mapping[str, Node],
+    in_file: Mapping[str, str],
+    infos: Mapping[str, ArrayInfo],
+    place: Span,
+    problems: Sequence[Diagnostic] = (),
+) -> None:
+    """UserError with the problems, and all that is missing, left over or of another type."""
     missing = [name for name in wanted if name not in in_file]
     unused = [name for name in in_file if name not in wanted]
     found = [
         *problems,
-        *_first(missing, lambda name: _missing(wanted[name], name, unused, in_file, file.infos)),
-        *_first(unused, lambda name: _unused(name, in_file[name], missing, file.infos, clause)),
-        *_first(_misfits(wanted, in_file, file.infos), lambda found: found),
+        *_first(missing, lambda name: _missing(wanted[name], name, unused, in_file, infos)),
+        *_first(unused, lambda name: _unused(name, in_file[name], missing, infos, place)),
+        *_first(_misfits(wanted, in_file, infos), lambda found: found),
     ]
     if found:
         raise UserError(found)
-    arrays = file.sources(in_file[name] for name in wanted)
-    return {name: arrays[in_file[name]] for name in wanted}
 
 
 def _missing(
@@ -116,7 +141,7 @@ def _unused(
     original: str,
     missing: Sequence[str],
     infos: Mapping[str, ArrayInfo],
-    clause: FileWeights,
+    place: Span,
 ) -> Diagnostic:
     shown = f"`{original}`" if original == name else f"`{original}`, renamed `{name}`,"
     near = nearest(name, missing)
@@ -124,7 +149,7 @@ def _unused(
     return Diagnostic(
         "E0402",
         f"nothing uses {shown} of the weights file",
-        clause.path.span,
+        place,
         f"holds {infos[original]}",
         help=f"did you mean it for `{near}`?" if near else drop,
     )

@@ -29,16 +29,17 @@ class Stage:
     `name` is unique, and path-like where ONNX's is: `layer1.0.conv1`. `attributes` are as in the
     text, and as `Operator.make` takes them: numbers, truth values, tuples of them, and `Symbol` for
     words such as `same` and `constant(0.5)`. An operand is the name of an input or of another
-    stage. `parameters` says which array of the net each of the operator's parameters is. `source`
+    stage, or a number, which stands for itself. `parameters` says which array of the net each of the operator's parameters is. `source`
     names the ONNX nodes it came from.
 
-    The operator `tensor`, which has no operands, is a tensor of the weights file.
+    The operator `tensor`, which has no operands, is a tensor of the weights file; its parameter is
+    called "".
     """
 
     name: str
     op: str
     attributes: Mapping[str, Value]
-    operands: tuple[str, ...]
+    operands: tuple[str | float, ...]
     parameters: Mapping[str, str]
     result: Tensor
     source: str = ""
@@ -71,8 +72,8 @@ class End:
 class FlatNet:
     """A network as calls in the order they run, each after those it reads.
 
-    All inputs have the same first extent, `batch`. `outputs` are (name, input or stage). The keys
-    of `arrays` are paths: a stage's name, a dot and the parameter, unless stages share an array.
+    All inputs have the same first extent, `batch`. `outputs` are (name, input or stage). `given`
+    and `wanted` are the model's inputs and outputs, in their order.
     """
 
     name: str

@@ -8,7 +8,7 @@ from cnnc.base.layout import Shape
 from cnnc.base.record import record
 from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import format_value
-from cnnc.ops.spec import Attribute, Composite, Named, Operator, Sample, operators
+from cnnc.ops.spec import Attribute, Composite, Leaf, Named, Operator, Sample, operators
 
 _FIELDS: Mapping[str, str] = {
     "conv": "Convolution and dense layers",
@@ -29,6 +29,7 @@ _FIELDS: Mapping[str, str] = {
     "reshape": "Moving data",
     "cast": "Element types and inputs",
     "preprocess": "Element types and inputs",
+    "tensor": "Element types and inputs",
     "identity": "Without effect",
     "dropout": "Without effect",
 }
@@ -117,6 +118,9 @@ def _default(attribute: Attribute) -> str | None:
 
 def _example(op: type[Named]) -> Example:
     """The first sample whose shapes tell their axes apart."""
+    if issubclass(op, Leaf):
+        leaf = op.example()
+        return Example(_call(leaf), (), (leaf.parameter().type.shape,), ())
     samples = [*op.samples()]
     sample = max(samples, key=_clarity)
     types = [TensorType.plain(shape) for shape in sample.shapes]

@@ -238,6 +238,24 @@ class Composite(Named):
         """The operators, each to be applied to all data operands; OpError as in `infer`."""
 
 
+class Leaf(Named):
+    """What computes nothing and owns a tensor: no operand flows into it."""
+
+    @abstractmethod
+    def parameter(self) -> ParameterSpec:
+        """The tensor; it is called as the leaf is, so its own name is empty."""
+
+    @classmethod
+    @abstractmethod
+    def example(cls) -> Self:
+        """One to show."""
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        """See Named: nothing is computed, so there is nothing to test."""
+        return ()
+
+
 @record
 class Attribute:
     """A field of an operator class as the language sees it."""

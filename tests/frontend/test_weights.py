@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 
 from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.source import SourceFile
-from cnnc.frontend.load import LoadedNet, load, load_text
+from cnnc.frontend.load import Choices, LoadedNet, load, load_text
+from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant
 from tests.frontend.helpers import net
 
@@ -280,3 +281,46 @@ def test_the_examples_load(example: str) -> None:
     assert loaded.warnings == ()
     (vectors,) = loaded.read_checks()
     assert vectors.outputs.keys() == loaded.graph.outputs.keys()
+
+
+TABLES = """
+cnn 1
+
+net tables {
+  input x: f32[N, 3, 4]
+  offset = tensor([3, 1])
+  output y = x -> add { in | offset } -> mul(tensor([4]))
+  output kinds = tensor([2], i64)
+}
+"""
+
+
+def test_tensors_of_their_own_are_weights() -> None:
+    values = {
+        "offset": np.array([[1], [2], [3]], np.float32),
+        "y.tensor": np.array([1, 2, 3, 4], np.float32),
+        "kinds": np.array([7, 8]),
+    }
+    choices = Choices(arrays=values)
+    graph = load_text(SourceFile("t", TABLES), None, choices).graph
+    x = np.ones((1, 3, 4), np.float32)
+    found = evaluate(graph, {"x": x})
+    np.testing.assert_array_equal(found["y"], (x + values["offset"]) * values["y.tensor"])
+    np.testing.assert_array_equal(found["kinds"], [7, 8])
+
+
+def test_arrays_in_memory_must_fit() -> None:
+    values = {
+        "offset": np.zeros((3, 2), np.float32),
+        "kinds": np.zeros(2, np.int32),
+        "z": np.ones(1),
+    }
+    with pytest.raises(UserError) as caught:
+        load_text(SourceFile("t", TABLES), None, Choices(arrays=values))
+    assert {each.code for each in caught.value.diagnostics} == {"E0401", "E0402", "E0403", "E0404"}
+
+
+def test_nothing_flows_into_a_tensor() -> None:
+    text = TABLES.replace("mul(tensor([4]))", "tensor([4])")
+    with pytest.raises(UserError, match="takes no tensors"):
+        load_text(SourceFile("t", text), None, Choices(with_weights=False))
