@@ -11,15 +11,16 @@ from typing import TypeAlias
 from cnnc.base.record import record
 from cnnc.ops.attributes import Symbol, Value
 
-Hole: TypeAlias = "Value | Formula"
-"""What may stand in a hole."""
-
 
 @record
 class Formula:
     """What is computed from a block's parameters: `channels`, `4 * channels`."""
 
     text: str
+
+
+Hole: TypeAlias = Value | Formula
+"""What may stand in a hole."""
 
 
 @record
@@ -111,12 +112,12 @@ def is_hole(value: Hole) -> bool:
 Change = Callable[[str, Hole], Hole]
 
 
-def change_holes(chain: Chain, change: Change, label: Callable[[str], str | None]) -> Chain:
+def change_holes(chain: Chain, change: Change, label: Callable[[str | None], str | None]) -> Chain:
     """The chain with each hole changed, which is given with its name, and each label."""
     return tuple(_change(item, change, label) for item in chain)
 
 
-def _change(item: Item, change: Change, label: Callable[[str], str | None]) -> Item:
+def _change(item: Item, change: Change, label: Callable[[str | None], str | None]) -> Item:
     def pairs(given: Sequence[tuple[str, Hole]]) -> tuple[tuple[str, Hole], ...]:
         return tuple(
             (name, change(name, value) if is_hole(value) else value) for name, value in given
@@ -124,8 +125,7 @@ def _change(item: Item, change: Change, label: Callable[[str], str | None]) -> I
 
     match item:
         case Call():
-            own = label(item.label) if item.label is not None else None
-            return replace(item, attributes=pairs(item.attributes), label=own)
+            return replace(item, attributes=pairs(item.attributes), label=label(item.label))
         case Use():
             return replace(item, arguments=pairs(item.arguments))
         case Repeat():
@@ -138,7 +138,7 @@ def _change(item: Item, change: Change, label: Callable[[str], str | None]) -> I
 
 
 def _change_branch(
-    branch: Branch, change: Change, label: Callable[[str], str | None]
+    branch: Branch, change: Change, label: Callable[[str | None], str | None]
 ) -> Branch:
     head = branch.head
     if isinstance(head, Number):
@@ -167,11 +167,11 @@ def skeleton(chain: Chain) -> Chain:
     return change_holes(chain, lambda name, value: 0, lambda name: None)
 
 
-def labels(chain: Chain) -> list[str]:
-    """The labels of a chain, blocks' own left out."""
-    found: list[str] = []
+def labels(chain: Chain) -> list[str | None]:
+    """The labels of a chain's calls in order, None where one has none."""
+    found: list[str | None] = []
 
-    def note(name: str) -> str:
+    def note(name: str | None) -> str | None:
         found.append(name)
         return name
 
