@@ -6,10 +6,10 @@ from functools import cache
 
 from cnnc.base.source import SourceFile
 from cnnc.frontend.formatting.format import format_source
-from cnnc.onnx.attributes import default_attributes
+from cnnc.onnx.reroll.attributes import default_attributes
 from cnnc.onnx.flat import FlatNet
-from cnnc.onnx.reroll import Program
-from cnnc.onnx.tree import (
+from cnnc.onnx.reroll.blocks import Program
+from cnnc.onnx.reroll.tree import (
     Block,
     Branch,
     Call,

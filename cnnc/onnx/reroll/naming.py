@@ -2,8 +2,8 @@
 
 from collections.abc import Container, Iterator
 
-from cnnc.onnx.names import free_name
-from cnnc.onnx.tree import Call, Chain, Join, Repeat, Use
+from cnnc.onnx.reroll.names import free_name
+from cnnc.onnx.reroll.tree import Call, Chain, Join, Repeat, Use
 from cnnc.ops.spec import find
 
 SHORT = 3

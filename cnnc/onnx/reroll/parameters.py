@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from cnnc.base.record import record
-from cnnc.onnx.names import free_name, is_name
-from cnnc.onnx.tree import Chain, Formula, Hole, change_holes, holes, labels
+from cnnc.onnx.reroll.names import free_name, is_name
+from cnnc.onnx.reroll.tree import Chain, Formula, Hole, change_holes, holes, labels
 
 USUAL: Mapping[str, Hole] = {"stride": 1, "pad": 0, "dilation": 1, "groups": 1}
 """Defaults of parameters, where some use has this value."""

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from cnnc.base.record import record
-from cnnc.onnx.naming import block_name
-from cnnc.onnx.parameters import Pattern, abstract
-from cnnc.onnx.repeats import collapse
-from cnnc.onnx.tree import (
+from cnnc.onnx.reroll.naming import block_name
+from cnnc.onnx.reroll.parameters import Pattern, abstract
+from cnnc.onnx.reroll.repeats import collapse
+from cnnc.onnx.reroll.tree import (
     Block,
     Chain,
     Item,

@@ -10,10 +10,10 @@ from functools import cached_property
 from itertools import count
 
 from cnnc.base.errors import InternalError
-from cnnc.onnx.attributes import shown_attributes
+from cnnc.onnx.reroll.attributes import shown_attributes
 from cnnc.onnx.flat import FlatNet, Stage
-from cnnc.onnx.names import is_name, stage_label
-from cnnc.onnx.tree import Branch, Call, Hole, Item, Join, Number, Ref, Statement
+from cnnc.onnx.reroll.names import is_name, stage_label
+from cnnc.onnx.reroll.tree import Branch, Call, Hole, Item, Join, Number, Ref, Statement
 from cnnc.ops.spec import find
 
 DEEPEST = 6

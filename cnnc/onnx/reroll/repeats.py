@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cnnc.onnx.tree import Call, Chain, Item, Repeat, Use, change_holes, labels, refers, size
+from cnnc.onnx.reroll.tree import Call, Chain, Item, Repeat, Use, change_holes, labels, refers, size
 
 LONGEST = 12
 """Items of a part that may be repeated."""
