@@ -75,6 +75,10 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0804": "a tune file is for another target",
         "E0805": "a choice of a tune file is not possible",
         "E0806": "a tune file says nothing about the net",
+        # E09xx: models of other formats
+        "E0901": "a model is malformed",
+        "E0902": "a model has parts that cnnc cannot take",
+        "E0903": "a model leaves extents open",
         # W02xx: names that do nothing
         "W0201": "a name is never used",
         # W09xx: the net as a whole

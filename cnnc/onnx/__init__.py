@@ -4,5 +4,6 @@ The package `onnx` is imported when it is needed only: `pip install cnnc[onnx]` 
 """
 
 from cnnc.onnx.exporting import export
+from cnnc.onnx.loading import load
 
-__all__ = ["export"]
+__all__ = ["export", "load"]

@@ -29,8 +29,8 @@ class Stage:
     `name` is unique, and path-like where ONNX's is: `layer1.0.conv1`. `attributes` are as in the
     text, and as `Operator.make` takes them: numbers, truth values, tuples of them, and `Symbol` for
     words such as `same` and `constant(0.5)`. An operand is the name of an input or of another
-    stage, or a number, which stands for itself. `parameters` says which array of the net each of the operator's parameters is. `source`
-    names the ONNX nodes it came from.
+    stage, or a number, which stands for itself. `parameters` says which array of the net each of
+    the operator's parameters is. `source` names the ONNX node it came from.
 
     The operator `tensor`, which has no operands, is a tensor of the weights file; its parameter is
     called "".

@@ -53,6 +53,7 @@ PROGRAM = (
     "api",
     "compare",
     "onnx",
+    "onnx_backend",
     "__init__",
     "cli",
     "__main__",

@@ -1,0 +1,295 @@
+"""An ONNX model as a flat net: every node through its importer, or refused with all others."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnc.base.errors import Diagnostic, UserError
+from cnnc.base.record import record
+from cnnc.onnx.builder import Builder, dtype_of
+from cnnc.onnx.dimensions import Dimensions
+from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
+from cnnc.onnx.folding import can_fold, fold
+from cnnc.onnx.naming import base_name
+from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
+from cnnc.onnx.registry import find_importer
+from cnnc.onnx.values import Call, Flow, Known, Lost, RefusedError, Value
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+MOST_SHOWN = 50
+"""Nodes that an error lists before the rest is only counted."""
+_STANDARD = ("", "ai.onnx")
+
+
+class UnsupportedError(UserError):
+    """Nodes that cnnc cannot take; `wants` are inputs that would have to be known."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic], wants: frozenset[str]) -> None:
+        super().__init__(diagnostics)
+        self.wants = wants
+
+
+@record
+class Converted:
+    """What a model means: a net, unless all its results are known.
+
+    `results` are the model's outputs in order: the number of an output of the net, or a value.
+    """
+
+    net: FlatNet | None
+    results: tuple[int | Array, ...]
+
+
+def convert(
+    model: "ModelProto",
+    folder: Path | None,
+    dims: Dimensions,
+    constants: Mapping[str, Array] | None = None,
+) -> Converted:
+    """The model as a net; UserError with every node that cnnc cannot take.
+
+    `constants` are inputs whose values are fixed.
+    """
+    model = inline(model)
+    return _Converter(model, folder, dims, constants or {}).run()
+
+
+class _Converter:
+    def __init__(
+        self,
+        model: "ModelProto",
+        folder: Path | None,
+        dims: Dimensions,
+        constants: Mapping[str, Array],
+    ) -> None:
+        self._model, self._graph = model, model.graph
+        self._folder, self._dims, self._constants = folder, dims, constants
+        self._opsets = opsets(model)
+        self._build = Builder()
+        self._values: dict[str, Value | Lost] = {}
+        self._owners: dict[str, str] = {}
+        self._refused: list[tuple[str, str]] = []
+        self._wants: frozenset[str] = frozenset()
+        self._report: list[Mapped] = []
+
+    def run(self) -> Converted:
+        """The whole graph."""
+        graph = self._graph
+        if len(graph.node) > MOST_NODES:
+            raise malformed(f"the model has more than {MOST_NODES} nodes")
+        if not graph.output:
+            raise malformed("the model has no outputs")
+        for tensor in graph.initializer:
+            self._define(tensor.name, Known(read_tensor(tensor, self._folder)))
+        if graph.sparse_initializer:
+            self._refuse("the graph", "it has sparse tensors")
+        inputs, given = self._inputs()
+        self._check_order(graph)
+        used = _used_names(graph)
+        for number, node in enumerate(graph.node):
+            self._node(node, number, used)
+        return self._finish(inputs, given)
+
+    # ── inputs ──────────────────────────────────────────────────────────────────────────────────
+
+    def _inputs(self) -> tuple[list[Tensor], list[End]]:
+        ends: list[End] = []
+        for each in self._graph.input:
+            if each.name in self._constants:
+                self._values.pop(each.name, None)
+                self._define(each.name, Known(self._constants[each.name]))
+            elif each.name not in self._values and (end := self._end(each)) is not None:
+                ends.append(end)
+        first = {end.shape[0] for end in ends if len(end.shape) > 1}
+        is_wrapped = len(first) != 1 or any(len(end.shape) < 2 for end in ends)
+        tensors, made = [], []
+        for end in ends:
+            shape = (1, *end.shape) if is_wrapped else end.shape
+            tensor = self._build.input(end.name, shape, end.dtype)
+            tensors.append(tensor)
+            made.append(End(end.name, end.shape, end.dtype, is_wrapped))
+        for end, tensor in zip(ends, tensors, strict=True):
+            flow = Flow(tensor.name, tensor.shape, tensor.dtype, frozenset({end.name}))
+            self._build.begin(end.name, "")
+            self._define(end.name, self._build.reshape(flow, end.shape) if is_wrapped else flow)
+        return tensors, made
+
+    def _end(self, info: "ValueInfoProto") -> End | None:
+        """An input's type; None after noting why cnnc has none."""
+        from onnx import helper
+
+        kind = info.type
+        if not kind.HasField("tensor_type"):
+            self._lose(info.name, "it is no tensor")
+            return None
+        shape = self._dims.shape_of(info)
+        try:
+            dtype = dtype_of(helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))
+        except RefusedError as error:
+            self._lose(info.name, error.why)
+            return None
+        except (KeyError, TypeError):
+            self._lose(info.name, "its element type is not known")
+            return None
+        if len(shape) > 7 or prod(shape) > 2**32 or 0 in shape:
+            self._lose(info.name, f"its shape is {list(shape)}")
+            return None
+        return End(info.name, shape, dtype)
+
+    def _lose(self, name: str, why: str) -> None:
+        self._refuse(f"input `{name}`", why)
+        self._define(name, Lost())
+
+    def _define(self, name: str, value: Value | Lost) -> None:
+        if name in self._values:
+            raise malformed(f"two tensors of the model are called `{name}`")
+        self._values[name] = value
+
+    def _check_order(self, graph: "GraphProto") -> None:
+        """UserError where a node reads what none before it makes."""
+        known = {*self._values, ""}
+        for node in graph.node:
+            for name in node.input:
+                if name not in known:
+                    reader = node.name or node.op_type
+                    raise malformed(f"`{reader}` reads `{name}`, which nothing before it makes")
+            known.update(node.output)
+        for each in graph.output:
+            if each.name not in known:
+                raise malformed(f"nothing makes the output `{each.name}`")
+
+    # ── nodes ───────────────────────────────────────────────────────────────────────────────────
+
+    def _node(self, node: "NodeProto", number: int, used: frozenset[str]) -> None:
+        label = f"{node.op_type} `{node.name or next(iter(node.output), str(number))}`"
+        try:
+            operands = [self._values[name] if name else None for name in node.input]
+            results = self._results(node, operands, used)
+        except RefusedError as error:
+            self._refuse(label, error.why, error.wants)
+            results = None
+        for place, name in enumerate(node.output):
+            if name:
+                lost = results is None or place >= len(results)
+                self._define(name, Lost() if results is None or lost else results[place])
+
+    def _results(
+        self, node: "NodeProto", operands: Sequence[Value | Lost | None], used: frozenset[str]
+    ) -> list[Value] | None:
+        """What a node gives; None where an operand is lost."""
+        if node.domain not in _STANDARD:
+            raise RefusedError(f"cnnc knows no operators of `{node.domain}`")
+        opset, op = self._opsets[""], node.op_type
+        find = find_importer(op)
+        if find is None and not can_fold(op) and op not in ("Constant",):
+            raise RefusedError("cnnc has no such operator")
+        values = [each for each in operands if not isinstance(each, Lost)]
+        if len(values) < len(operands):
+            return None
+        if op == "Constant":
+            return [Known(self._constant(node))]
+        known = [each for each in values if isinstance(each, Known)]
+        if can_fold(op) and len(known) == len([each for each in values if each is not None]):
+            return list(fold(node, opset, [each for each in values if not isinstance(each, Flow)]))
+        if find is None:
+            roots = (each.roots for each in values if isinstance(each, Flow))
+            raise RefusedError("cnnc has no such operator", frozenset[str]().union(*roots))
+        attributes = self._attributes(node)
+        is_used = tuple(name in used for name in node.output)
+        call = Call(op, node.name, opset, tuple(values), attributes, is_used)
+        names = [name for name in node.input if isinstance(self._values.get(name), Known)]
+        self._build.begin(base_name(node, names), node.name or op)
+        before = len(self._build.stages)
+        made = find(call, self._build)
+        added = [f"`{each.op}`" for each in self._build.stages[before:] if each.op != "tensor"]
+        became = ", ".join(added) or "nothing"
+        self._report.append(Mapped(node.name or next(iter(node.output), op), op, became))
+        return [made] if isinstance(made, Known | Flow) else list(made)
+
+    def _attributes(self, node: "NodeProto") -> Mapping[str, Any]:
+        from onnx import AttributeProto, helper
+
+        found: dict[str, Any] = {}
+        for each in node.attribute:
+            if each.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) or each.ref_attr_name:
+                raise RefusedError(f"its attribute `{each.name}` is a graph or a reference")
+            if each.type in (AttributeProto.TENSOR, AttributeProto.TENSORS):
+                found[each.name] = each.t
+                continue
+            try:
+                value = helper.get_attribute_value(each)
+            except ValueError:
+                raise RefusedError(f"its attribute `{each.name}` has no value") from None
+            is_list = not isinstance(value, int | float | bytes | str)
+            found[each.name] = list(value) if is_list else value
+        return found
+
+    def _constant(self, node: "NodeProto") -> Array:
+        import numpy as np
+
+        for each in node.attribute:
+            match each.name:
+                case "value":
+                    return read_tensor(each.t, self._folder)
+                case "value_float" | "value_floats":
+                    value = each.f if each.name == "value_float" else list(each.floats)
+                    return np.array(value, np.float32)
+                case "value_int" | "value_ints":
+                    whole = each.i if each.name == "value_int" else list(each.ints)
+                    return np.array(whole, np.int64)
+        raise RefusedError("it holds no numbers")
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────
+
+    def _refuse(self, what: str, why: str, wants: frozenset[str] = frozenset()) -> None:
+        self._refused.append((what, why))
+        self._wants |= wants
+
+    def _finish(self, inputs: list[Tensor], given: list[End]) -> Converted:
+        if self._refused:
+            raise UnsupportedError(_listed(self._refused), self._wants)
+        results: list[int | Array] = []
+        outputs: list[tuple[str, str]] = []
+        wanted: list[End] = []
+        values = [self._values[each.name] for each in self._graph.output]
+        flows = any(isinstance(value, Flow) for value in values)
+        for each, value in zip(self._graph.output, values, strict=True):
+            assert not isinstance(value, Lost)
+            if isinstance(value, Known) and not flows:
+                results.append(value.array)
+                continue
+            try:
+                self._build.begin(each.name, "")
+                flow = self._build.flow(value)
+            except RefusedError as error:
+                refused = [(f"output `{each.name}`", error.why)]
+                raise UnsupportedError(_listed(refused), frozenset()) from None
+            results.append(len(outputs))
+            outputs.append((each.name, flow.name))
+            wanted.append(End(each.name, flow.shape, flow.dtype))
+        if not flows:
+            return Converted(None, tuple(results))
+        name = self._graph.name or "net"
+        batch = inputs[0].shape[0]
+        net = FlatNet(
+            name, tuple(inputs), tuple(self._build.stages), tuple(outputs), self._build.arrays,
+            batch, tuple(given), tuple(wanted), tuple(self._report),
+        )  # fmt: skip
+        return Converted(net, tuple(results))
+
+
+def _used_names(graph: "GraphProto") -> frozenset[str]:
+    names = {name for node in graph.node for name in node.input}
+    return frozenset(names | {each.name for each in graph.output}) - {""}
+
+
+def _listed(refused: Sequence[tuple[str, str]]) -> list[Diagnostic]:
+    found = [Diagnostic("E0902", f"cnnc cannot take {what}: {why}") for what, why in refused]
+    shown = found[:MOST_SHOWN]
+    if len(found) > MOST_SHOWN:
+        more = f"{len(found) - MOST_SHOWN} more nodes of the model"
+        shown.append(Diagnostic("E0902", f"cnnc cannot take {more}"))
+    return shown

@@ -1,0 +1,133 @@
+"""What is known while a graph is read: nodes on known tensors, evaluated as ONNX defines them."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnc.onnx.flat import Array
+from cnnc.onnx.values import Known, RefusedError
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+MOST = 2**24
+"""Elements of a tensor that is computed here."""
+
+ELEMENTWISE = frozenset({
+    "Abs", "Add", "And", "BitShift", "Cast", "CastLike", "Ceil", "Clip", "Cos", "Div", "Equal",
+    "Erf", "Exp", "Floor", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual",
+    "Log", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu",
+    "Round", "Sigmoid", "Sign", "Sin", "Sqrt", "Sub", "Sum", "Tanh", "Where", "Xor"
+})  # fmt: skip
+"""No result is larger than its operands, broadcast."""
+REARRANGED = frozenset({
+    "Concat", "DepthToSpace", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear",
+    "Reshape", "Shape", "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose",
+    "Unsqueeze", "Trilu", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
+    "ReduceL1", "ReduceL2", "ReduceSumSquare", "ArgMax", "ArgMin", "CumSum", "Softmax"
+})  # fmt: skip
+"""Results have no more elements than all operands together."""
+GROWING = frozenset({
+    "ConstantOfShape", "Expand", "Tile", "Gather", "Pad", "Range", "MatMul"
+})  # fmt: skip
+"""How large results are is asked of `_grown`."""
+
+
+def can_fold(op: str) -> bool:
+    """Whether nodes of this operator are evaluated where all their operands are known."""
+    return op in ELEMENTWISE or op in REARRANGED or op in GROWING
+
+
+def fold(node: "NodeProto", opset: int, operands: Sequence[Known | None]) -> list[Known]:
+    """The node's results; RefusedError where it has none, or they are too large."""
+    arrays = [None if each is None else each.array for each in operands]
+    if _size(node.op_type, arrays) > MOST:
+        raise RefusedError(f"it would make a constant of more than {MOST} elements")
+    if node.op_type == "Shape":
+        return [Known(_shape_of(node, arrays))]
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results = _evaluate(node, opset, arrays)
+    except Exception as error:  # the reference raises whatever NumPy does
+        raise RefusedError(f"its value cannot be computed: {error}") from None
+    if len(results) < len([each for each in node.output if each]):
+        raise RefusedError("it has more results than its operator")
+    found = [Known(np.asarray(each)) for each in results]
+    if sum(each.array.size for each in found) > 4 * MOST:
+        raise RefusedError("its value is too large")
+    return found
+
+
+def _evaluate(node: "NodeProto", opset: int, arrays: Sequence[Array | None]) -> Sequence[Array]:
+    from onnx import TensorProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    fed = {name: array for name, array in zip(node.input, arrays, strict=True) if name}
+    kinds = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), None)
+        for name, array in fed.items()
+        if array is not None
+    ]
+    names = [name for name in node.output if name]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in names]
+    graph = helper.make_graph([node], "one", kinds, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    results: Any = ReferenceEvaluator(model).run(None, fed)
+    by_name = dict(zip(names, results, strict=True))
+    return [by_name.get(name, np.zeros(0)) for name in node.output]
+
+
+def _shape_of(node: "NodeProto", arrays: Sequence[Array | None]) -> Array:
+    if not arrays or arrays[0] is None:
+        raise RefusedError("it has no operand")
+    return cut_shape(arrays[0].shape, {each.name: each.i for each in node.attribute})
+
+
+def cut_shape(shape: Sequence[int], attributes: Mapping[str, int]) -> Array:
+    """The result of `Shape`, whose attributes `start` and `end` cut it."""
+    rank = len(shape)
+    start, end = attributes.get("start", 0), attributes.get("end", rank)
+    start, end = (max(0, min(rank, n + rank if n < 0 else n)) for n in (start, end))
+    return np.array(shape[start:end], np.int64)
+
+
+def _size(op: str, arrays: Sequence[Array | None]) -> int:
+    """Elements of the results at most."""
+    given = [each for each in arrays if each is not None]
+    if op in REARRANGED:
+        return sum(each.size for each in given)
+    if op in ELEMENTWISE:
+        rank = max((each.ndim for each in given), default=0)
+        padded = [(1,) * (rank - each.ndim) + each.shape for each in given]
+        return prod(max(extents) for extents in zip(*padded, strict=True)) if padded else 0
+    return _grown(op, given)
+
+
+def _grown(op: str, given: Sequence[Array]) -> int:
+    if op == "Pad" and len(given) < 2:
+        return MOST + 1
+    if len(given) < {"ConstantOfShape": 1, "Range": 3}.get(op, 2):
+        return 0
+    first, second = given[0], given[min(1, len(given) - 1)]
+    match op:
+        case "ConstantOfShape":
+            return prod(int(each) for each in first.reshape(-1))
+        case "Expand":
+            extents = (max(1, int(each)) for each in second.reshape(-1))
+            return first.size * prod(extents)
+        case "Tile":
+            return first.size * prod(max(0, int(each)) for each in second.reshape(-1))
+        case "Gather":
+            return second.size * first.size
+        case "MatMul":
+            return first.size * second.size
+        case "Pad":
+            widths = second.reshape(2, -1).clip(0).sum(0).tolist()
+            return prod(n + w for n, w in zip(first.shape, widths, strict=False))
+    start, limit, delta = (float(each.reshape(-1)[0]) for each in given[:3])
+    steps = abs((limit - start) / delta) if delta else float("inf")
+    return int(min(steps, 2.0**62))

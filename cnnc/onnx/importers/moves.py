@@ -1,0 +1,256 @@
+"""Operators that move elements."""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from cnnc.base.dtype import DType
+from cnnc.onnx.builder import Builder
+from cnnc.onnx.flat import Array
+from cnnc.onnx.registry import importer
+from cnnc.onnx.values import Call, Flow, RefusedError, Value, axis_of
+from cnnc.ops.attributes import Symbol
+from cnnc.ops.attributes import Value as Attribute
+
+MOST_PIECES = 256
+"""Slices or copies that one node may become."""
+
+
+@importer("Concat")
+def concat(call: Call, build: Builder) -> Flow:
+    """One operand after the other."""
+    operands = [build.flow(call.flow(place)) for place in range(len(call.operands))]
+    if not operands:
+        raise RefusedError("it has no operands")
+    axis = axis_of(call.integer("axis", 1), operands[0].rank)
+    return join(build, operands, axis)
+
+
+def join(build: Builder, operands: Sequence[Flow], axis: int) -> Flow:
+    """A concat; of one operand, the operand."""
+    if len(operands) == 1:
+        return operands[0]
+    return build.stage("concat", operands, {} if axis == 1 else {"axis": axis})
+
+
+@importer("Split")
+def split(call: Call, build: Builder) -> list[Value]:
+    """Parts are an attribute up to opset 12, an operand after that, or a number of equal ones."""
+    x = build.flow(call.flow(0))
+    axis = axis_of(call.integer("axis"), x.rank)
+    parts = call.integer_list("split") if call.opset < 13 else call.integers(1, "parts")
+    count = call.integer("num_outputs", len(call.used))
+    if parts is None:
+        part = -(-x.shape[axis] // max(1, count))
+        if call.opset < 18 and part * count != x.shape[axis]:
+            raise RefusedError(f"{x.shape[axis]} elements make no {count} equal parts")
+        parts = [min(part, x.shape[axis] - n * part) for n in range(count)]
+    if sum(parts) != x.shape[axis] or min(parts, default=0) < 1 or len(parts) < len(call.used):
+        raise RefusedError(f"{x.shape[axis]} elements make no parts of {parts}")
+    starts = [sum(parts[:n]) for n in range(len(parts))]
+    return [
+        cut(build, x, axis, start, start + part) for start, part in zip(starts, parts, strict=True)
+    ]
+
+
+def cut(build: Builder, x: Flow, axis: int, begin: int, end: int, step: int = 1) -> Flow:
+    """Positions begin, begin + step, … before end; `end` may be -1 where steps go down."""
+    if (begin, end, step) == (0, x.shape[axis], 1):
+        return x
+    attributes: dict[str, Attribute] = {"axis": axis, "begin": begin}
+    attributes["end"] = end if end >= 0 else Symbol("open")
+    return build.stage("slice", [x], attributes | ({} if step == 1 else {"step": step}))
+
+
+@importer("Slice")
+def slice_of(call: Call, build: Builder) -> Flow:
+    """Attributes up to opset 9, operands after that."""
+    x = build.flow(call.flow(0))
+    if call.opset < 10:
+        starts, ends = call.integer_list("starts"), call.integer_list("ends")
+        axes, steps = call.integer_list("axes"), None
+    else:
+        starts, ends = call.integers(1, "starts"), call.integers(2, "ends")
+        axes, steps = call.integers(3, "axes"), call.integers(4, "steps")
+    if starts is None or ends is None:
+        raise RefusedError("its starts or ends are missing")
+    axes = [*range(len(starts))] if axes is None else axes
+    steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise RefusedError("its lists differ in length")
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        place = axis_of(axis, x.rank)
+        if step == 0:
+            raise RefusedError("a step is 0")
+        found = range(x.shape[place])[slice(start, end, step)]
+        if not found:
+            raise RefusedError("its result has no elements")
+        x = _picked(build, x, place, found)
+    return x
+
+
+def _picked(build: Builder, x: Flow, axis: int, found: range) -> Flow:
+    if len(found) == 1:
+        return cut(build, x, axis, found[0], found[0] + 1)
+    end = found[-1] + (1 if found.step > 0 else -1)
+    return cut(build, x, axis, found[0], end, found.step)
+
+
+@importer("Gather")
+def gather(call: Call, build: Builder) -> Flow:
+    """Known indices are slices, joined."""
+    x = build.flow(call.flow(0))
+    axis = axis_of(call.integer("axis"), x.rank)
+    indices = call.needed(1, "list of indices")
+    if indices.dtype.kind != "i" or not indices.size:
+        raise RefusedError("its indices are no integers")
+    extent = x.shape[axis]
+    places = [int(each) for each in indices.reshape(-1)[: 2**20]]
+    if any(not -extent <= each < extent for each in places):
+        raise RefusedError(f"an index lies outside of {extent} elements")
+    runs = _runs([each % extent for each in places])
+    if len(runs) > MOST_PIECES:
+        raise RefusedError(f"its indices fall into more than {MOST_PIECES} runs")
+    made = join(build, [_picked(build, x, axis, run) for run in runs], axis)
+    return build.reshape(made, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+
+
+def _runs(places: Sequence[int]) -> list[range]:
+    """The positions as arithmetic progressions, one after the other."""
+    runs: list[range] = []
+    at = 0
+    while at < len(places):
+        step = places[at + 1] - places[at] if at + 1 < len(places) else 1
+        count = 1
+        while step and at + count < len(places) and places[at + count] == places[at] + count * step:
+            count += 1
+        step = step if count > 1 else 1
+        runs.append(range(places[at], places[at] + count * step, step))
+        at += count
+    return runs
+
+
+@importer("DepthToSpace", "SpaceToDepth")
+def blocks(call: Call, build: Builder) -> Flow:
+    """Square blocks of images."""
+    x = build.flow(call.flow(0))
+    if x.rank != 4:
+        raise RefusedError(f"its operand has {x.rank} axes")
+    attributes: dict[str, Attribute] = {"block": call.integer("blocksize")}
+    mode = call.word("mode", "DCR").lower()
+    if mode != "dcr":
+        attributes["mode"] = Symbol(mode)
+    op = "depth_to_space" if call.op == "DepthToSpace" else "space_to_depth"
+    return build.stage(op, [x], attributes)
+
+
+@importer("Expand")
+def expand(call: Call, build: Builder) -> Flow:
+    """Broadcasting."""
+    x, wanted = build.flow(call.flow(0)), call.integers(1, "shape")
+    if wanted is None or any(n < 1 for n in wanted):
+        raise RefusedError(f"{wanted} is no shape with elements")
+    try:
+        shape = np.broadcast_shapes(x.shape, tuple(wanted))
+    except ValueError:
+        raise RefusedError(f"{list(x.shape)} does not broadcast with {wanted}") from None
+    return spread(build, x, shape)
+
+
+def spread(build: Builder, x: Flow, shape: Sequence[int]) -> Flow:
+    """The tensor repeated to a shape it broadcasts to."""
+    x = build.reshape(x, (*(1,) * (len(shape) - x.rank), *x.shape))
+    factors = [m // n for m, n in zip(shape, x.shape, strict=True)]
+    if prod(factors) == 1:
+        return x
+    if x.dtype is DType.F32 and prod(factors) <= 2**24:
+        ones = np.ones(factors, np.float32)
+        return build.stage("mul", [x, build.tensor(ones)])  # exact for whatever is multiplied
+    return _repeated(build, x, factors)
+
+
+def _repeated(build: Builder, x: Flow, factors: Sequence[int]) -> Flow:
+    for axis, count in enumerate(factors):
+        if count > MOST_PIECES:
+            raise RefusedError(f"it repeats more than {MOST_PIECES} times")
+        x = join(build, [x] * count, axis) if count != 1 else x
+    return x
+
+
+@importer("Tile")
+def tile(call: Call, build: Builder) -> Flow:
+    """Whole tensors one after the other."""
+    x, repeats = build.flow(call.flow(0)), call.integers(1, "list of repeats")
+    if call.opset < 6:
+        raise RefusedError("its form before opset 6 is not known")
+    if repeats is None or len(repeats) != x.rank or any(n < 1 for n in repeats):
+        raise RefusedError(f"it repeats {repeats} times")
+    if max(repeats, default=1) <= 8 or x.dtype is not DType.F32:
+        return _repeated(build, x, repeats)
+    inner = [each for n in x.shape for each in (1, n)]
+    outer = [each for pair in zip(repeats, x.shape, strict=True) for each in pair]
+    made = spread(build, build.reshape(x, inner), outer)
+    return build.reshape(made, [n * r for n, r in zip(x.shape, repeats, strict=True)])
+
+
+@importer("Pad")
+def pad(call: Call, build: Builder) -> Flow:
+    """Any axes; what is negative cuts off."""
+    x = build.flow(call.flow(0))
+    ends, value = _pad_ends(call, x), _pad_value(call)
+    mode = call.word("mode", "constant")
+    for axis, (before, after) in enumerate(ends):
+        if min(before, after) < 0:
+            kept = x.shape[axis] + min(0, before) + min(0, after)
+            if kept < 1:
+                raise RefusedError("its result has no elements")
+            x = cut(build, x, axis, max(0, -before), max(0, -before) + kept)
+    wide = [(max(0, before), max(0, after)) for before, after in ends]
+    if not any(map(any, wide)):
+        return x
+    if mode == "constant":
+        word = Symbol("constant", (value,)) if value else None
+    elif mode in ("reflect", "edge", "wrap"):
+        word = Symbol(mode)
+    else:
+        raise RefusedError(f"its mode is {mode}")
+    return _padded(build, x, wide, word)
+
+
+def _padded(build: Builder, x: Flow, ends: Sequence[tuple[int, int]], mode: Symbol | None) -> Flow:
+    more: dict[str, Attribute] = {} if mode is None else {"mode": mode}
+    if x.rank > 2 and not any(map(any, ends[:2])):
+        return build.stage("pad", [x], {"pad": tuple(ends[2:]), **more})
+    shape = tuple(n + sum(end) for n, end in zip(x.shape, ends, strict=True))
+    held = build.reshape(x, (1, 1, *x.shape))
+    return build.reshape(build.stage("pad", [held], {"pad": tuple(ends), **more}), shape)
+
+
+def _pad_ends(call: Call, x: Flow) -> list[tuple[int, int]]:
+    if call.opset < 11:
+        given = call.integer_list("pads" if call.opset > 1 else "paddings")
+        axes = None
+    else:
+        given, axes = call.integers(1, "padding"), call.integers(3, "axes")
+    places = [*range(x.rank)] if axes is None else [axis_of(axis, x.rank) for axis in axes]
+    if given is None or len(given) != 2 * len(places) or len({*places}) < len(places):
+        raise RefusedError(f"its padding {given} does not fit {len(places)} axes")
+    if any(abs(n) >= 2**20 for n in given):
+        raise RefusedError("its padding is too large")
+    ends = [(0, 0)] * x.rank
+    for axis, before, after in zip(places, given, given[len(places) :], strict=False):
+        ends[axis] = (before, after)
+    return ends
+
+
+def _pad_value(call: Call) -> float:
+    if call.opset < 11:
+        return call.number("value", 0.0)
+    found: Array | None = call.known(2, "constant")
+    if found is None or not found.size:
+        return 0.0
+    value = found.reshape(-1)[0]
+    if found.size != 1 or found.dtype.kind not in "fiub" or not np.isfinite(value):
+        raise RefusedError("it pads with no finite number")
+    return float(str(np.float32(value))) if found.dtype.kind == "f" else float(value)

@@ -1,0 +1,196 @@
+"""Convolutions and pooling."""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from cnnc.base.dtype import DType
+from cnnc.onnx.builder import Builder
+from cnnc.onnx.flat import Array
+from cnnc.onnx.registry import importer
+from cnnc.onnx.values import Call, Flow, Known, RefusedError
+from cnnc.ops.attributes import Symbol
+from cnnc.ops.attributes import Value as Attribute
+
+_AUTO = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}
+
+
+@importer("Conv")
+def conv(call: Call, build: Builder) -> Flow:
+    """Weights must be known; a bias computed at run time is added."""
+    x, weight = build.flow(call.flow(0)), _weights(call, build)
+    kernel = _kernel(call, weight.shape[2:])
+    attributes = {"channels": weight.shape[0], "kernel": kernel, **_window(call, len(kernel))}
+    groups = call.integer("group", 1)
+    if groups != 1:
+        attributes["groups"] = groups
+    return _biased(call, build, x, weight, ("conv", attributes))
+
+
+@importer("ConvTranspose")
+def conv_transpose(call: Call, build: Builder) -> Flow:
+    """`output_shape` says how much is cropped."""
+    x, weight = build.flow(call.flow(0)), _weights(call, build)
+    kernel = _kernel(call, weight.shape[2:])
+    groups = call.integer("group", 1)
+    if groups < 1:
+        raise RefusedError("it has no groups")
+    attributes = {"channels": weight.shape[1] * groups, "kernel": kernel}
+    attributes |= _transposed(call, x, kernel)
+    if groups != 1:
+        attributes["groups"] = groups
+    return _biased(call, build, x, weight, ("conv_transpose", attributes))
+
+
+def _weights(call: Call, build: Builder) -> Array:
+    weight = call.needed(1, "weight")
+    if weight.dtype != np.float32:
+        raise RefusedError(f"its weights are {weight.dtype}, and cnnc computes in f32")
+    if weight.ndim < 3 or 0 in weight.shape:
+        raise RefusedError(f"its weights have shape {list(weight.shape)}")
+    if build.flow(call.flow(0)).rank != weight.ndim:
+        raise RefusedError("operand and weights differ in rank")
+    return weight
+
+
+def _kernel(call: Call, shape: Sequence[int]) -> tuple[int, ...]:
+    given = call.integer_list("kernel_shape")
+    if given is not None and tuple(given) != tuple(shape):
+        raise RefusedError(f"`kernel_shape` is {given}, the weights have {list(shape)}")
+    return tuple(shape)
+
+
+def _biased(
+    call: Call, build: Builder, x: Flow, weight: Array, made: tuple[str, dict[str, Attribute]]
+) -> Flow:
+    op, attributes = made
+    bias = call.operand(2)
+    if isinstance(bias, Known):
+        return build.stage(op, [x], attributes, {"weight": weight, "bias": bias.array})
+    result = build.stage(op, [x], attributes | {"bias": False}, {"weight": weight})
+    if bias is None:
+        return result
+    channels = build.reshape(bias, (result.shape[1], *(1,) * (x.rank - 2)))
+    return build.stage("add", [result, channels])
+
+
+def _window(call: Call, rank: int) -> dict[str, Attribute]:
+    """Stride, padding and dilation where they are not 1, 0 and 1."""
+    found: dict[str, Attribute] = {}
+    for name, attribute in (("strides", "stride"), ("dilations", "dilation")):
+        values = call.integer_list(name)
+        if values is None or {*values} == {1}:
+            continue
+        if len(values) != rank:
+            raise RefusedError(f"`{name}` has {len(values)} numbers for {rank} axes")
+        found[attribute] = _short(values)
+    if (pad := _padding(call, rank)) is not None:
+        found["pad"] = pad
+    return found
+
+
+def _short(values: Sequence[int]) -> Attribute:
+    return values[0] if len({*values}) == 1 else tuple(values)
+
+
+def _padding(call: Call, rank: int) -> Attribute | None:
+    rule = call.word("auto_pad", "NOTSET")
+    if rule in _AUTO:
+        return Symbol(_AUTO[rule]) if rule != "VALID" else None
+    if rule != "NOTSET":
+        raise RefusedError(f"`auto_pad` is {rule}")
+    pads = call.integer_list("pads")
+    if pads is None or not any(pads):
+        return None
+    if len(pads) != 2 * rank:
+        raise RefusedError(f"`pads` has {len(pads)} numbers for {rank} axes")
+    return pairs(list(zip(pads[:rank], pads[rank:], strict=True)))
+
+
+def pairs(ends: Sequence[tuple[int, int]]) -> Attribute:
+    """Padding as short as the language has it."""
+    parts = tuple(low if low == high else (low, high) for low, high in ends)
+    return parts[0] if isinstance(parts[0], int) and len({*parts}) == 1 else parts
+
+
+def _transposed(call: Call, x: Flow, kernel: Sequence[int]) -> dict[str, Attribute]:
+    """Attributes of the window of a transposed convolution, all of them explicit."""
+    rank = len(kernel)
+    strides = call.integer_list("strides") or [1] * rank
+    dilations = call.integer_list("dilations") or [1] * rank
+    extra = call.integer_list("output_padding") or [0] * rank
+    pads = call.integer_list("pads") or [0] * (2 * rank)
+    if {len(strides), len(dilations), len(extra)} != {rank} or len(pads) != 2 * rank:
+        raise RefusedError(f"its attributes are not for {rank} axes")
+    rule, wanted = call.word("auto_pad", "NOTSET"), call.integer_list("output_shape")
+    if rule not in (*_AUTO, "NOTSET"):
+        raise RefusedError(f"`auto_pad` is {rule}")
+    if wanted is not None:
+        wanted = wanted[-rank:]
+        if len(wanted) != rank:
+            raise RefusedError(f"`output_shape` is not for {rank} axes")
+    elif rule.startswith("SAME"):
+        wanted = [n * s for n, s in zip(x.shape[2:], strides, strict=True)]
+    ends = list(zip(pads[:rank], pads[rank:], strict=True))
+    if rule == "VALID":
+        ends = [(0, 0)] * rank
+    for axis in range(rank if wanted is not None else 0):
+        assert wanted is not None
+        span = (kernel[axis] - 1) * dilations[axis] + 1
+        total = (x.shape[2 + axis] - 1) * strides[axis] + span + extra[axis] - wanted[axis]
+        extra[axis] += max(0, -total)
+        small, large = max(0, total) // 2, max(0, total) - max(0, total) // 2
+        ends[axis] = (small, large) if rule == "SAME_UPPER" else (large, small)
+    found: dict[str, Attribute] = {}
+    if {*strides} != {1}:
+        found["stride"] = _short(strides)
+    if any(map(any, ends)):
+        found["pad"] = pairs(ends)
+    if any(extra):
+        found["output_pad"] = _short(extra)
+    if {*dilations} != {1}:
+        found["dilation"] = _short(dilations)
+    return found
+
+
+@importer("MaxPool", "AveragePool", "LpPool")
+def pool(call: Call, build: Builder) -> Flow:
+    """Bytes are pooled as f32, which holds them exactly."""
+    x = build.flow(call.flow(0))
+    call.only(1)
+    kernel = call.integer_list("kernel_shape")
+    if not kernel or len(kernel) != x.rank - 2:
+        raise RefusedError(f"`kernel_shape` is {kernel} for {max(0, x.rank - 2)} spatial axes")
+    attributes: dict[str, Attribute] = {"kind": _kind(call), "size": _short(kernel)}
+    attributes |= _window(call, len(kernel))
+    attributes.setdefault("stride", 1)
+    if attributes["stride"] == attributes["size"]:
+        del attributes["stride"]
+    if call.integer("ceil_mode"):
+        attributes["ceil"] = True
+    if call.op == "AveragePool" and call.integer("count_include_pad"):
+        attributes["count_pad"] = True
+    if call.op == "MaxPool" and x.dtype is DType.U8:
+        wide = build.cast(x, DType.F32)
+        return build.cast(build.stage("pool", [wide], attributes), DType.U8)
+    return build.stage("pool", [x], attributes)
+
+
+@importer("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")
+def global_pool(call: Call, build: Builder) -> Flow:
+    """A window as large as the input."""
+    x = build.flow(call.flow(0))
+    if x.rank < 3 or (prod(x.shape[2:]) == 1 and call.op != "GlobalLpPool"):
+        return build.stage("id", [x], shape=x.shape)
+    return build.stage("pool", [x], {"kind": _kind(call), "size": Symbol("global")})
+
+
+def _kind(call: Call) -> Symbol:
+    match call.op.removeprefix("Global"):
+        case "MaxPool":
+            return Symbol("max")
+        case "AveragePool":
+            return Symbol("avg")
+    p = call.number("p", 2.0)
+    return Symbol("l2") if p == 2 else Symbol("lp", (int(p) if p == int(p) else p,))

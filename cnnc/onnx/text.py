@@ -1,0 +1,68 @@
+"""A flat net as a program of the language: one line for each stage."""
+
+import keyword
+import re
+from collections.abc import Iterable, Mapping
+
+from cnnc.onnx.flat import Array, FlatNet, Stage
+from cnnc.ops.attributes import format_value
+from cnnc.ops.spec import operators
+
+_WORDS = frozenset({
+    "cnn", "import", "param", "block", "net", "input", "output", "weights", "check", "assert",
+    "repeat", "if", "else", "in", "true", "false", "and", "or", "not", "N", "i", "open"
+})  # fmt: skip
+
+
+def plain_text(net: FlatNet) -> tuple[str, dict[str, Array]]:
+    """The program, and the arrays by the names that its parameters have."""
+    names = _names(net)
+    arrays: dict[str, Array] = {}
+    lines = ["cnn 1", "", f"net {identifier(net.name, _taken())} {{"]
+    for each in net.inputs:
+        extents = ", ".join(["N", *map(str, each.shape[1:])])
+        lines.append(f"  input {names[each.name]}: {each.dtype}[{extents}]")
+    for stage in net.stages:
+        lines.append(f"  {names[stage.name]} = {_call(stage, names)}")
+        for parameter, key in stage.parameters.items():
+            path = names[stage.name] + (f".{parameter}" if parameter else "")
+            arrays[path] = net.arrays[key]
+    taken = {*names.values(), *_taken()}
+    for name, source in net.outputs:
+        made = identifier(name, taken)
+        taken.add(made)
+        lines.append(f"  output {made} = {names[source]} -> id")
+    return "\n".join([*lines, "}", ""]), arrays
+
+
+def _call(stage: Stage, names: Mapping[str, str]) -> str:
+    given = [f"{name} = {format_value(value)}" for name, value in stage.attributes.items()]
+    operands = [each if isinstance(each, str) else repr(each) for each in stage.operands]
+    shown = [names.get(each, each) for each in operands]
+    if len(shown) == 1:
+        return f"{shown[0]} -> {stage.op}" + (f"({', '.join(given)})" if given else "")
+    return f"{stage.op}({', '.join([*shown, *given])})"
+
+
+def _names(net: FlatNet) -> dict[str, str]:
+    taken = set(_taken())
+    found: dict[str, str] = {}
+    for each in (*(one.name for one in net.inputs), *(stage.name for stage in net.stages)):
+        found[each] = identifier(each, taken)
+        taken.add(found[each])
+    return found
+
+
+def _taken() -> frozenset[str]:
+    return _WORDS | {each.name for each in operators()} | frozenset(keyword.kwlist)
+
+
+def identifier(name: str, taken: Iterable[str]) -> str:
+    """A name of the language that is like this one and free."""
+    base = re.sub(r"\W+", "_", name, flags=re.ASCII)[:100].strip("_") or "value"
+    base = base if base[0].isalpha() else f"v{base}"
+    made, count = base, 0
+    while made in taken:
+        count += 1
+        made = f"{base}_{count}"
+    return made
