@@ -6,8 +6,8 @@ import numpy as np
 
 from cnnc.base.errors import InternalError
 from cnnc.ir.graph import Constant, Graph, Input, Node, Parameter
-from cnnc.onnx.reroll.attributes import shown_attributes
 from cnnc.onnx.flat import FlatNet, Stage
+from cnnc.onnx.reroll.attributes import shown_attributes
 from cnnc.ops.identity import Identity
 from cnnc.ops.spec import Named, find
 

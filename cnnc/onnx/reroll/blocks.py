@@ -98,7 +98,7 @@ def _extract(program: Program) -> Program | None:
     index = _Index()
     chains = [(chain, index.key(chain)) for chain in _chains(program)]
     best: tuple[float, Key, Pattern] | None = None
-    for bound, key, example in _candidates(chains):
+    for bound, key in _candidates(chains):
         if best is not None and bound <= best[0]:
             break
         parts = [*_occurrences(chains, key)]
@@ -113,7 +113,7 @@ def _extract(program: Program) -> Program | None:
     return None if best is None else _replace(program, best[1], best[2], index)
 
 
-def _candidates(chains: Sequence[tuple[Chain, Key]]) -> list[tuple[float, Key, Chain]]:
+def _candidates(chains: Sequence[tuple[Chain, Key]]) -> list[tuple[float, Key]]:
     """Parts that stand somewhere twice, and the words they would save without any parameter."""
     counts: dict[Key, list[int]] = {}
     examples: dict[Key, Chain] = {}
@@ -133,7 +133,7 @@ def _candidates(chains: Sequence[tuple[Chain, Key]]) -> list[tuple[float, Key, C
         words = size(examples[part]) if count > 1 else 0
         saved = (count - 1) * words - count
         if words > 1 and saved > 0:
-            found.append((float(saved), part, examples[part]))
+            found.append((float(saved), part))
     return sorted(found, key=lambda each: -each[0])
 
 

@@ -2,32 +2,15 @@
 
 import re
 from collections.abc import Container
+from dataclasses import replace
 
-from cnnc.onnx.flat import Stage
+from cnnc.onnx.flat import FlatNet
+from cnnc.onnx.text import identifier
 
-KEYWORDS = frozenset(
-    [
-        "cnn",
-        "import",
-        "param",
-        "block",
-        "net",
-        "input",
-        "output",
-        "weights",
-        "check",
-        "assert",
-        "repeat",
-        "if",
-        "else",
-        "in",
-        "true",
-        "false",
-        "and",
-        "or",
-        "not",
-    ]
-)
+KEYWORDS = frozenset({
+    "cnn", "import", "param", "block", "net", "input", "output", "weights", "check", "assert",
+    "repeat", "if", "else", "in", "true", "false", "and", "or", "not", "N", "i", "open", "from",
+})  # fmt: skip
 _NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -36,18 +19,16 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and text not in KEYWORDS
 
 
-def stage_label(stage: Stage) -> str | None:
-    """The last part of its name, for what has weights, unless it would be called so anyway.
+def label_of(op: str, path: str) -> str | None:
+    """The last part of a path, None where the stage would be called so anyway.
 
     A number is no name: `downsample.0` is `downsample_0`.
     """
-    if not stage.parameters:
-        return None
-    parts = stage.name.split(".")
+    parts = path.split(".")
     last = parts.pop()
     while last[:1].isdecimal() and parts:
         last = f"{parts.pop()}_{last}"
-    if not is_name(last) or re.fullmatch(rf"{re.escape(stage.op)}(_\d+)?", last):
+    if not is_name(last) or re.fullmatch(rf"{re.escape(op)}(_\d+)?", last):
         return None
     return last
 
@@ -60,3 +41,33 @@ def free_name(name: str, taken: Container[str]) -> str:
     while f"{name}_{number}" in taken:
         number += 1
     return f"{name}_{number}"
+
+
+def name_ends(net: FlatNet) -> FlatNet:
+    """The same net, called as the language can: net, inputs and outputs have names of their own."""
+    taken = set(KEYWORDS)
+    inputs: dict[str, str] = {}
+    for each in net.inputs:
+        inputs[each.name] = identifier(each.name, taken)
+        taken.add(inputs[each.name])
+    outputs = []
+    for name, value in net.outputs:
+        made = identifier(name, taken)
+        taken.add(made)
+        outputs.append((made, inputs.get(value, value)))
+    stages = tuple(
+        replace(
+            stage,
+            operands=tuple(
+                inputs.get(each, each) if isinstance(each, str) else each for each in stage.operands
+            ),
+        )
+        for stage in net.stages
+    )
+    return replace(
+        net,
+        name=identifier(net.name, KEYWORDS),
+        inputs=tuple(replace(each, name=inputs[each.name]) for each in net.inputs),
+        stages=stages,
+        outputs=tuple(outputs),
+    )

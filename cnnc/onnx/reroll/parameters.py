@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnc.base.record import record
 from cnnc.onnx.reroll.names import free_name, is_name
-from cnnc.onnx.reroll.tree import Chain, Formula, Hole, change_holes, holes, labels
+from cnnc.onnx.reroll.tree import Chain, Formula, Hole, change_holes, holes, labels, leaf
 
 USUAL: Mapping[str, Hole] = {"stride": 1, "pad": 0, "dilation": 1, "groups": 1}
 """Defaults of parameters, where some use has this value."""
@@ -90,5 +90,5 @@ def _usual(name: str, column: Column) -> Hole | None:
 
 def _labels(chains: Sequence[Chain]) -> list[str | None]:
     """The labels that all pipelines have."""
-    rows = zip(*map(labels, chains), strict=True)
+    rows = zip(*([*map(leaf, labels(chain))] for chain in chains), strict=True)
     return [row[0] if len({*row}) == 1 else None for row in rows]

@@ -2,7 +2,18 @@
 
 from collections.abc import Sequence
 
-from cnnc.onnx.reroll.tree import Call, Chain, Item, Repeat, Use, change_holes, labels, refers, size
+from cnnc.onnx.reroll.tree import (
+    Call,
+    Chain,
+    Item,
+    Repeat,
+    Use,
+    change_holes,
+    labels,
+    leaf,
+    refers,
+    size,
+)
 
 LONGEST = 12
 """Items of a part that may be repeated."""
@@ -63,6 +74,6 @@ def _is_use(part: Sequence[Chain]) -> bool:
 
 def _agreed(parts: Sequence[Chain]) -> Chain:
     """The part with the labels that all copies have."""
-    rows = zip(*map(labels, parts), strict=True)
+    rows = zip(*([*map(leaf, labels(part))] for part in parts), strict=True)
     kept = iter([row[0] if len({*row}) == 1 else None for row in rows])
     return change_holes(parts[0], lambda name, value: value, lambda label: next(kept))

@@ -6,8 +6,8 @@ from functools import cache
 
 from cnnc.base.source import SourceFile
 from cnnc.frontend.formatting.format import format_source
-from cnnc.onnx.reroll.attributes import default_attributes
 from cnnc.onnx.flat import FlatNet
+from cnnc.onnx.reroll.attributes import default_attributes
 from cnnc.onnx.reroll.blocks import Program
 from cnnc.onnx.reroll.tree import (
     Block,
@@ -36,10 +36,10 @@ def write_text(net: FlatNet, program: Program, weights: str | None) -> str:
     printer = _Printer({block.name: block for block in program.blocks})
     lines += [printer.block(block) for block in program.blocks]
     lines += [f"net {net.name} {{"]
-    for each in net.inputs:
-        shape = ", ".join(["N", *map(str, each.shape[1:])])
-        lines += [f"input {each.name}: {each.dtype}[{shape}]"]
-    taken = [each.name for each in (*net.inputs, *program.statements)]
+    for end in net.inputs:
+        shape = ", ".join(["N", *map(str, end.shape[1:])])
+        lines += [f"input {end.name}: {end.dtype}[{shape}]"]
+    taken = [end.name for end in net.inputs] + [each.name for each in program.statements]
     scope = _scope([each.value.chain for each in program.statements], taken)
     for each in program.statements:
         value = printer.branch(each.value, scope)
@@ -59,7 +59,8 @@ def _scope(chains: Sequence[Chain], taken: Sequence[str]) -> Labels:
     counts = Counter(taken)
     for chain in chains:
         counts.update(name for name in _own(chain) if name is not None)
-    return frozenset(name for name, count in counts.items() if count == 1) - {*taken}
+    alone = (name for name, count in counts.items() if count == 1 and "." not in name)
+    return frozenset(alone) - {*taken}
 
 
 def _own(chain: Chain) -> Iterator[str | None]:

@@ -216,3 +216,30 @@ def map_chains(chain: Chain, change: Callable[[Chain], Chain]) -> Chain:
             case _:
                 made.append(item)
     return change(tuple(made))
+
+
+def map_calls(chain: Chain, change: Callable[[Call], Call]) -> Chain:
+    """The chain with every call changed, those that begin branches too."""
+
+    def branch(each: Branch) -> Branch:
+        head = change(each.head) if isinstance(each.head, Call) else each.head
+        return Branch(each.chain, head)
+
+    def items(part: Chain) -> Chain:
+        made: list[Item] = []
+        for item in part:
+            match item:
+                case Call():
+                    made.append(change(item))
+                case Join():
+                    made.append(replace(item, branches=tuple(map(branch, item.branches))))
+                case _:
+                    made.append(item)
+        return tuple(made)
+
+    return map_chains(chain, items)
+
+
+def leaf(label: str | None) -> str | None:
+    """A label without the binding before it."""
+    return None if label is None else label.rpartition(".")[2]
