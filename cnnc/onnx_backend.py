@@ -77,7 +77,10 @@ class CnncRep(BackendRep):
         for _ in range(len(given) + 1):
             known = {name: given[name] for name in self._known if name in given}
             values = tuple((name, each.tobytes()) for name, each in known.items())
-            key = (tuple((name, np.shape(each)) for name, each in given.items()), values)
+            key = (
+                tuple((name, getattr(each, "shape", None)) for name, each in given.items()),
+                values,
+            )
             if key in self._made:
                 return self._made[key]
             try:
@@ -111,7 +114,7 @@ class CnncRep(BackendRep):
             if array.dtype != end.dtype.numpy:
                 message = f"`{end.name}` takes {end.dtype}, not {array.dtype}"
                 raise fail("E0602", message)
-            arrays.append(array[None] if end.is_wrapped else array)
+            arrays.append(array.reshape(end.in_net))
         return arrays
 
 

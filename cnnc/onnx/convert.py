@@ -5,12 +5,14 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.record import record
 from cnnc.onnx.builder import Builder, dtype_of
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
-from cnnc.onnx.folding import can_fold, fold
+from cnnc.onnx.folding import MADE_OF_SHAPES, can_fold, fold
 from cnnc.onnx.naming import base_name
 from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
 from cnnc.onnx.registry import find_importer
@@ -105,13 +107,9 @@ class _Converter:
                 ends.append(end)
         first = {end.shape[0] for end in ends if len(end.shape) > 1}
         is_wrapped = len(first) != 1 or any(len(end.shape) < 2 for end in ends)
-        tensors, made = [], []
-        for end in ends:
-            shape = (1, *end.shape) if is_wrapped else end.shape
-            tensor = self._build.input(end.name, shape, end.dtype)
-            tensors.append(tensor)
-            made.append(End(end.name, end.shape, end.dtype, is_wrapped))
-        for end, tensor in zip(ends, tensors, strict=True):
+        made = [End(end.name, end.shape, end.dtype, is_wrapped) for end in ends]
+        tensors = [self._build.input(end.name, end.in_net, end.dtype) for end in made]
+        for end, tensor in zip(made, tensors, strict=True):
             flow = Flow(tensor.name, tensor.shape, tensor.dtype, frozenset({end.name}))
             self._build.begin(end.name, "")
             self._define(end.name, self._build.reshape(flow, end.shape) if is_wrapped else flow)
@@ -134,7 +132,10 @@ class _Converter:
         except (KeyError, TypeError):
             self._lose(info.name, "its element type is not known")
             return None
-        if len(shape) > 7 or prod(shape) > 2**32 or 0 in shape:
+        if 0 in shape and max(shape) < 2**31:
+            self._define(info.name, Known(np.zeros(shape, dtype.numpy)))  # nothing is to be given
+            return None
+        if len(shape) > 7 or prod(shape) > 2**32:
             self._lose(info.name, f"its shape is {list(shape)}")
             return None
         return End(info.name, shape, dtype)
@@ -182,6 +183,8 @@ class _Converter:
         """What a node gives; None where an operand is lost."""
         if node.domain not in _STANDARD:
             raise RefusedError(f"cnnc knows no operators of `{node.domain}`")
+        if "" not in self._opsets:
+            raise RefusedError("the model does not say which opset it is for")
         opset, op = self._opsets[""], node.op_type
         find = find_importer(op)
         if find is None and not can_fold(op) and op not in ("Constant",):
@@ -195,8 +198,11 @@ class _Converter:
         if can_fold(op) and len(known) == len([each for each in values if each is not None]):
             return list(fold(node, opset, [each for each in values if not isinstance(each, Flow)]))
         if find is None:
-            roots = (each.roots for each in values if isinstance(each, Flow))
-            raise RefusedError("cnnc has no such operator", frozenset[str]().union(*roots))
+            wants = [each.roots for each in values if isinstance(each, Flow)]
+            if op in MADE_OF_SHAPES:
+                why = "its shape is computed at run time"
+                raise RefusedError(why, frozenset[str]().union(*wants))
+            raise RefusedError("cnnc computes it of known tensors only")
         attributes = self._attributes(node)
         is_used = tuple(name in used for name in node.output)
         call = Call(op, node.name, opset, tuple(values), attributes, is_used)
@@ -228,8 +234,6 @@ class _Converter:
         return found
 
     def _constant(self, node: "NodeProto") -> Array:
-        import numpy as np
-
         for each in node.attribute:
             match each.name:
                 case "value":

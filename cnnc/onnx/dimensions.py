@@ -51,6 +51,6 @@ class Dimensions:
             message = f"the model leaves extents of `{name}` open: {', '.join(unknown)}"
             help = f'say what they are: `dims={{"{unknown[0]}": 224}}`, `--dim {unknown[0]}=224`'
             raise fail("E0903", message, help=help)
-        if any(not 1 <= n < 2**31 for n in extents):
+        if any(not 0 <= n < 2**31 for n in extents):
             raise fail("E0903", f"`{name}` would have the shape {extents}")
         return tuple(extents)

@@ -59,13 +59,18 @@ class End:
     """An input or output as ONNX has it: its name and shape there.
 
     In the net it may be called otherwise, and have an axis of extent 1 in front (`is_wrapped`), as
-    the language wants every input to begin with the batch. A number without axes is `[1]` there.
+    the language wants every input to begin with the batch, and to have two axes or more.
     """
 
     name: str
     shape: Shape
     dtype: DType
     is_wrapped: bool = False
+
+    @property
+    def in_net(self) -> Shape:
+        """The shape of an input in the net."""
+        return (1, *(self.shape or (1,))) if self.is_wrapped else self.shape
 
 
 @record

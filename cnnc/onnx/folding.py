@@ -36,6 +36,10 @@ GROWING = frozenset({
 """How large results are is asked of `_grown`."""
 
 
+MADE_OF_SHAPES = frozenset({"ConstantOfShape", "Range"})
+"""What has no other form than a known one."""
+
+
 def can_fold(op: str) -> bool:
     """Whether nodes of this operator are evaluated where all their operands are known."""
     return op in ELEMENTWISE or op in REARRANGED or op in GROWING

@@ -118,11 +118,9 @@ def opsets(model: "ModelProto") -> dict[str, int]:
     found = {each.domain: each.version for each in model.opset_import}
     if "ai.onnx" in found:
         found.setdefault("", found["ai.onnx"])
-    if "" not in found:
-        if model.ir_version >= 3:
-            raise malformed("the model does not say which opset it is for")
+    if "" not in found and model.ir_version < 3:
         found[""] = 1
-    if not 1 <= found[""] <= 10_000:
+    if not 1 <= found.get("", 1) <= 10_000:
         raise malformed(f"the model is for opset {found['']}")
     return found
 

@@ -86,7 +86,7 @@ def reciprocal(call: Call, build: Builder) -> Flow:
 def prelu(call: Call, build: Builder) -> Flow:
     """Known slopes for each channel, or one; others by max and min."""
     x, slope = build.flow(call.flow(0)), call.flow(1)
-    weight = _slopes(slope.array, x) if isinstance(slope, Known) else None
+    weight = _slopes(slope.array, x, is_old=call.opset < 7) if isinstance(slope, Known) else None
     if weight is not None:
         shared = {"shared": True} if weight.size == 1 and x.shape[1] != 1 else {}
         return build.stage("prelu", [x], shared, {"weight": weight})
@@ -96,13 +96,18 @@ def prelu(call: Call, build: Builder) -> Flow:
     return build.stage("add", [positive, scaled], shape=x.shape)
 
 
-def _slopes(slope: Array, x: Flow) -> Array | None:
-    """Slopes that are one for each channel, or for all; None otherwise."""
+def _slopes(slope: Array, x: Flow, *, is_old: bool) -> Array | None:
+    """Slopes that are one for each channel, or for all; None otherwise.
+
+    Before opset 7 they do not broadcast, and a list of them is for the channels.
+    """
     if x.rank < 2 or slope.dtype != np.float32 or slope.ndim > x.rank:
         return None
     aligned = (1,) * (x.rank - slope.ndim) + slope.shape
     if slope.size == 1:
         return slope.reshape(1)
+    if is_old and slope.shape == x.shape[1:2]:
+        return slope
     is_each = aligned == (1, x.shape[1], *(1,) * (x.rank - 2))
     return slope.reshape(-1) if is_each else None
 

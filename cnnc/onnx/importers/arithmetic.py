@@ -22,9 +22,15 @@ def pair(call: Call, build: Builder) -> Flow:
     a, b = call.flow(0), call.flow(1)
     if call.op == "Pow" and isinstance(a, Flow) and isinstance(b, Known):
         b = Known(np.asarray(b.array, np.float32))
+    elif call.op == "Pow" and isinstance(b, Flow) and _is_f32(a):
+        b = build.cast(b, DType.F32)
     if call.opset < 7:
         b = _aligned(call, a, b, build)
     return broadcast(build, PAIRS[call.op], [a, b])
+
+
+def _is_f32(a: Value) -> bool:
+    return a.dtype is DType.F32 if isinstance(a, Flow) else a.array.dtype == np.float32
 
 
 def _aligned(call: Call, a: Value, b: Value, build: Builder) -> Value:

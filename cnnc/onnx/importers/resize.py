@@ -13,7 +13,6 @@ from cnnc.ops.attributes import Value as Attribute
 from cnnc.ops.movement.sampling import COORDINATES
 
 _MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic"}
-_CALLED = {name: name for name in COORDINATES}
 
 
 @importer("Upsample")
@@ -36,7 +35,9 @@ def resize(call: Call, build: Builder) -> Flow:
         raise RefusedError("it is antialiased")
     mode = _mode(call)
     coordinates = call.word("coordinate_transformation_mode", "half_pixel")
-    if coordinates not in _CALLED:
+    if coordinates == "half_pixel_symmetric" and _comes_out_even(call, x):
+        coordinates = "half_pixel"
+    if coordinates not in COORDINATES:
         raise RefusedError(f"its coordinates are {coordinates}")
     attributes: dict[str, Attribute] = {}
     if coordinates != "half_pixel":
@@ -51,12 +52,26 @@ def resize(call: Call, build: Builder) -> Flow:
         if mode == "linear":
             raise RefusedError("it is linear, and leaves out what lies outside")
         attributes |= {"exclude_outside": True} if mode == "cubic" else {}
+    if coordinates == "align_corners" and not _comes_out_even(call, x):
+        raise RefusedError("corners are aligned, and an extent times its scale is no whole number")
     axes = call.integer_list("axes")
     places = [*range(x.rank)] if axes is None else [axis_of(axis, x.rank) for axis in axes]
     sizes, scales = call.integers(3, "sizes"), _scales(call, 2)
     if sizes:
         return _to_sizes(call, build, x, places, sizes, (mode, attributes))
     return _to_scales(build, x, places, scales, (mode, attributes))
+
+
+def _comes_out_even(call: Call, x: Flow) -> bool:
+    """Whether scales make whole numbers of elements: where not, implementations disagree."""
+    scales = _scales(call, 2)
+    if scales is None or call.integers(3, "sizes"):
+        return True
+    axes = call.integer_list("axes") or [*range(x.rank)]
+    if len(axes) != len(scales):
+        return False
+    extents = [x.shape[axis_of(axis, x.rank)] * s for axis, s in zip(axes, scales, strict=True)]
+    return all(abs(n - round(n)) < 1e-6 for n in extents)
 
 
 def _asymmetric(call: Call, build: Builder, x: Flow, scales: object) -> Flow:

@@ -21,7 +21,11 @@ def conv(call: Call, build: Builder) -> Flow:
     """Weights must be known; a bias computed at run time is added."""
     x, weight = build.flow(call.flow(0)), _weights(call, build)
     kernel = _kernel(call, weight.shape[2:])
-    attributes = {"channels": weight.shape[0], "kernel": kernel, **_window(call, len(kernel))}
+    attributes = {
+        "channels": weight.shape[0],
+        "kernel": _short(kernel),
+        **_window(call, len(kernel)),
+    }
     groups = call.integer("group", 1)
     if groups != 1:
         attributes["groups"] = groups
@@ -36,7 +40,7 @@ def conv_transpose(call: Call, build: Builder) -> Flow:
     groups = call.integer("group", 1)
     if groups < 1:
         raise RefusedError("it has no groups")
-    attributes = {"channels": weight.shape[1] * groups, "kernel": kernel}
+    attributes = {"channels": weight.shape[1] * groups, "kernel": _short(kernel)}
     attributes |= _transposed(call, x, kernel)
     if groups != 1:
         attributes["groups"] = groups
