@@ -25,6 +25,7 @@ from cnnc.cli.env import env
 from cnnc.cli.explain import explain
 from cnnc.cli.export import export
 from cnnc.cli.fmt import fmt
+from cnnc.cli.import_ import import_
 from cnnc.cli.ops import ops
 from cnnc.cli.run import run
 from cnnc.cli.show import show
@@ -47,22 +48,8 @@ def cli() -> None:
 
 
 for verb in (
-    *(
-        check,
-        run,
-        diff,
-        bench,
-        tune,
-        analyze,
-        show,
-        fmt,
-        explain,
-        ops,
-        env,
-        cache,
-        compile_,
-        export,
-    ),
+    *(check, run, diff, bench, tune, analyze, show, fmt, explain, ops, env, cache, compile_),
+    *(import_, export),
 ):
     cli.add_command(verb)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
+from cnnc.base.record import record
 from cnnc.base.source import SourceFile
 from cnnc.frontend.formatting.format import format_source
 from cnnc.onnx.flat import FlatNet
@@ -28,8 +29,20 @@ from cnnc.ops.attributes import Value, format_value
 from cnnc.ops.spec import find
 
 
-def write_text(net: FlatNet, program: Program, weights: str | None) -> str:
-    """The whole file; `weights` is the name of the file beside it, None if it needs none."""
+@record
+class Weights:
+    """The weights file beside the text, and what its names become in the net."""
+
+    file: str
+    rules: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        rules = "\n".join(f'"{name}" => "{path}"' for name, path in self.rules)
+        return f'weights "{self.file}"' + (f" {{\n{rules}\n}}" if rules else "")
+
+
+def write_text(net: FlatNet, program: Program, weights: Weights | None) -> str:
+    """The whole file in its canonical layout; no weights if the net needs none."""
     lines = ["cnn 1"]
     if net.batch != 1:
         lines += [f"param N = {net.batch}"]
@@ -47,7 +60,7 @@ def write_text(net: FlatNet, program: Program, weights: str | None) -> str:
         keyword = "output " if each.is_output else ""
         lines += [f"{keyword}{each.name}" if is_same else f"{keyword}{each.name} = {value}"]
     if weights is not None:
-        lines += [f'weights "{weights}"']
+        lines += [str(weights)]
     return format_source(SourceFile(f"{net.name}.cnn", "\n".join([*lines, "}"]) + "\n"))
 
 

@@ -1,0 +1,123 @@
+"""Flat nets made simpler before they become text."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from cnnc.onnx.flat import Array, FlatNet, Stage
+
+Attempt = Callable[[Stage, Mapping[str, Stage], Mapping[str, Array]], "Change | None"]
+Change = tuple[Stage, dict[str, Array]]
+"""What stands for a stage and the one after it, and its arrays by name."""
+LAYERS = ("conv", "conv_transpose", "dense")
+
+
+def join_biases(net: FlatNet) -> FlatNet:
+    """Tensors that are added to what a layer without bias makes become its bias."""
+    return _join(net, _bias)
+
+
+def fold_batchnorms(net: FlatNet) -> FlatNet:
+    """Batchnorms right behind a layer become part of its weights, computed in double precision."""
+    return _join(net, _batchnorm)
+
+
+def _join(net: FlatNet, attempt: Attempt) -> FlatNet:
+    """The net with a stage and the layer it reads as one, wherever the attempt has a change."""
+    readers = Counter(name for stage in net.stages for name in {*stage.operands})
+    readers.update(value for _, value in net.outputs)
+    stages: dict[str, Stage] = {}
+    arrays, moved = dict(net.arrays), dict[str | float, str]()
+    for stage in net.stages:
+        stage = replace(stage, operands=tuple(moved.get(each, each) for each in stage.operands))
+        made = attempt(stage, stages, arrays)
+        if made is None or readers[made[0].name] > 1:
+            stages[stage.name] = stage
+            continue
+        layer, own = made
+        stages[layer.name] = replace(
+            layer, result=replace(stage.result, name=layer.name), source=_sources(layer, stage)
+        )
+        arrays |= own
+        moved[stage.name] = layer.name
+        readers[layer.name] = readers[stage.name]
+    outputs = tuple((name, moved.get(value, value)) for name, value in net.outputs)
+    return _used(replace(net, stages=tuple(stages.values()), outputs=outputs, arrays=arrays))
+
+
+def _sources(one: Stage, two: Stage) -> str:
+    return ", ".join(filter(None, (one.source, two.source)))
+
+
+def _used(net: FlatNet) -> FlatNet:
+    """Without tensors and arrays that nothing reads any more."""
+    read = {name for stage in net.stages for name in stage.operands}
+    read |= {value for _, value in net.outputs}
+    stages = tuple(each for each in net.stages if each.op != "tensor" or each.name in read)
+    keys = {key for stage in stages for key in stage.parameters.values()}
+    called = {key: key for key in keys}
+    for key in sorted(keys, key=len):
+        if (short := key.rstrip("_")) not in called.values():
+            called[key] = short
+    named = tuple(
+        replace(each, parameters={name: called[key] for name, key in each.parameters.items()})
+        for each in stages
+    )
+    arrays = {called[key]: array for key, array in net.arrays.items() if key in keys}
+    return replace(net, stages=named, arrays=arrays)
+
+
+def _bias(stage: Stage, before: Mapping[str, Stage], arrays: Mapping[str, Array]) -> Change | None:
+    if stage.op != "add" or len(stage.operands) != 2:
+        return None
+    made = [before.get(str(name)) for name in stage.operands]
+    tensor = next((each for each in made if each is not None and each.op == "tensor"), None)
+    layer = next((each for each in made if each is not None and each.op in LAYERS), None)
+    if tensor is None or layer is None or layer.attributes.get("bias", True):
+        return None
+    shape, array = layer.result.shape, arrays[tensor.parameters[""]]
+    aligned = (1,) * (len(shape) - array.ndim) + array.shape
+    if aligned != tuple(extent if axis == 1 else 1 for axis, extent in enumerate(shape)):
+        return None
+    key = _free(f"{layer.name}.bias", arrays)
+    made_layer = replace(
+        layer,
+        attributes={**layer.attributes, "bias": True},
+        parameters={**layer.parameters, "bias": key},
+    )
+    return made_layer, {key: array.reshape(-1)}
+
+
+def _batchnorm(
+    stage: Stage, before: Mapping[str, Stage], arrays: Mapping[str, Array]
+) -> Change | None:
+    layer = before.get(str(stage.operands[0])) if stage.operands else None
+    if stage.op != "batchnorm" or layer is None or layer.op not in LAYERS:
+        return None
+    if layer.op == "conv_transpose" and layer.attributes.get("groups", 1) != 1:
+        return None
+    own = {name: arrays[key].astype(np.float64) for name, key in stage.parameters.items()}
+    eps = stage.attributes.get("eps", 1e-5)
+    assert isinstance(eps, int | float)
+    scale = own["weight"] / np.sqrt(own["var"] + eps)
+    weight = arrays[layer.parameters["weight"]].astype(np.float64)
+    axis = 1 if layer.op == "conv_transpose" else 0
+    spread = scale.reshape([-1 if place == axis else 1 for place in range(weight.ndim)])
+    key = layer.parameters.get("bias")
+    bias = np.zeros(1) if key is None else arrays[key].astype(np.float64)
+    found = {
+        "weight": (weight * spread).astype(np.float32),
+        "bias": (own["bias"] + (bias - own["mean"]) * scale).astype(np.float32),
+    }
+    keys = {name: _free(f"{layer.name}.{name}", arrays) for name in found}
+    made = replace(layer, attributes={**layer.attributes, "bias": True}, parameters=keys)
+    return made, {keys[name]: value for name, value in found.items()}
+
+
+def _free(key: str, arrays: Mapping[str, Array]) -> str:
+    """The key, with marks behind it where another array has it."""
+    while key in arrays:
+        key += "_"
+    return key
