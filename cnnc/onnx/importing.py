@@ -16,7 +16,7 @@ from cnnc.onnx.loading import read_flat
 from cnnc.onnx.reroll.names import KEYWORDS
 from cnnc.onnx.reroll.rolled import Rolled, roll
 from cnnc.onnx.text import identifier
-from cnnc.onnx.tidy import fold_batchnorms, join_biases
+from cnnc.onnx.tidy import fold_batchnorms, tidy
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -55,7 +55,7 @@ def import_model(
     the model, and the text renames them. UserError with every node that cnnc cannot take, or where
     a file cannot be written.
     """
-    net = join_biases(read_flat(given, dims))
+    net = tidy(read_flat(given, dims))
     if fold_batchnorm:
         net = fold_batchnorms(net)
     if name is None:

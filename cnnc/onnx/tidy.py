@@ -6,12 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 
+from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, FlatNet, Stage
+from cnnc.ops.attributes import Padding, Symbol, Value
+from cnnc.ops.conv import Conv
+from cnnc.ops.pool import Pool
+from cnnc.ops.spec import find
+from cnnc.ops.unshared import Unshared
 
 Attempt = Callable[[Stage, Mapping[str, Stage], Mapping[str, Array]], "Change | None"]
 Change = tuple[Stage, dict[str, Array]]
 """What stands for a stage and the one after it, and its arrays by name."""
 LAYERS = ("conv", "conv_transpose", "dense")
+
+
+def tidy(net: FlatNet) -> FlatNet:
+    """The net as text should show it, computing the same."""
+    return settle_pads(put_in_order(join_biases(net)))
 
 
 def join_biases(net: FlatNet) -> FlatNet:
@@ -22,6 +33,62 @@ def join_biases(net: FlatNet) -> FlatNet:
 def fold_batchnorms(net: FlatNet) -> FlatNet:
     """Batchnorms right behind a layer become part of its weights, computed in double precision."""
     return _join(net, _batchnorm)
+
+
+def put_in_order(net: FlatNet) -> FlatNet:
+    """Stages as the outputs need them, depth first; what no output needs is left out."""
+    known = {stage.name: stage for stage in net.stages}
+    done: dict[str, Stage] = {}
+    for _, value in net.outputs:
+        stack = [value]
+        while stack:
+            stage = known.get(stack[-1])
+            if stage is None or stage.name in done:
+                stack.pop()
+                continue
+            rest = [
+                name
+                for name in stage.operands
+                if isinstance(name, str) and name in known and name not in done
+            ]
+            if not rest:
+                done[stage.name] = stage
+            stack += reversed(rest)
+    return _used(replace(net, stages=tuple(done.values())))
+
+
+def settle_pads(net: FlatNet) -> FlatNet:
+    """One way to say the same padding: numbers where both ends are alike, else a rule's name."""
+    shapes = {each.name: each.shape for each in (*net.inputs, *(s.result for s in net.stages))}
+    stages = []
+    for stage in net.stages:
+        kind = find(stage.op)
+        if (
+            "pad" in stage.attributes
+            and kind is not None
+            and issubclass(kind, Conv | Pool | Unshared)
+        ):
+            x = TensorType.plain(shapes[str(stage.operands[0])])
+            stage = replace(stage, attributes=_settled(kind.make(stage.attributes), x))
+        stages.append(stage)
+    return replace(net, stages=tuple(stages))
+
+
+def _settled(op: Conv | Pool | Unshared, x: TensorType) -> Mapping[str, Value]:
+    values = {each.name: each.kind.unparse(getattr(op, each.name)) for each in op.attributes()}
+    if isinstance(op, Pool) and not op.size:
+        return values
+    window = op.window(x)
+    if all(before == after for before, after in window.pads):
+        values["pad"] = tuple(before for before, _ in window.pads)
+    else:
+        for rule in ("same", "same_lower", "causal"):
+            if replace(op, pad=Padding(rule)).window(x) == window:
+                values["pad"] = Symbol(rule)
+                break
+        else:
+            values["pad"] = window.pads
+    return values
 
 
 def _join(net: FlatNet, attempt: Attempt) -> FlatNet:

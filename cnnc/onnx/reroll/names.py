@@ -24,6 +24,8 @@ def label_of(op: str, path: str) -> str | None:
 
     A number is no name: `downsample.0` is `downsample_0`.
     """
+    if op == "tensor":  # whose name ONNX did not give
+        return None
     parts = path.split(".")
     last = parts.pop()
     while last[:1].isdecimal() and parts:

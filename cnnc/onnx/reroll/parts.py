@@ -47,7 +47,7 @@ def cut(statements: Sequence[Statement], inputs: Sequence[str]) -> tuple[Stateme
     for statement, row in zip(statements, runs, strict=True):
         free = {
             run.part
-            for run in row
+            for run in _ready(row)
             if run.part is not None
             and (run.part not in taken or (run.part == statement.name and not statement.is_output))
             and often[run.part] == 1
@@ -57,6 +57,23 @@ def cut(statements: Sequence[Statement], inputs: Sequence[str]) -> tuple[Stateme
         done += _pieces(statement, row, free, renamed)
         taken |= free
     return tuple(replace(each, value=_renamed(each.value, renamed)) for each in done)
+
+
+def _ready(runs: Sequence[_Run]) -> Iterator[_Run]:
+    """Runs before which nothing stands whose path would get the part's name in front."""
+    is_ready = True
+    for run in runs:
+        if run.part is None:
+            is_ready = is_ready and all(_is_labelled(item) for item in run.items)
+        elif is_ready:
+            yield run
+
+
+def _is_labelled(item: Item) -> bool:
+    if isinstance(item, Call):
+        path = item.label
+        return path is None or ("." not in path and label_of(item.op, path) is not None)
+    return not _paths((item,))
 
 
 def _runs(chain: Chain) -> Iterator[_Run]:
