@@ -22,6 +22,7 @@ _FIELDS: Mapping[str, str] = {
     "softmax": "Activations",
     "log_softmax": "Activations",
     "arithmetic": "Arithmetic",
+    "comparisons": "Comparisons and choices",
     "reductions": "Reductions and products",
     "movement": "Moving data",
     "concat": "Moving data",

@@ -1,0 +1,1 @@
+"""Comparisons between tensors, and choosing by them: one file for each operator."""
