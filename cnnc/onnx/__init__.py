@@ -4,6 +4,7 @@ The package `onnx` is imported when it is needed only: `pip install cnnc[onnx]` 
 """
 
 from cnnc.onnx.exporting import export
+from cnnc.onnx.importing import Imported, import_model
 from cnnc.onnx.loading import load
 
-__all__ = ["export", "load"]
+__all__ = ["Imported", "export", "import_model", "load"]

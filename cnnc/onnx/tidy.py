@@ -22,7 +22,7 @@ LAYERS = ("conv", "conv_transpose", "dense")
 
 def tidy(net: FlatNet) -> FlatNet:
     """The net as text should show it, computing the same."""
-    return settle_pads(put_in_order(join_biases(net)))
+    return settle_pads(put_in_order(join_biases(skip_identities(net))))
 
 
 def join_biases(net: FlatNet) -> FlatNet:
@@ -33,6 +33,20 @@ def join_biases(net: FlatNet) -> FlatNet:
 def fold_batchnorms(net: FlatNet) -> FlatNet:
     """Batchnorms right behind a layer become part of its weights, computed in double precision."""
     return _join(net, _batchnorm)
+
+
+def skip_identities(net: FlatNet) -> FlatNet:
+    """Without stages that pass on what they read."""
+    moved: dict[str | float, str | float] = {}
+    kept = []
+    for stage in net.stages:
+        stage = replace(stage, operands=tuple(moved.get(each, each) for each in stage.operands))
+        if stage.op in ("id", "dropout") and isinstance(stage.operands[0], str):
+            moved[stage.name] = stage.operands[0]
+        else:
+            kept.append(stage)
+    outputs = tuple((name, str(moved.get(value, value))) for name, value in net.outputs)
+    return replace(net, stages=tuple(kept), outputs=outputs)
 
 
 def put_in_order(net: FlatNet) -> FlatNet:

@@ -56,13 +56,15 @@ def name_ends(net: FlatNet) -> FlatNet:
     for name, value in net.outputs:
         made = identifier(name, taken)
         taken.add(made)
-        outputs.append((made, inputs.get(value, value)))
+        outputs.append((made, value))
+    moved: dict[str | float, str | float] = {**inputs}
+    for stage in net.stages:  # values and inputs share their names
+        moved[stage.name] = f"{stage.name}.value" if stage.name in inputs.values() else stage.name
     stages = tuple(
         replace(
             stage,
-            operands=tuple(
-                inputs.get(each, each) if isinstance(each, str) else each for each in stage.operands
-            ),
+            name=moved[stage.name],
+            operands=tuple(moved.get(each, each) for each in stage.operands),
         )
         for stage in net.stages
     )
@@ -71,5 +73,5 @@ def name_ends(net: FlatNet) -> FlatNet:
         name=identifier(net.name, KEYWORDS),
         inputs=tuple(replace(each, name=inputs[each.name]) for each in net.inputs),
         stages=stages,
-        outputs=tuple(outputs),
+        outputs=tuple((name, str(moved[value])) for name, value in outputs),
     )

@@ -21,7 +21,7 @@ DEEPEST = 6
 
 
 class _Writer:
-    """Values as pipelines. `deep` are those that begin joins nested too deeply."""
+    """Values as pipelines. `deep` are those of joins nested too deeply."""
 
     def __init__(self, shape: Topology, bound: set[str], names: Mapping[str, str]) -> None:
         self.shape, self.bound, self.names = shape, bound, names
@@ -53,7 +53,7 @@ class _Writer:
             flowing = self.shape.flowing(stage)
             if len(stage.operands) == 1:
                 items.append(_call(stage))
-                name = flowing[0]
+                (name,) = stage.operands
             elif name in self.joins or len({*flowing}) == 1:
                 start = self.joins.get(name, flowing[0])
                 items.append(self._join(stage, start, depth))
@@ -64,8 +64,8 @@ class _Writer:
         return Branch(tuple(reversed(items)))
 
     def _join(self, stage: Stage, start: str | None, depth: int) -> Join:
-        if depth == DEEPEST and start is not None:
-            self.deep.add(start)
+        if depth == DEEPEST:
+            self.deep.add(stage.name)
         branches = tuple(self._pipeline(name, start, depth + 1) for name in stage.operands)
         return Join(stage.op, _attributes(stage), branches)
 
@@ -105,16 +105,20 @@ def structure(net: FlatNet) -> tuple[Statement, ...]:
     for name, value in net.outputs:
         wanted.setdefault(value, name)
     made = [stage.name for stage in net.stages if stage.name in bound]
-    in_order = [value for value in made if value in wanted]
-    # outputs leave in the order of the text
-    are_bound = in_order == [value for value in wanted if value in shape.stages]
+    aliases = [
+        (name, value)
+        for name, value in net.outputs
+        if wanted[value] != name or value not in shape.stages
+    ]
+    in_text = [wanted[value] for value in made if value in wanted] + [name for name, _ in aliases]
+    is_apart = in_text != [name for name, _ in net.outputs]
     done = [
-        Statement(names[value], writer.value(value), are_bound and value in wanted)
+        Statement(names[value], writer.value(value), value in wanted and not is_apart)
         for value in made
     ]
-    for name, value in net.outputs:
-        if not are_bound or wanted[value] != name or value not in shape.stages:
-            done.append(Statement(name, Branch((), Ref(names[value])), True))
+    # outputs leave in the order of the text
+    last = net.outputs if is_apart else aliases
+    done += [Statement(name, Branch((), Ref(names[value])), True) for name, value in last]
     return tuple(done)
 
 

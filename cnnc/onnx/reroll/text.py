@@ -158,6 +158,8 @@ def _defaults(op: str) -> Mapping[str, Value]:
 
 def _called(name: str, arguments: Sequence[tuple[str, Hole]], usual: Mapping[str, Hole]) -> str:
     """A call: what must be given in order, the rest by name where it is not as usual."""
+    if len(arguments) == 1 and arguments[0][1] != usual.get(arguments[0][0]):
+        usual = {}  # what else could it be
     given = [_text(value) for key, value in arguments if key not in usual]
     given += [
         f"{key} = {_text(value)}"
