@@ -11,7 +11,7 @@ from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.record import record
 from cnnc.onnx.builder import Builder, dtype_of
 from cnnc.onnx.dimensions import Dimensions
-from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
+from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Stage, Tensor
 from cnnc.onnx.folding import MADE_OF_SHAPES, can_fold, fold
 from cnnc.onnx.naming import base_name
 from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
@@ -268,6 +268,7 @@ class _Converter:
             try:
                 self._build.begin(each.name, "")
                 flow = self._build.flow(value)
+                _check_type(each, flow)
             except RefusedError as error:
                 refused = [(f"output `{each.name}`", error.why)]
                 raise UnsupportedError(_listed(refused), frozenset()) from None
@@ -276,13 +277,35 @@ class _Converter:
             wanted.append(End(each.name, flow.shape, flow.dtype))
         if not flows:
             return Converted(None, tuple(results))
+        stages = _needed(self._build.stages, [source for _, source in outputs])
+        keys = {key for stage in stages for key in stage.parameters.values()}
+        arrays = {key: array for key, array in self._build.arrays.items() if key in keys}
         name = self._graph.name or "net"
         batch = inputs[0].shape[0]
         net = FlatNet(
-            name, tuple(inputs), tuple(self._build.stages), tuple(outputs), self._build.arrays,
+            name, tuple(inputs), stages, tuple(outputs), arrays,
             batch, tuple(given), tuple(wanted), tuple(self._report),
         )  # fmt: skip
         return Converted(net, tuple(results))
+
+
+def _check_type(info: "ValueInfoProto", flow: Flow) -> None:
+    """RefusedError where the model says another type: int8 is wider inside the net."""
+    from onnx import helper
+
+    kind = info.type.tensor_type.elem_type
+    if kind and kind != helper.np_dtype_to_tensor_dtype(flow.dtype.numpy):
+        wanted = helper.tensor_dtype_to_string(kind)
+        raise RefusedError(f"it would be {flow.dtype}, and the model says {wanted}")
+
+
+def _needed(stages: Sequence[Stage], ends: Sequence[str]) -> tuple[Stage, ...]:
+    """The stages that the outputs need."""
+    needed = {*ends}
+    for stage in reversed(stages):
+        if stage.name in needed:
+            needed.update(each for each in stage.operands if isinstance(each, str))
+    return tuple(stage for stage in stages if stage.name in needed)
 
 
 def _used_names(graph: "GraphProto") -> frozenset[str]:

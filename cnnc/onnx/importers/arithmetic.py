@@ -71,7 +71,21 @@ def broadcast(build: Builder, op: str, operands: list[Value]) -> Flow:
             for each in operands
         ]
         return build.cast(build.stage(op, wide, shape=shape), DType.U8)
+    whole = (DType.I32, DType.I64)
+    if op in ("max", "min") and flows and all(each.dtype in whole for each in flows):
+        return _extremum(build, op, operands)
     return build.stage(op, operands, shape=shape)
+
+
+def _extremum(build: Builder, op: str, operands: list[Value]) -> Flow:
+    """The largest or smallest of integers, two at a time."""
+    best = build.flow(operands[0])
+    for each in operands[1:]:
+        other = build.flow(each)
+        pair = [best, other] if op == "max" else [other, best]
+        is_other = build.stage("less", pair, shape=common_shape([best.shape, other.shape]))
+        best = build.stage("where", [is_other, other, best], shape=is_other.shape)
+    return best
 
 
 def _as_f32(value: Known) -> Known:

@@ -9,7 +9,7 @@ from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.registry import importer
-from cnnc.onnx.values import Call, Flow, RefusedError, Value, axis_of
+from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axis_of
 from cnnc.ops.attributes import Symbol
 from cnnc.ops.attributes import Value as Attribute
 
@@ -46,12 +46,18 @@ def split(call: Call, build: Builder) -> list[Value]:
         if call.opset < 18 and part * count != x.shape[axis]:
             raise RefusedError(f"{x.shape[axis]} elements make no {count} equal parts")
         parts = [min(part, x.shape[axis] - n * part) for n in range(count)]
-    if sum(parts) != x.shape[axis] or min(parts, default=0) < 1 or len(parts) < len(call.used):
+    if sum(parts) != x.shape[axis] or min(parts, default=-1) < 0 or len(parts) < len(call.used):
         raise RefusedError(f"{x.shape[axis]} elements make no parts of {parts}")
     starts = [sum(parts[:n]) for n in range(len(parts))]
     return [
-        cut(build, x, axis, start, start + part) for start, part in zip(starts, parts, strict=True)
+        cut(build, x, axis, start, start + part) if part else _nothing(x, axis)
+        for start, part in zip(starts, parts, strict=True)
     ]
+
+
+def _nothing(x: Flow, axis: int) -> Known:
+    shape = (*x.shape[:axis], 0, *x.shape[axis + 1 :])
+    return Known(np.zeros(shape, x.dtype.numpy))
 
 
 def cut(build: Builder, x: Flow, axis: int, begin: int, end: int, step: int = 1) -> Flow:

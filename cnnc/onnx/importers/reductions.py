@@ -5,6 +5,7 @@ from math import prod
 
 from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
+from cnnc.onnx.importers.moves import MOST_PIECES, cut
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, RefusedError, axes_of, axis_of
 from cnnc.ops.attributes import Symbol
@@ -77,6 +78,23 @@ def _log_sum_exp(build: Builder, x: Flow, axes: Sequence[int], *, keep: bool) ->
     return (
         made if keep else build.reshape(made, [n for a, n in enumerate(x.shape) if a not in axes])
     )
+
+
+@importer("ReduceProd")
+def product(call: Call, build: Builder) -> Flow:
+    """The slices along each axis, multiplied."""
+    x = build.flow(call.flow(0))
+    axes = _axes(call, x)
+    if axes is None:
+        return build.stage("id", [x], shape=x.shape)
+    if sum(x.shape[axis] for axis in axes) > MOST_PIECES:
+        raise RefusedError(f"it multiplies more than {MOST_PIECES} slices")
+    kept = [axis for axis in range(x.rank) if axis not in axes]
+    extents = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
+    for axis in axes:
+        parts = [cut(build, x, axis, place, place + 1) for place in range(x.shape[axis])]
+        x = build.stage("mul", parts, shape=parts[0].shape) if len(parts) > 1 else parts[0]
+    return build.reshape(x, extents if call.integer("keepdims", 1) else [x.shape[n] for n in kept])
 
 
 @importer("ArgMax", "ArgMin")

@@ -6,6 +6,7 @@ from math import floor
 import numpy as np
 
 from cnnc.onnx.builder import Builder
+from cnnc.onnx.importers.resize_matrix import by_matrices
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, RefusedError, axis_of, shortest
 from cnnc.ops.attributes import Symbol
@@ -31,12 +32,12 @@ def resize(call: Call, build: Builder) -> Flow:
     x = build.flow(call.flow(0))
     if call.opset < 11:
         return _asymmetric(call, build, x, _scales(call, 1))
-    if call.integer("antialias"):
-        raise RefusedError("it is antialiased")
+    if _needs_matrices(call, x):
+        return by_matrices(call, build, x)
     mode = _mode(call)
     coordinates = call.word("coordinate_transformation_mode", "half_pixel")
-    if coordinates == "half_pixel_symmetric" and _comes_out_even(call, x):
-        coordinates = "half_pixel"
+    if coordinates == "half_pixel_symmetric":
+        coordinates = "half_pixel"  # where the scale comes out even, they are the same
     if coordinates not in COORDINATES:
         raise RefusedError(f"its coordinates are {coordinates}")
     attributes: dict[str, Attribute] = {}
@@ -49,8 +50,6 @@ def resize(call: Call, build: Builder) -> Flow:
         coefficient = call.number("cubic_coeff_a", -0.75)
         attributes |= {} if coefficient == -0.75 else {"coefficient": coefficient}
     if call.integer("exclude_outside"):
-        if mode == "linear":
-            raise RefusedError("it is linear, and leaves out what lies outside")
         attributes |= {"exclude_outside": True} if mode == "cubic" else {}
     if coordinates == "align_corners" and not _comes_out_even(call, x):
         raise RefusedError("corners are aligned, and an extent times its scale is no whole number")
@@ -60,6 +59,15 @@ def resize(call: Call, build: Builder) -> Flow:
     if sizes:
         return _to_sizes(call, build, x, places, sizes, (mode, attributes))
     return _to_scales(build, x, places, scales, (mode, attributes))
+
+
+def _needs_matrices(call: Call, x: Flow) -> bool:
+    """Whether it is none of what the operator `resize` does."""
+    coordinates = call.word("coordinate_transformation_mode", "half_pixel")
+    leaves_out = call.integer("exclude_outside") and call.word("mode", "nearest") == "linear"
+    is_odd = coordinates == "half_pixel_symmetric" and not _comes_out_even(call, x)
+    is_new = call.integer("antialias") or leaves_out or is_odd
+    return bool(is_new) or coordinates == "tf_crop_and_resize"
 
 
 def _comes_out_even(call: Call, x: Flow) -> bool:
@@ -134,9 +142,9 @@ def _to_sizes(
         for axis, size in zip(places, sizes, strict=True):
             extents[axis] = size
         return _resized(build, x, extents, made, "size")
-    factors = [size / x.shape[axis] for axis, size in zip(places, sizes, strict=True)]
     if policy not in ("not_larger", "not_smaller"):
         raise RefusedError(f"its policy is {policy}")
+    factors = [size / x.shape[axis] for axis, size in zip(places, sizes, strict=True)]
     factor = min(factors) if policy == "not_larger" else max(factors)
     if any(floor(x.shape[axis] * factor) != floor(x.shape[axis] * factor + 0.5) for axis in places):
         raise RefusedError("it keeps the aspect ratio, and sizes would be rounded")

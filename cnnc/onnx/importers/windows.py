@@ -23,8 +23,8 @@ def conv(call: Call, build: Builder) -> Flow:
     kernel = _kernel(call, weight.shape[2:])
     attributes = {
         "channels": weight.shape[0],
-        "kernel": _short(kernel),
-        **_window(call, len(kernel)),
+        "kernel": short(kernel),
+        **window(call, len(kernel)),
     }
     groups = call.integer("group", 1)
     if groups != 1:
@@ -40,7 +40,7 @@ def conv_transpose(call: Call, build: Builder) -> Flow:
     groups = call.integer("group", 1)
     if groups < 1:
         raise RefusedError("it has no groups")
-    attributes = {"channels": weight.shape[1] * groups, "kernel": _short(kernel)}
+    attributes = {"channels": weight.shape[1] * groups, "kernel": short(kernel)}
     attributes |= _transposed(call, x, kernel)
     if groups != 1:
         attributes["groups"] = groups
@@ -79,7 +79,7 @@ def _biased(
     return build.stage("add", [result, channels])
 
 
-def _window(call: Call, rank: int) -> dict[str, Attribute]:
+def window(call: Call, rank: int) -> dict[str, Attribute]:
     """Stride, padding and dilation where they are not 1, 0 and 1."""
     found: dict[str, Attribute] = {}
     for name, attribute in (("strides", "stride"), ("dilations", "dilation")):
@@ -88,13 +88,14 @@ def _window(call: Call, rank: int) -> dict[str, Attribute]:
             continue
         if len(values) != rank:
             raise RefusedError(f"`{name}` has {len(values)} numbers for {rank} axes")
-        found[attribute] = _short(values)
+        found[attribute] = short(values)
     if (pad := _padding(call, rank)) is not None:
         found["pad"] = pad
     return found
 
 
-def _short(values: Sequence[int]) -> Attribute:
+def short(values: Sequence[int]) -> Attribute:
+    """One number where all are equal."""
     return values[0] if len({*values}) == 1 else tuple(values)
 
 
@@ -148,13 +149,13 @@ def _transposed(call: Call, x: Flow, kernel: Sequence[int]) -> dict[str, Attribu
         ends[axis] = (small, large) if rule == "SAME_UPPER" else (large, small)
     found: dict[str, Attribute] = {}
     if {*strides} != {1}:
-        found["stride"] = _short(strides)
+        found["stride"] = short(strides)
     if any(map(any, ends)):
         found["pad"] = pairs(ends)
     if any(extra):
-        found["output_pad"] = _short(extra)
+        found["output_pad"] = short(extra)
     if {*dilations} != {1}:
-        found["dilation"] = _short(dilations)
+        found["dilation"] = short(dilations)
     return found
 
 
@@ -166,8 +167,8 @@ def pool(call: Call, build: Builder) -> Flow:
     kernel = call.integer_list("kernel_shape")
     if not kernel or len(kernel) != x.rank - 2:
         raise RefusedError(f"`kernel_shape` is {kernel} for {max(0, x.rank - 2)} spatial axes")
-    attributes: dict[str, Attribute] = {"kind": _kind(call), "size": _short(kernel)}
-    attributes |= _window(call, len(kernel))
+    attributes: dict[str, Attribute] = {"kind": _kind(call), "size": short(kernel)}
+    attributes |= window(call, len(kernel))
     attributes.setdefault("stride", 1)
     if attributes["stride"] == attributes["size"]:
         del attributes["stride"]

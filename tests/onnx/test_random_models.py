@@ -1,0 +1,84 @@
+"""Random models against ONNX Runtime; `CNNC_ONNX_MODELS=20000` tries more of them."""
+
+import os
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+import cnnc.onnx_backend as backend
+from cnnc.base.errors import UserError
+from tests.onnx.random_models import random_model
+
+COUNT = int(os.environ.get("CNNC_ONNX_MODELS", "2000"))
+SHARDS = 8
+Array = NDArray[np.generic]
+
+
+def expected(model: ModelProto, feeds: dict[str, Array]) -> list[Array] | None:
+    """What ONNX Runtime computes; None where it refuses."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+        found: list[Array] = session.run(None, feeds)
+    except Exception:
+        return None
+    return found
+
+
+def compare(seed: int) -> str:
+    """What became of a model: `same`, `refused` or `none`; AssertionError where results differ."""
+    made = random_model(seed)
+    if made is None:
+        return "none"
+    model, feeds = made
+    wanted = expected(model, feeds)
+    if wanted is None:
+        return "none"
+    try:
+        found = backend.run_model(model, feeds, backend="reference")
+    except UserError as error:
+        return f"refused: {error.diagnostics[0].message}"
+    if all(map(agree, found, wanted)):
+        return "same"
+    sure = certain(model, feeds, wanted)
+    for one, other, part in zip(found, wanted, sure, strict=True):
+        assert agree(np.where(part, one, 0), np.where(part, other, 0)), (seed, one, other)
+    return "same where it is certain"
+
+
+def agree(found: Array, wanted: Array) -> bool:
+    """Whether results are the same up to roundings."""
+    size = np.abs(wanted[np.isfinite(wanted)]).max(initial=1.0)
+    if found.dtype != wanted.dtype or found.shape != wanted.shape:
+        return False
+    return np.allclose(found, wanted, rtol=1e-3, atol=1e-4 * size, equal_nan=True)
+
+
+def certain(model: ModelProto, feeds: dict[str, Array], wanted: list[Array]) -> list[Array]:
+    """Elements that ONNX Runtime finds again where inputs differ by some roundings.
+
+    The index of the largest of equal numbers, or a root of a difference near 0, are not among them.
+    """
+    rng = np.random.default_rng(0)
+    sure = [np.ones(each.shape, np.bool_) for each in wanted]
+    for _ in range(24):
+        moved = {
+            name: (each * (1 + 1e-6 * rng.normal(size=each.shape))).astype(np.float32)
+            for name, each in feeds.items()
+        }
+        again = expected(model, moved) or wanted
+        for part, one, other in zip(sure, again, wanted, strict=True):
+            part &= np.isclose(one, other, rtol=1e-2, atol=1e-3, equal_nan=True)
+    return sure
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_results_are_those_of_onnx_runtime(shard: int) -> None:
+    found = [compare(seed) for seed in range(shard, COUNT, SHARDS)]
+    assert found.count("same") > 0.9 * len(found), sorted(found)
