@@ -27,6 +27,7 @@ from cnnc.onnx.reroll.tree import (
 LONGEST = 48
 """Items of a part that may become a block."""
 MOST_PARAMETERS = 8
+MOST_BLOCKS = 100
 DEFINITION = 2.0
 """Words that a block costs beside its body, and a parameter costs in each use."""
 ARGUMENT = 0.34
@@ -47,7 +48,7 @@ def reroll(statements: Sequence[Statement]) -> Program:
     while True:
         before = program
         program = _map(program, collapse)
-        while (made := _extract(program)) is not None:
+        while len(program.blocks) < MOST_BLOCKS and (made := _extract(program)) is not None:
             program = made
         program = _map(program, collapse)
         if program == before:
@@ -115,25 +116,32 @@ def _extract(program: Program) -> Program | None:
 
 def _candidates(chains: Sequence[tuple[Chain, Key]]) -> list[tuple[float, Key]]:
     """Parts that stand somewhere twice, and the words they would save without any parameter."""
-    counts: dict[Key, list[int]] = {}
-    examples: dict[Key, Chain] = {}
-    for number, (chain, key) in enumerate(chains):
-        for start in range(len(key)):
-            for end in range(start + 1, min(len(key), start + LONGEST) + 1):
-                part = key[start:end]
-                if part[-1] < 0:
-                    break
-                seen = counts.setdefault(part, [0, -1, 0])
-                if seen[1] == number and start < seen[2]:
-                    continue
-                seen[:] = [seen[0] + 1, number, end]
-                examples.setdefault(part, chain[start:end])
-    found = []
-    for part, (count, _, _) in counts.items():
-        words = size(examples[part]) if count > 1 else 0
-        saved = (count - 1) * words - count
-        if words > 1 and saved > 0:
-            found.append((float(saved), part))
+    places = [
+        (number, start) for number, (_, key) in enumerate(chains) for start in range(len(key))
+    ]
+    found: list[tuple[float, Key]] = []
+    for length in range(1, LONGEST + 1):
+        counts: dict[Key, list[int]] = {}
+        for number, start in places:
+            part = chains[number][1][start : start + length]
+            if len(part) < length or part[-1] < 0:
+                continue
+            # how often, where the last one ends, how often with those that overlap
+            seen = counts.setdefault(part, [0, -1, 0, 0, 0])
+            if seen[1] != number or start >= seen[2]:
+                seen[:3] = [seen[0] + 1, number, start + length]
+            seen[3:] = [seen[3] + 1, start]
+        for part, (count, number, _, _, start) in counts.items():
+            words = size(chains[number][0][start : start + length]) if count > 1 else 0
+            saved = (count - 1) * words - count
+            if words > 1 and saved > 0:
+                found.append((float(saved), part))
+        # what stands somewhere once only, stands there once when it is longer
+        places = [
+            (number, start)
+            for number, start in places
+            if counts.get(chains[number][1][start : start + length], [0, 0, 0, 0])[3] > 1
+        ]
     return sorted(found, key=lambda each: -each[0])
 
 

@@ -57,14 +57,16 @@ def name_ends(net: FlatNet) -> FlatNet:
         made = identifier(name, taken)
         taken.add(made)
         outputs.append((made, value))
-    moved: dict[str | float, str | float] = {**inputs}
+    moved = dict(inputs)
     for stage in net.stages:  # values and inputs share their names
         moved[stage.name] = f"{stage.name}.value" if stage.name in inputs.values() else stage.name
     stages = tuple(
         replace(
             stage,
             name=moved[stage.name],
-            operands=tuple(moved.get(each, each) for each in stage.operands),
+            operands=tuple(
+                moved[each] if isinstance(each, str) else each for each in stage.operands
+            ),
         )
         for stage in net.stages
     )
@@ -73,5 +75,5 @@ def name_ends(net: FlatNet) -> FlatNet:
         name=identifier(net.name, KEYWORDS),
         inputs=tuple(replace(each, name=inputs[each.name]) for each in net.inputs),
         stages=stages,
-        outputs=tuple((name, str(moved[value])) for name, value in outputs),
+        outputs=tuple((name, moved[value]) for name, value in outputs),
     )

@@ -66,6 +66,7 @@ class _Writer:
     def _join(self, stage: Stage, start: str | None, depth: int) -> Join:
         if depth == DEEPEST:
             self.deep.add(stage.name)
+            return Join(stage.op, (), ())  # nobody will read it
         branches = tuple(self._pipeline(name, start, depth + 1) for name in stage.operands)
         return Join(stage.op, _attributes(stage), branches)
 
@@ -123,9 +124,13 @@ def structure(net: FlatNet) -> tuple[Statement, ...]:
 
 
 def _too_deep(shape: Topology, bound: set[str]) -> set[str]:
+    """The results of joins that nest too deeply, and of those in them."""
     writer = _Writer(shape, bound, dict.fromkeys(bound, ""))
-    for name in bound & {*shape.stages}:
-        writer.value(name)
+    todo, seen = [*(bound & {*shape.stages})], set(bound)
+    while todo:
+        writer.value(todo.pop())
+        todo += writer.deep - seen
+        seen |= writer.deep
     return writer.deep - bound
 
 
