@@ -22,7 +22,7 @@ LAYERS = ("conv", "conv_transpose", "dense")
 
 def tidy(net: FlatNet) -> FlatNet:
     """The net as text should show it, computing the same."""
-    return settle_pads(put_in_order(join_biases(skip_identities(net))))
+    return settle_pads(put_in_order(find_silus(join_biases(skip_identities(net)))))
 
 
 def join_biases(net: FlatNet) -> FlatNet:
@@ -47,6 +47,22 @@ def skip_identities(net: FlatNet) -> FlatNet:
             kept.append(stage)
     outputs = tuple((name, str(moved.get(value, value))) for name, value in net.outputs)
     return replace(net, stages=tuple(kept), outputs=outputs)
+
+
+def find_silus(net: FlatNet) -> FlatNet:
+    """`silu` for x * sigmoid(x), which is how ONNX has it."""
+    known = {stage.name: stage for stage in net.stages}
+    stages = []
+    for stage in net.stages:
+        for x, other in (stage.operands, stage.operands[::-1]) if len(stage.operands) == 2 else ():
+            gate = known.get(str(other))
+            if stage.op == "mul" and gate and gate.op == "sigmoid" and gate.operands == (x,):
+                stage = replace(
+                    stage, op="silu", attributes={}, operands=(x,), source=_sources(gate, stage)
+                )
+                break
+        stages.append(stage)
+    return replace(net, stages=tuple(stages))
 
 
 def put_in_order(net: FlatNet) -> FlatNet:

@@ -15,6 +15,10 @@ def shown_attributes(op: Named) -> tuple[tuple[str, Value], ...]:
         each.name: _compact(each.kind, each.kind.unparse(getattr(op, each.name)))
         for each in op.attributes()
     }
+    for name, usual in default_attributes(type(op)).items():
+        value = values[name]
+        if isinstance(value, float) and isinstance(usual, float):
+            values[name] = usual if np.float32(value) == np.float32(usual) else value
     if op.name == "pool" and values["stride"] == values["size"]:
         values["stride"] = ()
     return tuple(values.items())

@@ -30,7 +30,7 @@ def _name(body: Chain) -> str:
     joins = [item for item in body if isinstance(item, Join)]
     if any(isinstance(item, Repeat) for item in body):
         return "stage"
-    if joins:
+    if joins and (joins[0].op != "mul" or len(body) <= SHORT):
         return _join_name(joins[0])
     words = [*_words(body)]
     if len(words) <= SHORT:
