@@ -159,7 +159,7 @@ class _Converter:
                     raise malformed(f"`{reader}` reads `{name}`, which nothing before it makes")
             known.update(node.output)
         for each in graph.output:
-            if each.name not in known:
+            if each.name not in known or not each.name:
                 raise malformed(f"nothing makes the output `{each.name}`")
 
     # ── nodes ───────────────────────────────────────────────────────────────────────────────────
@@ -228,7 +228,9 @@ class _Converter:
             try:
                 value = helper.get_attribute_value(each)
             except ValueError:
-                raise RefusedError(f"its attribute `{each.name}` has no value") from None
+                value = None
+            if value is None:
+                raise RefusedError(f"its attribute `{each.name}` has no type or value")
             is_list = not isinstance(value, int | float | bytes | str)
             found[each.name] = list(value) if is_list else value
         return found
@@ -291,11 +293,12 @@ class _Converter:
 
 def _check_type(info: "ValueInfoProto", flow: Flow) -> None:
     """RefusedError where the model says another type: int8 is wider inside the net."""
-    from onnx import helper
+    from onnx import TensorProto, helper
 
     kind = info.type.tensor_type.elem_type
     if kind and kind != helper.np_dtype_to_tensor_dtype(flow.dtype.numpy):
-        wanted = helper.tensor_dtype_to_string(kind)
+        names = {value: name for name, value in TensorProto.DataType.items()}
+        wanted = names.get(kind, str(kind))
         raise RefusedError(f"it would be {flow.dtype}, and the model says {wanted}")
 
 

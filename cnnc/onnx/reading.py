@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ LARGEST_FILE = 2**31 - 1
 LARGEST_TENSOR = 2**34
 """Bytes of a tensor in a file of its own."""
 MOST_NODES = 50_000
+DEEPEST = 60
+"""Messages within messages."""
 MOST_AXES = 16
 MOST_INLINED = 10_000
 """Nodes that functions may become."""
@@ -68,7 +70,26 @@ def parse_model(data: bytes, what: str) -> "ModelProto":
         raise malformed(f"{what} is no ONNX model", str(error)) from None
     if not model.HasField("graph"):
         raise malformed(f"{what} is no ONNX model", "it has no graph")
+    _check_strings(model, what)
     return model
+
+
+def _check_strings(message: Any, what: str, depth: int = 0) -> None:
+    """UserError where a text is no UTF-8: protobuf gives it as bytes then."""
+    if depth > DEEPEST:
+        raise malformed(f"{what} is nested too deeply")
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for each in value if _is_repeated(value) else (value,):
+                _check_strings(each, what, depth + 1)
+        elif field.type == field.TYPE_STRING:
+            texts = value if _is_repeated(value) else (value,)
+            if any(isinstance(each, bytes) for each in texts):
+                raise malformed(f"{what} has a name that is no UTF-8 text")
+
+
+def _is_repeated(value: Any) -> bool:
+    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
 
 
 def malformed(message: str, *notes: str) -> UserError:
