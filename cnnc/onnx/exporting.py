@@ -9,7 +9,7 @@ from cnnc.api import Model
 from cnnc.base.errors import InternalError, fail
 from cnnc.files import replace_file
 from cnnc.ir.graph import Graph, Parameter
-from cnnc.onnx.package import require_onnx
+from cnnc.onnx.reading import need_onnx
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -28,7 +28,7 @@ def export(model: Model, path: str | os.PathLike[str] | None = None) -> "ModelPr
     the file, in `path` with `.data` behind it. The model passes ONNX's checker. UserError where
     the network has no weights, the package `onnx` is missing or the file cannot be written.
     """
-    require_onnx()
+    need_onnx()
     _check_weights(model.graph)
     # after the package is known to be there
     from onnx import checker

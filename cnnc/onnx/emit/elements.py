@@ -31,6 +31,7 @@ from cnnc.ops.arithmetic.min import Min
 from cnnc.ops.arithmetic.mul import Mul
 from cnnc.ops.arithmetic.neg import Neg
 from cnnc.ops.arithmetic.pow import Pow
+from cnnc.ops.arithmetic.round import Round
 from cnnc.ops.arithmetic.sqrt import Sqrt
 from cnnc.ops.arithmetic.sub import Sub
 from cnnc.ops.cast import Cast
@@ -41,7 +42,7 @@ SAME: dict[type, str] = {
     **{Abs: "Abs", Exp: "Exp", Log: "Log", Neg: "Neg", Sqrt: "Sqrt"},
     **{Relu: "Relu", Sigmoid: "Sigmoid", Softplus: "Softplus", Softsign: "Softsign", Tanh: "Tanh"},
     **{Hardswish: "HardSwish", Mish: "Mish", Div: "Div", Pow: "Pow", Sub: "Sub"},
-    **{Max: "Max", Min: "Min"},
+    **{Max: "Max", Min: "Min", Round: "Round"},
 }
 """Operators that ONNX has under another name, with the same operands."""
 

@@ -5,12 +5,21 @@ from onnx import ModelProto, ValueInfoProto, helper
 
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
-from cnnc.onnx.emit import elements, moves, normalisations, pools, reductions, resize, unshared
+from cnnc.onnx.emit import (
+    comparisons,
+    elements,
+    moves,
+    normalisations,
+    pools,
+    reductions,
+    resize,
+    unshared,
+)
 from cnnc.onnx.emit import windows as windows
 from cnnc.onnx.emit.writer import IR_VERSION, OPSET, Writer, element_type, emit
 from cnnc.version import __version__
 
-PARTS = (elements, moves, normalisations, pools, reductions, resize, unshared, windows)
+PARTS = (comparisons, elements, moves, normalisations, pools, reductions, resize, unshared, windows)
 """Importing them registers their operators."""
 BATCH = "N"
 """What the first extent is called where any number of samples may run."""
