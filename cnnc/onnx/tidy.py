@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from cnnc.base.layout import Shape
 from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, FlatNet, Stage
 from cnnc.ops.attributes import Padding, Symbol, Value
 from cnnc.ops.conv import Conv
+from cnnc.ops.movement.slice import Slice
 from cnnc.ops.pool import Pool
 from cnnc.ops.spec import find
 from cnnc.ops.unshared import Unshared
@@ -22,7 +24,9 @@ LAYERS = ("conv", "conv_transpose", "dense")
 
 def tidy(net: FlatNet) -> FlatNet:
     """The net as text should show it, computing the same."""
-    return settle_pads(put_in_order(find_silus(join_biases(skip_identities(net)))))
+    for step in STEPS:
+        net = step(net)
+    return net
 
 
 def join_biases(net: FlatNet) -> FlatNet:
@@ -38,15 +42,44 @@ def fold_batchnorms(net: FlatNet) -> FlatNet:
 def skip_identities(net: FlatNet) -> FlatNet:
     """Without stages that pass on what they read."""
     moved: dict[str | float, str | float] = {}
+    shapes = _shapes(net)
     kept = []
     for stage in net.stages:
         stage = replace(stage, operands=tuple(moved.get(each, each) for each in stage.operands))
-        if stage.op in ("id", "dropout") and isinstance(stage.operands[0], str):
+        if stage.operands and isinstance(stage.operands[0], str) and _passes(stage, shapes):
             moved[stage.name] = stage.operands[0]
         else:
             kept.append(stage)
     outputs = tuple((name, str(moved.get(value, value))) for name, value in net.outputs)
     return replace(net, stages=tuple(kept), outputs=outputs)
+
+
+def _shapes(net: FlatNet) -> Mapping[str, Shape]:
+    results = ((stage.name, stage.result.shape) for stage in net.stages)
+    return {**{each.name: each.shape for each in net.inputs}, **dict(results)}
+
+
+def _passes(stage: Stage, shapes: Mapping[str, Shape]) -> bool:
+    """Whether the result is the first operand."""
+    if stage.op == "slice":
+        shape = shapes[str(stage.operands[0])]
+        places = Slice.make(stage.attributes).positions(shape)
+        return all(map(np.array_equal, places, map(range, shape)))
+    return stage.op in ("id", "dropout")
+
+
+def join_products(net: FlatNet) -> FlatNet:
+    """Products of products as one, from the left as `mul` computes them."""
+
+    def attempt(
+        stage: Stage, before: Mapping[str, Stage], arrays: Mapping[str, Array]
+    ) -> Change | None:
+        first = before.get(str(stage.operands[0])) if stage.operands else None
+        if stage.op != "mul" or first is None or first.op != "mul":
+            return None
+        return replace(first, operands=(*first.operands, *stage.operands[1:])), {}
+
+    return _join(net, attempt)
 
 
 def find_silus(net: FlatNet) -> FlatNet:
@@ -89,7 +122,7 @@ def put_in_order(net: FlatNet) -> FlatNet:
 
 def settle_pads(net: FlatNet) -> FlatNet:
     """One way to say the same padding: numbers where both ends are alike, else a rule's name."""
-    shapes = {each.name: each.shape for each in (*net.inputs, *(s.result for s in net.stages))}
+    shapes = _shapes(net)
     stages = []
     for stage in net.stages:
         kind = find(stage.op)
@@ -218,3 +251,7 @@ def _free(key: str, arrays: Mapping[str, Array]) -> str:
     while key in arrays:
         key += "_"
     return key
+
+
+STEPS = (*(skip_identities, join_biases, find_silus, join_products, put_in_order, settle_pads),)
+"""In this order: silus are products, too."""

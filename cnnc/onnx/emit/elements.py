@@ -65,12 +65,16 @@ def _cast(op: Cast, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     return writer.cast(inputs[0], op.dtype)
 
 
-@emit.register(Add)
-@emit.register(Mul)
-def _fold(op: Add | Mul, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+@emit.register
+def _add(op: Add, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Add" if len(inputs) == 2 else "Sum", *inputs)
+
+
+@emit.register
+def _mul(op: Mul, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     total, *rest = inputs
     for each in rest:
-        total = writer.add("Add" if isinstance(op, Add) else "Mul", total, each)
+        total = writer.add("Mul", total, each)
     return total
 
 

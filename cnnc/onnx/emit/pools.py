@@ -39,8 +39,14 @@ def _pool(op: Pool, node: Node, inputs: Sequence[str], writer: Writer) -> str:
             shares = prod(window.kernel) / _counts(Pooling(window, spatial, op.count_pad))
             mean = _mean(window, spatial, x, writer)
             return writer.add("Mul", mean, writer.constant(shares))
-        case Norm(p=p):
+        case Norm(p=p) if p != int(p) or (op.size and not plain):
             return _norm(p, node, x, writer)
+        case Norm(p=p) if not op.size:
+            return writer.add("GlobalLpPool", x, p=int(p))
+        case Norm(p=p):
+            return writer.add(
+                "LpPool", x, **window_attributes(window), ceil_mode=int(op.ceil), p=int(p)
+            )
         case Weighted():
             return _weighted(node, window, x, writer)
     raise InternalError(f"nothing writes `{op.label}`", stage="export")
@@ -53,7 +59,7 @@ def _is_plain(op: Pool, window: Window, spatial: Shape) -> bool:
 
 
 def _norm(p: float, node: Node, x: str, writer: Writer) -> str:
-    """(mean of |x|^p * taps)^(1/p): runtimes know averages better than norms."""
+    """(mean of |x|^p * taps)^(1/p)."""
     assert isinstance(node.op, Pool)
     window = node.op.window(operand_type(node))
     powers = writer.add("Mul", x, x) if p == 2 else writer.add("Abs", x)
