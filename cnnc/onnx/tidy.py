@@ -1,7 +1,7 @@
 """Flat nets made simpler before they become text."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -66,6 +66,40 @@ def _passes(stage: Stage, shapes: Mapping[str, Shape]) -> bool:
         places = Slice.make(stage.attributes).positions(shape)
         return all(map(np.array_equal, places, map(range, shape)))
     return stage.op in ("id", "dropout")
+
+
+def settle_slices(net: FlatNet) -> FlatNet:
+    """One way to say the same slice: axes that are cut, and ends where they are no extent."""
+    shapes = _shapes(net)
+    stages = []
+    for stage in net.stages:
+        if stage.op == "slice":
+            shape = shapes[str(stage.operands[0])]
+            taken = Slice.make(stage.attributes).positions(shape)
+            stage = replace(stage, attributes=_slice(taken, shape))
+        stages.append(stage)
+    return replace(net, stages=tuple(stages))
+
+
+def _slice(taken: Sequence[range], shape: Shape) -> Mapping[str, Value]:
+    cut = [axis for axis, places in enumerate(taken) if places != range(shape[axis])]
+    values: dict[str, list[Value]] = {name: [] for name in ("axis", "begin", "end", "step")}
+    for axis in cut:
+        places, extent = taken[axis], shape[axis]
+        step = places.step if len(places) > 1 else 1
+        begin, end = places[0], places[-1] + (1 if step > 0 else -1)
+        values["axis"].append(axis)
+        values["step"].append(step)
+        values["begin"].append(
+            Symbol("open") if begin == (0 if step > 0 else extent - 1) else begin
+        )
+        values["end"].append(end if 0 <= end < extent else Symbol("open"))
+    return {
+        name: each[0]
+        if all(value == each[0] for value in each[1:]) and name != "axis"
+        else tuple(each)
+        for name, each in values.items()
+    }
 
 
 def join_products(net: FlatNet) -> FlatNet:
@@ -253,5 +287,8 @@ def _free(key: str, arrays: Mapping[str, Array]) -> str:
     return key
 
 
-STEPS = (*(skip_identities, join_biases, find_silus, join_products, put_in_order, settle_pads),)
+STEPS = (
+    *(skip_identities, join_biases, find_silus, join_products, put_in_order),
+    *(settle_pads, settle_slices),
+)
 """In this order: silus are products, too."""
