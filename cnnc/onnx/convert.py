@@ -279,6 +279,8 @@ class _Converter:
             wanted.append(End(each.name, flow.shape, flow.dtype))
         if not flows:
             return Converted(None, tuple(results))
+        if not inputs:
+            raise UnsupportedError(_listed([("the graph", "it has no inputs")]), frozenset())
         stages = _needed(self._build.stages, [source for _, source in outputs])
         keys = {key for stage in stages for key in stage.parameters.values()}
         arrays = {key: array for key, array in self._build.arrays.items() if key in keys}

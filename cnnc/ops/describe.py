@@ -6,7 +6,6 @@ from math import prod
 
 from cnnc.base.layout import Shape
 from cnnc.base.record import record
-from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import format_value
 from cnnc.ops.spec import Attribute, Composite, Leaf, Named, Operator, Sample, operators
 
@@ -124,7 +123,7 @@ def _example(op: type[Named]) -> Example:
         return Example(_call(leaf), (), (leaf.parameter().type.shape,), ())
     samples = [*op.samples()]
     sample = max(samples, key=_clarity)
-    types = [TensorType.plain(shape) for shape in sample.shapes]
+    types = sample.types
     made = sample.op
     if isinstance(made, Composite):
         results = tuple(each.infer(*types).shape for each in made.expand(*types))

@@ -82,13 +82,7 @@ def _change(message: Any, rng: np.random.Generator) -> None:
             _change(parts[int(rng.integers(len(parts)))], rng)
         return
     if hasattr(value, "append"):
-        place = int(rng.integers(len(value)))
-        if rng.random() < 0.3:
-            del value[place]
-        elif field.type == field.TYPE_INT64:
-            value[place] = number
-        elif field.type == field.TYPE_STRING:
-            value[place] = value[int(rng.integers(len(value)))]
+        _change_list(value, field.type == field.TYPE_INT64, number, rng)
     elif field.type in (field.TYPE_INT64, field.TYPE_INT32, field.TYPE_ENUM):
         _set(message, field.name, number)
     elif field.type == field.TYPE_BYTES:
@@ -97,6 +91,14 @@ def _change(message: Any, rng: np.random.Generator) -> None:
         _set(message, field.name, float(rng.choice([0, -1, np.inf, np.nan, 1e38])))
     elif field.type == field.TYPE_STRING:
         _set(message, field.name, str(rng.choice(["", "x0", "Conv", "Reshape", value[:-1]])))
+
+
+def _change_list(values: Any, are_integers: bool, number: int, rng: np.random.Generator) -> None:
+    place = int(rng.integers(len(values)))
+    if rng.random() < 0.3:
+        del values[place]
+    else:
+        values[place] = number if are_integers else values[int(rng.integers(len(values)))]
 
 
 def _set(message: Any, name: str, value: object) -> None:
