@@ -143,7 +143,9 @@ def test_an_added_tensor_is_a_bias(tmp_path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     made = cnnc.onnx.import_model(model, tmp_path)
     assert "x -> h: dense(3)" in made.rolled.text
-    assert np.array_equal(cnnc.load(made.path).reference(np.ones((1, 4)))["y"], [[4, 5, 6]])
+    assert np.array_equal(
+        cnnc.load(made.path).reference(np.ones((1, 4), np.float32))["y"], [[4, 5, 6]]
+    )
 
 
 def test_the_verbs(tmp_path: Path) -> None:
