@@ -18,7 +18,7 @@ from cnnc.onnx.tidy import tidy
 from tests.onnx.random_models import random_model
 from tests.onnx.runtime import apart, run_onnx
 
-COUNT = int(os.environ.get("CNNC_ONNX_ROUND_TRIPS", "160"))
+COUNT = int(os.environ.get("CNNC_ONNX_ROUND_TRIPS", "64"))
 SHARDS = 4
 
 
