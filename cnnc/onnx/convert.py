@@ -84,6 +84,8 @@ class _Converter:
             raise malformed(f"the model has more than {MOST_NODES} nodes")
         if not graph.output:
             raise malformed("the model has no outputs")
+        if len({each.name for each in graph.output}) < len(graph.output):
+            raise malformed("two outputs of the model have one name")
         for tensor in graph.initializer:
             self._define(tensor.name, Known(read_tensor(tensor, self._folder)))
         if graph.sparse_initializer:

@@ -2,7 +2,7 @@
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from cnnc.onnx.flat import Array, FlatNet, Stage
 from cnnc.ops.attributes import format_value
@@ -16,7 +16,11 @@ _WORDS = frozenset({
 
 def plain_text(net: FlatNet) -> tuple[str, dict[str, Array]]:
     """The program, and the arrays by the names that its parameters have."""
-    names = _names(net)
+    outputs = [*_names([name for name, _ in net.outputs], _taken()).values()]
+    names = _names(
+        [*(each.name for each in net.inputs), *(stage.name for stage in net.stages)],
+        _taken() | {*outputs},
+    )
     arrays: dict[str, Array] = {}
     lines = ["cnn 1", "", f"net {identifier(net.name, _taken())} {{"]
     for each in net.inputs:
@@ -27,11 +31,8 @@ def plain_text(net: FlatNet) -> tuple[str, dict[str, Array]]:
         for parameter, key in stage.parameters.items():
             path = names[stage.name] + (f".{parameter}" if parameter else "")
             arrays[path] = net.arrays[key]
-    taken = {*names.values(), *_taken()}
-    for name, source in net.outputs:
-        made = identifier(name, taken)
-        taken.add(made)
-        lines.append(f"  output {made} = {names[source]} -> id")
+    for made, (_, source) in zip(outputs, net.outputs, strict=True):
+        lines.append(f"  output {made} = {names[source]}")
     return "\n".join([*lines, "}", ""]), arrays
 
 
@@ -44,10 +45,11 @@ def _call(stage: Stage, names: Mapping[str, str]) -> str:
     return f"{stage.op}({', '.join([*shown, *given])})"
 
 
-def _names(net: FlatNet) -> dict[str, str]:
-    taken = set(_taken())
+def _names(wanted: Sequence[str], reserved: Iterable[str]) -> dict[str, str]:
+    """A name of the language for each, in order."""
+    taken = {*reserved}
     found: dict[str, str] = {}
-    for each in (*(one.name for one in net.inputs), *(stage.name for stage in net.stages)):
+    for each in wanted:
         found[each] = identifier(each, taken)
         taken.add(found[each])
     return found

@@ -20,7 +20,7 @@ from tests.ops.onnx_windows import OnnxCall
 
 SAME_NAME = {
     "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "hardswish": "HardSwish", "mul": "Mul",
-    "sub": "Sub", "div": "Div",
+    "sub": "Sub", "div": "Div", "round": "Round",
     "selu": "Selu", "softplus": "Softplus", "softsign": "Softsign", "mish": "Mish", "pow": "Pow",
     "abs": "Abs", "neg": "Neg", "exp": "Exp", "log": "Log", "sqrt": "Sqrt",
 }  # fmt: skip
