@@ -8,14 +8,14 @@ import numpy as np
 import cnnc
 from cnnc.ir.graph import Graph
 from cnnc.memory import drawn
+from cnnc.onnx import export
 from peers.task import Array, Task
-from peers.to_onnx.model import onnx_model
 
 
 def prepare(task: Task) -> int:
-    """Write them; the multiply-accumulates of a run. UserError or UnsupportedError if not."""
+    """Write them; the multiply-accumulates of a run. UserError if not."""
     model = cnnc.load(task.net, batch=task.batch)
-    task.model.write_bytes(onnx_model(model.graph).SerializeToString())
+    export(model, task.model)
     np.savez(Path(task.folder, "inputs.npz"), **draw_inputs(model.graph))
     Path(task.folder, "outputs.json").write_text(json.dumps(model.outputs), encoding="utf-8")
     return model.macs

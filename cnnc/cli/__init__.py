@@ -24,7 +24,9 @@ from cnnc.cli.console import print_json, remark, wants_colour
 from cnnc.cli.diff import diff
 from cnnc.cli.env import env
 from cnnc.cli.explain import explain
+from cnnc.cli.export import export
 from cnnc.cli.fmt import fmt
+from cnnc.cli.import_ import import_
 from cnnc.cli.kernel import kernel
 from cnnc.cli.ops import ops
 from cnnc.cli.run import run
@@ -48,23 +50,8 @@ def cli() -> None:
 
 
 for verb in (
-    *(
-        check,
-        run,
-        diff,
-        bench,
-        tune,
-        analyze,
-        show,
-        fmt,
-        explain,
-        ops,
-        env,
-        cache,
-        compile_,
-        build_,
-        kernel,
-    ),
+    *(check, run, diff, bench, tune, analyze, show, fmt, explain, ops, env, cache),
+    *(compile_, build_, kernel, import_, export),
 ):
     cli.add_command(verb)
 

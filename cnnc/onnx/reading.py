@@ -29,7 +29,7 @@ def need_onnx() -> None:
     try:
         import onnx  # noqa: F401
     except ImportError:
-        message = "reading ONNX needs the Python package `onnx`"
+        message = "this needs the Python package `onnx`"
         raise fail("E0802", message, help="install it: `pip install cnnc[onnx]`") from None
 
 

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from cnnc.ir.graph import Node
-from cnnc.ops.axes import resolve_axes
+from cnnc.onnx.emit.writer import Writer, emit, operand_type
 from cnnc.ops.concat import Concat
 from cnnc.ops.flatten import Flatten
+from cnnc.ops.movement.blocks import block_extents, pair_axes, split_channels
+from cnnc.ops.movement.depth_to_space import DepthToSpace
 from cnnc.ops.movement.pad import Pad
-from cnnc.ops.movement.resize import Resize
 from cnnc.ops.movement.slice import Slice
+from cnnc.ops.movement.space_to_depth import SpaceToDepth
 from cnnc.ops.movement.transpose import Transpose
-from cnnc.ops.reductions.reduce import Reduce
 from cnnc.ops.reshape import Reshape
-from peers.to_onnx.writer import Attribute, Writer, emit, operand_type
-from peers.unsupported import UnsupportedError
 
 
 @emit.register
@@ -30,7 +27,7 @@ def _flatten(op: Flatten, node: Node, inputs: Sequence[str], writer: Writer) -> 
 
 @emit.register
 def _reshape(op: Reshape, node: Node, inputs: Sequence[str], writer: Writer) -> str:
-    return writer.add("Reshape", inputs[0], writer.integers(node.type.shape))
+    return writer.reshape(inputs[0], node.type.shape)
 
 
 @emit.register
@@ -69,25 +66,29 @@ def _pad(op: Pad, node: Node, inputs: Sequence[str], writer: Writer) -> str:
 
 
 @emit.register
-def _resize(op: Resize, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+def _depth_to_space(op: DepthToSpace, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     x = operand_type(node)
-    if op.mode == "cubic" and len(x.spatial) != 2:
-        raise UnsupportedError(f"`{node.name}`: runtimes take cubic resizing of images only")
-    if op.scale:
-        spatial = op.scale * (len(x.spatial) if len(op.scale) == 1 else 1)
-        new = ["", writer.constant(np.array([1.0, 1.0, *spatial]))]
-    else:
-        new = ["", "", writer.integers(node.type.shape)]
-    more: dict[str, Attribute] = {"coordinate_transformation_mode": op.coordinates}
-    if op.mode == "nearest":
-        more["nearest_mode"] = op.rounding
-    if op.mode == "cubic":
-        more |= {"cubic_coeff_a": op.coefficient, "exclude_outside": int(op.exclude_outside)}
-    return writer.add("Resize", inputs[0], *new, mode=op.mode, **more)
+    block = block_extents(x, op.block, op.name)
+    if len({*block}) == 1 and x.rank == 4 and x.dtype.is_float:
+        mode = op.mode.upper()
+        return writer.add("DepthToSpace", inputs[0], blocksize=block[0], mode=mode)
+    parts, channel, within = split_channels(op.mode, node.type.channels, block)
+    first = 1 + len(parts)
+    positions = pair_axes(range(first, first + len(block)), [1 + axis for axis in within])
+    split = writer.reshape(inputs[0], (x.shape[0], *parts, *x.spatial))
+    turned = writer.add("Transpose", split, perm=[0, 1 + channel, *positions])
+    return writer.reshape(turned, node.type.shape)
 
 
 @emit.register
-def _reduce(op: Reduce, node: Node, inputs: Sequence[str], writer: Writer) -> str:
-    axes = resolve_axes(op.axes, operand_type(node).rank)
-    kind = {"l1": "L1", "l2": "L2"}.get(op.kind.name, op.kind.name.capitalize())
-    return writer.add(f"Reduce{kind}", inputs[0], writer.integers(axes), keepdims=int(op.keep))
+def _space_to_depth(op: SpaceToDepth, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    x = operand_type(node)
+    block = block_extents(x, op.block, op.name)
+    if len({*block}) == 1 and x.rank == 4 and x.dtype.is_float and op.mode == "dcr":
+        return writer.add("SpaceToDepth", inputs[0], blocksize=block[0])
+    pairs = [part for e, b in zip(x.spatial, block, strict=True) for part in (e // b, b)]
+    outer, inner = range(2, 2 + len(pairs), 2), range(3, 3 + len(pairs), 2)
+    order = (*inner, 1) if op.mode == "dcr" else (1, *inner)
+    split = writer.reshape(inputs[0], (*x.shape[:2], *pairs))
+    turned = writer.add("Transpose", split, perm=[0, *order, *outer])
+    return writer.reshape(turned, node.type.shape)

@@ -1,8 +1,9 @@
-"""Operators that work element by element, and normalisations."""
+"""Operators that work element by element."""
 
 from collections.abc import Sequence
 
 from cnnc.ir.graph import Node
+from cnnc.onnx.emit.writer import Writer, constant_of, emit, operand_type, per_channel
 from cnnc.ops.activations.celu import Celu
 from cnnc.ops.activations.clip import Clip
 from cnnc.ops.activations.elu import Elu
@@ -30,24 +31,18 @@ from cnnc.ops.arithmetic.min import Min
 from cnnc.ops.arithmetic.mul import Mul
 from cnnc.ops.arithmetic.neg import Neg
 from cnnc.ops.arithmetic.pow import Pow
+from cnnc.ops.arithmetic.round import Round
 from cnnc.ops.arithmetic.sqrt import Sqrt
 from cnnc.ops.arithmetic.sub import Sub
-from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.cast import Cast
 from cnnc.ops.identity import Identity
-from cnnc.ops.log_softmax import LogSoftmax
-from cnnc.ops.normalisation.instance_norm import InstanceNorm
-from cnnc.ops.normalisation.lrn import Lrn
 from cnnc.ops.preprocess import Preprocess
-from cnnc.ops.softmax import Softmax
-from peers.to_onnx.writer import Writer, constant_of, emit, operand_type, per_channel
-from peers.unsupported import UnsupportedError
 
-SAME = {
+SAME: dict[type, str] = {
     **{Abs: "Abs", Exp: "Exp", Log: "Log", Neg: "Neg", Sqrt: "Sqrt"},
     **{Relu: "Relu", Sigmoid: "Sigmoid", Softplus: "Softplus", Softsign: "Softsign", Tanh: "Tanh"},
     **{Hardswish: "HardSwish", Mish: "Mish", Div: "Div", Pow: "Pow", Sub: "Sub"},
-    **{Max: "Max", Min: "Min"},
+    **{Max: "Max", Min: "Min", Round: "Round"},
 }
 """Operators that ONNX has under another name, with the same operands."""
 
@@ -70,12 +65,16 @@ def _cast(op: Cast, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     return writer.cast(inputs[0], op.dtype)
 
 
-@emit.register(Add)
-@emit.register(Mul)
-def _fold(op: Add | Mul, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+@emit.register
+def _add(op: Add, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    return writer.add("Add" if len(inputs) == 2 else "Sum", *inputs)
+
+
+@emit.register
+def _mul(op: Mul, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     total, *rest = inputs
     for each in rest:
-        total = writer.add("Add" if isinstance(op, Add) else "Mul", total, each)
+        total = writer.add("Mul", total, each)
     return total
 
 
@@ -128,35 +127,6 @@ def _selu(op: Selu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
 @emit.register
 def _gelu(op: Gelu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     return writer.add("Gelu", inputs[0], approximate=op.approximate)
-
-
-@emit.register
-def _softmax(op: Softmax, node: Node, inputs: Sequence[str], writer: Writer) -> str:
-    return writer.add("Softmax", inputs[0], axis=op.axis)
-
-
-@emit.register
-def _log_softmax(op: LogSoftmax, node: Node, inputs: Sequence[str], writer: Writer) -> str:
-    return writer.add("LogSoftmax", inputs[0], axis=op.axis)
-
-
-@emit.register
-def _batchnorm(op: BatchNorm, node: Node, inputs: Sequence[str], writer: Writer) -> str:
-    return writer.add("BatchNormalization", *inputs, epsilon=op.eps)
-
-
-@emit.register
-def _instance_norm(op: InstanceNorm, node: Node, inputs: Sequence[str], writer: Writer) -> str:
-    channels = operand_type(node).channels
-    given = inputs[1:] or [writer.constant([value] * channels) for value in (1.0, 0.0)]
-    return writer.add("InstanceNormalization", inputs[0], *given, epsilon=op.eps)
-
-
-@emit.register
-def _lrn(op: Lrn, node: Node, inputs: Sequence[str], writer: Writer) -> str:
-    if op.size % 2 == 0 or operand_type(node).rank != 4:
-        raise UnsupportedError(f"`{node.name}`: runtimes take lrn of odd sizes and images only")
-    return writer.add("LRN", inputs[0], size=op.size, alpha=op.alpha, beta=op.beta, bias=op.k)
 
 
 @emit.register

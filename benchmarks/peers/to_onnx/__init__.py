@@ -1,1 +1,0 @@
-"""A network's graph, as built, as an ONNX model."""

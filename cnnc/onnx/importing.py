@@ -1,0 +1,77 @@
+"""ONNX models as files: a text that a person can read, and its weights."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors.numpy import save
+
+from cnnc.base.errors import fail
+from cnnc.base.record import record
+from cnnc.files import replace_file
+from cnnc.onnx.flat import FlatNet, Mapped
+from cnnc.onnx.loading import read_flat
+from cnnc.onnx.reroll.names import KEYWORDS
+from cnnc.onnx.reroll.rolled import Rolled, roll
+from cnnc.onnx.text import identifier
+from cnnc.onnx.tidy import fold_batchnorms, tidy
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+GENERIC = frozenset(
+    {"main_graph", "torch_jit", "torch_jit_export", "torch-jit-export", "tf2onnx", "CNTKGraph", ""}
+)
+"""What exporters call every graph; the file's name says more."""
+
+
+@record
+class Imported:
+    """The files that were written, what is in them, and what became of each node of the model."""
+
+    path: Path
+    weights: Path | None
+    rolled: Rolled
+    net: FlatNet
+    report: tuple[Mapped, ...]
+
+
+def import_model(
+    given: "str | os.PathLike[str] | bytes | ModelProto",
+    folder: str | os.PathLike[str],
+    dims: Mapping[str, int] | None = None,
+    *,
+    name: str | None = None,
+    fold_batchnorm: bool = False,
+    keep_names: bool = False,
+) -> Imported:
+    """Write an ONNX model into the folder, as `NAME.cnn` and `NAME.safetensors`.
+
+    `dims` binds the extents that the model leaves open. The files are called as the model's file,
+    or as `name` says. Batchnorms stay what they are, unless `fold_batchnorm` makes them part of the
+    layers before them. Weights are called by their paths in the text; with `keep_names` by those of
+    the model, and the text renames them. UserError with every node that cnnc cannot take, or where
+    a file cannot be written.
+    """
+    net = tidy(read_flat(given, dims))
+    if fold_batchnorm:
+        net = fold_batchnorms(net)
+    if name is None:
+        name = Path(given).stem if isinstance(given, str | os.PathLike) else net.name
+    stem = identifier(name, KEYWORDS)
+    if net.name in GENERIC:
+        net = replace(net, name=stem)
+    target = Path(folder)
+    rolled = roll(net, f"{stem}.safetensors", keep_names=keep_names)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise fail("E0704", f"the folder `{target}` cannot be made", notes=(reason,)) from None
+    path, weights = target / f"{stem}.cnn", target / f"{stem}.safetensors"
+    if rolled.arrays:
+        replace_file(weights, save({key: rolled.arrays[key] for key in sorted(rolled.arrays)}))
+    replace_file(path, rolled.text.encode())
+    return Imported(path, weights if rolled.arrays else None, rolled, net, net.report)

@@ -1,0 +1,294 @@
+"""Flat nets made simpler before they become text."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cnnc.base.layout import Shape
+from cnnc.ir.types import TensorType
+from cnnc.onnx.flat import Array, FlatNet, Stage
+from cnnc.ops.attributes import Padding, Symbol, Value
+from cnnc.ops.conv import Conv
+from cnnc.ops.movement.slice import Slice
+from cnnc.ops.pool import Pool
+from cnnc.ops.spec import find
+from cnnc.ops.unshared import Unshared
+
+Attempt = Callable[[Stage, Mapping[str, Stage], Mapping[str, Array]], "Change | None"]
+Change = tuple[Stage, dict[str, Array]]
+"""What stands for a stage and the one after it, and its arrays by name."""
+LAYERS = ("conv", "conv_transpose", "dense")
+
+
+def tidy(net: FlatNet) -> FlatNet:
+    """The net as text should show it, computing the same."""
+    for step in STEPS:
+        net = step(net)
+    return net
+
+
+def join_biases(net: FlatNet) -> FlatNet:
+    """Tensors that are added to what a layer without bias makes become its bias."""
+    return _join(net, _bias)
+
+
+def fold_batchnorms(net: FlatNet) -> FlatNet:
+    """Batchnorms right behind a layer become part of its weights, computed in double precision."""
+    return _join(net, _batchnorm)
+
+
+def skip_identities(net: FlatNet) -> FlatNet:
+    """Without stages that pass on what they read."""
+    moved: dict[str | float, str | float] = {}
+    shapes = _shapes(net)
+    kept = []
+    for stage in net.stages:
+        stage = replace(stage, operands=tuple(moved.get(each, each) for each in stage.operands))
+        if stage.operands and isinstance(stage.operands[0], str) and _passes(stage, shapes):
+            moved[stage.name] = stage.operands[0]
+        else:
+            kept.append(stage)
+    outputs = tuple((name, str(moved.get(value, value))) for name, value in net.outputs)
+    return replace(net, stages=tuple(kept), outputs=outputs)
+
+
+def _shapes(net: FlatNet) -> Mapping[str, Shape]:
+    results = ((stage.name, stage.result.shape) for stage in net.stages)
+    return {**{each.name: each.shape for each in net.inputs}, **dict(results)}
+
+
+def _passes(stage: Stage, shapes: Mapping[str, Shape]) -> bool:
+    """Whether the result is the first operand."""
+    if stage.op == "slice":
+        shape = shapes[str(stage.operands[0])]
+        places = Slice.make(stage.attributes).positions(shape)
+        return all(map(np.array_equal, places, map(range, shape)))
+    return stage.op in ("id", "dropout")
+
+
+def settle_slices(net: FlatNet) -> FlatNet:
+    """One way to say the same slice: axes that are cut, and ends where they are no extent."""
+    shapes = _shapes(net)
+    stages = []
+    for stage in net.stages:
+        if stage.op == "slice":
+            shape = shapes[str(stage.operands[0])]
+            taken = Slice.make(stage.attributes).positions(shape)
+            stage = replace(stage, attributes=_slice(taken, shape))
+        stages.append(stage)
+    return replace(net, stages=tuple(stages))
+
+
+def _slice(taken: Sequence[range], shape: Shape) -> Mapping[str, Value]:
+    cut = [axis for axis, places in enumerate(taken) if places != range(shape[axis])]
+    values: dict[str, list[Value]] = {name: [] for name in ("axis", "begin", "end", "step")}
+    for axis in cut:
+        places, extent = taken[axis], shape[axis]
+        step = places.step if len(places) > 1 else 1
+        begin, end = places[0], places[-1] + (1 if step > 0 else -1)
+        values["axis"].append(axis)
+        values["step"].append(step)
+        values["begin"].append(
+            Symbol("open") if begin == (0 if step > 0 else extent - 1) else begin
+        )
+        values["end"].append(end if 0 <= end < extent else Symbol("open"))
+    return {
+        name: each[0]
+        if all(value == each[0] for value in each[1:]) and name != "axis"
+        else tuple(each)
+        for name, each in values.items()
+    }
+
+
+def join_products(net: FlatNet) -> FlatNet:
+    """Products of products as one, from the left as `mul` computes them."""
+
+    def attempt(
+        stage: Stage, before: Mapping[str, Stage], arrays: Mapping[str, Array]
+    ) -> Change | None:
+        first = before.get(str(stage.operands[0])) if stage.operands else None
+        if stage.op != "mul" or first is None or first.op != "mul":
+            return None
+        return replace(first, operands=(*first.operands, *stage.operands[1:])), {}
+
+    return _join(net, attempt)
+
+
+def find_silus(net: FlatNet) -> FlatNet:
+    """`silu` for x * sigmoid(x), which is how ONNX has it."""
+    known = {stage.name: stage for stage in net.stages}
+    stages = []
+    for stage in net.stages:
+        for x, other in (stage.operands, stage.operands[::-1]) if len(stage.operands) == 2 else ():
+            gate = known.get(str(other))
+            if stage.op == "mul" and gate and gate.op == "sigmoid" and gate.operands == (x,):
+                stage = replace(
+                    stage, op="silu", attributes={}, operands=(x,), source=_sources(gate, stage)
+                )
+                break
+        stages.append(stage)
+    return replace(net, stages=tuple(stages))
+
+
+def put_in_order(net: FlatNet) -> FlatNet:
+    """Stages as the outputs need them, depth first; what no output needs is left out."""
+    known = {stage.name: stage for stage in net.stages}
+    done: dict[str, Stage] = {}
+    for _, value in net.outputs:
+        stack = [value]
+        while stack:
+            stage = known.get(stack[-1])
+            if stage is None or stage.name in done:
+                stack.pop()
+                continue
+            rest = [
+                name
+                for name in stage.operands
+                if isinstance(name, str) and name in known and name not in done
+            ]
+            if not rest:
+                done[stage.name] = stage
+            stack += reversed(rest)
+    return _used(replace(net, stages=tuple(done.values())))
+
+
+def settle_pads(net: FlatNet) -> FlatNet:
+    """One way to say the same padding: numbers where both ends are alike, else a rule's name."""
+    shapes = _shapes(net)
+    stages = []
+    for stage in net.stages:
+        kind = find(stage.op)
+        if (
+            "pad" in stage.attributes
+            and kind is not None
+            and issubclass(kind, Conv | Pool | Unshared)
+        ):
+            x = TensorType.plain(shapes[str(stage.operands[0])])
+            stage = replace(stage, attributes=_settled(kind.make(stage.attributes), x))
+        stages.append(stage)
+    return replace(net, stages=tuple(stages))
+
+
+def _settled(op: Conv | Pool | Unshared, x: TensorType) -> Mapping[str, Value]:
+    values = {each.name: each.kind.unparse(getattr(op, each.name)) for each in op.attributes()}
+    if isinstance(op, Pool) and not op.size:
+        return values
+    window = op.window(x)
+    if all(before == after for before, after in window.pads):
+        values["pad"] = tuple(before for before, _ in window.pads)
+    else:
+        for rule in ("same", "same_lower", "causal"):
+            if replace(op, pad=Padding(rule)).window(x) == window:
+                values["pad"] = Symbol(rule)
+                break
+        else:
+            values["pad"] = window.pads
+    return values
+
+
+def _join(net: FlatNet, attempt: Attempt) -> FlatNet:
+    """The net with a stage and the layer it reads as one, wherever the attempt has a change."""
+    readers = Counter(name for stage in net.stages for name in {*stage.operands})
+    readers.update(value for _, value in net.outputs)
+    stages: dict[str, Stage] = {}
+    arrays, moved = dict(net.arrays), dict[str | float, str]()
+    for stage in net.stages:
+        stage = replace(stage, operands=tuple(moved.get(each, each) for each in stage.operands))
+        made = attempt(stage, stages, arrays)
+        if made is None or readers[made[0].name] > 1:
+            stages[stage.name] = stage
+            continue
+        layer, own = made
+        stages[layer.name] = replace(
+            layer, result=replace(stage.result, name=layer.name), source=_sources(layer, stage)
+        )
+        arrays |= own
+        moved[stage.name] = layer.name
+        readers[layer.name] = readers[stage.name]
+    outputs = tuple((name, moved.get(value, value)) for name, value in net.outputs)
+    return _used(replace(net, stages=tuple(stages.values()), outputs=outputs, arrays=arrays))
+
+
+def _sources(one: Stage, two: Stage) -> str:
+    return ", ".join(filter(None, (one.source, two.source)))
+
+
+def _used(net: FlatNet) -> FlatNet:
+    """Without tensors and arrays that nothing reads any more."""
+    read = {name for stage in net.stages for name in stage.operands}
+    read |= {value for _, value in net.outputs}
+    stages = tuple(each for each in net.stages if each.op != "tensor" or each.name in read)
+    keys = {key for stage in stages for key in stage.parameters.values()}
+    called = {key: key for key in keys}
+    for key in sorted(keys, key=len):
+        if (short := key.rstrip("_")) not in called.values():
+            called[key] = short
+    named = tuple(
+        replace(each, parameters={name: called[key] for name, key in each.parameters.items()})
+        for each in stages
+    )
+    arrays = {called[key]: array for key, array in net.arrays.items() if key in keys}
+    return replace(net, stages=named, arrays=arrays)
+
+
+def _bias(stage: Stage, before: Mapping[str, Stage], arrays: Mapping[str, Array]) -> Change | None:
+    if stage.op != "add" or len(stage.operands) != 2:
+        return None
+    made = [before.get(str(name)) for name in stage.operands]
+    tensor = next((each for each in made if each is not None and each.op == "tensor"), None)
+    layer = next((each for each in made if each is not None and each.op in LAYERS), None)
+    if tensor is None or layer is None or layer.attributes.get("bias", True):
+        return None
+    shape, array = layer.result.shape, arrays[tensor.parameters[""]]
+    aligned = (1,) * (len(shape) - array.ndim) + array.shape
+    if aligned != tuple(extent if axis == 1 else 1 for axis, extent in enumerate(shape)):
+        return None
+    key = _free(f"{layer.name}.bias", arrays)
+    made_layer = replace(
+        layer,
+        attributes={**layer.attributes, "bias": True},
+        parameters={**layer.parameters, "bias": key},
+    )
+    return made_layer, {key: array.reshape(-1)}
+
+
+def _batchnorm(
+    stage: Stage, before: Mapping[str, Stage], arrays: Mapping[str, Array]
+) -> Change | None:
+    layer = before.get(str(stage.operands[0])) if stage.operands else None
+    if stage.op != "batchnorm" or layer is None or layer.op not in LAYERS:
+        return None
+    if layer.op == "conv_transpose" and layer.attributes.get("groups", 1) != 1:
+        return None
+    own = {name: arrays[key].astype(np.float64) for name, key in stage.parameters.items()}
+    eps = stage.attributes.get("eps", 1e-5)
+    assert isinstance(eps, int | float)
+    scale = own["weight"] / np.sqrt(own["var"] + eps)
+    weight = arrays[layer.parameters["weight"]].astype(np.float64)
+    axis = 1 if layer.op == "conv_transpose" else 0
+    spread = scale.reshape([-1 if place == axis else 1 for place in range(weight.ndim)])
+    key = layer.parameters.get("bias")
+    bias = np.zeros(1) if key is None else arrays[key].astype(np.float64)
+    found = {
+        "weight": (weight * spread).astype(np.float32),
+        "bias": (own["bias"] + (bias - own["mean"]) * scale).astype(np.float32),
+    }
+    keys = {name: _free(f"{layer.name}.{name}", arrays) for name in found}
+    made = replace(layer, attributes={**layer.attributes, "bias": True}, parameters=keys)
+    return made, {keys[name]: value for name, value in found.items()}
+
+
+def _free(key: str, arrays: Mapping[str, Array]) -> str:
+    """The key, with marks behind it where another array has it."""
+    while key in arrays:
+        key += "_"
+    return key
+
+
+STEPS = (
+    *(skip_identities, join_biases, find_silus, join_products, put_in_order),
+    *(settle_pads, settle_slices),
+)
+"""In this order: silus are products, too."""
