@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from peers.prepare import draw_inputs
 from peers.task import Task
-from peers.to_onnx.model import onnx_model
 
 import cnnc
 from cnnc.ir.graph import Graph
+from cnnc.onnx.emit.model import onnx_model
 from cnnc.passes.fold_batchnorm import fold_batchnorm
 from cnnc.passes.fold_constants import fold_constants
 from cnnc.passes.simplify import simplify

@@ -40,7 +40,7 @@ C_TYPES = {
 """What C calls an element; a truth value is a byte, 0 or 1."""
 
 _ARGUMENTS = ("weights", "arena", "samples", "thread", "threads", "barrier", "context")
-_CONSTANTS = ("stack", "batch", "macs", "hash", "abi", "has")
+_CONSTANTS = ("stack", "batch", "macs", "hash", "abi", "has", "wrong", "pool", "job", "status")
 _NAMES = """
 assert complex eof errno i infinity int8_t int16_t int32_t int64_t intmax_t intptr_t linux
 max_align_t nan null offsetof ptrdiff_t size_t ssize_t stderr stdin stdout uint8_t uint16_t uint32_t
@@ -56,6 +56,44 @@ public register reinterpret_cast requires restrict return short signed sizeof st
 static_cast struct switch template this thread_local throw true try typedef typeid typename typeof
 union unsigned using virtual void volatile wchar_t while xor xor_eq main
 """
+HEADERS = frozenset(
+    [
+        "assert",
+        "complex",
+        "ctype",
+        "errno",
+        "fenv",
+        "float",
+        "inttypes",
+        "iso646",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+        "signal",
+        "stdalign",
+        "stdarg",
+        "stdatomic",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "stdnoreturn",
+        "string",
+        "tgmath",
+        "threads",
+        "time",
+        "uchar",
+        "unistd",
+        "pthread",
+        "wchar",
+        "wctype",
+        "immintrin",
+        "arm_neon",
+    ]
+)
+"""Headers that one of a network's name would hide."""
 TAKEN = frozenset({*_ARGUMENTS, *_CONSTANTS, *_WORDS.split(), *_NAMES.split()})
 """Words that no input or output can be called in C and C++."""
 
@@ -161,7 +199,8 @@ class Abi:
             hash=_hash(programs),
             weights_bytes=HEAD_BYTES + sum(sizes),
             payloads=tuple(accumulate(sizes[:-1], initial=HEAD_BYTES)),
-            arena_bytes=max(align(program.arena_bytes) for program in programs) + scratch,
+            # never none, as an array of no bytes is no C
+            arena_bytes=max(64, *(align(each.arena_bytes) for each in programs)) + scratch,
             scratch_bytes=scratch,
             most_samples=first.most_samples,
         )
@@ -219,11 +258,12 @@ def fill_weights(programs: Sequence[Program], abi: Abi, memory: NDArray[np.uint8
 
 def c_prefix(name: str) -> str:
     """The name, if symbols can begin with it; UserError otherwise."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,59}", name) or name.lower() in HEADERS:
         raise fail(
             "E0803",
-            f"no C symbol can begin with `{name}`",
-            help="`--name` takes letters, digits and `_`, at most 60, and a letter first",
+            f"no output in C can be called `{name}`",
+            help="`--name` takes letters, digits and `_`, at most 60, a letter first, and no name of "
+            "a header of C",
         )
     return name
 

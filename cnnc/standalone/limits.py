@@ -14,7 +14,13 @@ def check_limits(unit: Unit, sizes: Sizes) -> None:
     for what, limit, size, parts, help in (
         ("RAM", limits.ram, sizes.ram, _ram(sizes), _lower_ram(unit, sizes)),
         ("flash", limits.flash, sizes.flash, _flash(sizes), _lower_flash(unit, sizes)),
-        ("stack", limits.stack, sizes.stack, "", "a smaller register tile: see `cnnc tune`"),
+        (
+            "stack",
+            limits.stack,
+            sizes.stack,
+            "",
+            "another register tile (docs/tuning.md), or `--exact`",
+        ),
     ):
         if limit is not None and size > limit:
             message = f"{what} of {bytes_text(size)} is over the limit of {bytes_text(limit)}"
@@ -41,6 +47,8 @@ def _lower_ram(unit: Unit, sizes: Sizes) -> str:
     ways = [f"fewer channels or a larger stride at or before `{sizes.peak}`{shape}"]
     if unit.model.batch > 1:
         ways.insert(0, f"a batch below {unit.model.batch}")
+    if unit.request.threads > 1 and unit.abi.scratch_bytes:
+        ways.append(f"fewer threads ({bytes_text(unit.abi.scratch_bytes)} for each)")
     if unit.abi.scratch_bytes:
         ways.append(f"`--exact` ({bytes_text(unit.abi.scratch_bytes)} are scratch memory)")
     return "what lowers it: " + "; ".join(ways)

@@ -8,8 +8,24 @@ from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.standalone.unit import Unit
 
-_PYTHON = ("np", "outputs", "status", "samples", "count", "index")
-"""Names that the module's function has already, or a tuple."""
+_PYTHON = frozenset(
+    [
+        "np",
+        "outputs",
+        "status",
+        "samples",
+        "count",
+        "index",
+        "each",
+        "len",
+        "hasattr",
+        "run",
+        "Outputs",
+        "Weights",
+        "ValueError",
+    ]
+)
+"""Names that the module's function uses, or a tuple has."""
 
 
 @record
@@ -75,7 +91,13 @@ def summary(unit: Unit) -> tuple[str, ...]:
     lines += [f"target   {each.triple}, {each.cpu}" for each in unit.targets]
     lines += [f"threads  layers are split for {request.threads}"] if request.threads > 1 else []
     lines += ["exact    no algorithm that rounds more than plain sums"] if request.exact else []
-    return tuple(lines)
+    return tuple(map(_harmless, lines))
+
+
+def _harmless(text: str) -> str:
+    """The text without what would end a comment of C, a docstring of Python or a line."""
+    kept = (letter if letter.isprintable() and letter not in '\\"`' else "_" for letter in text)
+    return "".join(kept).replace("*/", "*_").replace("/*", "_*")
 
 
 def names(ends: Sequence[Argument]) -> tuple[str, ...]:

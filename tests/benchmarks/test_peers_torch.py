@@ -7,7 +7,7 @@ from peers.main import zoo
 from peers.unsupported import UnsupportedError
 
 import cnnc
-from tests.benchmarks.test_peers_models import graph_of
+from tests.onnx.runtime import graph_of
 from tests.ops.cases import CASES, Case, stored
 
 pytestmark = pytest.mark.torch

@@ -252,7 +252,7 @@ def test_adversarial_models(make: Callable[[], onnx.ModelProto], why: str) -> No
     assert time.thread_time() - start < LONGEST
 
 
-@pytest.mark.parametrize("data", [b"", b"\0", b"cnn 1\n", b"\x0a" * 4000, os.urandom(64)])
+@pytest.mark.parametrize("data", [b"", b"\0", b"cnn 1\n", b"\x0a" * 4000, bytes(range(64, 128))])
 def test_no_model(data: bytes) -> None:
     with pytest.raises(UserError, match="no ONNX model"):
         cnnc.onnx.load(data)
