@@ -56,43 +56,12 @@ public register reinterpret_cast requires restrict return short signed sizeof st
 static_cast struct switch template this thread_local throw true try typedef typeid typename typeof
 union unsigned using virtual void volatile wchar_t while xor xor_eq main
 """
-HEADERS = frozenset(
-    [
-        "assert",
-        "complex",
-        "ctype",
-        "errno",
-        "fenv",
-        "float",
-        "inttypes",
-        "iso646",
-        "limits",
-        "locale",
-        "math",
-        "setjmp",
-        "signal",
-        "stdalign",
-        "stdarg",
-        "stdatomic",
-        "stdbool",
-        "stddef",
-        "stdint",
-        "stdio",
-        "stdlib",
-        "stdnoreturn",
-        "string",
-        "tgmath",
-        "threads",
-        "time",
-        "uchar",
-        "unistd",
-        "pthread",
-        "wchar",
-        "wctype",
-        "immintrin",
-        "arm_neon",
-    ]
-)
+_HEADERS = """
+arm_neon assert complex ctype errno fenv float immintrin inttypes iso646 limits locale math pthread
+setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath
+threads time uchar unistd wchar wctype
+"""
+HEADERS = frozenset(_HEADERS.split())
 """Headers that one of a network's name would hide."""
 TAKEN = frozenset({*_ARGUMENTS, *_CONSTANTS, *_WORDS.split(), *_NAMES.split()})
 """Words that no input or output can be called in C and C++."""
@@ -262,8 +231,8 @@ def c_prefix(name: str) -> str:
         raise fail(
             "E0803",
             f"no output in C can be called `{name}`",
-            help="`--name` takes letters, digits and `_`, at most 60, a letter first, and no name of "
-            "a header of C",
+            help="`--name` takes letters, digits and `_`, at most 60, a letter first; and no header "
+            "of C is called like that",
         )
     return name
 

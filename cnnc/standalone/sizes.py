@@ -17,8 +17,8 @@ class Sizes:
     """Bytes. `code` has constants of the code in it; `bound` is the least that is alive at once.
 
     `arena` is that of all `threads`, `stack` that of one. `weights` are built in, or in a file.
-    `peak` is the layer that needs most of the arena. `calls` are functions of the compiler's library
-    that the code needs, whose size is not known.
+    `peak` is the layer that needs most of the arena. `calls` are functions of the compiler's
+    library that the code needs, whose size is not known.
     """
 
     arena: int

@@ -8,23 +8,10 @@ from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.standalone.unit import Unit
 
-_PYTHON = frozenset(
-    [
-        "np",
-        "outputs",
-        "status",
-        "samples",
-        "count",
-        "index",
-        "each",
-        "len",
-        "hasattr",
-        "run",
-        "Outputs",
-        "Weights",
-        "ValueError",
-    ]
-)
+_WORDS = """
+Outputs ValueError Weights count each hasattr index len np outputs run samples status
+"""
+_PYTHON = frozenset(_WORDS.split())
 """Names that the module's function uses, or a tuple has."""
 
 

@@ -86,7 +86,7 @@ def wishes(**given: object) -> Request:
         ({"weights": "inside"}, "`builtin` or `external`"),
         ({"target": "sparc-linux"}, "no target is called"),
         ({"target": "aarch64-linux-gnu:cortex-a99"}, "cortex-a99"),
-        ({"name": "my-net"}, "no C symbol can begin with"),
+        ({"name": "my-net"}, "no output in C can be called"),
         ({"forms": ("so",), "cc": "no-such-compiler -x"}, "no-such-compiler"),
         ({"forms": ("so",), "target": "cortex-m4"}, "has no shared libraries"),
         ({"forms": ("so",), "target": "riscv32-linux-gnu"}, "no compiler for"),
