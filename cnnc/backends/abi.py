@@ -231,8 +231,8 @@ def c_prefix(name: str) -> str:
         raise fail(
             "E0803",
             f"no output in C can be called `{name}`",
-            help="`--name` takes letters, digits and `_`, at most 60, a letter first; and no header "
-            "of C is called like that",
+            help="`--name` takes letters, digits and `_`, at most 60, a letter first, "
+            "and no name of C's own headers",
         )
     return name
 

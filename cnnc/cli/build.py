@@ -1,6 +1,6 @@
 """`cnnc build`: output that stands alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,8 +41,12 @@ def emit_options(command: Callable[..., R]) -> Callable[..., R]:
         ),
         click.option("--name", metavar="NAME", help="What files and symbols begin with."),
         click.option(
+            "--force", is_flag=True, help="Replace files that were edited, or are not of cnnc."
+        ),
+        click.option(
             "--emit",
-            default=",".join(DEFAULT_FORMS),
+            multiple=True,
+            default=DEFAULT_FORMS,
             show_default=True,
             metavar="FORM,…",
             help=f"Forms of output: {', '.join(FORMS)}.",
@@ -72,7 +76,8 @@ def build_(
     settings: tuple[str, ...],
     batch: Batch | None,
     output: Path | None,
-    emit: str,
+    emit: tuple[str, ...],
+    force: bool,
     name: str | None,
     weights: str,
     cc: str | None,
@@ -88,6 +93,7 @@ def build_(
     """Build a network that stands alone: no runtime, no heap, one header for all forms."""
     request = Request(
         forms=parse_forms(emit),
+        force=force,
         target=target,
         name=name,
         threads=threads,
@@ -103,9 +109,10 @@ def build_(
     show_built(built, as_json=as_json)
 
 
-def parse_forms(text: str) -> tuple[str, ...]:
+def parse_forms(texts: Sequence[str]) -> tuple[str, ...]:
     """`c,h` as its parts, each once."""
-    forms = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    forms = tuple(dict.fromkeys(part for part in parts if part))
     if not forms:
         raise fail("E0803", "`--emit` names no form of output", help=f"some of {', '.join(FORMS)}")
     return forms
@@ -121,11 +128,12 @@ def show_built(built: Built, *, as_json: bool) -> None:
                 "folder": str(built.folder),
                 "name": built.name,
                 "files": files,
-                "sizes": built.sizes.to_json(),
+                "sizes": built.sizes.to_json() if built.sizes else None,
             }
         )
         return
     columns = (Column("file"), Column("bytes", is_number=True))
     rows = [(str(built.folder / name), bytes_text(size)) for name, size in built.files.items()]
     say(format_table(columns, rows))
-    say(built.sizes.describe())
+    if built.sizes:
+        say(built.sizes.describe())

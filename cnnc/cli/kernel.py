@@ -25,7 +25,8 @@ from cnnc.standalone.request import Limits, Request
     "--parameters",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Trained values: .safetensors or .npz, named as `cnnc kernel` says if they are not found.",
+    help="Trained values, .safetensors or .npz: `weight` and `bias` of one operator, `conv.weight` "
+    "and the like in a chain.",
 )
 @click.option(
     "-o",
@@ -44,7 +45,8 @@ def kernel(
     inputs: tuple[str, ...],
     parameters: Path | None,
     output: Path | None,
-    emit: str,
+    emit: tuple[str, ...],
+    force: bool,
     name: str | None,
     weights: str,
     cc: str | None,
@@ -63,6 +65,7 @@ def kernel(
     """
     request = Request(
         forms=parse_forms(emit),
+        force=force,
         target=target,
         name=name,
         threads=threads,

@@ -1,38 +1,45 @@
 """Building: all forms of output that are asked for, in one folder, whole or not at all."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnnc.api import Model
+from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.standalone import code, project
 from cnnc.standalone.archive import archive
 from cnnc.standalone.folder import File, Output, open_output
 from cnnc.standalone.header import header_text
 from cnnc.standalone.limits import check_limits
-from cnnc.standalone.manifest import Written, manifest
+from cnnc.standalone.manifest import Before, Written, manifest
 from cnnc.standalone.pool_source import pool_source, pool_symbols
 from cnnc.standalone.python_module import python_module
-from cnnc.standalone.request import Request
+from cnnc.standalone.request import CODE, Limits, Request
 from cnnc.standalone.sizes import Sizes, measure_sizes
-from cnnc.standalone.toolchain import find_linker, library_name
+from cnnc.standalone.toolchain import find_linker, is_bare, library_name
 from cnnc.standalone.unit import Unit
 from cnnc.standalone.views import summary
 from cnnc.standalone.weights_source import weights_source
 
+_PROGRAMS = ("main", "test", "bench")
+_MODULES = frozenset({*sys.stdlib_module_names, "numpy"})
 Progress = Callable[[str], None]
 """Called with what is made next."""
 
 
 @record
 class Built:
-    """What a build wrote: the files by name with their bytes, and what the network takes."""
+    """What a build wrote: the files by name with their bytes, and what the network takes.
+
+    Without code and limits nobody has measured that.
+    """
 
     folder: Path
     name: str
     files: dict[str, int]
-    sizes: Sizes
+    sizes: Sizes | None
 
 
 def build(
@@ -49,9 +56,11 @@ def build(
     unit = Unit(model, request)
     check_request(unit)
     with open_output(folder) as output:
-        progress("loops")
-        sizes = measure_sizes(unit)
-        check_limits(unit, sizes)
+        sizes = None
+        if request.wants(*CODE) or request.limits != Limits():
+            progress("code")
+            sizes = measure_sizes(unit)
+            check_limits(unit, sizes)
         files: dict[str, Written] = {}
         for make, form in _MAKERS:
             if request.wants(form):
@@ -59,7 +68,13 @@ def build(
                 for file in make(unit, output):
                     output.add(file)
                     files[file.name] = Written.of(file.data)
-        output.add(manifest(unit, files))
+        hash, before = f"{unit.abi.hash:016x}", Before(folder, unit.name)
+        if not request.force:
+            before.check([*files])
+        output.guard = lambda names: before.stale(names, hash)
+        text = manifest(unit, files, before.kept([*files], hash))
+        output.add(text)
+        files[text.name] = Written.of(text.data)
     written = {name: each.bytes for name, each in files.items()}
     return Built(folder, unit.name, written, sizes)
 
@@ -68,6 +83,20 @@ def check_request(unit: Unit) -> None:
     """UserError for what no build of it could give: before anything is made."""
     request = unit.request
     code.check_versions(unit)
+    if request.wants("project") and unit.name in _PROGRAMS:
+        raise fail(
+            "E0803",
+            f"a project has a program of its own that is called `{unit.name}`",
+            help="give the network another `--name`",
+        )
+    if request.wants("py") and unit.name in _MODULES:
+        raise fail(
+            "E0803",
+            f"Python has a module that is called `{unit.name}`",
+            help="give the network another `--name`",
+        )
+    if request.wants("pool") and is_bare(unit.targets[0]):
+        raise fail("E0801", f"`{unit.targets[0].triple}` has no threads", help="leave `pool` away")
     if request.wants("so"):
         find_linker(unit.targets[0], request.cc)
     if request.wants("a"):
@@ -80,7 +109,7 @@ def _header(unit: Unit, output: Output) -> Iterator[File]:
         unit.abi,
         macs=unit.model.macs,
         has_weights=unit.request.has_weights,
-        stack_bytes=unit.code.stack_bytes,
+        stack_bytes=unit.code.stack_bytes if unit.request.wants("obj", "a", "so", "asm") else 0,
         summary=summary(unit),
     )
     yield File(f"{unit.name}.h", text.encode())
@@ -94,7 +123,6 @@ def _source(unit: Unit, output: Output) -> Iterator[File]:
     yield File(f"{unit.name}.c", code.c_source(unit).encode())
     if unit.request.has_weights:
         yield weights_source(unit)
-        yield File(f"{unit.name}.weights", unit.weights.data)
 
 
 def _llvm(unit: Unit, output: Output) -> Iterator[File]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnc.api import Model, load_text
+from cnnc.backends.abi import c_prefix
 from cnnc.base.errors import fail
 from cnnc.standalone.request import Request
 
@@ -21,6 +22,11 @@ def chain_model(
     with names (`a: f32[1, 8]`), which the text says what to do with. Parameters come from a file,
     or are drawn by the request's seed. UserError where the text is no chain.
     """
+    name = c_prefix(request.name or NAME)
+    if not text.strip() or len(text.splitlines()) > 1:
+        raise fail(
+            "E0803", "the text is no chain of operators", help="one line: `conv(8, 3) -> relu`"
+        )
     found = [_parse(each) for each in inputs]
     if not found:
         raise fail("E0603", "a kernel needs an input", help="--input f32[1,64,56,56]")
@@ -35,12 +41,20 @@ def chain_model(
     flow = text if named else f"x -> {text}"
     weights = f"he(seed = {request.seed})"
     if parameters is not None:
-        weights = f'"{parameters.name}"'
-    name = request.name or NAME
+        weights = f'{_quoted(parameters)} {{ "*" => "y.*" }}'
     source = "\n".join(
         ["cnn 1", f"net {name} {{", *lines, f"  output y = {flow}", f"  weights {weights}", "}", ""]
     )
     return load_text(source, name="<kernel>", folder=parameters.parent if parameters else None)
+
+
+def _quoted(path: Path) -> str:
+    """The file's name as a string of the language, which has no escapes."""
+    if any(letter in path.name for letter in '"\\') or not path.name.isprintable():
+        raise fail(
+            "E0803", f"`{path}` cannot be named in a text", help="give the file another name"
+        )
+    return f'"{path.name}"'
 
 
 def _parse(text: str) -> tuple[str, str]:

@@ -27,13 +27,15 @@ def build(
     max_ram: int | None = None,
     max_flash: int | None = None,
     max_stack: int | None = None,
+    force: bool = False,
 ) -> Built:
     """Write output that stands alone into a folder, as `cnnc build` does; docs/standalone.md.
 
     `emit` are forms such as `c`, `obj`, `so`, `project`; `target` is a family or a triple, with a
     processor behind a colon (`aarch64-linux-gnu:cortex-a72`), or several (`x86-64:x86-64-v2,
     x86-64-v3`). `weights` are `builtin` or `external`; `seed` is for golden vectors. Limits are in
-    bytes. UserError for what cannot be built; the folder then stays as it was.
+    bytes. `force` replaces files that were edited. UserError for what cannot be built; the folder
+    then stays as it was.
     """
     what: object = model
     if not isinstance(what, Model):
@@ -49,6 +51,7 @@ def build(
         tuning=Path(tuning) if tuning is not None else None,
         cc=cc,
         seed=seed,
+        force=force,
         limits=Limits(max_ram, max_flash, max_stack),
     )
     return build_request(model, Path(folder), request)

@@ -25,7 +25,7 @@ FORMS: Mapping[str, str] = MappingProxyType(
 )
 """Every form of output by its name, and what it is."""
 CODE = frozenset({"c", "ll", "asm", "obj", "a", "so", "py", "pool", "project"})
-"""Forms that the header belongs to."""
+"""Forms of code, which the header belongs to."""
 DEFAULT_FORMS = ("obj",)
 BUILTIN, EXTERNAL = "builtin", "external"
 
@@ -38,6 +38,11 @@ class Limits:
     flash: int | None = None
     stack: int | None = None
 
+    def __post_init__(self) -> None:
+        for size in (self.ram, self.flash, self.stack):
+            if size is not None and not isinstance(size, int):
+                raise fail("E0803", f"a limit is a number of bytes, not {size!r}")
+
 
 @record
 class Request:
@@ -46,6 +51,7 @@ class Request:
     `target` is a name `driver.find_target` knows, perhaps with several processors behind a colon:
     then the code chooses between them as it runs. `threads` is how many layers are split for.
     `weights` says whether they are part of the code (`builtin`) or come in a file (`external`).
+    `seed` is for golden vectors. With `force`, files that somebody edited are replaced too.
     """
 
     forms: tuple[str, ...] = DEFAULT_FORMS
@@ -57,6 +63,7 @@ class Request:
     tuning: Path | None = None
     cc: str | None = None
     seed: int = 0
+    force: bool = False
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
@@ -85,7 +92,8 @@ class Request:
         """The forms asked for, with those that belong to them."""
         found = set(self.forms)
         found |= {"so"} if "py" in found else set()
-        found |= {"c", "weights"} if "project" in found else set()
+        found |= {"c"} if "project" in found else set()
+        found |= {"weights"} if "c" in found else set()
         found |= {"weights"} if not self.has_weights else set()
         found |= {"h"} if found & CODE else set()
         return frozenset(found)

@@ -43,22 +43,42 @@ class Linker:
             command += [*shown, "-o", output.name, *files]
         else:
             flags = ["-shared", "-O2", "-fPIC", "-o", output.name]
+            if output.suffix == ".so":
+                flags.append(f"-Wl,-soname,{output.name}")
             threads = ["-pthread"] if any(path.suffix == ".c" for path in inputs) else []
             command = [*self.command, *flags, *threads, *files]
         run_tool(command, output.parent)
+        if not output.exists():
+            raise fail("E0802", f"`{shlex.join(command)}` made no file")
+
+    @property
+    def version(self) -> str:
+        """The first line that it says of itself; empty where it says nothing."""
+        done = _run([*self.command, "--version"], None)
+        return done.stdout.partition("\n")[0].strip()
 
 
 def run_tool(command: Sequence[str], folder: Path) -> None:
     """Run a compiler or linker in a folder; UserError with what it says where it fails."""
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise fail("E0802", f"`{command[0]}` cannot be run", notes=(str(error),)) from None
+    done = _run(command, folder)
     if done.returncode:
         said = tuple((done.stderr or done.stdout).strip().splitlines()[-20:])
         raise fail("E0802", f"`{shlex.join(command)}` failed", notes=said)
+
+
+def _run(command: Sequence[str], folder: Path | None) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise fail("E0802", f"`{command[0]}` cannot be run", notes=(str(error),)) from None
 
 
 def find_linker(target: Target, given: str | None = None) -> Linker:
@@ -79,8 +99,7 @@ def find_linker(target: Target, given: str | None = None) -> Linker:
         return Linker((_find(("wasm-ld",), target, "lld"),), is_wasm=True)
     if is_host(target):
         return Linker((_find(("cc", "gcc", "clang"), target, "gcc"),))
-    is_hard = architecture == "armv7" and target.triple.endswith("hf")
-    name, package = _CROSS.get((architecture + "hf" * is_hard, system), ("", ""))
+    name, package = _cross(target)
     if not name:
         raise fail(
             "E0802",
@@ -95,6 +114,36 @@ def is_host(target: Target) -> bool:
     here = host_target()
     same = target.architecture == here.architecture
     return same and _system(target.triple) == _system(here.triple)
+
+
+def tool_prefix(target: Target) -> str:
+    """What the names of a cross compiler's tools begin with; empty for this machine's own."""
+    if is_host(target):
+        return ""
+    if is_bare(target):
+        is_arm = target.architecture.startswith(("arm", "thumb"))
+        return "arm-none-eabi-" if is_arm else "riscv64-unknown-elf-"
+    name, _ = _cross(target)
+    return name.removesuffix("gcc")
+
+
+def emulator(target: Target) -> str:
+    """What runs Linux programs for another machine on this one; empty where none is needed."""
+    architecture = {"armv7": "arm"}.get(target.architecture, target.architecture)
+    foreign = not is_host(target) and _system(target.triple) == "linux"
+    return f"qemu-{architecture}" if foreign else ""
+
+
+def is_bare(target: Target) -> bool:
+    """Whether nothing runs beneath the code: no files, no threads, no shared libraries."""
+    return _system(target.triple) == "none"
+
+
+def _cross(target: Target) -> tuple[str, str]:
+    """The cross compiler for a target and its package; empty where none is known."""
+    architecture = target.architecture
+    is_hard = architecture == "armv7" and target.triple.endswith("hf")
+    return _CROSS.get((architecture + "hf" * is_hard, _system(target.triple)), ("", ""))
 
 
 def library_name(name: str, target: Target) -> str:
@@ -135,7 +184,8 @@ def _checked(text: str) -> tuple[str, ...]:
         raise fail(
             "E0802", f"the compiler `{text}` is not there", help="see `--cc` and the variable CC"
         )
-    return tuple(command)
+    # it is run in another folder
+    return (os.path.abspath(shutil.which(command[0]) or command[0]), *command[1:])
 
 
 def _missing(name: str, target: Target, package: str) -> UserError:

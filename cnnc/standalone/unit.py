@@ -16,7 +16,7 @@ from cnnc.lowering.lowered import Lowered
 from cnnc.standalone import code
 from cnnc.standalone.archive import Object
 from cnnc.standalone.request import Request
-from cnnc.standalone.toolchain import object_suffix
+from cnnc.standalone.toolchain import find_linker, object_suffix
 from cnnc.tunefile import read_choices
 
 if TYPE_CHECKING:
@@ -68,6 +68,13 @@ class Unit:
         memory = np.zeros(self.abi.weights_bytes, np.uint8)
         fill_weights(self.programs, self.abi, memory)
         return memory
+
+    @cached_property
+    def linker_version(self) -> str | None:
+        """What the linker of a shared library says of itself; None where there is none."""
+        if not self.request.wants("so"):
+            return None
+        return find_linker(self.targets[0], self.request.cc).version
 
     @cached_property
     def code(self) -> "Code":

@@ -28,7 +28,7 @@ def test_build_as_json(cnnc: Runner, tmp_path: Path) -> None:
     assert isinstance(sizes, dict)
     for name, size in files.items():
         assert (tmp_path / name).stat().st_size == size
-    assert set(files) == {"digits.h", "digits.o", "digits_weights.o"}
+    assert set(files) == {"digits.h", "digits.o", "digits_weights.o", "digits.manifest.json"}
     assert sizes["peak_layer"]
 
 
@@ -89,7 +89,7 @@ def test_a_kernel_without_convolution_or_weights(cnnc: Runner, tmp_path: Path) -
 def test_a_kernel_takes_parameters_from_a_file(cnnc: Runner, tmp_path: Path) -> None:
     """They are in its weights; without a name that fits, the error says what is missing."""
     weight = np.full((2, 3), 1.2345, np.float32)
-    np.savez(tmp_path / "w.npz", **{"y.weight": weight, "y.bias": np.zeros(2, np.float32)})
+    np.savez(tmp_path / "w.npz", **{"weight": weight, "bias": np.zeros(2, np.float32)})
     args = ("kernel", "dense(2)", "--input", "f32[1,3]", "-o", tmp_path / "out", "--emit", "c")
     cnnc(*args, "--parameters", tmp_path / "w.npz")
     data = (tmp_path / "out" / "kernel.weights").read_bytes()
@@ -99,12 +99,21 @@ def test_a_kernel_takes_parameters_from_a_file(cnnc: Runner, tmp_path: Path) -> 
     assert "y.weight" in err
 
 
+def test_forms_in_one_option_or_several(cnnc: Runner, tmp_path: Path) -> None:
+    """Both are taken; of weights alone nobody asks how much RAM they take."""
+    cnnc("build", NET, "-o", tmp_path, "--emit", "h", "--emit", "weights,ll")
+    assert {"digits.h", "digits.weights", "digits.ll"} <= {p.name for p in tmp_path.iterdir()}
+    assert "RAM" not in cnnc("build", NET, "-o", tmp_path / "2", "--emit", "weights").out
+
+
 @pytest.mark.parametrize(
     ("text", "inputs", "words"),
     [
         ("conv(8, 3", ["f32[1,4,6,6]"], "<kernel>"),
         ("conv(8, 9)", ["f32[1,4,6,6]"], "E03"),
         ("convolve(8)", ["f32[1,4,6,6]"], "convolve"),
+        ("", ["f32[1,4]"], "is no chain"),
+        ("relu\n}", ["f32[1,4]"], "is no chain"),
         ("relu", [], "needs an input"),
         ("relu", ["f32"], "is no input"),
         ("relu", ["f32[1,4]", "f32[1,4]"], "several inputs need names"),

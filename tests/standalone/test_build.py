@@ -14,6 +14,7 @@ from cnnc import UserError, load_text
 from cnnc.standalone import build as module
 from cnnc.standalone.build import build
 from cnnc.standalone.request import FORMS, Limits, Request
+from tests.standalone.networks import FILES
 from tests.standalone.outputs import made, model
 from tests.tools import require_tool
 
@@ -58,7 +59,7 @@ def test_the_manifest(tmp_path: Path) -> None:
     """Sums of all files, of the text and of the weights."""
     made(tmp_path, "c", "obj", target="x86-64-v3")
     content = files(tmp_path)
-    manifest = json.loads(content.pop("manifest.json"))
+    manifest = json.loads(content.pop("digits.manifest.json"))
     assert manifest["files"] == {n: sha256(d).hexdigest() for n, d in sorted(content.items())}
     assert manifest["weights_sha256"] == manifest["files"]["digits.weights"]
     assert manifest["targets"][0]["cpu"] == "x86-64-v3"
@@ -91,6 +92,10 @@ def wishes(**given: object) -> Request:
         ({"forms": ("so",), "target": "cortex-m4"}, "has no shared libraries"),
         ({"forms": ("so",), "target": "riscv32-linux-gnu"}, "no compiler for"),
         ({"forms": ("a",), "target": "arm64-apple-macos"}, "static libraries"),
+        ({"forms": ("pool",), "target": "cortex-m4"}, "has no threads"),
+        ({"forms": ("so",), "cc": "true"}, "made no file"),
+        ({"forms": ("so",), "cc": "gcc '"}, "is not there"),
+        ({"threads": 0}, "threads must be"),
         ({"forms": ("c",), "target": "x86-64:x86-64-v2,x86-64-v3"}, "is for one processor"),
         ({"tuning": Path("missing.tune")}, "missing.tune"),
     ],
@@ -140,6 +145,40 @@ def test_what_breaks_off_leaves_the_old_output(
     assert files(tmp_path) == before
 
 
+def test_limits_count_all_threads(tmp_path: Path) -> None:
+    """Each has a stack, and scratch memory where a kernel wants some."""
+    one = made(tmp_path / "1", "obj", target="x86-64-v3").sizes
+    four = made(tmp_path / "4", "obj", target="x86-64-v3", threads=4).sizes
+    assert one
+    assert four
+    assert four.ram > one.ram + 2 * one.stack
+    with pytest.raises(UserError, match="RAM of"):
+        made(tmp_path / "5", "obj", target="x86-64-v3", threads=4, limits=Limits(ram=four.ram - 1))
+
+
+def test_external_weights_are_not_in_flash(tmp_path: Path) -> None:
+    """As the error of a limit says."""
+    limits = Limits(flash=64 << 10)
+    with pytest.raises(UserError, match="flash of"):
+        made(tmp_path, "obj", target="cortex-m4", limits=limits)
+    built = made(tmp_path, "obj", target="cortex-m4", limits=limits, weights="external")
+    assert built.sizes
+    assert built.sizes.flash == built.sizes.code
+
+
+def test_texts_of_users_do_not_leave_comments(tmp_path: Path) -> None:
+    """A file's name and a setting are text in C, Python and Markdown."""
+    require_tool("gcc", package="gcc")
+    odd = tmp_path / 'x*_""" + str(1 % 0) + """.cnn'
+    odd.write_text(NET)
+    cnnc.build(cnnc.load(odd), tmp_path / "out", ["project", "py"], name="odd")
+    made_module = compile((tmp_path / "out" / "odd.py").read_text(), "odd.py", "exec")
+    assert "1 % 0" in str(made_module.co_consts[0])
+    hidden = load_text(NET, name="a*/ int x; /*.cnn")
+    cnnc.build(hidden, tmp_path / "out", "c", name="odd", force=True)
+    assert "*/ int x" not in (tmp_path / "out" / "odd.h").read_text()
+
+
 def test_limits_name_what_would_lower_it(tmp_path: Path) -> None:
     """All that are exceeded, in one error."""
     limits = Limits(ram=1000, flash=2000, stack=1)
@@ -185,13 +224,93 @@ def test_sizes_are_what_the_linker_finds(name: str, tmp_path: Path) -> None:
     text, data, bss = map(int, said.stdout.splitlines()[1].split()[:3])
     assert data == 0
     assert 0 <= bss - built.sizes.arena <= 64  # the three numbers of the program, and alignment
-    assert abs(text - built.sizes.flash) <= built.sizes.flash / 20
+    code = text - built.sizes.weights
+    assert abs(code - built.sizes.code) <= built.sizes.code / 20
+
+
+def test_files_of_somebody_else_stay(tmp_path: Path) -> None:
+    """Those that no build wrote, and those that were edited since, unless one says so."""
+    (tmp_path / "Makefile").write_text("mine")
+    before = files(tmp_path)
+    with pytest.raises(UserError, match="is not as cnnc wrote it"):
+        made(tmp_path, "project", name="sunspots")
+    assert files(tmp_path) == before
+    made(tmp_path, "project", name="sunspots", force=True)
+    with (tmp_path / "main.c").open("a") as file:
+        file.write("/* mine */\n")
+    with pytest.raises(UserError, match=r"main\.c"):
+        made(tmp_path, "project", name="sunspots")
+    made(tmp_path, "c", name="sunspots")
+    assert "mine" in (tmp_path / "main.c").read_text()
+
+
+def test_files_of_another_build_go(tmp_path: Path) -> None:
+    """What does not fit the new header is removed; what fits it stays, and so do other networks."""
+    made(tmp_path, "c", "obj", name="sunspots")
+    made(tmp_path, "h", name="digits")
+    made(tmp_path, "ll", name="sunspots")
+    assert {"sunspots.c", "sunspots.o", "sunspots.ll"} <= set(files(tmp_path))
+    manifest = json.loads((tmp_path / "sunspots.manifest.json").read_text())
+    assert {"sunspots.c", "sunspots.ll"} <= set(manifest["files"])
+    made(tmp_path, "obj", name="sunspots", target="x86-64")
+    left = set(files(tmp_path))
+    assert "sunspots.c" not in left
+    assert "sunspots.ll" not in left
+    assert {"sunspots.o", "sunspots.h", "digits.h"} <= left
+
+
+def test_a_folder_in_the_way_stops_all(tmp_path: Path) -> None:
+    """It is found before the first file is moved."""
+    made(tmp_path, "c", name="sunspots")
+    (tmp_path / "sunspots.weights").unlink()
+    (tmp_path / "sunspots.weights").mkdir()
+    before = {path.name: path.is_dir() or path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=r"sunspots\.weights"):
+        made(tmp_path, "c", name="sunspots", target="x86-64")
+    after = {path.name: path.is_dir() or path.read_bytes() for path in tmp_path.iterdir()}
+    assert after == before
+
+
+def test_what_killed_builds_left_is_removed(tmp_path: Path) -> None:
+    """But not what a running one is at."""
+    for process in ("999999999", str(os.getppid())):
+        (tmp_path / f".cnnc-build-{process}-x").mkdir()
+    made(tmp_path, "weights", name="sunspots")
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert left == [f".cnnc-build-{os.getppid()}-x"]
+
+
+def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
+    """As an interrupt does."""
+    code = (
+        "import os, signal, sys, cnnc\n"
+        "from cnnc.standalone import build\n"
+        "build.manifest = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "cnnc.build(cnnc.load(sys.argv[1]), sys.argv[2], 'weights')\n"
+    )
+    where = tmp_path / "out"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(FILES["sunspots"]), str(where)], capture_output=True
+    )
+    assert ended.returncode != 0
+    assert not where.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "forms"),
+    [("main", "project"), ("test", "project"), ("bench", "project"), ("numpy", "py")],
+)
+def test_names_of_other_files(name: str, forms: str, tmp_path: Path) -> None:
+    """A project has programs, and Python has modules."""
+    with pytest.raises(UserError, match=f"`{name}`"):
+        build(model("sunspots"), tmp_path / "out", Request(forms=(forms,), name=name))
 
 
 def test_building_from_python(tmp_path: Path) -> None:
     """One call, with what the command line has."""
     built = cnnc.build(model("sunspots"), tmp_path, "obj", target="cortex-m4", max_ram=64 << 10)
-    assert set(built.files) == {"sunspots.h", "sunspots.o", "sunspots_weights.o"}
+    manifest = "sunspots.manifest.json"
+    assert set(built.files) == {"sunspots.h", "sunspots.o", "sunspots_weights.o", manifest}
     with pytest.raises(UserError, match="takes a Model, not Compiled"):
         cnnc.build(model("sunspots").compile(), tmp_path)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="threads"):
@@ -202,7 +321,7 @@ def test_a_name_for_all_symbols(tmp_path: Path) -> None:
     """Also of files."""
     built = build(model("sunspots"), tmp_path, Request(forms=("c", "pool"), name="solar"))
     assert set(built.files) == {
-        *("solar.h", "solar.c", "solar_weights.c", "solar.weights"),
+        *("solar.h", "solar.c", "solar_weights.c", "solar.weights", "solar.manifest.json"),
         *("solar_pool.h", "solar_pool.c"),
     }
     assert b"sunspots_" not in (tmp_path / "solar.c").read_bytes()
