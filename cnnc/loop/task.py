@@ -49,7 +49,8 @@ class Task:
     `op` is the operator's name in the language, `options` its attributes: numbers,
     truth values, and the text of others. `params`
     are the kernel's parameters with logical shapes and layouts, the result `y` last: `x` (or `x0`,
-    …), then `weight`, `bias` where the operator has them, then `e0`, … that the tail reads.
+    …), then `weight`, `bias` where the operator has them, then `e0`, … that the tail reads. `macs`
+    are the multiply-accumulates.
     """
 
     op: str
@@ -57,6 +58,7 @@ class Task:
     params: tuple[Buffer, ...]
     windows: Windows | None
     tail: Tail | None
+    macs: int = 0
 
     def param(self, name: str) -> Buffer:
         """The parameter of this name."""

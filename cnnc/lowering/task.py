@@ -28,7 +28,9 @@ def task_of(node: Node, kernel: Kernel) -> Task:
         known = isinstance(value, int | float | str)
         options.append((field.name, value if known else str(value)))
     windows = _windows(root, operands[0].type if operands else node.type)
-    return Task(root.name, tuple(options), kernel.params, windows, _tail(node, kernel))
+    tail = _tail(node, kernel)
+    macs = kernel.origin.macs
+    return Task(root.name, tuple(options), kernel.params, windows, tail, macs)
 
 
 def _windows(root: Operator, x: TensorType) -> Windows | None:
