@@ -82,13 +82,15 @@ class NetView:
     captured_values: str
     run_parameters: str
     host_parameters: str
-    copy_parameters: str
+    in_parameters: str
+    out_parameters: str
     enqueue_parameters: str
     capture_parameters: str
     enqueue_arguments: str
     capture_arguments: str
     capture_call: str
-    copy_arguments: str
+    in_arguments: str
+    out_arguments: str
     staged_arguments: str
 
 
@@ -133,15 +135,17 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         samples_comment=most,
         captured=len(ends) + samples,
         captured_values=", ".join([*names, *["(const void *)(uintptr_t)samples"] * samples]),
-        run_parameters=", ".join([handle, *declared, *pointers, "struct CUstream_st *stream"]),
+        run_parameters=", ".join([handle, *declared, *pointers, "void *stream"]),
         host_parameters=", ".join([handle, *declared, *pointers]),
-        copy_parameters=", ".join([handle, *declared, *pointers]),
+        in_parameters=", ".join([handle, *declared, *pointers[: len(abi.inputs)]]),
+        out_parameters=", ".join([handle, *declared, *pointers[len(abi.inputs) :]]),
         enqueue_parameters=", ".join([handle, *declared, *pointers, stream]),
         capture_parameters=", ".join([handle, *declared, *pointers]),
-        enqueue_arguments=", ".join(["net", *count, *names, "stream"]),
+        enqueue_arguments=", ".join(["net", *count, *names, "(cudaStream_t)stream"]),
         capture_arguments=", ".join(["net", *count, *names, "net->stream"]),
         capture_call=", ".join(["net", *count, *names]),
-        copy_arguments=", ".join(["net", *count, *names]),
+        in_arguments=", ".join(["net", *count, *names[: len(abi.inputs)]]),
+        out_arguments=", ".join(["net", *count, *names[len(abi.inputs) :]]),
         staged_arguments=", ".join(["net", *count, *staged, "net->stream"]),
     )
 
