@@ -3,6 +3,9 @@
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
 
+GPU = "nvptx64"
+"""The architecture of NVIDIA's GPUs in a triple."""
+
 
 @record
 class Target:
@@ -37,8 +40,13 @@ class Target:
     @property
     def pointer_bits(self) -> int:
         """Bits of an address, and of what counts elements."""
-        wide = ("x86_64", "aarch64", "arm64", "riscv64", "wasm64")
+        wide = ("x86_64", "aarch64", "arm64", "riscv64", "wasm64", GPU)
         return 64 if self.architecture in wide else 32
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether loops become threads of a GPU, one for each result."""
+        return self.architecture == GPU
 
     @property
     def multiplies_by_lane(self) -> bool:

@@ -1,7 +1,5 @@
 """What a kernel computes, for backends that have code of their own for it: loops as plain data."""
 
-from collections.abc import Mapping
-
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
 from cnnc.base.record import record
@@ -48,20 +46,27 @@ class Tail:
 class Task:
     """An operator on buffers, with what was fused behind it.
 
-    `op` is the operator's name in the language, `options` its attributes as plain values. `params`
+    `op` is the operator's name in the language, `options` its attributes: numbers,
+    truth values, and the text of others. `params`
     are the kernel's parameters with logical shapes and layouts, the result `y` last: `x` (or `x0`,
-    …), then `weight`, `bias` where the operator has them, then `e0`, … that the tail reads.
+    …), then `weight`, `bias` where the operator has them, then `e0`, … that the tail reads. `macs`
+    are the multiply-accumulates.
     """
 
     op: str
-    options: Mapping[str, object]
+    options: tuple[tuple[str, object], ...]
     params: tuple[Buffer, ...]
     windows: Windows | None
     tail: Tail | None
+    macs: int = 0
 
     def param(self, name: str) -> Buffer:
         """The parameter of this name."""
         return next(each for each in self.params if each.name == name)
+
+    def option(self, name: str) -> object:
+        """The value of an attribute."""
+        return dict(self.options)[name]
 
     def has(self, name: str) -> bool:
         """Whether there is a parameter of this name."""
