@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cnnc.backends.cuda.expressions import TYPES, Printer, Text, value_type
+from cnnc.backends.cuda.expressions import ATOM, Printer, value_type
 from cnnc.backends.cuda.templates import render
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
 from cnnc.base.record import record
 from cnnc.loop.affine import affine
-from cnnc.loop.expr import Expr, Load, Var, children
+from cnnc.loop.expr import Buffer, Const, Expr, Load, Var, children
 from cnnc.loop.kernel import Let, Store
 from cnnc.loop.task import SUM, Task
 
@@ -94,9 +94,7 @@ class Epilogue:
     store: str
 
 
-def make_epilogue(
-    name: str, tail: Tail, out: tuple[int, int, int], width: int
-) -> Epilogue:
+def make_epilogue(name: str, tail: Tail, out: tuple[int, int, int], width: int) -> Epilogue:
     """The epilogue of a kernel for results of (height, width, channels), `width` at a time."""
     height, columns, channels = out
     everything = (*tail.operands, tail.result_operand)
@@ -115,8 +113,10 @@ def make_epilogue(
         loads.append((any(operand.strides), Access(into, text)))
     result = tail.result_operand
     target = f"&{result.argument}[{result.at(height, columns)}]"
-    store = f"cnnc::store({target}, sums);" if is_vector else (
-        f"cnnc::scatter<{result.channel}>({target}, sums, valid);"
+    store = (
+        f"cnnc::store({target}, sums);"
+        if is_vector
+        else (f"cnnc::scatter<{result.channel}>({target}, sums, valid);")
     )
     text = " ".join(each.at(height, columns) for each in everything)
     called = ", ".join(["sums[i]", *(f"{access.name}[i]" for _, access in loads)])
@@ -142,42 +142,37 @@ def _values(tail: Tail) -> Iterator[str]:
 def tail_of(task: Task) -> Tail | None:
     """The tail of a task, its bias first; None where this cannot be written in float32."""
     y = task.param("y")
-    if y.dtype is not DType.F32:
+    if y.dtype is not DType.F32 or len(y.shape) not in POSITIONS:
         return None
-    variables = POSITIONS.get(len(y.shape))
-    if variables is None:
-        return None
-    operands: list[Operand] = []
-    lines: list[str] = []
-    total = "sum"
-    if task.has("bias"):
-        operands.append(Operand("bias", "float", (0, 0, 0), 1, 0))
-        lines.append("const float biased = sum + bias;")
-        total = "biased"
+    bias = Operand("bias", "float", (0, 0, 0), 1, 0)
+    operands = (bias,) if task.has("bias") else ()
+    lines = ("const float biased = sum + bias;",) if operands else ()
     if task.tail is None:
-        index = _plain_offset(task)
-        place = _operand("y", y.dtype, index, variables)
-        return place and Tail(tuple(operands), tuple(lines), total, place)
+        place = _operand(Load(y, (_plain_offset(y),)))
+        return Tail(operands, lines, "biased" if lines else "sum", place) if place else None
     *lets, store = task.tail.body
-    assert isinstance(store, Store)
-    statements = [each for each in lets if isinstance(each, Let)]
-    loads = _distinct([*(each.value for each in statements), store.value])
-    names: dict[Load, str] = {}
-    for number, load in enumerate(loads):
-        made = _operand(load.buffer.name, load.buffer.dtype, load.index[0], variables)
-        if made is None or any(each.argument == made.argument for each in operands):
-            return None
-        operands.append(made)
-        names[load] = made.argument
-        assert number < len(loads)
-    printer = Printer(lambda load: (names[load], 0), locals={SUM: total})
-    for each in statements:
-        printer.locals[each.name] = name = f"{each.name}_".replace(".", "_").rstrip("_")
+    if not isinstance(store, Store) or not all(isinstance(each, Let) for each in lets):
+        return None
+    return _written(operands, lines, [each for each in lets if isinstance(each, Let)], store)
+
+
+def _written(
+    operands: tuple[Operand, ...], lines: tuple[str, ...], lets: Sequence[Let], store: Store
+) -> Tail | None:
+    """The tail with these statements behind its first lines."""
+    loads = _distinct([*(each.value for each in lets), store.value])
+    read = [operand for load in loads if (operand := _operand(load))]
+    place = _operand(Load(store.buffer, store.index))
+    is_once = len({operand.argument for operand in read}) == len(loads)
+    if place is None or not is_once or any(each.value.dtype is None for each in lets):
+        return None
+    names = {load: (load.buffer.name, ATOM) for load in loads}
+    printer = Printer(names.__getitem__, locals={SUM: "biased" if lines else "sum"})
+    for each in lets:
+        printer.locals[each.name] = name = each.name.replace(".", "_") + "_"
         kind = value_type(each.value.dtype, "int")
-        lines.append(f"const {kind} {name} = {printer.value(each.value)[0]};")
-    place = _operand("y", y.dtype, store.index[0], variables)
-    result: Text = printer.value(store.value)
-    return place and Tail(tuple(operands), tuple(lines), result[0], place)
+        lines = (*lines, f"const {kind} {name} = {printer.value(each.value)[0]};")
+    return Tail((*operands, *read), lines, printer.value(store.value)[0], place)
 
 
 def _distinct(values: Sequence[Expr]) -> list[Load]:
@@ -196,27 +191,23 @@ def _distinct(values: Sequence[Expr]) -> list[Load]:
     return list(found)
 
 
-def _operand(
-    argument: str, dtype: DType, index: Expr, variables: tuple[str, ...]
-) -> Operand | None:
-    """The operand that is read at a flat index; None where that is no sum of the position."""
-    form = affine(index)
+def _operand(load: Load) -> Operand | None:
+    """What is read at a flat index; None where that is no sum of the position, or no float32."""
+    form = affine(load.index[0])
     factors = {term.name: factor for term, factor in form.terms if isinstance(term, Var)}
-    if len(factors) != len(form.terms) or not set(factors) <= set(variables):
+    if len(factors) != len(form.terms) or load.buffer.dtype is not DType.F32:
         return None
-    if dtype is not DType.F32:
-        return None
+    assert set(factors) <= {"n", "oc", "ol", "oh", "ow"}, factors
     strides = (factors.get("n", 0), factors.get("oh", 0), factors.get("ow", factors.get("ol", 0)))
-    return Operand(argument, TYPES[dtype], strides, factors.get("oc", 0), form.constant)
+    return Operand(load.buffer.name, "float", strides, factors.get("oc", 0), form.constant)
 
 
-def _plain_offset(task: Task) -> Expr:
+def _plain_offset(y: Buffer) -> Expr:
     """Where the result's element lies, of a layer with nothing behind it."""
-    y = task.param("y")
-    variables = POSITIONS[len(y.shape)]
-    total: Expr = Var("n") * strides_of(y.layout.order, y.shape)[0]
-    for axis, name in enumerate(variables[1:], start=1):
-        total = total + Var(name) * strides_of(y.layout.order, y.shape)[axis]
+    total: Expr = Const(0)
+    strides = strides_of(y.layout.order, y.shape)
+    for name, stride in zip(POSITIONS[len(y.shape)], strides, strict=True):
+        total = total + Var(name) * stride
     return total
 
 
@@ -227,5 +218,3 @@ def strides_of(order: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
         strides[axis] = step
         step *= shape[axis]
     return tuple(strides)
-
-

@@ -12,9 +12,15 @@ from math import gcd, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Wish
-from cnnc.backends.cuda.kernels.epilogue import Epilogue, make_epilogue, tail_of
-from cnnc.backends.cuda.kernels.problem import MOST_ELEMENTS, Product, ceil_div, product_of, weights_of
+from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, Bytes, CudaKernel, Packing, Wish
+from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, tail_of
+from cnnc.backends.cuda.kernels.problem import (
+    MOST_ELEMENTS,
+    Product,
+    ceil_div,
+    product_of,
+    weights_of,
+)
 from cnnc.backends.cuda.kernels.text import launch_parameters, picked, position_lines
 from cnnc.backends.cuda.kernels.tiles import Costs, Plan, Tile, choose_tile, gpu_of
 from cnnc.backends.cuda.templates import render
@@ -45,9 +51,24 @@ class Mode:
         return 4 if self.weight_type == "float" else 2
 
     @property
+    def is_three(self) -> bool:
+        """Whether factors are split into two numbers each, of whose products three count."""
+        return self.products == 3
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether x is rounded in registers, as memory has it more exactly."""
+        return self.mma == "tf32" and self.products == 1
+
+    @property
     def is_paired(self) -> bool:
         """Whether two floats of memory become one register of 16-bit numbers."""
         return self.x_bytes > self.weight_bytes
+
+    @property
+    def steps(self) -> int:
+        """Products of fragments in a slab."""
+        return 2 if self.is_paired else 4
 
 
 SMALL = (
@@ -57,8 +78,8 @@ SMALL = (
     (Tile(32, 32, 16, 16, 4), 0.35),
 )
 LARGE = ((Tile(128, 64, 64, 32, 3), 0.85), *SMALL)
-LARGEST = ((Tile(128, 128, 64, 64, 3), 1.0), *LARGE)
-"""Tiles, and the share of the instruction's rate that they reach; up to 99 KiB, as small GPUs have."""
+LARGEST = ((Tile(128, 128, 64, 32, 3), 1.0), *LARGE)
+"""Tiles, and the share of the instruction's rate they reach; up to 99 KiB, as small GPUs have."""
 
 MODES: Mapping[str, Mode] = {
     "f32": Mode("tf32", 3, "float", "float", LARGE),
@@ -83,19 +104,13 @@ class View:
     splits: int
     epilogue: Epilogue
     position: tuple[str, ...]
-    x_type: str
-    x_bytes: int
-    mma: str
-    is_three: bool
-    is_rounded: bool
-    is_paired: bool
+    mode: Mode
     channels: int
     filters: int
     phases: int
     part: int
     tap_parts: int
     slabs: int
-    steps: int
     copy_bytes: int
     weight_row: int
     weight_swizzle: str
@@ -120,7 +135,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
 
 def copy_bytes(problem: Product, mode: Mode) -> int | None:
     """Bytes of x that can be copied at once; None where that is too few for a copy."""
-    pitch = problem.channels * mode.x_bytes
+    pitch = problem.pitch * mode.x_bytes
     group = problem.channels // problem.groups * mode.x_bytes if problem.groups > 1 else 16
     size = gcd(16, pitch, group)
     return size if size >= 4 else None
@@ -129,71 +144,77 @@ def copy_bytes(problem: Product, mode: Mode) -> int | None:
 def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKernel | None:
     """The kernel with this tile and split; None where the tail is none of float32."""
     mode, tail, tile, splits = MODES[wish.precision], tail_of(task), plan.tile, plan.splits
+    view = tail and _view(task, problem, mode, plan, tail, wish.name)
+    if view is None:
+        return None
+    blocks = (ceil_div(problem.pixels, tile.rows), ceil_div(view.filters, tile.columns))
+    tiles = prod(blocks) * problem.layers
+    stage = tile.rows * SLAB_BYTES + tile.columns * view.weight_row
+    packed = problem.layers * view.filters * view.slabs * view.weight_row
+    pack = partial(pack_weights, task, mode, view.part)
+    key = f"igemm_mma {wish.precision} {problem}"
+    return CudaKernel(
+        name=wish.name,
+        source=render("igemm_mma.cu", view),
+        arguments=_arguments(task, splits),
+        grid=(*blocks, problem.layers * splits),
+        block=(tile.threads, 1, 1),
+        shared_bytes=tile.stages * stage,
+        workspace_bytes=4 * tiles * splits * tile.rows * tile.columns if splits > 1 else 0,
+        counters=tiles if splits > 1 else 0,
+        packings=(Packing("weight", packed, pack, key),),
+        comment=plan.reason,
+    )
+
+
+def _arguments(task: Task, splits: int) -> tuple[str, ...]:
+    return (*(each.name for each in task.params), *((WORKSPACE, COUNTERS) if splits > 1 else ()))
+
+
+def _view(
+    task: Task, problem: Product, mode: Mode, plan: Plan, tail: Tail, name: str
+) -> View | None:
+    """What the template sees; None where offsets would not fit in 32 bits."""
     channels, filters = problem.channels // problem.groups, problem.filters // problem.groups
     part = 16 // mode.x_bytes
     tap_parts = ceil_div(channels, part)
     slabs = ceil_div(prod(problem.kernel) * tap_parts, 8)
-    packed = problem.layers * filters * slabs * SLAB_BYTES
-    if tail is None or packed > MOST_ELEMENTS:
-        return None
-    blocks = (ceil_div(problem.pixels, tile.rows), ceil_div(filters, tile.columns))
-    tiles = prod(blocks) * problem.layers
-    epilogue = make_epilogue(wish.name, tail, (*problem.y, filters), 2)
-    buffers = tuple(param.name for param in task.params)
-    arguments = (*buffers, *(("workspace", "counters") if splits > 1 else ()))
+    step = ceil_div(slabs, plan.splits)
     weight_row = SLAB_BYTES * mode.weight_bytes // mode.x_bytes
-    step = -(-slabs // splits)
-    view = View(
-        name=wish.name,
+    if problem.layers * filters * slabs * weight_row > MOST_ELEMENTS:
+        return None
+    epilogue = make_epilogue(name, tail, (*problem.y, filters), 2)
+    types = {"x": mode.x_type, "weight": mode.weight_type}
+    is_split = plan.splits > 1
+    return View(
+        name=name,
         comment=(describe(problem, mode.x_bytes, mode.weight_bytes), plan.reason),
-        parameters=launch_parameters(arguments, {"x": mode.x_type, "weight": mode.weight_type}),
+        parameters=launch_parameters(_arguments(task, plan.splits), types),
         problem=problem,
-        tile=tile,
-        splits=splits,
+        tile=plan.tile,
+        splits=plan.splits,
         epilogue=epilogue,
         position=position_lines(problem, epilogue),
-        x_type=mode.x_type,
-        x_bytes=mode.x_bytes,
-        mma=mode.mma,
-        is_three=mode.products == 3,
-        is_rounded=mode.mma == "tf32" and mode.products == 1,
-        is_paired=mode.is_paired,
+        mode=mode,
         channels=channels,
         filters=filters,
         phases=prod(problem.phases),
         part=part,
         tap_parts=tap_parts,
         slabs=slabs,
-        steps=2 if mode.is_paired else 4,
         copy_bytes=copy_bytes(problem, mode) or 16,
         weight_row=weight_row,
         weight_swizzle="(piece ^ (row % 8))" if weight_row == 128 else "(piece ^ (row / 2 % 4))",
         start_h=picked("phase_h", problem.starts[0]),
         start_w=picked("phase_w", problem.starts[1]),
-        first_slab=f"blockIdx.z % {splits} * {step}" if splits > 1 else "0",
-        end_slab=f"min(first_slab + {step}, SLABS)" if splits > 1 else "SLABS",
-        inside=_inside(problem, slabs * 8 > prod(problem.kernel) * tap_parts),
+        first_slab=f"blockIdx.z % {plan.splits} * {step}" if is_split else "0",
+        end_slab=f"min(first_slab + {step}, SLABS)" if is_split else "SLABS",
+        inside=_inside(problem, has_rest=slabs * 8 > prod(problem.kernel) * tap_parts),
         valid="16" if channels % part == 0 else f"min(16, (CHANNELS - channel) * {mode.x_bytes})",
     )
-    values = tiles * splits * tile.rows * tile.columns
-    return CudaKernel(
-        name=wish.name,
-        source=render("igemm_mma.cu", view),
-        arguments=arguments,
-        grid=(*blocks, problem.layers * splits),
-        block=(tile.threads, 1, 1),
-        shared_bytes=tile.stages * (tile.rows * SLAB_BYTES + tile.columns * weight_row),
-        workspace_bytes=4 * values if splits > 1 else 0,
-        counters=tiles if splits > 1 else 0,
-        packings=(
-            Packing("weight", packed * mode.weight_bytes // mode.x_bytes,
-                    partial(pack_weights, task, mode, part), f"igemm_mma {wish.precision} {problem}"),
-        ),
-        comment=plan.reason,
-    )
 
 
-def _inside(problem: Product, has_rest: bool) -> str:
+def _inside(problem: Product, *, has_rest: bool) -> str:
     """Whether an element of a slab is one of x."""
     rows, columns = problem.is_padded
     tests = ["part < TAPS * TAP_PARTS"] * has_rest
@@ -209,8 +230,8 @@ def describe(problem: Product, x_bytes: int, weight_bytes: int) -> str:
     moved += problem.depth * problem.filters * prod(problem.phases) * weight_bytes
     moved += problem.batch * oh * ow * problem.filters * x_bytes
     return (
-        f"{problem.batch}x{h}x{w}x{problem.channels} -> {problem.batch}x{oh}x{ow}x{problem.filters}, "
-        f"{kh}x{kw} taps: {2e-6 * problem.macs:.4g} MFLOP, {1e-3 * moved:.4g} kB."
+        f"{problem.batch}x{h}x{w}x{problem.channels} -> "
+        f"{problem.batch}x{oh}x{ow}x{problem.filters}, {kh}x{kw} taps: {2e-6 * problem.macs:.4g} MFLOP, {1e-3 * moved:.4g} kB."
     )
 
 

@@ -39,6 +39,8 @@ class Product:
     stride: tuple[int, int]
     dilation: tuple[int, int]
     starts: tuple[tuple[int, ...], tuple[int, ...]]
+    pitch: int
+    """Elements between pixels of x: its channels, or those of the tensor it is a part of."""
 
     @property
     def phases(self) -> tuple[int, int]:
@@ -107,12 +109,13 @@ def product_of(task: Task) -> Product | None:
     kernel, stride, dilation = (both_axes(each, 1) for each in extents)
     before = both_axes(tuple(first for first, _ in windows.pads), 0)
     x_space, y_space = both_axes(x.shape[2:], 1), both_axes(y.shape[2:], 1)
-    channels, filters = x.shape[1], y.shape[1]
+    channels, filters, pitch = x.shape[1], y.shape[1], x.layout.within or x.shape[1]
     if task.op == "conv":
         groups = channels // weight.shape[1]
         starts = ((-before[0],), (-before[1],))
+        extents = (kernel, stride, dilation)
         return Product(
-            y.shape[0], x_space, y_space, channels, filters, groups, kernel, stride, dilation, starts
+            y.shape[0], x_space, y_space, channels, filters, groups, *extents, starts, pitch
         )
     groups = filters // weight.shape[1]
     turned = [_turned(*each) for each in zip(kernel, stride, dilation, before, strict=True)]
@@ -127,6 +130,7 @@ def product_of(task: Task) -> Product | None:
         (1, 1),
         (turned[0].dilation, turned[1].dilation),
         (turned[0].starts, turned[1].starts),
+        pitch,
     )
 
 
@@ -134,7 +138,7 @@ def _dense(x: Shape, y: Shape) -> Product | None:
     if len(x) != 2 or len(y) != 2:
         return None
     one = (1, 1)
-    return Product(y[0], one, one, x[1], y[1], 1, one, one, one, ((0,), (0,)))
+    return Product(y[0], one, one, x[1], y[1], 1, one, one, one, ((0,), (0,)), x[1])
 
 
 def both_axes(extents: Shape, missing: int) -> tuple[int, int]:
@@ -144,10 +148,12 @@ def both_axes(extents: Shape, missing: int) -> tuple[int, int]:
 
 
 def is_channels_last(buffer: Buffer) -> bool:
-    """Whether pixels lie one behind the other, nothing between them."""
+    """Whether the channels of a pixel are neighbours, and pixels are the same distance apart."""
     layout, rank = buffer.layout, len(buffer.shape)
-    if layout.blocks or layout.halo or layout.within:
+    if layout.blocks or layout.halo:
         return False
+    if layout.within:
+        return layout.has_channels_last
     wanted = strides_of((0, *range(2, rank), 1), buffer.shape)
     found = strides_of(layout.order, buffer.shape)
     return all(n == 1 or a == b for n, a, b in zip(buffer.shape, wanted, found, strict=True))
@@ -209,11 +215,17 @@ def _by_phase(task: Task, parts: Reals) -> Reals:
     axes = zip(*(both_axes(each, 1) for each in extents), before, strict=True)
     rows, columns = (_turned(*each) for each in axes)
     groups, filters, _, _, channels = parts.shape
-    shape = (groups, len(rows.picks), len(columns.picks), filters, rows.taps, columns.taps, channels)
+    shape = (
+        groups,
+        len(rows.picks),
+        len(columns.picks),
+        filters,
+        rows.taps,
+        columns.taps,
+        channels,
+    )
     made = np.zeros(shape, np.float32)
     for (p, down), (q, across) in product(enumerate(rows.picks), enumerate(columns.picks)):
-        for (i, k), (j, l) in product(enumerate(down), enumerate(across)):
-            made[:, p, q, :, i, j] = parts[:, :, k, l]
+        for (i, row), (j, column) in product(enumerate(down), enumerate(across)):
+            made[:, p, q, :, i, j] = parts[:, :, row, column]
     return made.reshape(-1, *shape[3:])
-
-

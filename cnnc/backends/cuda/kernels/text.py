@@ -13,7 +13,9 @@ def launch_parameters(arguments: Sequence[str], types: Mapping[str, str]) -> str
     for name in arguments:
         if name == COUNTERS:
             made.append(f"unsigned *{name}")
-        elif name in (WORKSPACE, "y"):
+        elif name == WORKSPACE:
+            made.append(f"float *{name}")
+        elif name == "y":
             made.append(f"{types.get(name, 'float')} *__restrict__ {name}")
         else:
             made.append(f"const {types.get(name, 'float')} *__restrict__ {name}")
