@@ -12,7 +12,7 @@ from math import gcd, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, Bytes, CudaKernel, Packing, Wish
+from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
@@ -21,7 +21,15 @@ from cnnc.backends.cuda.kernels.problem import (
     product_of,
     weights_of,
 )
-from cnnc.backends.cuda.kernels.text import launch_parameters, picked, position_lines
+from cnnc.backends.cuda.kernels.text import (
+    arguments_of,
+    describe,
+    inside_test,
+    join_splits,
+    launch_parameters,
+    picked,
+    position_lines,
+)
 from cnnc.backends.cuda.kernels.tiles import Costs, Plan, Tile, choose_tile, gpu_of
 from cnnc.backends.cuda.templates import render
 from cnnc.base.record import record
@@ -92,6 +100,10 @@ MODES: Mapping[str, Mode] = {
 """By precision; the last two are for activations that lie in memory so."""
 
 
+_VALUE = "sums_of_warp[v / (WN / 2)][v / 4 % (WN / 8)][v % 4]"
+"""The sum number `v` of a thread."""
+
+
 @record
 class View:
     """What the template sees."""
@@ -104,6 +116,7 @@ class View:
     splits: int
     epilogue: Epilogue
     position: tuple[str, ...]
+    join: str
     mode: Mode
     channels: int
     filters: int
@@ -144,7 +157,7 @@ def copy_bytes(problem: Product, mode: Mode) -> int | None:
 def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKernel | None:
     """The kernel with this tile and split; None where the tail is none of float32."""
     mode, tail, tile, splits = MODES[wish.precision], tail_of(task), plan.tile, plan.splits
-    view = tail and _view(task, problem, mode, plan, tail, wish.name)
+    view = _view(task, problem, mode, plan, tail, wish.name) if tail else None
     if view is None:
         return None
     blocks = (ceil_div(problem.pixels, tile.rows), ceil_div(view.filters, tile.columns))
@@ -152,11 +165,11 @@ def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKer
     stage = tile.rows * SLAB_BYTES + tile.columns * view.weight_row
     packed = problem.layers * view.filters * view.slabs * view.weight_row
     pack = partial(pack_weights, task, mode, view.part)
-    key = f"igemm_mma {wish.precision} {problem}"
+    key = f"igemm_mma {wish.precision} {task.op} {task.windows} {problem}"
     return CudaKernel(
         name=wish.name,
         source=render("igemm_mma.cu", view),
-        arguments=_arguments(task, splits),
+        arguments=arguments_of(task, splits),
         grid=(*blocks, problem.layers * splits),
         block=(tile.threads, 1, 1),
         shared_bytes=tile.stages * stage,
@@ -165,10 +178,6 @@ def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKer
         packings=(Packing("weight", packed, pack, key),),
         comment=plan.reason,
     )
-
-
-def _arguments(task: Task, splits: int) -> tuple[str, ...]:
-    return (*(each.name for each in task.params), *((WORKSPACE, COUNTERS) if splits > 1 else ()))
 
 
 def _view(
@@ -189,12 +198,13 @@ def _view(
     return View(
         name=name,
         comment=(describe(problem, mode.x_bytes, mode.weight_bytes), plan.reason),
-        parameters=launch_parameters(_arguments(task, plan.splits), types),
+        parameters=launch_parameters(arguments_of(task, plan.splits), types),
         problem=problem,
         tile=plan.tile,
         splits=plan.splits,
         epilogue=epilogue,
         position=position_lines(problem, epilogue),
+        join=join_splits(plan.splits, "WM * WN / 32", _VALUE) if is_split else "",
         mode=mode,
         channels=channels,
         filters=filters,
@@ -209,29 +219,8 @@ def _view(
         start_w=picked("phase_w", problem.starts[1]),
         first_slab=f"blockIdx.z % {plan.splits} * {step}" if is_split else "0",
         end_slab=f"min(first_slab + {step}, SLABS)" if is_split else "SLABS",
-        inside=_inside(problem, has_rest=slabs * 8 > prod(problem.kernel) * tap_parts),
+        inside=inside_test(problem, has_rest=slabs * 8 > prod(problem.kernel) * tap_parts),
         valid="16" if channels % part == 0 else f"min(16, (CHANNELS - channel) * {mode.x_bytes})",
-    )
-
-
-def _inside(problem: Product, *, has_rest: bool) -> str:
-    """Whether an element of a slab is one of x."""
-    rows, columns = problem.is_padded
-    tests = ["part < TAPS * TAP_PARTS"] * has_rest
-    tests.append("static_cast<unsigned>(top[i] + down) < H" if rows else "top[i] >= 0")
-    tests += ["static_cast<unsigned>(left[i] + right) < W"] * columns
-    return " && ".join(tests)
-
-
-def describe(problem: Product, x_bytes: int, weight_bytes: int) -> str:
-    """Shapes, operations and bytes in one line."""
-    (h, w), (oh, ow), (kh, kw) = problem.x, problem.y, problem.kernel
-    moved = problem.batch * h * w * problem.channels * x_bytes
-    moved += problem.depth * problem.filters * prod(problem.phases) * weight_bytes
-    moved += problem.batch * oh * ow * problem.filters * x_bytes
-    return (
-        f"{problem.batch}x{h}x{w}x{problem.channels} -> "
-        f"{problem.batch}x{oh}x{ow}x{problem.filters}, {kh}x{kw} taps: {2e-6 * problem.macs:.4g} MFLOP, {1e-3 * moved:.4g} kB."
     )
 
 
