@@ -92,6 +92,8 @@ class NetView:
     in_arguments: str
     out_arguments: str
     staged_arguments: str
+    example_arguments: str
+    fat: str
 
 
 def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
@@ -147,7 +149,16 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         in_arguments=", ".join(["net", *count, *names[: len(abi.inputs)]]),
         out_arguments=", ".join(["net", *count, *names[len(abi.inputs) :]]),
         staged_arguments=", ".join(["net", *count, *staged, "net->stream"]),
+        example_arguments=", ".join(["net", *[f"{macro}_BATCH"] * samples, *names, "stream"]),
+        fat=_fat(plan.arch),
     )
+
+
+def _fat(arch: int) -> str:
+    """Flags of nvcc for all GPUs from one on: machine code for usual ones, PTX for the rest."""
+    usual = [each for each in (80, 86, 89, 90, 100, 120) if each >= arch]
+    code = [f"-gencode arch=compute_{each},code=sm_{each}" for each in sorted({arch, *usual})]
+    return " ".join([*code, f"-gencode arch=compute_{arch},code=compute_{arch}"])
 
 
 def source_text(view: NetView) -> str:
