@@ -1,0 +1,194 @@
+"""Single device kernels, compiled by g++ and run on the CPU, next to the reference."""
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cnnc
+from cnnc import driver
+from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Wish
+from cnnc.backends.cuda.prims import HEADER, prims_header
+from cnnc.backends.cuda.templates import render
+from cnnc.loop.task import Task
+from cnnc.lowering.lowered import Layer
+from tests.cuda.shim import FLAGS, SHIM
+
+Array = NDArray[np.generic]
+Make = Callable[[Task, Wish], CudaKernel | None]
+UNITS = {"f32": 2.0**-21, "f32_exact": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8, "f16": 2.0**-11}
+"""Relative errors of factors, as the operators' own bounds take roundings. 3xTF32 leaves out the
+product of two rests, each of 2^-11 at most, and rounds rests to 2^-11 of themselves."""
+
+_PRELUDE = """#include <cuda_runtime.h>
+#include "cnnc_math.h"
+#include "{header}"
+
+extern "C" void *device_memory(size_t bytes)
+{{
+    void *made = nullptr;
+    return cudaMalloc(&made, bytes) == cudaSuccess ? made : nullptr;
+}}
+extern "C" int device_free(void *memory)
+{{
+    return cudaFree(memory);
+}}
+"""
+_LAUNCH = """extern "C" int run_{name}(void **arguments)
+{{
+    if ({shared} > 48 * 1024)
+        cudaFuncSetAttribute({name}, cudaFuncAttributeMaxDynamicSharedMemorySize, {shared});
+    return cnnc::launch({name}, dim3{grid}, dim3{block}, {shared}, 0, false, arguments);
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer, and a kernel for it."""
+
+    layer: Layer
+    kernel: CudaKernel
+    precision: str
+
+    def __str__(self) -> str:
+        return self.kernel.name
+
+
+def layer_of(text: str, batch: int = 1) -> tuple[Layer, Task]:
+    """The layer called `layer` of a network of these statements, as a GPU has it, and its task."""
+    whole = f"cnn 1\nnet test {{\n{text}\nweights he(seed = 1)\n}}\n"
+    graph = cnnc.load_text(whole, batch=batch).graph
+    target = driver.find_target("cuda")
+    optimised = driver.optimise(graph, driver.pipeline(target))
+    lowered = driver.lower_graph(optimised, target)
+    layer = next(each for each in lowered.layers if each.kernel.origin.layer == "layer")
+    program = lowered.program
+    task = program.kernels[program.steps[layer.step].kernel].task
+    assert task is not None
+    return layer, task
+
+
+def case(name: str, text: str, precision: str, make: Make, batch: int = 1) -> Case:
+    """The case of a network's layer; the kernel has to be there."""
+    layer, task = layer_of(text, batch)
+    kernel = make(task, Wish(name, 80, precision))
+    assert kernel is not None, name
+    return Case(layer, kernel, precision)
+
+
+def source_of(kernels: Sequence[CudaKernel], *, launches: bool = True) -> str:
+    """A file of several kernels; with functions that launch them, or for nvcc alone."""
+    parts = (
+        [_PRELUDE.format(header=HEADER)]
+        if launches
+        else [_PRELUDE[: _PRELUDE.index("extern")].format(header=HEADER)]
+    )
+    for kernel in kernels:
+        parts.append(kernel.source)
+        if launches:
+            places = {"grid": kernel.grid, "block": kernel.block, "shared": kernel.shared_bytes}
+            parts.append(_LAUNCH.format(name=kernel.name, **places))
+    return "\n".join(parts)
+
+
+def write_sources(folder: Path, kernels: Sequence[CudaKernel], *, launches: bool = True) -> Path:
+    """The file with the headers beside it."""
+    (folder / HEADER).write_text(prims_header())
+    (folder / "cnnc_math.h").write_text(render("math.h", None))
+    path = folder / "kernels.cu"
+    path.write_text(source_of(kernels, launches=launches))
+    return path
+
+
+def compile_kernels(
+    folder: Path, kernels: Sequence[CudaKernel], flags: Sequence[str] = ("-O1",)
+) -> ctypes.CDLL:
+    """A library of them, loaded."""
+    path = write_sources(folder, kernels)
+    return load(build(path, flags))
+
+
+def build(path: Path, flags: Sequence[str] = ("-O1",)) -> Path:
+    """A library of a source file."""
+    library = path.with_suffix(".so")
+    command = ["g++", *FLAGS, *flags, f"-I{SHIM}", "-w", "-xc++", str(path), "-o", str(library)]
+    subprocess.run(command, check=True)
+    return library
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """The library in this process."""
+    library = ctypes.CDLL(str(path))
+    library.device_memory.restype = ctypes.c_void_p
+    library.device_memory.argtypes = [ctypes.c_size_t]
+    library.device_free.argtypes = [ctypes.c_void_p]
+    return library
+
+
+def operands_of(layer: Layer, seed: int = 0) -> list[Array]:
+    """Values for the operands of a layer: constants as they are, the others drawn."""
+    random = np.random.default_rng(seed)
+    return [
+        random.normal(0, 1, param.shape).astype(param.dtype.numpy)
+        if operand.constant is None
+        else operand.constant
+        for param, operand in zip(layer.kernel.params[:-1], layer.operands, strict=False)
+    ]
+
+
+def run(library: ctypes.CDLL, case: Case, values: Sequence[Array], order: str) -> Array:
+    """The result of the kernel; memory that nobody wrote is NaN. Twice, as a network runs it."""
+    os.environ["CNNC_SHIM_ORDER"] = order
+    *params, out = case.layer.kernel.params
+    kernel = case.kernel
+    packings = {packing.argument: packing for packing in kernel.packings}
+    contents: dict[str, Array] = {COUNTERS: np.zeros(kernel.counters, np.uint32)}
+    for param, value in zip(params, values, strict=True):
+        packed = (
+            packings[param.name].pack(value) if param.name in packings else param.layout.pack(value)
+        )
+        contents[param.name] = np.ascontiguousarray(packed).reshape(-1)
+        assert param.name not in packings or packed.nbytes == packings[param.name].bytes
+    sizes = {out.name: out.size * out.dtype.bytes, WORKSPACE: kernel.workspace_bytes}
+    memory: dict[str, int] = {}
+    for name in kernel.arguments:
+        size = contents[name].nbytes if name in contents else sizes[name]
+        memory[name] = library.device_memory(-(-size // 16) * 16)
+        if name in contents:
+            ctypes.memmove(memory[name], contents[name].ctypes.data, size)
+    pointers = [ctypes.c_void_p(memory[name]) for name in kernel.arguments]
+    table = (ctypes.c_void_p * len(pointers))(*(ctypes.addressof(each) for each in pointers))
+    result = np.empty(out.size, out.dtype.numpy)
+    for _ in range(2 if kernel.counters else 1):
+        ctypes.memset(memory[out.name], 0xFF, sizes[out.name])
+        status = getattr(library, f"run_{kernel.name}")(table)
+        assert status == 0, (kernel.name, status)
+    ctypes.memmove(result.ctypes.data, memory[out.name], result.nbytes)
+    for name in kernel.arguments:
+        library.device_free(memory[name])
+    return out.layout.unpack(result, out.shape)
+
+
+def assert_right(case: Case, result: Array, values: Sequence[Array]) -> None:
+    """Within the operator's bound on errors, for factors as rounded as the precision has it."""
+    op, exact = case.layer.node.op, [np.asarray(value, np.float64) for value in values]
+    expected = op.reference(*exact)
+    none = [np.zeros(value.shape) for value in exact]
+    bound = op.error(UNITS[case.precision], expected, exact, none) + 1e-30
+    excess = np.abs(result.astype(np.float64) - expected) / bound
+    assert np.max(excess) <= 1, (case.kernel.name, float(np.max(excess)))
+
+
+def check(library: ctypes.CDLL, case: Case, orders: Sequence[str]) -> None:
+    """Right, and the same bits in every order of threads and blocks."""
+    values = operands_of(case.layer)
+    results = [run(library, case, values, order) for order in orders]
+    assert_right(case, results[0], values)
+    for order, result in zip(orders, results, strict=True):
+        assert result.tobytes() == results[0].tobytes(), (case.kernel.name, order)
