@@ -21,6 +21,7 @@ from cnnc.base.record import record
 from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
+from cnnc.device import OnDevice
 from cnnc.interface import Interface
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Graph
@@ -52,6 +53,7 @@ class Compiled(Network):
         store: Store | None = None,
         choices: Choices | None = None,
     ) -> None:
+        options = options.completed
         self.graph = graph
         self.provenance = provenance or Provenance()
         self._made: Made | None = None
@@ -68,6 +70,8 @@ class Compiled(Network):
             self._made = Made(optimised, self.target, options, self.choices, store)
             runner = self._made.executable
         super().__init__(Interface.of(graph), options, runner)
+        if gpu := driver.find_gpu_runner(runner):
+            self._device = OnDevice(self.interface, gpu)
 
     @property
     def lowered(self) -> Lowered:

@@ -35,6 +35,7 @@ from cnnc.passes.use_subpixel import use_subpixel
 from cnnc.passes.use_winograd import use_winograd
 
 if TYPE_CHECKING:
+    from cnnc.backends.cuda.executable import CudaExecutable
     from cnnc.backends.native.backend import Image
     from cnnc.backends.native.objects import Ahead
     from cnnc.backends.native.peak import Peak
@@ -284,6 +285,15 @@ def machine_code(executable: Executable | None) -> "Image | None":
     from cnnc.backends.native.backend import NativeExecutable
 
     return executable.image if isinstance(executable, NativeExecutable) else None
+
+
+def find_gpu_runner(runner: object) -> "CudaExecutable | None":
+    """What runs on a GPU, if it is one; asks for no library of its own."""
+    if not hasattr(runner, "run_on_device"):
+        return None
+    from cnnc.backends.cuda.executable import CudaExecutable
+
+    return runner if isinstance(runner, CudaExecutable) else None
 
 
 def code_keys(lowered: Lowered, target: Target) -> tuple[str, ...]:

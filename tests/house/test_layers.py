@@ -37,6 +37,8 @@ PROGRAM = (
     "interface",
     "exchange",
     "binding",
+    "dlpack",
+    "device",
     "layers",
     "listing",
     "arrays",

@@ -6,6 +6,7 @@ from cnnc.backends.cuda.plan import Plan
 from cnnc.backends.cuda.prims import HEADER, prims_header
 from cnnc.backends.cuda.source import NetView, header_text, net_view, source_text
 from cnnc.backends.cuda.templates import render
+from cnnc.base.record import record
 
 MATH = "cnnc_math.h"
 _PROJECT = ("main.cu", "Makefile", "CMakeLists.txt", "README.md")
@@ -22,6 +23,23 @@ def emit_cuda(plan: Plan, version: str, summary: Sequence[str] = ()) -> Mapping[
     project = {name: render(name, view).encode() for name in _PROJECT}
     weights = plan.weights_file().tobytes()
     return {**_sources(view), **project, f"{plan.abi.name}.weights": weights}
+
+
+def emit_module(plan: Plan) -> Mapping[str, bytes]:
+    """The sources of a library that also runs single layers; NAME_module.cu includes the rest."""
+    view = net_view(plan, "", ())
+    text = render("module.cu", ModuleView(view.name, view.macro, view.most_samples, view.calls))
+    return {**_sources(view), f"{view.name}_module.cu": text.encode()}
+
+
+@record
+class ModuleView:
+    """What the template of the module for Python sees."""
+
+    name: str
+    macro: str
+    most_samples: int
+    calls: tuple[str, ...]
 
 
 def _sources(view: NetView) -> dict[str, bytes]:

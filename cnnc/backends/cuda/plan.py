@@ -13,6 +13,7 @@ from cnnc.backends.cuda.emit import THREADS, emit_kernel, threads_of, threads_pe
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Wish
 from cnnc.backends.cuda.kernels.registry import OFFERS
 from cnnc.backends.cuda.prims import prims_header
+from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.loop.expr import Buffer
@@ -21,8 +22,15 @@ from cnnc.loop.task import Task
 
 PIECE = 16
 """Bytes that kernels written by hand move at once: their tensors begin at multiples of it."""
-_RESERVED = frozenset("net stream status bytes made data error at of staging enable".split())
-"""What the generated host code calls its own."""
+_RESERVED = frozenset("net stream status bytes made data error at of staging enable start stop argc argv run i".split())
+"""What the generated host code calls its variables."""
+_FUNCTIONS = """
+create run run_host use_graph destroy strerror status_of launch enqueue check_device prepare capture
+copy_in copy_out steps_open steps_run steps_close run_step device_malloc device_free device_read
+device_wait status
+""".split()
+"""What stands behind the network's name in functions that are no kernels."""
+_TYPES = ("At", "Same", "HEAD", "TRY")
 
 
 @record
@@ -90,6 +98,9 @@ class Constant:
 def plan_cuda(program: Program, target: Target, name: str | None = None) -> Plan:
     """How a GPU runs a program; UserError for a name that no symbol can begin with."""
     abi = Abi.of(program, name)
+    if abi.name in _TYPES:
+        help = "choose another with `--name`"
+        raise fail("E0803", f"the code calls something else `{abi.name}`", help=help)
     planner = _Planner(program, abi, target)
     launches = [planner.launch(number, step) for number, step in enumerate(program.steps)]
     workspace = align(program.arena_bytes)
@@ -148,7 +159,7 @@ class _Planner:
         self.weights = _Weights()
         self.blobs = {blob.offset: blob for blob in program.weights}
         self.functions: dict[tuple[int, bool], CudaKernel] = {}
-        self.taken: set[str] = set()
+        self.taken = {f"{abi.name}_{each}" for each in _FUNCTIONS}
 
     def macs(self, step: Step) -> int:
         """Multiply-accumulates of a step."""

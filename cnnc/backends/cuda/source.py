@@ -76,6 +76,7 @@ class NetView:
     unknown: str
     kernels: tuple[str, ...]
     steps: tuple[StepView, ...]
+    calls: tuple[str, ...]
     large: tuple[tuple[str, int], ...]
     samples_comment: str
     captured: int
@@ -133,6 +134,7 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         unknown=UNKNOWN_STATUS,
         kernels=tuple(each.kernel.source for each in plan.kernels),
         steps=tuple(_step(each, number) for number, each in enumerate(plan.launches, start=1)),
+        calls=tuple(_call(each, _devices(each)) for each in plan.kernels),
         large=tuple((each, size) for each, size in large.items() if size > 48 * 1024),
         samples_comment=most,
         captured=len(ends) + samples,
@@ -222,18 +224,27 @@ def _statuses(abi: Abi) -> tuple[StatusView, ...]:
 
 
 def _step(launch: Launch, number: int) -> StepView:
-    kernel = launch.kernel
     places = [
         f"At({base}, {offset})" if base in ("arena", "weights") else f"At({base})"
         for base, offset in launch.arguments
     ]
+    return StepView(describe(launch, number), _call(launch, places))
+
+
+def _devices(launch: Launch) -> list[str]:
+    return [f"At(device[{position}])" for position in range(len(launch.arguments))]
+
+
+def _call(launch: Launch, places: Sequence[str]) -> str:
+    """The arguments of `launch`."""
+    kernel = launch.kernel
+    samples = ["(int)samples"] if launch.per_sample else []
     grid = f"dim3({_dims(kernel.grid)})"
     if launch.per_sample:
         threads = kernel.threads
         grid = f"dim3((unsigned)((samples * {launch.per_sample} + {threads - 1}) / {threads}))"
-        places.append("(int)samples")
     head = [kernel.name, grid, f"dim3({_dims(kernel.block)})", str(kernel.shared_bytes), "stream"]
-    return StepView(describe(launch, number), _wrapped([*head, *places], 15))
+    return _wrapped([*head, *places, *samples], 16)
 
 
 def _dims(dims: tuple[int, int, int]) -> str:
