@@ -60,7 +60,7 @@ def _plan(name: str, cases: Sequence[Case]) -> Plan:
     layers = [_layer(case, number, last=name == "last") for number, case in enumerate(cases)]
     inputs = tuple(node for nodes, _ in layers for node in nodes)
     graph = Graph(name, inputs, {f"y{i}": node for i, (_, node) in enumerate(layers)})
-    return plan_cuda(lower(graph, cuda_target("cuda")).program, cuda_target("cuda"))
+    return plan_cuda(lower(graph, cuda_target("cuda:f32_exact")).program, cuda_target("cuda:f32_exact"))
 
 
 @pytest.fixture(scope="module")
