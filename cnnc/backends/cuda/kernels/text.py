@@ -59,6 +59,11 @@ def inside_test(problem: Product, *, has_rest: bool) -> str:
     """Whether part `part` of the sum of row `i` of a thread lies in x."""
     rows, columns = problem.is_padded
     tests = [f"part < {prod(problem.kernel)} * TAP_PARTS"] * has_rest
+    for axis, (place, taps, width) in enumerate(
+        (("tap / KERNEL_W", problem.taps[0], "h"), ("tap % KERNEL_W", problem.taps[1], "w"))
+    ):
+        if min(taps) < problem.kernel[axis]:
+            tests.append(f"{place} < ({picked(f'phase_{width}', taps)})")
     tests.append("static_cast<unsigned>(top[i] + down) < H" if rows else "top[i] >= 0")
     tests += ["static_cast<unsigned>(left[i] + right) < W"] * columns
     return " && ".join(tests)
