@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, tail_of
+from cnnc.backends.cuda.kernels.igemm_mma import FEWEST_FILTERS
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
     Product,
@@ -75,7 +76,9 @@ class View:
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
     """A kernel for the task, with the tile and split of the static model."""
     problem = product_of(task)
-    if problem is None or wish.precision != "f32_exact":
+    if problem is None or wish.precision not in ("f32", "f32_exact"):
+        return None
+    if problem.groups > 1 and problem.filters // problem.groups < FEWEST_FILTERS:
         return None
     gpu = gpu_of(wish.arch, wish.multiprocessors)
     plan = choose_tile(problem, MENU, Costs(gpu.ffma, 16, 4, 4), gpu)

@@ -36,6 +36,8 @@ from cnnc.base.record import record
 from cnnc.loop.task import Task
 
 SLAB_BYTES = 128
+FEWEST_FILTERS = 8
+"""Of a group: tiles for fewer would be nearly empty."""
 
 
 @record
@@ -139,6 +141,8 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     """A kernel for the task, with the tile and split of the static model."""
     problem, mode = product_of(task), MODES.get(wish.precision)
     if problem is None or mode is None or copy_bytes(problem, mode) is None:
+        return None
+    if problem.groups > 1 and problem.filters // problem.groups < FEWEST_FILTERS:
         return None
     gpu = gpu_of(wish.arch, wish.multiprocessors)
     rate = gpu.tf32 / mode.products * (2 if mode.mma != "tf32" else 1)

@@ -91,15 +91,18 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def product_of(task: Task) -> Product | None:
-    """The matrix product that a task is, None where it is none of float32 in channels-last."""
+def product_of(task: Task, *, in_planes: bool = False) -> Product | None:
+    """The matrix product that a task is, None where it is none of float32.
+
+    The channels of x have to be next to each other, or to lie in planes.
+    """
     if task.op not in CONVOLUTIONS:
         return None
     x, weight, y = task.param("x"), task.param("weight"), task.param("y")
     sizes = (each.size for each in (x, weight, y))
     if any(each.dtype is not DType.F32 for each in (x, weight, y)) or max(sizes) > MOST_ELEMENTS:
         return None
-    if not is_channels_last(x) or len(y.shape) > 4:
+    if len(y.shape) > 4 or not (x.layout.is_plain if in_planes else is_channels_last(x)):
         return None
     if task.op == "dense":
         return _dense(x.shape, y.shape)

@@ -4,7 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cnnc.backends.cuda.kernel import CudaKernel, Wish
-from cnnc.backends.cuda.kernels import igemm_ffma, igemm_mma
+from cnnc.backends.cuda.kernels import (
+    dense,
+    depthwise,
+    igemm_ffma,
+    igemm_mma,
+    pool,
+    softmax,
+    stem,
+)
 from cnnc.backends.cuda.kernels.problem import product_of
 from cnnc.loop.task import Task
 
@@ -22,4 +30,15 @@ def short_sums(task: Task, wish: Wish) -> CudaKernel | None:
     return igemm_ffma.offer(task, replace(wish, precision="f32_exact"))
 
 
-OFFERS: tuple[Offer, ...] = (short_sums, igemm_mma.offer, igemm_ffma.offer)
+OFFERS: tuple[Offer, ...] = (
+    # matrix products that are too small to be computed as such come first
+    depthwise.offer,
+    stem.offer,
+    dense.offer,
+    short_sums,
+    igemm_mma.offer,
+    # where tensor cores cannot be fed, or are not wished for
+    igemm_ffma.offer,
+    pool.offer,
+    softmax.offer,
+)

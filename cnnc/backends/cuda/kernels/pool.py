@@ -1,0 +1,149 @@
+"""Largest elements and averages of windows, channels last; whole planes by many threads each."""
+
+from math import gcd, prod
+
+from cnnc.backends.cuda.kernel import CudaKernel, Wish
+from cnnc.backends.cuda.kernels.epilogue import Epilogue, make_epilogue, tail_of
+from cnnc.backends.cuda.kernels.problem import (
+    MOST_ELEMENTS,
+    both_axes,
+    ceil_div,
+    is_channels_last,
+)
+from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters
+from cnnc.backends.cuda.templates import render
+from cnnc.base.dtype import DType
+from cnnc.base.record import record
+from cnnc.loop.expr import Buffer
+from cnnc.loop.task import Task, Windows
+
+THREADS = 128
+PLANE_THREADS = 256
+FEW_TAPS = 25
+"""Windows of so many taps are written out."""
+KINDS = {"Maximum()": "max", "max": "max", "Average()": "avg", "avg": "avg"}
+Pair = tuple[int, int]
+
+
+@record
+class View:
+    """What the templates see; `counts` says whether taps are counted, within `counted`."""
+
+    name: str
+    comment: tuple[str, ...]
+    parameters: str
+    threads: int
+    batch: int
+    x: Pair
+    y: Pair
+    channels: int
+    pitch: int
+    kernel: Pair
+    stride: Pair
+    dilation: Pair
+    before: Pair
+    counted: tuple[Pair, Pair]
+    counts: bool
+    scale: str
+    start: str
+    joined: str
+    unroll: str
+    width: int
+    work: int
+    epilogue: Epilogue
+
+
+def offer(task: Task, wish: Wish) -> CudaKernel | None:
+    """A kernel for maxima and averages of float32."""
+    if task.op != "pool":
+        return None
+    x, y, tail = task.params[0], task.param("y"), tail_of(task)
+    kind = KINDS.get(str(task.option("kind")))
+    if kind is None or tail is None or task.windows is None or len(x.shape) > 4:
+        return None
+    if x.dtype is not DType.F32 or not is_channels_last(x) or max(x.size, y.size) > MOST_ELEMENTS:
+        return None
+    space = both_axes(y.shape[2:], 1)
+    is_plane = space == (1, 1) and _covers(task.windows, x)
+    width = 1 if is_plane else gcd(4, x.shape[1], x.layout.within or x.shape[1])
+    epilogue = make_epilogue(wish.name, tail, (*space, x.shape[1]), width)
+    if not epilogue.is_vector:
+        width = 1
+        epilogue = make_epilogue(wish.name, tail, (*space, x.shape[1]), 1)
+    if not epilogue.is_vector:
+        return None
+    view = _view(task, x, kind, epilogue, wish.name, is_plane=is_plane)
+    grid = (ceil_div(view.work, THREADS), 1, 1)
+    if is_plane:
+        grid = (ceil_div(view.channels, 32), view.batch, 1)
+    return CudaKernel(
+        name=wish.name,
+        source=render("global_pool.cu" if is_plane else "pool.cu", view),
+        arguments=arguments_of(task, 1),
+        grid=grid,
+        block=(view.threads, 1, 1),
+        shared_bytes=0,
+        comment=view.comment[-1],
+    )
+
+
+def _covers(windows: Windows, x: Buffer) -> bool:
+    """Whether a window is the whole plane, each element once."""
+    plain = set(windows.dilation) <= {1} and not any(map(any, windows.pads))
+    return plain and windows.kernel == x.shape[2:] and x.shape[0] < 65536
+
+
+def _view(
+    task: Task, x: Buffer, kind: str, epilogue: Epilogue, name: str, *, is_plane: bool
+) -> View:
+    windows = task.windows
+    assert windows is not None
+    y = task.param("y")
+    kernel, stride, dilation = (
+        both_axes(each, 1) for each in (windows.kernel, windows.stride, windows.dilation)
+    )
+    before = both_axes(tuple(first for first, _ in windows.pads), 0)
+    after = both_axes(tuple(last for _, last in windows.pads), 0)
+    space, result = both_axes(x.shape[2:], 1), both_axes(y.shape[2:], 1)
+    pads = zip(space, before, after, strict=True)
+    counted = tuple((-low, extent + high) for extent, low, high in pads)
+    if not task.option("count_pad"):
+        counted = tuple((0, extent) for extent in space)
+    starts = [
+        (0 - low, (o - 1) * s - low) for o, s, low in zip(result, stride, before, strict=True)
+    ]
+    spans = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    is_cut = any(
+        first < low or last + span >= high
+        for (first, last), span, (low, high) in zip(starts, spans, counted, strict=True)
+    )
+    is_average = kind == "avg"
+    factor = f"(1.0f / {prod(kernel)}.0f)" if prod(kernel) > 1 else ""
+    text = f"{x.shape[0]}x{space[0]}x{space[1]}x{x.shape[1]} -> {result[0]}x{result[1]}"
+    return View(
+        name=name,
+        comment=(
+            f"{text}, {kind} of {kernel[0]}x{kernel[1]}.",
+            "a block for 32 channels" if is_plane else f"{epilogue.width} channels a thread",
+        ),
+        parameters=launch_parameters(arguments_of(task, 1), {}),
+        threads=PLANE_THREADS if is_plane else THREADS,
+        batch=x.shape[0],
+        x=space,
+        y=result,
+        channels=x.shape[1],
+        pitch=x.layout.within or x.shape[1],
+        kernel=kernel,
+        stride=stride,
+        dilation=dilation,
+        before=before,
+        counted=(counted[0], counted[1]),
+        counts=is_average and is_cut,
+        scale=("scale" if is_cut else factor) if is_average else "",
+        start="0.0f" if is_average else "-INFINITY",
+        joined="sums[i] + value[i]" if is_average else "cnnc::max_nan(value[i], sums[i])",
+        unroll="" if prod(kernel) <= FEW_TAPS else " 1",
+        width=epilogue.width,
+        work=x.shape[0] * prod(result) * x.shape[1] // epilogue.width,
+        epilogue=epilogue,
+    )
