@@ -52,17 +52,20 @@ _held: dict[int, tuple[object, ...]] = {}
 """What each capsule that is out keeps alive, by the address of its structure."""
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 def _delete(managed: int) -> None:
     """The consumer needs it no longer."""
     _held.pop(managed, None)
 
 
-@ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
 def _destroy(capsule: int) -> None:
     """Nobody consumed it: those who do give it another name."""
     if _is_valid(capsule, _NAME):
         _held.pop(_pointer(capsule, _NAME), None)
+
+
+# called by C, so they live as long as the module
+_delete_by_c = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_delete)
+_destroy_by_c = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(_destroy)
 
 
 def make_capsule(owner: object, pointer: int, shape: Shape, dtype: np.dtype[Any]) -> object:
@@ -70,10 +73,10 @@ def make_capsule(owner: object, pointer: int, shape: Shape, dtype: np.dtype[Any]
     extents = (ctypes.c_int64 * max(1, len(shape)))(*shape)
     tensor = _Tensor(pointer, CUDA, 0, len(shape), _CODES[dtype.kind], 8 * dtype.itemsize, 1)
     tensor.shape = ctypes.cast(extents, ctypes.POINTER(ctypes.c_int64))
-    managed = _Managed(tensor, None, ctypes.cast(_delete, ctypes.c_void_p))
+    managed = _Managed(tensor, None, ctypes.cast(_delete_by_c, ctypes.c_void_p))
     address = ctypes.addressof(managed)
     _held[address] = owner, extents, managed
-    made: object = _new(address, _NAME, ctypes.cast(_destroy, ctypes.c_void_p))
+    made: object = _new(address, _NAME, ctypes.cast(_destroy_by_c, ctypes.c_void_p))
     return made
 
 

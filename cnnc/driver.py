@@ -87,9 +87,7 @@ def _for_gpu() -> tuple[Pass, ...]:
     )
 
 
-def _for_cpu(
-    target: Target, exact: bool, choices: Choices, far: bool | None
-) -> tuple[Pass, ...]:
+def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) -> tuple[Pass, ...]:
     faster = (
         # weights are final, and nothing has joined the convolution
         Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far)),

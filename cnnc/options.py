@@ -49,7 +49,6 @@ class Options:
                 "E0803", f"threads must be an integer from 1 to {MAX_THREADS}, not {self.threads!r}"
             )
 
-
     @property
     def completed(self) -> "Options":
         """With the backend that the target asks for, or the other way round, where one is given."""

@@ -1,7 +1,7 @@
 """What a kernel computes as plain data."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from cnnc.ir.graph import Node
 from cnnc.ir.types import TensorType
@@ -23,10 +23,10 @@ def task_of(node: Node, kernel: Kernel) -> Task:
     """The task of a node whose kernel still indexes logically."""
     root, operands = root_of(node)
     options = []
-    for field in fields(root):
-        value = getattr(root, field.name)
+    for attribute in root.attributes():
+        value = getattr(root, attribute.name)
         known = isinstance(value, int | float | str)
-        options.append((field.name, value if known else str(value)))
+        options.append((attribute.name, value if known else str(value)))
     windows = _windows(root, operands[0].type if operands else node.type)
     tail = _tail(node, kernel)
     macs = kernel.origin.macs

@@ -16,7 +16,7 @@ SHIM = Path(__file__).resolve().parents[2] / "templates" / "cuda" / "shim"
 FLAGS = ("-std=c++17", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing")
 """Memory is read as whatever a kernel takes it for, as on a GPU."""
 SANITIZE = ("-fsanitize=undefined", "-fno-sanitize-recover=undefined")
-ORDERS = ("forward", "reverse", "shuffled:1", "shuffled:2")
+ORDERS = ("forward", "reverse", "shuffled:1")
 Array = NDArray[np.generic]
 
 _MEMORY = """

@@ -1,7 +1,5 @@
 """What is said of a layer beside its launch."""
 
-from math import prod
-
 from cnnc.backends.cuda.plan import Launch
 from cnnc.loop.expr import Buffer
 from cnnc.loop.task import Task
@@ -51,5 +49,3 @@ def _count(number: int) -> str:
         if number >= scale:
             return f"{number / scale:.3g} {letter}"
     return f"{number} "
-
-

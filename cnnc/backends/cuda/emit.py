@@ -13,18 +13,18 @@ from cnnc.loop.task import SUM, Task
 
 THREADS = 128
 """Threads of a block: enough to hide latency, and a short last block."""
+WIDTH = 100
 _WIDE = 2**31 - 1 - 2**16
 """Numbers of elements, or of threads, from which on 32 bits do not suffice."""
-_TAKEN = frozenset(
-    """
-    alignas alignof and asm auto bool break case catch char class const continue default delete do
-    double else enum explicit export extern false float for friend goto if inline int long new not
-    operator or private protected public register return short signed sizeof static struct switch
-    template this throw true try typedef typename union unsigned using virtual void volatile while
-    xor exp log pow sqrt fabs floor ceil round min max exponent mantissa scaled thread samples
-    minimum maximum lesser larger signbit isnan isinf
-    """.split()
-)
+_WORDS = """
+alignas alignof and asm auto bool break case catch char class const continue default delete do
+double else enum explicit export extern false float for friend goto if inline int long new not
+operator or private protected public register return short signed sizeof static struct switch
+template this throw true try typedef typename union unsigned using virtual void volatile while xor
+exp log pow sqrt fabs floor ceil round min max exponent mantissa scaled thread samples minimum
+maximum lesser larger signbit isnan isinf
+"""
+_TAKEN = frozenset(_WORDS.split())
 """Words that nothing in a kernel is called."""
 
 
@@ -36,8 +36,21 @@ class Lines:
     found: list[str] = field(default_factory=list)
 
     def put(self, line: str) -> None:
-        """One more line."""
-        self.found.append("    " * self.depth + line)
+        """One more line, or several where it is too long."""
+        self.found += wrapped(line, "    " * self.depth)
+
+
+def wrapped(line: str, pad: str) -> list[str]:
+    """The line in pieces, the later ones further to the right."""
+    found, inner = list[str](), pad
+    while len(inner) + len(line) > WIDTH:
+        room = WIDTH - len(inner)
+        cut = line.rfind(", ", room // 3, room) + 1 or line.rfind(" ", 1, room)
+        if cut <= 0:
+            break
+        found.append(inner + line[:cut].rstrip())
+        line, inner = line[cut:].lstrip(), pad + "    "
+    return [*found, inner + line]
 
 
 def threads_of(kernel: Kernel) -> int:
@@ -59,7 +72,7 @@ def signature(kernel: Kernel, name: str) -> str:
     """How the function is declared."""
     params = [parameter(kernel, each) for each in kernel.params]
     params += ["int samples"] if kernel.takes_samples else []
-    return f"extern \"C\" __global__ void __launch_bounds__({THREADS}) {name}({', '.join(params)})"
+    return f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}({", ".join(params)})'
 
 
 def parameter(kernel: Kernel, buffer: Buffer) -> str:
@@ -69,8 +82,7 @@ def parameter(kernel: Kernel, buffer: Buffer) -> str:
     """
     sizes = [(each.size, each.dtype) for each in kernel.params if each.name in kernel.outputs]
     const = "" if buffer.name in kernel.outputs else "const "
-    apart = "" if const and (buffer.size, buffer.dtype) in sizes else "__restrict__ "
-    apart = "" if len(kernel.params) > 1 and not const else apart
+    apart = "__restrict__ " if const and (buffer.size, buffer.dtype) not in sizes else ""
     return f"{const}{TYPES[buffer.dtype]} *{apart}{_plain(buffer.name)}"
 
 
@@ -78,12 +90,14 @@ def emit_kernel(kernel: Kernel, name: str) -> str:
     """The text of the function."""
     kind = "int64_t" if is_wide(kernel) else "int"
     lines = Lines()
+    lines.put("cnnc::wait_for_previous();")
+    lines.put("cnnc::let_next_start();")
     whole = f"(int64_t)blockIdx.x * {THREADS} + threadIdx.x"
     nests = _nests(kernel)
     lines.put(f"{'const ' * (len(nests) == 1)}{kind} thread = {_index(whole, kind)};")
     for number, nest in enumerate(nests):
         _Nest(kernel, lines, kind).emit(nest, is_last=number == len(nests) - 1)
-    return "\n".join([signature(kernel, name), "{", *lines.found, "}"]) + "\n"
+    return "\n".join([*wrapped(signature(kernel, name), ""), "{", *lines.found, "}"]) + "\n"
 
 
 def tail_text(task: Task, names: Mapping[str, str]) -> list[str]:
@@ -252,5 +266,3 @@ def _plain(name: str) -> str:
     """The name with what C++ does not allow replaced."""
     plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
     return plain if plain[:1].isalpha() else f"x{plain}"
-
-

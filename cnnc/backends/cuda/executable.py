@@ -3,7 +3,6 @@
 import ctypes
 import weakref
 from collections.abc import Callable, Sequence
-
 from threading import Lock
 
 import numpy as np
@@ -168,5 +167,3 @@ def _launch_of(plan: Plan, program: Program, kernel: int) -> tuple[int, Launch]:
         if launch.kernel.name == wanted.kernel.name:
             return position, launch
     raise InternalError("a step without a function", stage="cuda")
-
-

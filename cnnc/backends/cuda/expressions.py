@@ -149,9 +149,7 @@ class Printer:
             case Compare(op, left, right):
                 return self._compare(op, left, right)
             case Select(condition, then, otherwise):
-                return self._choose(
-                    self.value(condition), self.value(then), self.value(otherwise)
-                )
+                return self._choose(self.value(condition), self.value(then), self.value(otherwise))
             case Fma(a, b, c):
                 sides = ", ".join(self.value(side)[0] for side in (a, b, c))
                 return f"fma{_suffix(c.dtype)}({sides})", ATOM

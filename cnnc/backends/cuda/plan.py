@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cnnc.backends.abi import HEAD_BYTES, Abi, Argument
 from cnnc.backends.cuda.emit import THREADS, emit_kernel, threads_of, threads_per_sample
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Wish
-from cnnc.backends.cuda.kernels.registry import OFFERS
+from cnnc.backends.cuda.kernels.registry import OFFERS, Offer
 from cnnc.backends.cuda.prims import prims_header
 from cnnc.base.errors import fail
 from cnnc.base.record import record
@@ -22,13 +22,17 @@ from cnnc.loop.task import Task
 
 PIECE = 16
 """Bytes that kernels written by hand move at once: their tensors begin at multiples of it."""
-_RESERVED = frozenset("net stream status bytes made data error at of staging enable start stop argc argv run i".split())
+_VARIABLES = """
+net stream status bytes made data error at of staging enable start stop argc argv run i
+"""
+_RESERVED = frozenset(_VARIABLES.split())
 """What the generated host code calls its variables."""
-_FUNCTIONS = """
-create run run_host use_graph destroy strerror status_of launch enqueue check_device prepare capture
-copy_in copy_out steps_open steps_run steps_close run_step device_malloc device_free device_read
-device_wait status
-""".split()
+_VERBS = """
+create run run_host use_graph destroy strerror status_of launch enqueue check_device prepare
+capture copy_in copy_out steps_open steps_run steps_close run_step device_malloc device_free
+device_read device_wait status
+"""
+_FUNCTIONS = frozenset(_VERBS.split())
 """What stands behind the network's name in functions that are no kernels."""
 _TYPES = ("At", "Same", "HEAD", "TRY")
 
@@ -95,13 +99,18 @@ class Constant:
     fill: Callable[[], NDArray[np.uint8]]
 
 
-def plan_cuda(program: Program, target: Target, name: str | None = None) -> Plan:
-    """How a GPU runs a program; UserError for a name that no symbol can begin with."""
+def plan_cuda(
+    program: Program, target: Target, name: str | None = None, offers: Sequence[Offer] = OFFERS
+) -> Plan:
+    """How a GPU runs a program; UserError for a name that no symbol can begin with.
+
+    What none of the `offers` takes is computed as the loops say, a thread for each result.
+    """
     abi = Abi.of(program, name)
     if abi.name in _TYPES:
         help = "choose another with `--name`"
         raise fail("E0803", f"the code calls something else `{abi.name}`", help=help)
-    planner = _Planner(program, abi, target)
+    planner = _Planner(program, abi, target, offers)
     launches = [planner.launch(number, step) for number, step in enumerate(program.steps)]
     workspace = align(program.arena_bytes)
     counters = workspace + align(max((e.kernel.workspace_bytes for e in launches), default=0))
@@ -152,8 +161,9 @@ class _Weights:
 class _Planner:
     """Finds a kernel for each step."""
 
-    def __init__(self, program: Program, abi: Abi, target: Target) -> None:
+    def __init__(self, program: Program, abi: Abi, target: Target, offers: Sequence[Offer]) -> None:
         self.program = program
+        self.offers = offers
         self.abi = abi
         self.target = target
         self.weights = _Weights()
@@ -184,7 +194,7 @@ class _Planner:
         if loops.task and aligned and not loops.takes_samples:
             arch = int(self.target.cpu.removeprefix("sm_"))
             wish = Wish(name, arch, self.target.features, self.target.cores)
-            for offer in OFFERS:
+            for offer in self.offers:
                 if (found := offer(loops.task, wish)) is not None:
                     return found
         names = tuple(param.name for param in loops.params)
@@ -259,4 +269,3 @@ def _hash(abi: Abi, launches: Sequence[Launch]) -> int:
         text.append(f"{each.arguments} {keys} {each.kernel.source}")
     text.append(prims_header())
     return int.from_bytes(sha256("\n".join(text).encode()).digest()[:8], "little")
-

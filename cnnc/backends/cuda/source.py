@@ -14,6 +14,8 @@ from cnnc.loop.kernel import align
 CUDA = 1000
 """Statuses from here on are errors of the CUDA runtime."""
 _WIDTH = 100
+_WAITS = "wait_for_previous()"
+"""What a kernel calls before it reads what another one has written."""
 
 
 @record
@@ -51,34 +53,9 @@ class StepView:
 
 
 @record
-class NetView:
-    """What the templates of a network see."""
+class Signatures:
+    """Parameters and arguments of functions; `captured` is how many values a graph is made for."""
 
-    name: str
-    macro: str
-    version: str
-    summary: tuple[str, ...]
-    hash: str
-    alignment: int
-    arch: int
-    weights_bytes: int
-    payload_bytes: int
-    arena_bytes: int
-    counters: int
-    counter_bytes: int
-    staging_bytes: int
-    macs: int
-    launches: int
-    most_samples: int
-    head: tuple[str, ...]
-    ends: tuple[EndView, ...]
-    statuses: tuple[StatusView, ...]
-    unknown: str
-    kernels: tuple[str, ...]
-    steps: tuple[StepView, ...]
-    calls: tuple[str, ...]
-    large: tuple[tuple[str, int], ...]
-    samples_comment: str
     captured: int
     captured_values: str
     run_parameters: str
@@ -94,6 +71,39 @@ class NetView:
     out_arguments: str
     staged_arguments: str
     example_arguments: str
+
+
+@record
+class NetView:
+    """What the templates of a network see."""
+
+    name: str
+    macro: str
+    version: str
+    summary: tuple[str, ...]
+    hash: str
+    alignment: int
+    arch: int
+    weights_bytes: int
+    payload_bytes: int
+    arena_bytes: int
+    overlaps: bool
+    counters: int
+    counter_bytes: int
+    staging_bytes: int
+    macs: int
+    launches: int
+    most_samples: int
+    head: tuple[str, ...]
+    ends: tuple[EndView, ...]
+    statuses: tuple[StatusView, ...]
+    unknown: str
+    kernels: tuple[str, ...]
+    steps: tuple[StepView, ...]
+    calls: tuple[str, ...]
+    large: tuple[tuple[str, int], ...]
+    samples_comment: str
+    takes: Signatures
     fat: str
 
 
@@ -102,14 +112,10 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
     abi = plan.abi
     name, macro = abi.name, abi.macro
     ends = _ends(abi)
-    names = [end.name for end in ends]
     samples = abi.most_samples is not None
-    count = ["samples"] if samples else []
-    declared = [f"size_t {each}" for each in count]
-    pointers = [end.declaration for end in abi.ends]
-    handle, stream = f"{name} *net", "cudaStream_t stream"
-    staged = [f"({'' if e.is_output else 'const '}{e.type} *)(net->staging + {e.offset})" for e in ends]
-    most = f" `samples` is how many samples\n * they hold, from 1 to {macro}_BATCH." if samples else ""
+    most = (
+        f" `samples` is how many samples\n * they hold, from 1 to {macro}_BATCH." if samples else ""
+    )
     large = {e.kernel.name: e.kernel.shared_bytes for e in plan.launches}
     return NetView(
         name=name,
@@ -122,6 +128,7 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         weights_bytes=abi.weights_bytes,
         payload_bytes=abi.weights_bytes - HEAD_BYTES,
         arena_bytes=plan.arena_bytes,
+        overlaps=all(_WAITS in each.kernel.source for each in plan.launches),
         counters=plan.counters,
         counter_bytes=plan.counter_bytes,
         staging_bytes=ends[-1].offset + align(abi.ends[-1].size * abi.ends[-1].dtype.bytes),
@@ -137,6 +144,23 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         calls=tuple(_call(each, _devices(each)) for each in plan.kernels),
         large=tuple((each, size) for each, size in large.items() if size > 48 * 1024),
         samples_comment=most,
+        takes=_signatures(abi, ends),
+        fat=_fat(plan.arch),
+    )
+
+
+def _signatures(abi: Abi, ends: Sequence[EndView]) -> Signatures:
+    name, macro = abi.name, abi.macro
+    names = [end.name for end in ends]
+    samples = abi.most_samples is not None
+    count = ["samples"] if samples else []
+    declared = [f"size_t {each}" for each in count]
+    pointers = [end.declaration for end in abi.ends]
+    handle, stream = f"{name} *net", "cudaStream_t stream"
+    staged = [
+        f"({'' if e.is_output else 'const '}{e.type} *)(net->staging + {e.offset})" for e in ends
+    ]
+    return Signatures(
         captured=len(ends) + samples,
         captured_values=", ".join([*names, *["(const void *)(uintptr_t)samples"] * samples]),
         run_parameters=", ".join([handle, *declared, *pointers, "void *stream"]),
@@ -152,7 +176,6 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         out_arguments=", ".join(["net", *count, *names[len(abi.inputs) :]]),
         staged_arguments=", ".join(["net", *count, *staged, "net->stream"]),
         example_arguments=", ".join(["net", *[f"{macro}_BATCH"] * samples, *names, "stream"]),
-        fat=_fat(plan.arch),
     )
 
 

@@ -44,10 +44,9 @@ class Gpu:
 def find_nvcc(environment: Mapping[str, str] = os.environ) -> Nvcc | None:
     """The compiler of CUDA_HOME or CUDA_PATH, of PATH, or of NVIDIA's Python packages."""
     for name in ("CUDA_HOME", "CUDA_PATH"):
-        if folder := environment.get(name):
-            path = Path(folder) / "bin" / "nvcc"
-            if path.is_file():
-                return Nvcc(path, ())
+        home = environment.get(name)
+        if home and (path := Path(home) / "bin" / "nvcc").is_file():
+            return Nvcc(path, ())
     if found := shutil.which("nvcc", path=environment.get("PATH")):
         return Nvcc(Path(found), ())
     for folder in _wheels():
