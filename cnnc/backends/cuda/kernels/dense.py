@@ -34,6 +34,7 @@ class View:
     width: int
     weight_type: str
     epilogue: Epilogue
+    position: tuple[str, ...]
 
 
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
@@ -47,7 +48,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     size = 4 if kind == "float" else 2
     if problem.channels * problem.filters * size > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(wish.name, tail, (1, 1, problem.filters), 1)
+    epilogue = make_epilogue(wish.name, tail, (problem.batch, 1, 1), problem.filters, 1)
     if not epilogue.is_vector:
         return None
     arguments = arguments_of(task, 1)
@@ -61,6 +62,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         width=gcd(4, problem.channels, problem.pitch),
         weight_type=kind,
         epilogue=epilogue,
+        position=epilogue.position({"pixel": "s", "n": "s"}),
     )
     packed = problem.channels * problem.filters * size
     return CudaKernel(

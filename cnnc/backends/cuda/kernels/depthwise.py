@@ -23,6 +23,9 @@ BLOCKS_EACH = 4
 """Blocks that a multiprocessor should have for the larger of two tiles."""
 
 
+POSITION = {"pixel": "(image * OUT_H + oh) * OUT_W + ow", "n": "image"}
+
+
 @record
 class View:
     """What the template sees."""
@@ -37,6 +40,7 @@ class View:
     width: int
     work: int
     epilogue: Epilogue
+    position: tuple[str, ...]
     inside: str
 
 
@@ -80,6 +84,8 @@ def make_kernel(
     if tail is None:
         return None
     arguments = arguments_of(task, 1)
+    space = (problem.batch, *problem.y)
+    epilogue = make_epilogue(wish.name, tail, space, problem.filters, width)
     reason = f"{tile[0]}x{tile[1]} positions of {width} channels a thread"
     rows, columns = problem.is_padded
     extents = "HW"
@@ -102,7 +108,8 @@ def make_kernel(
         tiles=(height, across),
         width=width,
         work=work(problem, tile, width),
-        epilogue=make_epilogue(wish.name, tail, (*problem.y, problem.filters), width),
+        epilogue=epilogue,
+        position=epilogue.position(POSITION),
         inside=" && ".join(needed) or "true",
     )
     if not view.epilogue.is_vector:

@@ -1,6 +1,7 @@
 """What becomes of each sum before it is stored, in registers: any tail, as text."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 
 from cnnc.backends.cuda.expressions import ATOM, Printer, value_type
 from cnnc.backends.cuda.templates import render
@@ -35,12 +36,18 @@ class Operand:
         firsts = (*self.strides, self.offset)
         return self.channel == 1 and all(first % width == 0 for first in firsts)
 
-    def at(self, height: int, width: int) -> str:
-        """The offset at n, oh, ow and c of the kernels' text; `pixel` numbers the first three."""
-        n, oh, ow = self.strides
-        parts = [("n", n), ("oh", oh), ("ow", ow)]
-        if ow and (n, oh) == (height * width * ow, width * ow):
-            parts = [("pixel", ow)]
+    def at(self, space: tuple[int, int, int]) -> str:
+        """The offset in the kernels' text, of results with these extents of n, oh and ow.
+
+        `c` is the channel; `pixel` numbers positions, for what lies as the result does.
+        """
+        named = zip(("n", "oh", "ow"), self.strides, space, strict=True)
+        axes = [each for each in named if each[2] > 1]
+        parts = [(name, stride) for name, stride, _ in axes]
+        inner = axes[-1][1] if axes else 0
+        steps = [inner * prod(extent for _, _, extent in axes[i:]) for i in range(1, len(axes) + 1)]
+        if inner and [stride for _, stride in parts] == steps:
+            parts = [("pixel", inner)]
         parts.append(("c", self.channel))
         terms = [name if factor == 1 else f"{name} * {factor}" for name, factor in parts if factor]
         terms += [str(self.offset)] * (self.offset != 0 or not terms)
@@ -79,9 +86,9 @@ class Access:
 class Epilogue:
     """What the templates of kernels see: `width` channels from `c` on at position `pixel`.
 
-    `column_loads` depend on the channel alone. `needs` says which of n, oh, ow are read. The values
-    stand in `sums`; `call` is what becomes of element i. Where `is_vector` is false, the statements
-    read `valid`, how many of the channels there are.
+    `column_loads` depend on the channel alone. `needs` says which of pixel, n, oh and ow are read.
+    The values stand in `sums`; `call` is what becomes of element i. Where `is_vector` is false, the
+    statements read `valid`, how many of the channels there are.
     """
 
     function: str
@@ -93,17 +100,25 @@ class Epilogue:
     call: str
     store: str
 
+    def position(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """Statements that name what is read of these, given as text."""
+        return tuple(f"const int {n} = {text};" for n, text in values.items() if n in self.needs)
 
-def make_epilogue(name: str, tail: Tail, out: tuple[int, int, int], width: int) -> Epilogue:
-    """The epilogue of a kernel for results of (height, width, channels), `width` at a time."""
-    height, columns, channels = out
+
+def make_epilogue(
+    name: str, tail: Tail, space: tuple[int, int, int], channels: int, width: int
+) -> Epilogue:
+    """The epilogue of a kernel for results of (batch, height, width) and these channels.
+
+    `width` neighbouring channels are done at a time; of a group, where there are groups.
+    """
     everything = (*tail.operands, tail.result_operand)
     is_vector = channels % width == 0 and all(
         each.allows(width) or each.channel == 0 for each in everything
     )
     loads = []
     for operand in tail.operands:
-        at = f"&{operand.argument}[{operand.at(height, columns)}]"
+        at = f"&{operand.argument}[{operand.at(space)}]"
         into = f"{operand.argument}_v"
         if operand.allows(width) and is_vector:
             text = f"cnnc::load({into}, {at});"
@@ -112,13 +127,13 @@ def make_epilogue(name: str, tail: Tail, out: tuple[int, int, int], width: int) 
             text = f"cnnc::gather<{operand.channel}>({into}, {at}, {count});"
         loads.append((any(operand.strides), Access(into, text)))
     result = tail.result_operand
-    target = f"&{result.argument}[{result.at(height, columns)}]"
+    target = f"&{result.argument}[{result.at(space)}]"
     store = (
         f"cnnc::store({target}, sums);"
         if is_vector
-        else (f"cnnc::scatter<{result.channel}>({target}, sums, valid);")
+        else f"cnnc::scatter<{result.channel}>({target}, sums, valid);"
     )
-    text = " ".join(each.at(height, columns) for each in everything)
+    text = " ".join(each.at(space) for each in everything)
     called = ", ".join(["sums[i]", *(f"{access.name}[i]" for _, access in loads)])
     parameters = ", ".join(f"float {each}" for each in ["sum", *_values(tail)])
     view = TailView(f"{name}_tail", parameters, tail.lines, tail.result)
@@ -129,7 +144,7 @@ def make_epilogue(name: str, tail: Tail, out: tuple[int, int, int], width: int) 
         is_vector,
         tuple(access for moves, access in loads if not moves),
         tuple(access for moves, access in loads if moves),
-        frozenset(each for each in ("n", "oh", "ow") if each in text.split()),
+        frozenset({"pixel", "n", "oh", "ow"} & set(text.split())),
         "sums[i]" if is_plain else f"{name}_tail({called})",
         store,
     )

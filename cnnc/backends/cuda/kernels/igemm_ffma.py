@@ -121,7 +121,7 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, name: str) -> Vi
     row = ceil_div(filters, 4) * 4
     if problem.layers * row * slabs * slab > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(name, tail, (*problem.y, filters), 4)
+    epilogue = make_epilogue(name, tail, (problem.batch, *problem.y), filters, 4)
     threads = tile.rows // tile.warp_rows * (tile.columns // tile.warp_columns)
     value = "sums_of_thread[v / TN][v % TN]"
     return View(

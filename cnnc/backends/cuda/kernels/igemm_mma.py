@@ -196,7 +196,7 @@ def _view(
     weight_row = SLAB_BYTES * mode.weight_bytes // mode.x_bytes
     if problem.layers * filters * slabs * weight_row > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(name, tail, (*problem.y, filters), 2)
+    epilogue = make_epilogue(name, tail, (problem.batch, *problem.y), filters, 2)
     types = {"x": mode.x_type, "weight": mode.weight_type}
     is_split = plan.splits > 1
     return View(

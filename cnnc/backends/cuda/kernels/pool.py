@@ -51,6 +51,7 @@ class View:
     width: int
     work: int
     epilogue: Epilogue
+    position: tuple[str, ...]
 
 
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
@@ -66,10 +67,10 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     space = both_axes(y.shape[2:], 1)
     is_plane = space == (1, 1) and _covers(task.windows, x)
     width = 1 if is_plane else gcd(4, x.shape[1], x.layout.within or x.shape[1])
-    epilogue = make_epilogue(wish.name, tail, (*space, x.shape[1]), width)
+    epilogue = make_epilogue(wish.name, tail, (x.shape[0], *space), x.shape[1], width)
     if not epilogue.is_vector:
         width = 1
-        epilogue = make_epilogue(wish.name, tail, (*space, x.shape[1]), 1)
+        epilogue = make_epilogue(wish.name, tail, (x.shape[0], *space), x.shape[1], 1)
     if not epilogue.is_vector:
         return None
     view = _view(task, x, kind, epilogue, wish.name, is_plane=is_plane)
@@ -146,4 +147,5 @@ def _view(
         width=epilogue.width,
         work=x.shape[0] * prod(result) * x.shape[1] // epilogue.width,
         epilogue=epilogue,
+        position=epilogue.position({"pixel": "image" if is_plane else "position", "n": "image"}),
     )

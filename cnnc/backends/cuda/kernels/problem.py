@@ -39,6 +39,8 @@ class Product:
     stride: tuple[int, int]
     dilation: tuple[int, int]
     starts: tuple[tuple[int, ...], tuple[int, ...]]
+    taps: tuple[tuple[int, ...], tuple[int, ...]]
+    """How many taps of the kernel each phase has; weights of the rest are zero."""
     pitch: int
     """Elements between pixels of x: its channels, or those of the tensor it is a part of."""
 
@@ -99,8 +101,8 @@ def product_of(task: Task, *, in_planes: bool = False) -> Product | None:
     if task.op not in CONVOLUTIONS:
         return None
     x, weight, y = task.param("x"), task.param("weight"), task.param("y")
-    sizes = (each.size for each in (x, weight, y))
-    if any(each.dtype is not DType.F32 for each in (x, weight, y)) or max(sizes) > MOST_ELEMENTS:
+    elements = (each.size for each in (x, weight, y))
+    if any(each.dtype is not DType.F32 for each in (x, weight, y)) or max(elements) > MOST_ELEMENTS:
         return None
     if len(y.shape) > 4 or not (x.layout.is_plain if in_planes else is_channels_last(x)):
         return None
@@ -117,9 +119,9 @@ def product_of(task: Task, *, in_planes: bool = False) -> Product | None:
         groups = channels // weight.shape[1]
         starts = ((-before[0],), (-before[1],))
         extents = (kernel, stride, dilation)
-        return Product(
-            y.shape[0], x_space, y_space, channels, filters, groups, *extents, starts, pitch
-        )
+        taps = ((kernel[0],), (kernel[1],))
+        sizes = (channels, filters, groups)
+        return Product(y.shape[0], x_space, y_space, *sizes, *extents, starts, taps, pitch)
     groups = filters // weight.shape[1]
     turned = [_turned(*each) for each in zip(kernel, stride, dilation, before, strict=True)]
     return Product(
@@ -133,6 +135,7 @@ def product_of(task: Task, *, in_planes: bool = False) -> Product | None:
         (1, 1),
         (turned[0].dilation, turned[1].dilation),
         (turned[0].starts, turned[1].starts),
+        (turned[0].counts, turned[1].counts),
         pitch,
     )
 
@@ -141,7 +144,7 @@ def _dense(x: Shape, y: Shape) -> Product | None:
     if len(x) != 2 or len(y) != 2:
         return None
     one = (1, 1)
-    return Product(y[0], one, one, x[1], y[1], 1, one, one, one, ((0,), (0,)), x[1])
+    return Product(y[0], one, one, x[1], y[1], 1, one, one, one, ((0,), (0,)), ((1,), (1,)), x[1])
 
 
 def both_axes(extents: Shape, missing: int) -> tuple[int, int]:
@@ -170,6 +173,11 @@ class Turned:
     dilation: int
     starts: tuple[int, ...]
     picks: tuple[tuple[int, ...], ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Taps of each phase."""
+        return tuple(map(len, self.picks))
 
 
 def _turned(kernel: int, stride: int, dilation: int, before: int) -> Turned:

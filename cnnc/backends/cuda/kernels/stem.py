@@ -29,6 +29,9 @@ MOST_SHARED = 96 * 1024
 MOST_REGISTERS = 160
 
 
+POSITION = {"pixel": "(image * OUT_H + oh) * OUT_W + ow", "n": "image"}
+
+
 @record
 class View:
     """What the template sees."""
@@ -43,6 +46,7 @@ class View:
     columns: int
     positions: int
     epilogue: Epilogue
+    position: tuple[str, ...]
 
 
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
@@ -74,6 +78,8 @@ def make_kernel(task: Task, problem: Product, wish: Wish, columns: int) -> CudaK
         return None
     arguments, parts = arguments_of(task, 1), ceil_div(problem.filters, columns)
     tiles = (ceil_div(problem.y[0], tile[0]), ceil_div(problem.y[1], tile[1]))
+    space = (problem.batch, *problem.y)
+    epilogue = make_epilogue(wish.name, tail, space, problem.filters, 4)
     reason = f"{tile[0]}x{tile[1]} positions of {columns} filters a block"
     view = View(
         name=wish.name,
@@ -85,7 +91,8 @@ def make_kernel(task: Task, problem: Product, wish: Wish, columns: int) -> CudaK
         tiles=tiles,
         columns=columns,
         positions=positions,
-        epilogue=make_epilogue(wish.name, tail, (*problem.y, problem.filters), 4),
+        epilogue=epilogue,
+        position=epilogue.position(POSITION),
     )
     pack = partial(pack_weights, task, parts * columns)
     return CudaKernel(

@@ -34,20 +34,20 @@ def picked(name: str, values: Sequence[int]) -> str:
 
 
 def position_lines(problem: Product, epilogue: Epilogue) -> tuple[str, ...]:
-    """What names position `m` of the matrix product: `pixel`, and n, oh, ow as far as needed."""
-    rows, columns = problem.phases
+    """What names position `m` of the matrix product, as far as that is read."""
+    (rows, columns), (height, width) = problem.phases, problem.y
     if rows * columns == 1:
-        values = {"n": "m / (OUT_H * OUT_W)", "oh": "m / OUT_W % OUT_H", "ow": "m % OUT_W"}
-        lines = [f"const int {each} = {values[each]};" for each in values if each in epilogue.needs]
-        return ("const int pixel = m;", *lines)
-    lines = [
-        "const int n = m / (GRID_H * GRID_W);",
+        values = {"pixel": "m", "n": f"m / {height * width}"}
+        values |= {"oh": f"m / {width} % {height}", "ow": f"m % {width}"}
+        return epilogue.position(values)
+    lines = (
         f"const int oh = m / GRID_W % GRID_H * {rows} + phase_h;",
         f"const int ow = m % GRID_W * {columns} + phase_w;",
-        "if (oh >= OUT_H || ow >= OUT_W) continue;",
-        "const int pixel = (n * OUT_H + oh) * OUT_W + ow;",
-    ]
-    return tuple(lines)
+        f"if (oh >= {height} || ow >= {width}) continue;",
+    )
+    image = "m / (GRID_H * GRID_W)"
+    values = {"pixel": f"({image} * {height} + oh) * {width} + ow", "n": image}
+    return (*lines, *epilogue.position(values))
 
 
 def arguments_of(task: Task, splits: int) -> tuple[str, ...]:
@@ -58,7 +58,12 @@ def arguments_of(task: Task, splits: int) -> tuple[str, ...]:
 def inside_test(problem: Product, *, has_rest: bool) -> str:
     """Whether part `part` of the sum of row `i` of a thread lies in x."""
     rows, columns = problem.is_padded
-    tests = ["part < TAPS * TAP_PARTS"] * has_rest
+    tests = [f"part < {prod(problem.kernel)} * TAP_PARTS"] * has_rest
+    for axis, (place, taps, width) in enumerate(
+        (("tap / KERNEL_W", problem.taps[0], "h"), ("tap % KERNEL_W", problem.taps[1], "w"))
+    ):
+        if min(taps) < problem.kernel[axis]:
+            tests.append(f"{place} < ({picked(f'phase_{width}', taps)})")
     tests.append("static_cast<unsigned>(top[i] + down) < H" if rows else "top[i] >= 0")
     tests += ["static_cast<unsigned>(left[i] + right) < W"] * columns
     return " && ".join(tests)
