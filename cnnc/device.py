@@ -118,6 +118,10 @@ def is_on_gpu(given: object) -> bool:
 
 def find_tensor(given: object, gpu: Gpu, stream: int) -> Tensor:
     """Where the array lies, once `stream` may read it; UserError if it is not row-major."""
+    device = getattr(given, "__dlpack_device__", None)
+    if device is not None and (number := int(device()[1])):
+        why = f"an array lies on GPU {number}, and the network on GPU 0"
+        raise fail("E0602", why, help="CUDA_VISIBLE_DEVICES says which one is the first")
     shown = getattr(given, "__cuda_array_interface__", None)
     if shown is None:
         capsule = given.__dlpack__(stream=stream or _LEGACY)  # type: ignore[attr-defined]

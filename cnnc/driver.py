@@ -1,6 +1,6 @@
 """The pipeline: every stage and every pass in order, verified, timed and dumped in between."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cnnc.backends.base import Backend, Executable
@@ -33,9 +33,11 @@ from cnnc.passes.simplify import simplify
 from cnnc.passes.stream_rows import stream_rows
 from cnnc.passes.use_subpixel import use_subpixel
 from cnnc.passes.use_winograd import use_winograd
+from cnnc.version import __version__
 
 if TYPE_CHECKING:
     from cnnc.backends.cuda.executable import CudaExecutable
+    from cnnc.backends.cuda.toolchain import Gpu, Nvcc
     from cnnc.backends.native.backend import Image
     from cnnc.backends.native.objects import Ahead
     from cnnc.backends.native.peak import Peak
@@ -252,15 +254,19 @@ def find_target(name: str) -> Target:
 
 def target_names() -> tuple[str, ...]:
     """The short names `find_target` knows; it also knows triples."""
+    from cnnc.backends.cuda.targets import NAME
     from cnnc.backends.native import targets
 
-    return targets.target_names()
+    return (*targets.target_names(), NAME)
 
 
 def cpu_names(name: str) -> tuple[str, ...]:
     """The processors that may be named behind a target."""
+    from cnnc.backends.cuda.targets import MULTIPROCESSORS, PRECISIONS, is_cuda
     from cnnc.backends.native import targets
 
+    if is_cuda(name):
+        return (*(f"sm_{each}" for each in MULTIPROCESSORS), *PRECISIONS)
     return targets.cpu_names(name)
 
 
@@ -275,6 +281,9 @@ def can_run(target: Target) -> bool:
     """Whether code for the target runs on this machine."""
     from cnnc.backends.native.targets import runs_here
 
+    if target.is_gpu:
+        gpu, _ = find_gpu()
+        return gpu is not None and gpu.arch >= int(target.cpu.removeprefix("sm_"))
     return runs_here(target)
 
 
@@ -283,6 +292,40 @@ def machine_code(executable: Executable | None) -> "Image | None":
     from cnnc.backends.native.backend import NativeExecutable
 
     return executable.image if isinstance(executable, NativeExecutable) else None
+
+
+def find_gpu() -> "tuple[Gpu | None, Nvcc | None]":
+    """The first GPU here, and the compiler for it."""
+    from cnnc.backends.cuda import toolchain
+
+    return toolchain.find_gpu(), toolchain.find_nvcc()
+
+
+def emit_cuda(
+    lowered: Lowered, target: Target, name: str | None = None, summary: Sequence[str] = ()
+) -> Mapping[str, bytes]:
+    """The files of a folder that nvcc makes a library of, by name; see docs/cuda.md.
+
+    `name` begins all symbols, the network's own where there is none; `summary` are lines for people
+    about what was compiled. UserError for a name that cannot begin symbols.
+    """
+    from cnnc.backends.cuda.folder import emit_cuda
+    from cnnc.backends.cuda.plan import plan_cuda
+
+    return emit_cuda(plan_cuda(lowered.program, target, name), __version__, summary)
+
+
+def show_cuda(lowered: Lowered, kernel: int | None, target: Target) -> str:
+    """The CUDA C++ of one distinct kernel, or of the whole network with its host code."""
+    from cnnc.backends.cuda.folder import emit_sources
+    from cnnc.backends.cuda.plan import plan_cuda
+
+    plan = plan_cuda(lowered.program, target)
+    if kernel is None:
+        return emit_sources(plan, __version__, ())[f"{plan.abi.name}.cu"].decode()
+    steps = lowered.program.steps
+    found = (each for each in plan.launches if steps[each.step].kernel == kernel)
+    return next(found).kernel.source
 
 
 def find_gpu_runner(runner: object) -> "CudaExecutable | None":

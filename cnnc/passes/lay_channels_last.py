@@ -5,6 +5,7 @@ from math import prod
 
 from cnnc.base.layout import Layout
 from cnnc.ir.graph import Graph, Node
+from cnnc.ir.types import TensorType
 from cnnc.offers.offer import root_of
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import FEW_CHANNELS, Operator
@@ -23,8 +24,7 @@ def lay_channels_last(graph: Graph) -> Graph:
     def fit(operand: Node, reader: Node) -> Node:
         """A network's input as its reader wants it."""
         kind = operand.type
-        positions = prod(kind.spatial) if kind.rank > 2 else 1
-        few = positions == 1 or kind.channels <= FEW_CHANNELS
+        few = _has_one_order(kind) or kind.channels <= FEW_CHANNELS
         if operand not in graph.inputs or few or not _sums(reader):
             return operand
         if operand not in copies:
@@ -38,7 +38,8 @@ def lay_channels_last(graph: Graph) -> Graph:
             continue
         operands = tuple(fit(new[operand], node) for operand in node.inputs)
         layout = Layout.channels_last(node.type.rank)
-        if node in graph.output_nodes and not graph.users[node] and not _sums(node):
+        alone = not graph.users[node] and not _sums(node)
+        if node in graph.output_nodes and (alone or _has_one_order(node.type)):
             layout = Layout.plain(node.type.rank)
         new[node] = replace(node, inputs=operands, type=node.type.with_layout(layout))
     outputs: dict[str, Node] = {}
@@ -49,6 +50,11 @@ def lay_channels_last(graph: Graph) -> Graph:
             found = _copy(found, plain, f"{found.name}.out{len(outputs)}")
         outputs[name] = found
     return replace(graph, outputs=outputs)
+
+
+def _has_one_order(kind: TensorType) -> bool:
+    """Whether channels last or first are the same in memory."""
+    return kind.rank < 3 or kind.channels == 1 or prod(kind.spatial) == 1
 
 
 def _sums(node: Node) -> bool:

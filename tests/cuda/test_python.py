@@ -8,18 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc import driver
 from cnnc.api import Model
 from cnnc.backends.cuda import backend, toolchain
-from cnnc.backends.cuda.toolchain import Gpu, Nvcc, find_nvcc
-from cnnc.base.errors import UserError
+from cnnc.backends.cuda.executable import CudaExecutable
+from cnnc.backends.cuda.folder import emit_module
+from cnnc.backends.cuda.toolchain import Gpu, Nvcc, build, find_gpu, find_nvcc, load_library
+from cnnc.base.errors import InternalError, UserError
 from cnnc.base.store import Store
 from cnnc.bench import bench
+from cnnc.cli import run_command
 from cnnc.compare.compare import diff
 from cnnc.compiled import Compiled
 from cnnc.device import DeviceArray
 from cnnc.dlpack import read_capsule
 from cnnc.options import Options
-from tests.cuda.nets import inputs_of, small
+from tests.cuda.nets import ZOO, inputs_of, planned, small
 from tests.cuda.shim import FLAGS, SHIM
 
 
@@ -153,6 +157,56 @@ def test_nvcc_is_found_by_its_variable(tmp_path: Path) -> None:
     (tmp_path / "bin" / "nvcc").touch()
     found = find_nvcc({"CUDA_HOME": str(tmp_path), "PATH": ""})
     assert found == Nvcc(tmp_path / "bin" / "nvcc", ())
+
+
+@pytest.mark.skipif(find_nvcc() is None, reason="nvcc is not installed")
+def test_nvcc_builds_once_and_no_gpu_is_no_crash(model: Model) -> None:
+    nvcc = find_nvcc()
+    assert nvcc
+    plan = planned(model, name="net")
+    store = Memory()
+    library = build(nvcc, 80, emit_module(plan), "net_module.cu", store)
+    assert list(store.kept.values()) == [library]
+    broken = replace(nvcc, flags=("--no-such-flag",))
+    assert build(broken, 80, emit_module(plan), "net_module.cu", store) == library
+    with pytest.raises(InternalError, match="no-such-flag"):
+        build(broken, 80, emit_module(plan), "net_module.cu", None)
+    if find_gpu() is None:
+        program = driver.plan(model.graph, driver.find_target("cuda"))[0].program
+        with pytest.raises(UserError, match="the GPU cannot run"):
+            CudaExecutable(program, plan, load_library(library))
+
+
+class Memory:
+    """A store that forgets with the process."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        """See Store."""
+        return self.kept.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        """See Store."""
+        self.kept[key] = data
+
+
+def test_sources_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(ZOO / "ds_cnn.cnn")
+    assert run_command(["show", file, "--target", "cuda:sm_90", "--stage", "cuda"]) == 0
+    whole = capsys.readouterr().out
+    assert "// 1. " in whole
+    assert run_command(["show", file, "--target", "cuda", "--stage", "cuda", "--layer", LAYER]) == 0
+    assert "__global__" in capsys.readouterr().out
+    assert run_command(["show", file, "--stage", "cuda"]) == 1
+    assert run_command(["show", file, "--target", "cuda", "--stage", "asm"]) == 1
+    assert "does not go with" in capsys.readouterr().err
+    assert run_command(["show", file, "--target", "cuda:sm_75", "--stage", "cuda"]) == 1
+    assert "`sm_75`" in capsys.readouterr().err
+
+
+LAYER = "words.softmax"
 
 
 def test_target_and_backend_follow_each_other() -> None:
