@@ -48,10 +48,24 @@ extern "C" int device_free(void *memory)
 {
     return cudaFree(memory);
 }
+extern "C" int device_write(void *to, const void *from, size_t bytes)
+{
+    return cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice);
+}
+extern "C" int device_read(void *to, const void *from, size_t bytes)
+{
+    return cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost);
+}
+extern "C" int device_fill(void *to, int byte, size_t bytes)
+{
+    return cudaMemset(to, byte, bytes);
+}
+#ifndef __CUDACC__
 extern "C" unsigned long long bank_conflicts()
 {
     return cnnc_shim::bank_conflicts;
 }
+#endif
 """
 _LAUNCH = """extern "C" int run_{name}(void **arguments)
 {{
@@ -138,6 +152,9 @@ def load(path: Path) -> ctypes.CDLL:
     library.device_memory.restype = ctypes.c_void_p
     library.device_memory.argtypes = [ctypes.c_size_t]
     library.device_free.argtypes = [ctypes.c_void_p]
+    library.device_fill.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+    for copy in (library.device_write, library.device_read):
+        copy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
     return library
 
 
@@ -178,25 +195,32 @@ def run(library: ctypes.CDLL, case: Case, values: Sequence[Array], order: str) -
         size = contents[name].nbytes if name in contents else sizes[name]
         memory[name] = library.device_memory(-(-size // 16) * 16)
         if name in contents:
-            ctypes.memmove(memory[name], contents[name].ctypes.data, size)
+            assert library.device_write(memory[name], contents[name].ctypes.data, size) == 0
     pointers = [ctypes.c_void_p(memory[name]) for name in kernel.arguments]
     table = (ctypes.c_void_p * len(pointers))(*(ctypes.addressof(each) for each in pointers))
     results = []
     for _ in range(2):
         for name in {out.name, WORKSPACE} & memory.keys():
-            ctypes.memset(memory[name], 0xFF, sizes[name])
+            assert library.device_fill(memory[name], 0xFF, sizes[name]) == 0
         status = getattr(library, f"run_{kernel.name}")(table)
         assert status == 0, (kernel.name, status)
         results.append(np.empty(out.size, out.dtype.numpy))
-        ctypes.memmove(results[-1].ctypes.data, memory[out.name], results[-1].nbytes)
+        place = results[-1].ctypes.data
+        status = library.device_read(place, memory[out.name], results[-1].nbytes)
+        assert status == 0, (kernel.name, status)
     for name in kernel.arguments:
         library.device_free(memory[name])
     assert results[0].tobytes() == results[1].tobytes(), (kernel.name, order)
     return out.layout.unpack(results[0], out.shape)
 
 
-def assert_right(case: Case, result: Array, values: Sequence[Array]) -> None:
-    """Within the operator's bound on errors, for factors as inexact as the precision has them."""
+def assert_right(
+    case: Case, result: Array, values: Sequence[Array], unit: float = 2.0**-24
+) -> None:
+    """Within the operator's bound on errors, for factors as inexact as the precision has them.
+
+    `unit` is what an addition is off by, relative to its result.
+    """
     op, exact = case.layer.node.op, [np.asarray(value, np.float64) for value in values]
     expected = op.reference(*exact)
     names, off = [param.name for param in case.layer.kernel.params], FACTORS[case.precision]
@@ -205,7 +229,7 @@ def assert_right(case: Case, result: Array, values: Sequence[Array]) -> None:
     errors = [
         np.abs(value) * carried.get(name, 0.0) for name, value in zip(names, exact, strict=False)
     ]
-    bound = op.error(2.0**-24, expected, exact, errors) + 1e-30
+    bound = op.error(unit, expected, exact, errors) + 1e-30
     excess = np.abs(result.astype(np.float64) - expected) / bound
     assert np.max(excess) <= 1, (case.kernel.name, float(np.max(excess)))
 
