@@ -49,6 +49,14 @@ class Target:
         return self.architecture == GPU
 
     @property
+    def factor_roundoff(self) -> float:
+        """How far factors of products that are summed may be rounded before; 0 where they are not.
+
+        A GPU's precision is its only feature.
+        """
+        return {"tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}.get(self.features, 0.0)
+
+    @property
     def multiplies_by_lane(self) -> bool:
         """Whether a multiply-add takes one lane of a register as a factor (NEON).
 

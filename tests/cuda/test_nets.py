@@ -1,10 +1,12 @@
 """Whole networks as CUDA under the shim: against the reference, in several orders of threads."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cnnc import driver
 from cnnc.api import Model
 from cnnc.compare.measure import measure
 from cnnc.compare.whole import expect
@@ -24,8 +26,10 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Model, 
     return {name: (models[name], Net(library, plans[name])) for name in SMALL}
 
 
-def _check(model: Model, inputs: Mapping[str, Array], outputs: list[Array]) -> None:
-    expected = expect(model.graph, inputs, 0)
+def _check(
+    model: Model, inputs: Mapping[str, Array], outputs: list[Array], rounding: float = 0.0
+) -> None:
+    expected = expect(model.graph, inputs, 0, rounding)
     for out, name in zip(outputs, model.outputs, strict=True):
         errors = measure(out, expected.values[name], expected.tolerances[name])
         assert errors.ok, (name, errors)
@@ -79,3 +83,18 @@ def test_tensors_of_the_host_are_copied(nets: Mapping[str, tuple[Model, Net]]) -
     out = np.full(model.outputs["logits"], np.nan, np.float32)
     assert net.call("run_host", given.ctypes.data, out.ctypes.data) == 0
     assert out.tobytes() == net.run([given])[0].tobytes()
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "f16", "f32_exact"])
+def test_precisions_keep_their_bounds(tmp_path: Path, precision: str) -> None:
+    model = small("ds_cnn")
+    target = f"cuda:{precision}"
+    plan = planned(model, target)
+    net = Net(Library(compile_nets(tmp_path, [plan])), plan)
+    inputs = inputs_of(model)
+    found = net.run(list(inputs.values()))
+    _check(model, inputs, found, driver.find_target(target).factor_roundoff)
+    rounds = precision in ("tf32", "bf16", "f16")
+    expected = expect(model.graph, inputs, 0)
+    exact = expected.measure("words", found[0])
+    assert exact.ok != rounds

@@ -131,7 +131,11 @@ def test_what_does_not_fit_is_refused(model: Model, network: Compiled) -> None:
         model.compile().launch(inputs)
 
 
-def test_layers_are_compared_and_timed(network: Compiled) -> None:
+def test_layers_are_compared_and_timed(
+    network: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnnc.bench.SLICE", 1e-6)
+    monkeypatch.setattr("cnnc.bench.MIN_ROUNDS", 1)
     report = diff(network)
     assert report.ok, str(report)
     timed = bench(network, seconds=0.05)

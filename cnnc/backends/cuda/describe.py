@@ -21,6 +21,12 @@ def describe(launch: Launch, number: int) -> tuple[str, ...]:
     return what, f"   {flops}{_count(moved)}B moved; {run}"
 
 
+def title(launch: Launch) -> str:
+    """The layer and its operator, in a line."""
+    task = launch.loops.task
+    return f"{launch.layer}: {operator(task)}" if task else launch.layer
+
+
 def operator(task: Task) -> str:
     """The operator with its window, and how many operators follow it."""
     windows, parts = task.windows, list[str]()

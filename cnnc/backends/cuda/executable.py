@@ -13,8 +13,8 @@ from cnnc.backends.cuda.plan import Launch, Plan
 from cnnc.base.errors import InternalError, fail
 from cnnc.loop.kernel import Program
 
-HOST: int = -1
-"""The key of the network that runs on tensors of the host."""
+HOST = 0
+"""Tensors of the host are run on by the network of the default stream."""
 
 
 class CudaExecutable:
@@ -36,6 +36,9 @@ class CudaExecutable:
         net, lock = self._net(HOST)
         arguments = [ctypes.c_void_p(each.ctypes.data) for each in (*inputs, *outputs)]
         with lock:
+            # it may still be at work for a caller who does not wait
+            self.wait(HOST)
+            self._call("use_graph", net, 1)
             self._call("run_host", net, *self._samples(len(inputs[0])), *arguments)
 
     def run_on_device(self, pointers: Sequence[int], samples: int, stream: int) -> None:
@@ -43,6 +46,7 @@ class CudaExecutable:
         net, lock = self._net(stream)
         arguments = [ctypes.c_void_p(each) for each in (*pointers, stream)]
         with lock:
+            self._call("use_graph", net, 0)
             self._call("run", net, *self._samples(samples), *arguments)
 
     def allocate(self, size: int) -> int:
@@ -94,8 +98,6 @@ class CudaExecutable:
                 destroy = self._library[f"{self.plan.abi.name}_destroy"]
                 weakref.finalize(self, destroy, made).atexit = False
                 self._nets[stream] = made, Lock()
-                if stream == HOST:
-                    self._call("use_graph", made, 1)
             return self._nets[stream]
 
     def _call(self, verb: str, *arguments: object) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 from cnnc.backends.abi import C_TYPES, HEAD_BYTES, UNKNOWN_STATUS, Abi, Argument, Status
-from cnnc.backends.cuda.describe import describe
+from cnnc.backends.cuda.describe import describe, title
 from cnnc.backends.cuda.plan import PIECE, Launch, Plan
 from cnnc.backends.cuda.templates import render
 from cnnc.base.record import record
@@ -139,7 +139,7 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         ends=ends,
         statuses=_statuses(abi),
         unknown=UNKNOWN_STATUS,
-        kernels=tuple(each.kernel.source for each in plan.kernels),
+        kernels=tuple(f"// {title(each)}\n{each.kernel.source}" for each in plan.kernels),
         steps=tuple(_step(each, number) for number, each in enumerate(plan.launches, start=1)),
         calls=tuple(_call(each, _devices(each)) for each in plan.kernels),
         large=tuple((each, size) for each, size in large.items() if size > 48 * 1024),
