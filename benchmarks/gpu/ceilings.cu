@@ -23,7 +23,7 @@ __global__ void multiplied(float *out, float a, float b) {
 #pragma unroll 8
   for (int round = 0; round < ROUNDS; ++round) {
 #pragma unroll
-    for (int i = 0; i < 16; ++i) sums[i] = sums[i] * a + b;
+    for (int i = 0; i < 16; ++i) sums[i] = fmaf(sums[i], a, b);
   }
   float total = 0.0f;
   for (int i = 0; i < 16; ++i) total += sums[i];

@@ -18,7 +18,15 @@ def check_kernels(nvcc: Nvcc, arch: int) -> tuple[int, list[str]]:
     with TemporaryDirectory() as folder:
         path = write_sources(Path(folder), [case.kernel for case in cases])
         library = path.with_suffix(".so")
-        flags = ["-shared", "-std=c++17", "-O3", f"-arch=sm_{arch}", "-Xcompiler", "-fPIC"]
+        flags = [
+            "-shared",
+            "-std=c++17",
+            "-O3",
+            "--fmad=false",
+            f"-arch=sm_{arch}",
+            "-Xcompiler",
+            "-fPIC",
+        ]
         command = [str(nvcc.path), *flags, *nvcc.flags, str(path), "-o", str(library)]
         subprocess.run(command, check=True)
         loaded = load(library)

@@ -44,7 +44,7 @@ def chosen() -> tuple[Case, ...]:
 def assemble(nvcc: Nvcc, folder: Path, cases: Sequence[Case], arch: int) -> dict[str, Use]:
     """Compile to `folder`/kernels.cubin; what each kernel uses."""
     path = write_sources(folder, [case.kernel for case in cases], launches=False)
-    target = ["-cubin", f"-arch=sm_{arch}", "-std=c++17", "-Xptxas", "-v"]
+    target = ["-cubin", f"-arch=sm_{arch}", "-std=c++17", "--fmad=false", "-Xptxas", "-v"]
     command = [
         str(nvcc.path),
         *nvcc.flags,
