@@ -5,7 +5,8 @@
 
 1. Primitives on the GPU against their twins on the CPU. 2. Every hand-written kernel against
 float64. 3. What the GPU can do at most. 4. compute-sanitizer on two small networks, where it is
-installed. 5. Networks at batch 1 and 64 against PyTorch and ONNX Runtime.
+installed. 5. Layers of ResNet-50 one by one. 6. Networks at batch 1 and 64 against PyTorch and ONNX
+Runtime.
 
 What is missing is said and left out. Without a GPU, sources are compiled and nothing is timed.
 """
@@ -17,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial as bind
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,7 +62,7 @@ class Report:
         print(f"== {name}", flush=True)
         try:
             self.found[name] = work()
-        except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+        except Exception as error:  # the parts behind it still have something to say
             self.found[name] = f"{type(error).__name__}: {error}"
         print(_shown(self.found[name]), flush=True)
 
@@ -112,6 +114,16 @@ def sanitized() -> dict[str, str]:
     return found
 
 
+def layers(nvcc: Nvcc, arch: int, batch: int, ceilings: object) -> str:
+    """The layers of ResNet-50, next to their floors and to PyTorch's convolutions."""
+    from gpu.layers import layer_table, measure_layers
+
+    if not isinstance(ceilings, dict):
+        return "no ceilings, no floors"
+    net, target = networks.ZOO / "resnet50.cnn", f"cuda:sm_{arch},tf32"
+    return layer_table(measure_layers(net, batch, target, nvcc, ceilings))
+
+
 def timed(report: Report, nets: list[str], batches: list[int], arch: int) -> list[networks.Time]:
     """Times as long as there is time; torch.compile takes minutes, so it comes where it matters."""
     if find_spec("torch") is None:
@@ -148,6 +160,9 @@ def main() -> int:
     report.part("ceilings", lambda: programs.ceilings(nvcc, arch))
     report.part("compute-sanitizer", sanitized)
     batches = [int(each) for each in asked.batches.split(",")]
+    for batch in batches:
+        floors = report.found["ceilings"]
+        report.part(f"layers at batch {batch}", bind(layers, nvcc, arch, batch, floors))
     times = timed(report, asked.nets.split(","), batches, arch)
     if asked.json:
         found = {**report.found, "gpu": gpu.name, "times": [asdict(each) for each in times]}

@@ -121,10 +121,15 @@ def source_of(kernels: Sequence[CudaKernel], *, launches: bool = True) -> str:
     return "\n".join(parts)
 
 
-def write_sources(folder: Path, kernels: Sequence[CudaKernel], *, launches: bool = True) -> Path:
-    """The file with the headers beside it."""
+def write_headers(folder: Path) -> None:
+    """What kernels include."""
     (folder / HEADER).write_text(prims_header())
     (folder / "cnnc_math.h").write_text(render("math.h", None))
+
+
+def write_sources(folder: Path, kernels: Sequence[CudaKernel], *, launches: bool = True) -> Path:
+    """The file with the headers beside it."""
+    write_headers(folder)
     path = folder / "kernels.cu"
     path.write_text(source_of(kernels, launches=launches))
     return path

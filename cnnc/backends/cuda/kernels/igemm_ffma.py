@@ -15,6 +15,7 @@ from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, t
 from cnnc.backends.cuda.kernels.igemm_mma import FEWEST_FILTERS
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
+    MOST_LAYERS,
     Product,
     ceil_div,
     product_of,
@@ -77,6 +78,8 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     """A kernel for the task, with the tile and split of the static model."""
     problem = product_of(task)
     if problem is None or wish.precision not in ("f32", "f32_exact"):
+        return None
+    if problem.layers > MOST_LAYERS:
         return None
     if problem.groups > 1 and problem.filters // problem.groups < FEWEST_FILTERS:
         return None

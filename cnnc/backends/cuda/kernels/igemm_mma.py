@@ -16,6 +16,7 @@ from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
+    MOST_LAYERS,
     Product,
     ceil_div,
     product_of,
@@ -141,6 +142,8 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     """A kernel for the task, with the tile and split of the static model."""
     problem, mode = product_of(task), MODES.get(wish.precision)
     if problem is None or mode is None or copy_bytes(problem, mode) is None:
+        return None
+    if problem.layers > MOST_LAYERS:
         return None
     if problem.groups > 1 and problem.filters // problem.groups < FEWEST_FILTERS:
         return None

@@ -14,6 +14,8 @@ from cnnc.loop.expr import Buffer
 from cnnc.loop.task import Task
 
 Reals = NDArray[np.generic]
+MOST_LAYERS = 2**12
+"""Groups times phases: with parts of sums, they are the grid's third axis, which ends at 65535."""
 MOST_ELEMENTS = 2**31 - 2**24
 """Kernels compute offsets in 32 bits, and step some tiles beyond the end."""
 CONVOLUTIONS = ("conv", "conv_transpose", "dense")

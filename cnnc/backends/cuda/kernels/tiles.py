@@ -101,6 +101,8 @@ class Costs:
 
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16)
+MOST_PARTS = 2**26
+"""Bytes of the arena for partial sums; more would leave the cache."""
 
 
 def choose_tile(
@@ -112,9 +114,16 @@ def choose_tile(
         _estimate(problem, tile, share, splits, costs, gpu)
         for tile, share in menu
         for splits in SPLITS
-        if splits == 1 or slabs >= 4 * splits
+        if splits == 1 or (slabs >= 4 * splits and _parts(problem, tile, splits) <= MOST_PARTS)
     ]
     return min(plans, key=lambda plan: plan.seconds)
+
+
+def _parts(problem: Product, tile: Tile, splits: int) -> int:
+    """Bytes of partial sums."""
+    down = ceil_div(problem.pixels, tile.rows)
+    across = ceil_div(problem.filters // problem.groups, tile.columns)
+    return down * across * problem.layers * splits * tile.rows * tile.columns * 4
 
 
 def _estimate(
