@@ -64,8 +64,11 @@ POOLS = {
     "padded": (8, "pool(avg, 3, stride = 2, pad = 1, ceil = true, count_pad = true) -> relu", 1),
     "plane": (40, "pool(avg, global)", 3),
     "plane_max": (40, "pool(max, global) -> sigmoid", 1),
+    "plane_shared": (10, "pool(avg, global)", 1),
 }
 """Channels, layer, samples."""
+SIDES = {"plane_shared": 47}
+"""Extents of larger planes."""
 DENSE = {
     "odd": ("x: f32[N, 130]", "dense(37) -> relu", 3),
     "vectors": ("x: f32[N, 256]", "dense(10, bias = false) -> gelu", 1),
@@ -81,6 +84,16 @@ def layer(end: str, what: str) -> str:
 def added(end: str, what: str) -> str:
     """A layer whose result is added to its own input."""
     return f"input {end}\nt = x -> layer: {what}\ny = add(t, x) -> relu\noutput y"
+
+
+def pooled(label: str, name: str) -> Case:
+    """A pool between two convolutions, so that channels are last on both sides."""
+    channels, what, batch = POOLS[name]
+    side = SIDES.get(name, 9)
+    text = f"""input x: f32[N, {channels}, {side}, {side - 1}]
+y = x -> a: conv({channels}, 1) -> layer: {what} -> b: conv(4, 1)
+output y"""
+    return case(label, text, "f32_exact", pool.offer, batch)
 
 
 def mma(tile: Tile, splits: int, task: Task, wish: Wish) -> CudaKernel | None:
@@ -146,11 +159,8 @@ def _others() -> Iterator[Case]:
     for columns in (8, 16, 32, 64):
         end, what, _ = STEMS["dilated"]
         yield case(f"stem_{columns}", layer(end, what), "f32_exact", partial(first, columns), 3)
-    for name, (channels, what, batch) in POOLS.items():
-        text = f"""input x: f32[N, {channels}, 9, 8]
-y = x -> a: conv({channels}, 1) -> layer: {what} -> b: conv(4, 1)
-output y"""
-        yield case(f"pool_{name}", text, "f32_exact", pool.offer, batch)
+    for name in POOLS:
+        yield pooled(f"pool_{name}", name)
     for name, (end, what, batch) in DENSE.items():
         for precision in ("f32", "bf16", "f16"):
             text = layer(end, what)

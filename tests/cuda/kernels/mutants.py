@@ -17,19 +17,18 @@ from cnnc.backends.cuda.kernels import (
     dense,
     igemm_ffma,
     igemm_mma,
-    pool,
     stem,
 )
 from tests.cuda.kernels.cases import (
     DENSE,
     DEPTHWISE,
-    POOLS,
     PRODUCTS,
     STEMS,
     ffma,
     in_registers,
     layer,
     mma,
+    pooled,
 )
 from tests.cuda.kernels.harness import Case, Make, build, case, check, load, write_sources
 from tests.cuda.shim import SANITIZE
@@ -120,6 +119,12 @@ MUTANTS = (
     Mutant("no barrier behind the patch", "stem", "  __syncthreads();\n", ""),
     Mutant("rows beyond the result", "depthwise", "oh >= OUT_H || ", ""),
     Mutant("maxima start at zero", "pool", "sums[i] = -INFINITY", "sums[i] = 0.0f"),
+    Mutant(
+        "a block's part is left out",
+        "plane",
+        "int other = 1; other < 4",
+        "int other = 2; other < 4",
+    ),
     Mutant("half a warp is not summed", "dense", "step = 16", "step = 8"),
 )
 
@@ -133,8 +138,6 @@ def subjects() -> dict[str, Case]:
         tile = small if net != "wide" else middle
         return case("k", layer(end, what), precision, partial(mma, tile, splits), batch)
 
-    channels, what, batch = POOLS["largest"]
-    pooled = f"input x: f32[N, {channels}, 9, 8]\ny = x -> a: conv({channels}, 1) -> layer: {what}"
     text = layer("x: f32[N, 64, 7, 7]", "conv(48, 3, pad = 1) -> relu")
     end, exact, samples = PRODUCTS["dilated"]
     return {
@@ -149,7 +152,8 @@ def subjects() -> dict[str, Case]:
         ),
         "stem": _offered(stem.offer, *STEMS["single"]),
         "depthwise": _offered(partial(in_registers, (2, 4)), *DEPTHWISE["dilated"]),
-        "pool": case("k", f"{pooled} -> b: conv(4, 1)\noutput y", "f32_exact", pool.offer, batch),
+        "pool": pooled("k", "largest"),
+        "plane": pooled("k", "plane_shared"),
         "dense": _offered(dense.offer, *DENSE["odd"]),
     }
 

@@ -18,7 +18,12 @@ from cnnc.loop.expr import Buffer
 from cnnc.loop.task import Task, Windows
 
 THREADS = 128
-PLANE_THREADS = 256
+PLANE_THREADS = {True: 1024, False: 256}
+"""Threads for 32 channels of a plane, by whether it is large."""
+LARGE_PLANE = 256
+"""Positions."""
+EACH_THREAD = 16
+"""Positions that a thread should not have more of, where there are multiprocessors for others."""
 FEW_TAPS = 25
 """Windows of so many taps are written out."""
 KINDS = {"Maximum()": "max", "max": "max", "Average()": "avg", "avg": "avg"}
@@ -50,6 +55,8 @@ class View:
     unroll: str
     width: int
     work: int
+    each: int
+    splits: int
     epilogue: Epilogue
     position: tuple[str, ...]
 
@@ -73,17 +80,20 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         epilogue = make_epilogue(wish.name, tail, (x.shape[0], *space), x.shape[1], 1)
     if not epilogue.is_vector:
         return None
-    view = _view(task, x, kind, epilogue, wish.name, is_plane=is_plane)
+    splits = _splits(x, wish.multiprocessors) if is_plane else 1
+    view = _view(task, x, kind, epilogue, wish.name, is_plane=is_plane, splits=splits)
     grid = (ceil_div(view.work, THREADS), 1, 1)
     if is_plane:
-        grid = (ceil_div(view.channels, 32), view.batch, 1)
+        grid = (ceil_div(view.channels, 32), view.batch, splits)
     return CudaKernel(
         name=wish.name,
         source=render("global_pool.cu" if is_plane else "pool.cu", view),
-        arguments=arguments_of(task, 1),
+        arguments=arguments_of(task, splits),
         grid=grid,
         block=(view.threads, 1, 1),
         shared_bytes=0,
+        workspace_bytes=4 * 32 * prod(grid) if splits > 1 else 0,
+        counters=grid[0] * grid[1] if splits > 1 else 0,
         comment=view.comment[-1],
     )
 
@@ -94,8 +104,22 @@ def _covers(windows: Windows, x: Buffer) -> bool:
     return plain and windows.kernel == x.shape[2:] and x.shape[0] < 65536
 
 
+def _splits(x: Buffer, multiprocessors: int) -> int:
+    """Blocks that share a plane of 32 channels."""
+    pixels, blocks = prod(x.shape[2:]), x.shape[0] * ceil_div(x.shape[1], 32)
+    lanes = PLANE_THREADS[pixels >= LARGE_PLANE] // 32
+    return max(1, min(pixels // (lanes * EACH_THREAD), 2 * multiprocessors // blocks))
+
+
 def _view(
-    task: Task, x: Buffer, kind: str, epilogue: Epilogue, name: str, *, is_plane: bool
+    task: Task,
+    x: Buffer,
+    kind: str,
+    epilogue: Epilogue,
+    name: str,
+    *,
+    is_plane: bool,
+    splits: int,
 ) -> View:
     windows = task.windows
     assert windows is not None
@@ -107,13 +131,15 @@ def _view(
     is_average = kind == "avg"
     factor = f"(1.0f / {prod(kernel)}.0f)" if prod(kernel) > 1 else ""
     text = f"{x.shape[0]}x{space[0]}x{space[1]}x{x.shape[1]} -> {result[0]}x{result[1]}"
-    reason = "a block for 32 channels" if is_plane else f"{epilogue.width} channels a thread"
+    reason = (
+        f"{splits} blocks for 32 channels" if is_plane else f"{epilogue.width} channels a thread"
+    )
     places = {"pixel": "image" if is_plane else "position", "n": "image"}
     return View(
         name=name,
         comment=(f"{text}, {kind} of {kernel[0]}x{kernel[1]}.", reason),
-        parameters=launch_parameters(arguments_of(task, 1), {}),
-        threads=PLANE_THREADS if is_plane else THREADS,
+        parameters=launch_parameters(arguments_of(task, splits), {}),
+        threads=PLANE_THREADS[prod(space) >= LARGE_PLANE] if is_plane else THREADS,
         batch=x.shape[0],
         x=space,
         y=result,
@@ -131,6 +157,8 @@ def _view(
         unroll="" if prod(kernel) <= FEW_TAPS else " 1",
         width=epilogue.width,
         work=x.shape[0] * prod(result) * x.shape[1] // epilogue.width,
+        each=ceil_div(prod(space), splits),
+        splits=splits,
         epilogue=epilogue,
         position=epilogue.position(places),
     )
