@@ -131,9 +131,7 @@ def test_what_does_not_fit_is_refused(model: Model, network: Compiled) -> None:
         model.compile().launch(inputs)
 
 
-def test_layers_are_compared_and_timed(
-    network: Compiled, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_layers_are_compared_and_timed(network: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cnnc.bench.SLICE", 1e-6)
     monkeypatch.setattr("cnnc.bench.MIN_ROUNDS", 1)
     report = diff(network)

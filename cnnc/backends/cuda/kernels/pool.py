@@ -2,7 +2,7 @@
 
 from math import gcd, prod
 
-from cnnc.backends.cuda.kernel import CudaKernel, Wish
+from cnnc.backends.cuda.kernel import CudaKernel, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
@@ -10,7 +10,7 @@ from cnnc.backends.cuda.kernels.problem import (
     ceil_div,
     is_channels_last,
 )
-from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters
+from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters, limit
 from cnnc.backends.cuda.templates import render
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
@@ -49,7 +49,7 @@ class View:
     joined: str
     unroll: str
     width: int
-    work: int
+    limit: str
     epilogue: Epilogue
     position: tuple[str, ...]
 
@@ -73,9 +73,12 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         epilogue = make_epilogue(wish.name, tail, (x.shape[0], *space), x.shape[1], 1)
     if not epilogue.is_vector:
         return None
-    view = _view(task, x, kind, epilogue, wish.name, is_plane=is_plane)
-    grid = (ceil_div(view.work, THREADS), 1, 1)
+    view = _view(task, x, kind, epilogue, wish, is_plane=is_plane)
+    work = prod(space) * x.shape[1] // width
+    grid = (ceil_div(x.shape[0] * work, THREADS), 1, 1)
+    samples = Samples(0, work, THREADS, takes=wish.takes_samples)
     if is_plane:
+        samples = Samples(1, 1, 1)
         grid = (ceil_div(view.channels, 32), view.batch, 1)
     return CudaKernel(
         name=wish.name,
@@ -84,6 +87,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         grid=grid,
         block=(view.threads, 1, 1),
         shared_bytes=0,
+        samples=samples,
         comment=view.comment[-1],
     )
 
@@ -95,7 +99,7 @@ def _covers(windows: Windows, x: Buffer) -> bool:
 
 
 def _view(
-    task: Task, x: Buffer, kind: str, epilogue: Epilogue, name: str, *, is_plane: bool
+    task: Task, x: Buffer, kind: str, epilogue: Epilogue, wish: Wish, *, is_plane: bool
 ) -> View:
     windows = task.windows
     assert windows is not None
@@ -122,12 +126,14 @@ def _view(
     factor = f"(1.0f / {prod(kernel)}.0f)" if prod(kernel) > 1 else ""
     text = f"{x.shape[0]}x{space[0]}x{space[1]}x{x.shape[1]} -> {result[0]}x{result[1]}"
     return View(
-        name=name,
+        name=wish.name,
         comment=(
             f"{text}, {kind} of {kernel[0]}x{kernel[1]}.",
             "a block for 32 channels" if is_plane else f"{epilogue.width} channels a thread",
         ),
-        parameters=launch_parameters(arguments_of(task, 1), {}),
+        parameters=launch_parameters(
+            arguments_of(task, 1), {}, samples=wish.takes_samples and not is_plane
+        ),
         threads=PLANE_THREADS if is_plane else THREADS,
         batch=x.shape[0],
         x=space,
@@ -145,7 +151,9 @@ def _view(
         joined="sums[i] + value[i]" if is_average else "cnnc::max_nan(value[i], sums[i])",
         unroll="" if prod(kernel) <= FEW_TAPS else " 1",
         width=epilogue.width,
-        work=x.shape[0] * prod(result) * x.shape[1] // epilogue.width,
+        limit=limit(
+            "WORK", x.shape[0] * prod(result) * x.shape[1] // epilogue.width, x.shape[0], wish
+        ),
         epilogue=epilogue,
         position=epilogue.position({"pixel": "image" if is_plane else "position", "n": "image"}),
     )
