@@ -74,8 +74,8 @@ class CudaKernel:
 class Wish:
     """What an offer may count on: `arch` is 80 for sm_80; `precision` is `f32`, `f32_exact`,
     `tf32`, `bf16` or `f16`; `name` is what the function has to be called; `multiprocessors` there
-    are on the GPU that estimates are for. With `takes_samples`, a run may bring fewer samples than the
-    batch, and others must not be touched."""
+    are on the GPU that estimates are for. With `takes_samples`, a run may bring fewer samples than
+    the batch, and others must not be touched."""
 
     name: str
     arch: int = 80

@@ -269,14 +269,8 @@ def _call(launch: Launch, places: Sequence[str]) -> str:
         blocks = f"({blocks} + {block - 1}) / {block}" if block > 1 else blocks
         grid[launch.samples.axis] = f"(unsigned)({blocks})"
         samples = ["(int)samples"] if launch.samples.takes else []
-    block = _dims([str(each) for each in kernel.block])
-    head = [
-        kernel.name,
-        f"dim3({_dims(grid)})",
-        f"dim3({block})",
-        str(kernel.shared_bytes),
-        "stream",
-    ]
+    dims = [f"dim3({_dims(each)})" for each in (grid, list(map(str, kernel.block)))]
+    head = [kernel.name, *dims, str(kernel.shared_bytes), "stream"]
     return _wrapped([*head, *places, *samples], 16)
 
 
