@@ -1,7 +1,7 @@
 """Every operator × sample as CUDA against the reference: row-major and with channels last.
 
-Kernels from the loops only: those written by hand have tests of their own. All cases are layers of
-one network with inputs and outputs of its own, as compiling takes longest.
+Kernels from the loops, and exact ones written by hand; these have tests of their own as well. All
+cases are layers of a few networks with inputs and outputs of their own, as compiling takes longest.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.backends.cuda.kernels.registry import OFFERS
 from cnnc.backends.cuda.plan import Plan, plan_cuda
 from cnnc.backends.cuda.targets import cuda_target
 from cnnc.base.layout import Layout
@@ -23,7 +24,8 @@ from tests.cuda.shim import ORDERS, SANITIZE, Array, Library, Net, compile_nets
 from tests.ops.cases import CASES, Case, dtype_of, stored
 
 LAST = [case for case in CASES if any(each.ndim > 2 for each in case.operands)]
-NETS = {"rows": CASES, "last": LAST}
+BY_HAND = [case for case in LAST if case.op.name in ("conv", "conv_transpose", "pool")]
+NETS = {"rows": CASES, "last": LAST, "exact": BY_HAND}
 
 
 def _leaf(op: Input | Constant, value: Array, name: str) -> Node:
@@ -58,10 +60,12 @@ def _turned(node: Node) -> Node:
 
 
 def _plan(name: str, cases: Sequence[Case]) -> Plan:
-    layers = [_layer(case, number, last=name == "last") for number, case in enumerate(cases)]
+    layers = [_layer(case, number, last=name != "rows") for number, case in enumerate(cases)]
     inputs = tuple(node for nodes, _ in layers for node in nodes)
     graph = Graph(name, inputs, {f"y{i}": node for i, (_, node) in enumerate(layers)})
-    return plan_cuda(lower(graph, cuda_target("cuda")).program, cuda_target("cuda"), offers=())
+    target = cuda_target("cuda:f32_exact")
+    offers = OFFERS if name == "exact" else ()
+    return plan_cuda(lower(graph, target).program, target, offers=offers)
 
 
 @pytest.fixture(scope="module")

@@ -103,34 +103,19 @@ def _view(
 ) -> View:
     windows = task.windows
     assert windows is not None
-    y = task.param("y")
     kernel, stride, dilation = (
         both_axes(each, 1) for each in (windows.kernel, windows.stride, windows.dilation)
     )
-    before = both_axes(tuple(first for first, _ in windows.pads), 0)
-    after = both_axes(tuple(last for _, last in windows.pads), 0)
-    space, result = both_axes(x.shape[2:], 1), both_axes(y.shape[2:], 1)
-    pads = zip(space, before, after, strict=True)
-    counted = tuple((-low, extent + high) for extent, low, high in pads)
-    if not task.option("count_pad"):
-        counted = tuple((0, extent) for extent in space)
-    starts = [
-        (0 - low, (o - 1) * s - low) for o, s, low in zip(result, stride, before, strict=True)
-    ]
-    spans = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
-    is_cut = any(
-        first < low or last + span >= high
-        for (first, last), span, (low, high) in zip(starts, spans, counted, strict=True)
-    )
+    space, result = both_axes(x.shape[2:], 1), both_axes(task.param("y").shape[2:], 1)
+    counted, is_cut = _counted(windows, space, result, count_pad=bool(task.option("count_pad")))
     is_average = kind == "avg"
     factor = f"(1.0f / {prod(kernel)}.0f)" if prod(kernel) > 1 else ""
     text = f"{x.shape[0]}x{space[0]}x{space[1]}x{x.shape[1]} -> {result[0]}x{result[1]}"
+    reason = "a block for 32 channels" if is_plane else f"{epilogue.width} channels a thread"
+    places = {"pixel": "image" if is_plane else "position", "n": "image"}
     return View(
         name=wish.name,
-        comment=(
-            f"{text}, {kind} of {kernel[0]}x{kernel[1]}.",
-            "a block for 32 channels" if is_plane else f"{epilogue.width} channels a thread",
-        ),
+        comment=(f"{text}, {kind} of {kernel[0]}x{kernel[1]}.", reason),
         parameters=launch_parameters(
             arguments_of(task, 1), {}, samples=wish.takes_samples and not is_plane
         ),
@@ -143,8 +128,8 @@ def _view(
         kernel=kernel,
         stride=stride,
         dilation=dilation,
-        before=before,
-        counted=(counted[0], counted[1]),
+        before=both_axes(tuple(first for first, _ in windows.pads), 0),
+        counted=counted,
         counts=is_average and is_cut,
         scale=("scale" if is_cut else factor) if is_average else "",
         start="0.0f" if is_average else "-INFINITY",
@@ -155,5 +140,21 @@ def _view(
             "WORK", x.shape[0] * prod(result) * x.shape[1] // epilogue.width, x.shape[0], wish
         ),
         epilogue=epilogue,
-        position=epilogue.position({"pixel": "image" if is_plane else "position", "n": "image"}),
+        position=epilogue.position(places),
     )
+
+
+def _counted(
+    windows: Windows, space: Pair, result: Pair, *, count_pad: bool
+) -> tuple[tuple[Pair, Pair], bool]:
+    """From where to where taps count, for each axis; whether a window reaches beyond that."""
+    pads = [(0, 0)] * (2 - len(windows.pads)) + list(windows.pads)
+    extents = (windows.kernel, windows.stride, windows.dilation)
+    found, is_cut = [], False
+    for axis, (k, s, d) in enumerate(zip(*(both_axes(each, 1) for each in extents), strict=True)):
+        (before, after), extent = pads[axis], space[axis]
+        low, high = (-before, extent + after) if count_pad else (0, extent)
+        last = (result[axis] - 1) * s - before + (k - 1) * d
+        is_cut |= -before < low or last >= high
+        found.append((low, high))
+    return (found[0], found[1]), is_cut
