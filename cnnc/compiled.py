@@ -3,7 +3,6 @@
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -195,14 +194,14 @@ _LOCK = Lock()
 
 
 def _runnable_target(options: Options) -> Target:
-    target = driver.find_target(options.target)
+    target = driver.target_for(options)
     if options.backend == "native" and not driver.can_run(target):
         raise fail(
             "E0801",
             f"code for `{options.target}` does not run on this machine",
             help="leave the target at `native`, or look at the code with `cnnc show`",
         )
-    return replace(target, cores=options.threads)
+    return target
 
 
 def _nothing_compiled() -> UserError:

@@ -1,6 +1,7 @@
 """The pipeline: every stage and every pass in order, verified, timed and dumped in between."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnnc.backends.base import Backend, Executable
@@ -252,6 +253,16 @@ def find_target(name: str) -> Target:
     return named_target(name)
 
 
+def target_for(options: Options) -> Target:
+    """The target of some options, with a core for each thread; a GPU's kernels may be exact too."""
+    from cnnc.backends.cuda.targets import exact_target
+
+    target = find_target(options.target)
+    if target.is_gpu:
+        return exact_target(target) if options.exact else target
+    return replace(target, cores=options.threads)
+
+
 def target_names() -> tuple[str, ...]:
     """The short names `find_target` knows; it also knows triples."""
     from cnnc.backends.cuda.targets import NAME
@@ -304,10 +315,9 @@ def find_gpu() -> "tuple[Gpu | None, Nvcc | None]":
 def emit_cuda(
     lowered: Lowered, target: Target, name: str | None = None, summary: Sequence[str] = ()
 ) -> Mapping[str, bytes]:
-    """The files of a folder that nvcc makes a library of, by name; see docs/cuda.md.
+    """The files of a folder that nvcc makes a library of, by name (docs/cuda.md).
 
-    `name` begins all symbols, the network's own where there is none; `summary` are lines for people
-    about what was compiled. UserError for a name that cannot begin symbols.
+    `name` begins all symbols, `summary` are lines on what was compiled. UserError for the name.
     """
     from cnnc.backends.cuda.folder import emit_cuda
     from cnnc.backends.cuda.plan import plan_cuda
@@ -316,16 +326,14 @@ def emit_cuda(
 
 
 def show_cuda(lowered: Lowered, kernel: int | None, target: Target) -> str:
-    """The CUDA C++ of one distinct kernel, or of the whole network with its host code."""
+    """The CUDA C++ of one distinct kernel, or of the whole network."""
     from cnnc.backends.cuda.folder import emit_sources
     from cnnc.backends.cuda.plan import plan_cuda
 
     plan = plan_cuda(lowered.program, target)
     if kernel is None:
         return emit_sources(plan, __version__, ())[f"{plan.abi.name}.cu"].decode()
-    steps = lowered.program.steps
-    found = (each for each in plan.launches if steps[each.step].kernel == kernel)
-    return next(found).kernel.source
+    return plan.launch_of(kernel).kernel.source
 
 
 def find_gpu_runner(runner: object) -> "CudaExecutable | None":

@@ -1,7 +1,7 @@
 """Options that several verbs take, and what they stand for."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -241,7 +241,7 @@ tuning_option = click.option(
 
 def machine_for(options: Options) -> Target:
     """The target, with a core for each thread."""
-    return replace(driver.find_target(options.target), cores=options.threads)
+    return driver.target_for(options)
 
 
 def plan(model: Model, options: Options) -> tuple[Target, Lowered]:

@@ -39,12 +39,12 @@ _TYPES = ("At", "Same", "HEAD", "TRY")
 
 @record
 class Launch:
-    """One launch: `arguments` says for each pointer what it is relative to, and by how many bytes.
+    """One launch, of the program's distinct kernel of this number.
 
-    `samples` says how the grid follows the samples of a run, where these may be fewer.
+    `arguments` says for each pointer what it is relative to, and by how many bytes. `samples` says how the grid follows the samples of a run, where these may be fewer.
     """
 
-    step: int
+    number: int
     layer: str
     kernel: CudaKernel
     arguments: tuple[tuple[str, int], ...]
@@ -79,6 +79,10 @@ class Plan:
         return tuple({launch.kernel.name: launch for launch in reversed(self.launches)}.values())[
             ::-1
         ]
+
+    def launch_of(self, kernel: int) -> Launch:
+        """The first launch that computes a distinct kernel of the program."""
+        return next(each for each in self.launches if each.number == kernel)
 
     def weights_file(self) -> NDArray[np.uint8]:
         """The head and all constants."""
@@ -187,7 +191,9 @@ class _Planner:
         is_generic = kernel.comment == GENERIC
         samples = kernel.samples if loops.takes_samples else None
         arguments = tuple(self._argument(each, step, loops, kernel) for each in kernel.arguments)
-        return Launch(number, step.layer, kernel, arguments, is_generic, samples, loops)
+        return Launch(
+            number, step.kernel, step.layer, kernel, arguments, is_generic, samples, loops
+        )
 
     def _kernel(self, step: Step, loops: Kernel, *, aligned: bool) -> CudaKernel:
         name = self._name(step.layer)

@@ -88,8 +88,7 @@ def make_kernel(
     epilogue = make_epilogue(wish.name, tail, space, problem.filters, width)
     reason = f"{tile[0]}x{tile[1]} positions of {width} channels a thread"
     rows, columns = problem.is_padded
-    extents = "HW"
-    tests = [f"static_cast<unsigned>(i{axis.lower()}) < {axis}" for axis in extents]
+    tests = [f"static_cast<unsigned>(i{axis.lower()}) < {axis}" for axis in "HW"]
     height, across = ceil_div(problem.y[0], tile[0]), ceil_div(problem.y[1], tile[1])
     # The last tile may stand out of the result, and what it reads out of x.
     cut = (height * tile[0] > problem.y[0], across * tile[1] > problem.y[1])
