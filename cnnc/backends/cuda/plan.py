@@ -41,7 +41,8 @@ _TYPES = ("At", "Same", "HEAD", "TRY")
 class Launch:
     """One launch, of the program's distinct kernel of this number.
 
-    `arguments` says for each pointer what it is relative to, and by how many bytes. `samples` says how the grid follows the samples of a run, where these may be fewer.
+    `arguments` says for each pointer what it is relative to, and by how many bytes.
+    `samples` says how the grid follows the samples of a run, where these may be fewer.
     """
 
     number: int
@@ -115,7 +116,7 @@ def plan_cuda(
         help = "choose another with `--name`"
         raise fail("E0803", f"the code calls something else `{abi.name}`", help=help)
     planner = _Planner(program, abi, target, offers)
-    launches = [planner.launch(number, step) for number, step in enumerate(program.steps)]
+    launches = [planner.launch(step) for step in program.steps]
     workspace = align(program.arena_bytes)
     counters = workspace + align(max((e.kernel.workspace_bytes for e in launches), default=0))
     counter_bytes = 4 * max((each.kernel.counters for each in launches), default=0)
@@ -180,7 +181,7 @@ class _Planner:
         task = self.program.kernels[step.kernel].task
         return task.macs if task else 0
 
-    def launch(self, number: int, step: Step) -> Launch:
+    def launch(self, step: Step) -> Launch:
         """How a step is run."""
         loops = self.program.kernels[step.kernel]
         aligned = all(place.offset % PIECE == 0 for place in step.places)
@@ -191,9 +192,7 @@ class _Planner:
         is_generic = kernel.comment == GENERIC
         samples = kernel.samples if loops.takes_samples else None
         arguments = tuple(self._argument(each, step, loops, kernel) for each in kernel.arguments)
-        return Launch(
-            number, step.kernel, step.layer, kernel, arguments, is_generic, samples, loops
-        )
+        return Launch(step.kernel, step.layer, kernel, arguments, is_generic, samples, loops)
 
     def _kernel(self, step: Step, loops: Kernel, *, aligned: bool) -> CudaKernel:
         name = self._name(step.layer)
