@@ -11,7 +11,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc import driver
+from cnnc import driver, gpu
 from cnnc.artifact import Artifact, Provenance, write_artifact
 from cnnc.backends.base import Executable, Runner
 from cnnc.base.choice import ESTIMATED, Choices
@@ -69,8 +69,8 @@ class Compiled(Network):
             self._made = Made(optimised, self.target, options, self.choices, store)
             runner = self._made.executable
         super().__init__(Interface.of(graph), options, runner)
-        if gpu := driver.find_gpu_runner(runner):
-            self._device = OnDevice(self.interface, gpu)
+        if on_gpu := gpu.find_gpu_runner(runner):
+            self._device = OnDevice(self.interface, on_gpu)
 
     @property
     def lowered(self) -> Lowered:

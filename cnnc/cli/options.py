@@ -264,7 +264,8 @@ def compile_options(command: Callable[..., R]) -> Callable[..., R]:
             default="native",
             show_default=True,
             metavar="NAME",
-            help="native: machine code; cuda: the GPU; interp: loops in Python; reference: NumPy.",
+            help="native: machine code; c: C, through the system's compiler; cuda: a GPU; "
+            "interp: the loops in Python; reference: NumPy.",
         ),
         target_option,
     ):
