@@ -3,7 +3,6 @@
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +11,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc import driver
+from cnnc import driver, gpu
 from cnnc.artifact import Artifact, Provenance, write_artifact
 from cnnc.backends.base import Executable, Runner
 from cnnc.base.choice import ESTIMATED, Choices
@@ -70,8 +69,8 @@ class Compiled(Network):
             self._made = Made(optimised, self.target, options, self.choices, store)
             runner = self._made.executable
         super().__init__(Interface.of(graph), options, runner)
-        if gpu := driver.find_gpu_runner(runner):
-            self._device = OnDevice(self.interface, gpu)
+        if on_gpu := gpu.find_gpu_runner(runner):
+            self._device = OnDevice(self.interface, on_gpu)
 
     @property
     def lowered(self) -> Lowered:
@@ -195,14 +194,14 @@ _LOCK = Lock()
 
 
 def _runnable_target(options: Options) -> Target:
-    target = driver.find_target(options.target)
+    target = driver.target_for(options)
     if options.backend == "native" and not driver.can_run(target):
         raise fail(
             "E0801",
             f"code for `{options.target}` does not run on this machine",
             help="leave the target at `native`, or look at the code with `cnnc show`",
         )
-    return replace(target, cores=options.threads)
+    return target
 
 
 def _nothing_compiled() -> UserError:

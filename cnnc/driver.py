@@ -1,6 +1,7 @@
 """The pipeline: every stage and every pass in order, verified, timed and dumped in between."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnnc.backends.base import Backend, Executable
@@ -16,6 +17,7 @@ from cnnc.files import keep_evidence, write_dump
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.text import format_graph
 from cnnc.ir.verify import verify
+from cnnc.listing import operator_text
 from cnnc.loop.kernel import Kernel
 from cnnc.lowering.lowered import Lowered
 from cnnc.machine import say, timed
@@ -33,11 +35,8 @@ from cnnc.passes.simplify import simplify
 from cnnc.passes.stream_rows import stream_rows
 from cnnc.passes.use_subpixel import use_subpixel
 from cnnc.passes.use_winograd import use_winograd
-from cnnc.version import __version__
 
 if TYPE_CHECKING:
-    from cnnc.backends.cuda.executable import CudaExecutable
-    from cnnc.backends.cuda.toolchain import Gpu, Nvcc
     from cnnc.backends.native.backend import Image
     from cnnc.backends.native.objects import Ahead
     from cnnc.backends.native.peak import Peak
@@ -252,6 +251,16 @@ def find_target(name: str) -> Target:
     return named_target(name)
 
 
+def target_for(options: Options) -> Target:
+    """The target of some options, with a core for each thread; a GPU's kernels may be exact too."""
+    from cnnc.backends.cuda.targets import exact_target
+
+    target = find_target(options.target)
+    if target.is_gpu:
+        return exact_target(target) if options.exact else target
+    return replace(target, cores=options.threads)
+
+
 def target_names() -> tuple[str, ...]:
     """The short names `find_target` knows; it also knows triples."""
     from cnnc.backends.cuda.targets import NAME
@@ -279,10 +288,11 @@ def find_versions(name: str) -> tuple[Target, ...]:
 
 def can_run(target: Target) -> bool:
     """Whether code for the target runs on this machine."""
+    from cnnc.backends.cuda.toolchain import find_gpu
     from cnnc.backends.native.targets import runs_here
 
     if target.is_gpu:
-        gpu, _ = find_gpu()
+        gpu = find_gpu()
         return gpu is not None and gpu.arch >= int(target.cpu.removeprefix("sm_"))
     return runs_here(target)
 
@@ -292,49 +302,6 @@ def machine_code(executable: Executable | None) -> "Image | None":
     from cnnc.backends.native.backend import NativeExecutable
 
     return executable.image if isinstance(executable, NativeExecutable) else None
-
-
-def find_gpu() -> "tuple[Gpu | None, Nvcc | None]":
-    """The first GPU here, and the compiler for it."""
-    from cnnc.backends.cuda import toolchain
-
-    return toolchain.find_gpu(), toolchain.find_nvcc()
-
-
-def emit_cuda(
-    lowered: Lowered, target: Target, name: str | None = None, summary: Sequence[str] = ()
-) -> Mapping[str, bytes]:
-    """The files of a folder that nvcc makes a library of, by name; see docs/cuda.md.
-
-    `name` begins all symbols, the network's own where there is none; `summary` are lines for people
-    about what was compiled. UserError for a name that cannot begin symbols.
-    """
-    from cnnc.backends.cuda.folder import emit_cuda
-    from cnnc.backends.cuda.plan import plan_cuda
-
-    return emit_cuda(plan_cuda(lowered.program, target, name), __version__, summary)
-
-
-def show_cuda(lowered: Lowered, kernel: int | None, target: Target) -> str:
-    """The CUDA C++ of one distinct kernel, or of the whole network with its host code."""
-    from cnnc.backends.cuda.folder import emit_sources
-    from cnnc.backends.cuda.plan import plan_cuda
-
-    plan = plan_cuda(lowered.program, target)
-    if kernel is None:
-        return emit_sources(plan, __version__, ())[f"{plan.abi.name}.cu"].decode()
-    steps = lowered.program.steps
-    found = (each for each in plan.launches if steps[each.step].kernel == kernel)
-    return next(found).kernel.source
-
-
-def find_gpu_runner(runner: object) -> "CudaExecutable | None":
-    """What runs on a GPU, if it is one; asks for no library of its own."""
-    if not hasattr(runner, "run_on_device"):
-        return None
-    from cnnc.backends.cuda.executable import CudaExecutable
-
-    return runner if isinstance(runner, CudaExecutable) else None
 
 
 def code_keys(lowered: Lowered, target: Target) -> tuple[str, ...]:
@@ -365,6 +332,28 @@ def show_assembly(lowered: Lowered, kernel: int, target: Target) -> str:
     from cnnc.backends.native.compile import emit_assembly
 
     return emit_assembly(lowered.program, kernel, target)
+
+
+def show_c(lowered: Lowered, target: Target, kernels: Sequence[int] | None = None) -> str:
+    """The program as C; of some distinct kernels, only their functions."""
+    from cnnc.backends.abi import Abi
+    from cnnc.backends.c.emit_source import Form, emit_kernels, emit_source
+
+    program = lowered.program
+    form = Form(shaped=shaped_kernels(lowered))
+    if kernels is None:
+        return emit_source(program, target, Abi.of(program), form)
+    return emit_kernels(program, kernels, Abi.of(program), form)
+
+
+def shaped_kernels(lowered: Lowered) -> dict[int, Kernel]:
+    """Kernels with shapes and layouts and their operators' texts, by their numbers."""
+    shaped: dict[int, Kernel] = {}
+    for layer in lowered.layers:
+        kernel = layer.kernel
+        named = replace(kernel, origin=replace(kernel.origin, op=operator_text(layer.node.op)))
+        shaped.setdefault(lowered.program.steps[layer.step].kernel, named)
+    return shaped
 
 
 def measure_peak(target: Target, threads: int) -> "Peak":

@@ -7,7 +7,7 @@ from textwrap import wrap
 
 import click
 
-from cnnc import driver
+from cnnc import driver, gpu
 from cnnc.backends.registry import BACKENDS
 from cnnc.base.report import Json
 from cnnc.base.target import Target
@@ -66,7 +66,7 @@ def _knobs() -> str:
 
 def _facts(name: str, machine: Target) -> dict[str, str]:
     kept = open_cache()
-    gpu, nvcc = driver.find_gpu()
+    found, nvcc = gpu.find_gpu()
     caches = (("L1", machine.l1_bytes), ("L2", machine.l2_bytes), ("L3", machine.l3_bytes))
     facts = {
         "cnnc": __version__,
@@ -83,7 +83,7 @@ def _facts(name: str, machine: Target) -> dict[str, str]:
         + (", fused multiply-add" if machine.has_fma else ""),
         "caches": ", ".join(f"{level} {bytes_text(size)}" for level, size in caches if size),
         "cores": str(machine.cores),
-        "gpu": f"{gpu.name}, sm_{gpu.arch}" if gpu else "none",
+        "gpu": f"{found.name}, sm_{found.arch}" if found else "none",
         "nvcc": str(nvcc.path) if nvcc else "none",
         "cache": str(kept.folder) if kept else "off",
         "runs here": "yes" if driver.can_run(machine) else "no",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cnnc import driver
+from cnnc import driver, gpu
 from cnnc.api import Model
 from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.target import Target
@@ -33,7 +33,7 @@ from cnnc.options import Options
 from cnnc.tunefile import read_choices
 
 _MOST_NAMES = 12
-STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm", "cuda")
+STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm", "c", "cuda")
 
 
 @click.command(short_help="The network at any stage of the compiler.")
@@ -64,7 +64,7 @@ def show(
     if after and stage != "graph":
         raise fail("E0803", "--after goes with --stage graph")
     if layer and stage in ("ast", "graph", "program"):
-        which_do = "loops, flat, llvm, asm or cuda"
+        which_do = "loops, flat, llvm, asm, c or cuda"
         raise fail("E0803", f"--layer goes with --stage {which_do}, not with {stage}")
     which = Net(file, net, settings, batch)
     if stage == "ast" and not which.is_compiled:
@@ -102,8 +102,11 @@ def _texts(stage: str, lowered: Lowered, machine: Target, name: str | None) -> I
     if stage == "program":
         yield format_program(program)
         return
+    if stage == "c" and name is None:
+        yield driver.show_c(lowered, machine)
+        return
     if stage == "cuda" and name is None:
-        yield driver.show_cuda(lowered, None, machine)
+        yield gpu.show_cuda(lowered, None, machine)
         return
     layers = lowered.layers if name is None else (_find_layer(lowered, name),)
     if stage == "loops":
@@ -116,10 +119,12 @@ def _texts(stage: str, lowered: Lowered, machine: Target, name: str | None) -> I
                 yield print_kernel(program.kernels[number])
             case "llvm":
                 yield driver.show_llvm(lowered, number, machine)
+            case "c":
+                yield driver.show_c(lowered, machine, [number])
             case "asm":
                 yield driver.show_assembly(lowered, number, machine)
             case "cuda":
-                yield driver.show_cuda(lowered, number, machine)
+                yield gpu.show_cuda(lowered, number, machine)
 
 
 def _find_layer(lowered: Lowered, name: str) -> Layer:

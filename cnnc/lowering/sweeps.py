@@ -198,7 +198,7 @@ def _is_load(expr: Expr, buffer: Buffer) -> bool:
 
 def _even_lanes(extent: int, lanes: int) -> int:
     """As many lanes as divide the extent, if they are no fewer than half of what there is."""
-    fitting = [width for width in range(lanes, lanes // 2 - 1, -1) if extent % width == 0]
+    fitting = [width for width in range(lanes, max(lanes // 2 - 1, 0), -1) if extent % width == 0]
     return fitting[0] if fitting else min(lanes, extent)
 
 

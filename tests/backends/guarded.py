@@ -12,9 +12,11 @@ from hypothesis import Phase, given, seed, settings
 
 import cnnc
 from cnnc import driver
+from cnnc.backends.base import Backend, Executable
 from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.backend import NativeExecutable
 from cnnc.backends.native.pool import shared_pool
+from cnnc.backends.registry import load_backend
 from cnnc.base.dtype import DType
 from cnnc.compare.layerwise import compare_layers
 from cnnc.ir.graph import Array, Graph
@@ -61,17 +63,19 @@ def _protect(address: int, size: int, access: int) -> None:
         raise OSError(ctypes.get_errno(), "mprotect")
 
 
-def check_network(graph: Graph, target_name: str, seed: int) -> None:
+def check_network(
+    graph: Graph, target_name: str, seed: int, backend: Backend | None = None
+) -> None:
     """Every layer alone, then the program on several threads: right, inside its memory, the same.
 
     What a layer must not depend on differs from run to run: channels that only fill a block, memory
-    not yet written, the arena at the start.
+    not yet written, the arena at the start. Another backend than the native one has its own arena.
     """
     verify(graph)
     target = driver.find_target(target_name)
     optimised = driver.optimise(graph, driver.pipeline(target))
     lowered = driver.lower_graph(optimised, target)
-    executable = NATIVE.compile(lowered.program, target, 1)
+    executable = (backend or NATIVE).compile(lowered.program, target, 1)
     random = np.random.default_rng(seed)
     inputs = {node.name: _drawn(random, node.type.shape, node.type.dtype) for node in graph.inputs}
     for found in compare_layers(lowered, executable, inputs):
@@ -80,6 +84,9 @@ def check_network(graph: Graph, target_name: str, seed: int) -> None:
     for layer in lowered.layers:
         for at_end in (True, False):
             _check_layer(lowered, executable, layer, random, at_end=at_end)
+    if not isinstance(executable, NativeExecutable):
+        _check_ends(executable, inputs)
+        return
     runs = [
         _run(lowered.program, executable.address, inputs, threads, mark, at_end=at_end)
         for threads, mark, at_end in ((1, MARKS[0], True), (3, 0xFF, False), (5, MARKS[1], True))
@@ -90,7 +97,25 @@ def check_network(graph: Graph, target_name: str, seed: int) -> None:
             np.testing.assert_array_equal(each, expected)
 
 
-def executable_outputs(executable: NativeExecutable, inputs: dict[str, Array]) -> list[Array]:
+def _check_ends(executable: Executable, inputs: dict[str, Array]) -> None:
+    """The program between inputs and outputs that end where memory ends."""
+    program, alone = executable.program, executable_outputs(executable, inputs)
+    for mark, at_end in zip(MARKS, (True, False), strict=True):
+        with ExitStack() as stack:
+            sources = [
+                stack.enter_context(guarded(inputs[port.name], at_end=at_end)).reshape(port.shape)
+                for port in program.inputs
+            ]
+            outputs = [
+                stack.enter_context(guarded(_unwritten(port, mark), at_end=at_end, writable=True))
+                for port in program.outputs
+            ]
+            executable.run(sources, outputs)
+            for expected, each in zip(alone, outputs, strict=True):
+                np.testing.assert_array_equal(each, expected)
+
+
+def executable_outputs(executable: Executable, inputs: dict[str, Array]) -> list[Array]:
     """The outputs from ordinary memory, flat."""
     program = executable.program
     outputs = [np.empty(port.shape, port.dtype.numpy) for port in program.outputs]
@@ -100,7 +125,7 @@ def executable_outputs(executable: NativeExecutable, inputs: dict[str, Array]) -
 
 def _check_layer(
     lowered: Lowered,
-    executable: NativeExecutable,
+    executable: Executable,
     layer: Layer,
     random: np.random.Generator,
     *,
@@ -185,28 +210,31 @@ def _table(arrays: Sequence[Array]) -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
 
-def main(what: str, target: str, first: int, count: int) -> None:
+def main(what: str, target: str, first: int, count: int, backend: Backend | None = None) -> None:
     """Check so many networks, printing each one before it runs: it may be the last."""
     if what == "operators":
         for case in CASES[first : first + count]:
             print(f"{case} for {target}", flush=True)
             split = len(case.operands) - len(case.parameters)
-            check_network(single(case.op, case.operands[:split], case.operands[split:]), target, 0)
+            check_network(
+                single(case.op, case.operands[:split], case.operands[split:]), target, 0, backend
+            )
         return
     if what == "wide":
         for number in range(first, first + count):
             print(f"network {number} for {target}", flush=True)
-            check_network(wide_graph(number), target, number)
+            check_network(wide_graph(number), target, number, backend)
         return
 
     @seed(first)
     @settings(max_examples=count, deadline=None, database=None, phases=[Phase.generate])
     def check(text: str) -> None:
         print(text, flush=True)
-        check_network(cnnc.load_text(text).graph, target, first)
+        check_network(cnnc.load_text(text).graph, target, first, backend)
 
     given(programs())(check)()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    named = load_backend(sys.argv[5]) if len(sys.argv) > 5 else None
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), named)

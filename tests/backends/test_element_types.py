@@ -16,6 +16,7 @@ from cnnc.loop.parse import parse_kernel
 from cnnc.loop.text import print_kernel
 from cnnc.loop.verify import LoopError, verify_kernel
 from cnnc.lowering.lower import flatten_kernel
+from tests.backends.compilers import C
 
 Array = NDArray[np.generic]
 LIMITS = {dtype: np.iinfo(dtype.numpy.str) for dtype in (DType.I32, DType.I64, DType.U8)}
@@ -29,7 +30,7 @@ FLOATS = np.array(
 )
 every_backend = pytest.mark.parametrize(
     ("backend", "kind"),
-    list(product([INTERP, NATIVE], ["vector", "serial"])),
+    list(product([INTERP, NATIVE, C], ["vector", "serial"])),
     ids=lambda value: getattr(value, "name", value),
 )
 

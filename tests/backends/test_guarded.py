@@ -11,6 +11,7 @@ import pytest
 
 from cnnc import driver
 from tests.ops.cases import CASES
+from tests.tools import require_tool
 
 ROOT = Path(__file__).parents[2]
 NETWORKS = [
@@ -30,6 +31,15 @@ def test_networks_stay_inside_their_memory(what: str, target: str, first: int, c
     if not driver.can_run(driver.find_target(target)):
         pytest.skip(f"this machine does not run {target} code")
     command = ("-m", "tests.backends.guarded", what, target, str(first), str(count))
+    _run(*command).check_returncode()
+
+
+@pytest.mark.parametrize(("what", "first", "count"), [("nets", 3, 12), ("wide", 300, 2)])
+def test_what_a_compiler_of_c_makes_stays_inside_its_memory(
+    what: str, first: int, count: int
+) -> None:
+    require_tool("gcc", package="gcc")
+    command = ("-m", "tests.backends.guarded", what, "native", str(first), str(count), "c")
     _run(*command).check_returncode()
 
 

@@ -19,6 +19,7 @@ from cnnc.loop.parse import parse_kernel
 from cnnc.loop.text import print_kernel
 from cnnc.lowering.loops import ScheduleError
 from cnnc.lowering.samples import take_samples
+from tests.backends.compilers import C
 from tests.backends.support import lowered, single
 from tests.backends.wide_graphs import wide_graph
 from tests.ops.cases import CASES, Case, stored
@@ -138,8 +139,10 @@ def _random_graph(number: int) -> Graph:
         number += 1000
 
 
-@pytest.mark.parametrize("number", range(6))
-def test_random_networks(number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "backend"), [*((number, NATIVE) for number in range(6)), (1, C), (2, C)]
+)
+def test_random_networks(number: int, backend: Backend) -> None:
     """After all passes, on one thread and on three."""
     graph = _random_graph(number)
     target = driver.find_target("native")
@@ -147,10 +150,10 @@ def test_random_networks(number: int) -> None:
     program = driver.lower_graph(optimised, target).program
     rng = np.random.default_rng(number)
     data = [rng.normal(size=node.type.shape).astype(np.float32) for node in graph.inputs]
-    whole = run(program, NATIVE, data)
+    whole = run(program, backend, data)
     for count in range(1, graph.batch):
         for threads in (1, 3):
-            found = run(program, NATIVE, [value[:count].copy() for value in data], threads)
+            found = run(program, backend, [value[:count].copy() for value in data], threads)
             for one, other in zip(found, whole, strict=True):
                 np.testing.assert_array_equal(one, other[:count])
 

@@ -30,11 +30,13 @@ from cnnc.ops.streamed import Streamed
 from cnnc.passes import stream_rows
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
+from tests.backends.compilers import C
 
 TARGET = named_target("x86-64")
 BACKENDS = [
     pytest.param(INTERP, "x86-64", id="interp"),
     pytest.param(NATIVE, "native", id="native"),
+    pytest.param(C, "native", id="c"),
     pytest.param(NATIVE, "x86-64-v3", id="avx2"),
     pytest.param(NATIVE, "x86-64", id="sse2"),
 ]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cnnc.backends.base import Backend
 from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import named_target
@@ -10,6 +11,7 @@ from cnnc.ir.graph import Graph
 from cnnc.loop.kernel import For, Kernel, Kind, Store, walk
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv_transpose import ConvTranspose
+from tests.backends.compilers import C
 from tests.backends.support import assert_within, lowered, run, single
 from tests.ops.cases import Case, make_case
 
@@ -41,11 +43,13 @@ def graph_of(case: Case) -> Graph:
     return single(case.op, case.operands[:1], case.operands[1:])
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("backend", "threads"), [(NATIVE, 1), (NATIVE, 2), (C, 2)], ids=["1", "2", "c"]
+)
 @pytest.mark.parametrize("name", CASES)
-def test_it_agrees_with_the_reference(name: str, threads: int) -> None:
+def test_it_agrees_with_the_reference(name: str, backend: Backend, threads: int) -> None:
     case = CASES[name]
-    out = run(graph_of(case), case.operands[:1], NATIVE, host_target(), threads=threads)[0]
+    out = run(graph_of(case), case.operands[:1], backend, host_target(), threads=threads)[0]
     assert_within(case.op, out, case.op.reference(*case.operands), case.operands)
 
 

@@ -14,6 +14,7 @@ from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
 from cnnc.ops.winograd import Winograd
+from tests.backends.compilers import C
 from tests.backends.support import assert_within, run, single
 from tests.backends.test_operators import SPECIAL
 from tests.backends.winograd_errors import error_ratio
@@ -21,6 +22,7 @@ from tests.backends.winograd_errors import error_ratio
 BACKENDS = [
     pytest.param(INTERP, "x86-64", id="interp"),
     pytest.param(NATIVE, "native", id="native"),
+    pytest.param(C, "native", id="c"),
     pytest.param(NATIVE, "x86-64-v3", id="avx2"),
     pytest.param(NATIVE, "x86-64", id="sse2"),
 ]
@@ -93,7 +95,7 @@ def test_the_reference_is_the_convolution(
     np.testing.assert_allclose(made, conv.reference(x, weight, *bias), rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize(("backend", "name"), BACKENDS[:2])
+@pytest.mark.parametrize(("backend", "name"), BACKENDS[:3])
 @pytest.mark.parametrize("scale", [1.0, 1e-38, 3e17], ids=["normal", "subnormal", "huge"])
 @pytest.mark.parametrize("special", [False, True], ids=["finite", "special"])
 def test_extreme_values_stay_within_the_bound(

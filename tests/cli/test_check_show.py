@@ -139,7 +139,13 @@ def test_operators_come_from_their_classes(cnnc: Runner) -> None:
 def test_the_environment(cnnc: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions, target facts and knobs; a wrong knob is a user's error."""
     text = cnnc("env").out
-    for part in ("llvmlite", "vectors", "CNNC_DEBUG", "x86-64-v3", "interp, reference"):
+    for part in (
+        "llvmlite",
+        "vectors",
+        "CNNC_DEBUG",
+        "x86-64-v3",
+        "native, c, cuda, interp, reference",
+    ):
         assert part in text
     assert "L3" not in cnnc("env", "--target", "aarch64").out
     assert {"triple", "knobs", "cnnc"} <= cnnc("env", "--json").json().keys()
@@ -195,3 +201,13 @@ def test_a_batch_that_is_a_range(cnnc: Runner, small: Path) -> None:
     assert cnnc("diff", small, *NET, "--batch", "2..5", "--json").json()["ok"] is True
     for text in ("2..", "1..2..3", "some", "9" * 5000):
         assert "neither a number nor a range" in cnnc("check", small, "--batch", text, code=1).err
+
+
+def test_show_prints_c(cnnc: Runner, small: Path) -> None:
+    whole = cnnc("show", small, *NET, "--stage", "c").out
+    assert "int small_run(const small_weights *weights, void *arena" in whole
+    assert "typedef struct small_weights small_weights;" in whole
+    layer = cnnc("show", small, *NET, "--stage", "c", "--layer", "h.conv").out
+    assert layer.startswith("/* ")
+    assert "KERNEL void small_k" in layer
+    assert "small_run" not in layer

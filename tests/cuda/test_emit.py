@@ -11,13 +11,16 @@ from cnnc.backends.cuda.emit import emit_kernel, wrapped
 from cnnc.backends.cuda.plan import plan_cuda
 from cnnc.backends.cuda.targets import cuda_target
 from cnnc.base.errors import UserError
+from cnnc.base.resources import list_resources
 from cnnc.ir.graph import Graph, Input, Node
 from cnnc.ir.types import TensorType
 from cnnc.lowering.lower import lower
 from cnnc.ops.activations.relu import Relu
+from cnnc.options import Options
 from tests.cuda.nets import planned
 from tests.cuda.shim import Library, Net, compile_nets
 
+ROOT = Path(__file__).resolve().parents[2]
 AWKWARD = """cnn 1
 net launch {
   input stream: f32[N, 2, 5, 5]
@@ -93,3 +96,20 @@ def test_unknown_words_of_a_target_are_refused(word: str) -> None:
         cuda_target(f"cuda:{word}")
     found = cuda_target("cuda:bf16,sm_90")
     assert (found.cpu, found.features, found.is_gpu) == ("sm_90", "bf16", True)
+
+
+def test_exact_means_float32_multiply_adds() -> None:
+    found = driver.target_for(Options(target="cuda:sm_90", exact=True))
+    assert (found.cpu, found.features) == ("sm_90", "f32_exact")
+    assert driver.target_for(Options(target="cuda")) == driver.find_target("cuda")
+    with pytest.raises(UserError, match="`bf16` is not exact"):
+        driver.target_for(Options(target="cuda:bf16", exact=True))
+
+
+def test_every_template_is_used() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "cnnc").rglob("*.py")]
+    templates = [path.removesuffix(".j2") for path in list_resources("templates")]
+    for name in templates:
+        if name.startswith("cuda/") and not name.startswith("cuda/shim/"):
+            quoted = f'"{name.removeprefix("cuda/")}"'
+            assert any(quoted in source for source in sources), name

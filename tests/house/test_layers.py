@@ -45,6 +45,7 @@ PROGRAM = (
     "analysis",
     "machine",
     "driver",
+    "gpu",
     "made",
     "network",
     "artifact",

@@ -113,7 +113,7 @@ class _Step:
     """One distinct kernel with its buffers in the GPU's memory."""
 
     def __init__(self, owner: CudaExecutable, kernel: int, buffers: Sequence[Array]) -> None:
-        position, launch = _launch_of(owner.plan, owner.program, kernel)
+        position, launch = _launch_of(owner.plan, kernel)
         self.call = owner.call
         self.position = position
         names = [param.name for param in launch.loops.params]
@@ -162,9 +162,9 @@ def _pointers(arrays: Sequence[Array | None]) -> "ctypes.Array[ctypes.c_void_p]"
     return (ctypes.c_void_p * len(places))(*places)
 
 
-def _launch_of(plan: Plan, program: Program, kernel: int) -> tuple[int, Launch]:
+def _launch_of(plan: Plan, kernel: int) -> tuple[int, Launch]:
     """A function that computes a kernel, and its number among the functions."""
-    wanted = next(each for each in plan.launches if program.steps[each.step].kernel == kernel)
+    wanted = plan.launch_of(kernel)
     for position, launch in enumerate(plan.kernels):
         if launch.kernel.name == wanted.kernel.name:
             return position, launch

@@ -25,6 +25,20 @@ class Packing:
 
 
 @record
+class Samples:
+    """How a grid follows the samples of a run, where these may be fewer than the batch.
+
+    Along `axis` it has as many blocks as are needed for `each` per sample, `block` of them in a
+    block. If it `takes` their number, that is the last parameter, an `int`.
+    """
+
+    axis: int
+    each: int
+    block: int
+    takes: bool = False
+
+
+@record
 class CudaKernel:
     """One `__global__` function and its launch.
 
@@ -32,7 +46,8 @@ class CudaKernel:
     includes. `arguments` names what it takes, in order: buffers of the task (`x`, `weight`, …, the
     result is `y`), which arrive as pointers to their elements, `workspace` (a `float *`) and
     `counters` (an `unsigned *`). Sizes are in bytes. The `counters` are so many numbers that are
-    zero at the first launch, and that the kernel leaves zero. `packings` are for constants that do
+    zero at the first launch, and that the kernel leaves zero. Without `samples`, it always computes
+    the whole batch. `packings` are for constants that do
     not lie as the task's buffers say.
     """
 
@@ -45,6 +60,7 @@ class CudaKernel:
     workspace_bytes: int = 0
     counters: int = 0
     packings: tuple[Packing, ...] = ()
+    samples: Samples | None = None
     comment: str = ""
 
     @property
@@ -58,12 +74,14 @@ class CudaKernel:
 class Wish:
     """What an offer may count on: `arch` is 80 for sm_80; `precision` is `f32`, `f32_exact`,
     `tf32`, `bf16` or `f16`; `name` is what the function has to be called; `multiprocessors` there
-    are on the GPU that estimates are for."""
+    are on the GPU that estimates are for. With `takes_samples`, a run may bring fewer samples than
+    the batch, and others must not be touched."""
 
     name: str
     arch: int = 80
     precision: str = "f32"
     multiprocessors: int = 132
+    takes_samples: bool = False
 
 
 def elements(shape: Shape) -> int:

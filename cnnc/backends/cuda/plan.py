@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnnc.backends.abi import HEAD_BYTES, Abi, Argument
 from cnnc.backends.cuda.emit import THREADS, emit_kernel, threads_of, threads_per_sample
-from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Wish
+from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.registry import OFFERS, Offer
 from cnnc.backends.cuda.prims import prims_header
 from cnnc.base.errors import fail
@@ -39,17 +39,18 @@ _TYPES = ("At", "Same", "HEAD", "TRY")
 
 @record
 class Launch:
-    """One launch: `arguments` says for each pointer what it is relative to, and by how many bytes.
+    """One launch, of the program's distinct kernel of this number.
 
-    `per_sample` threads work on each sample where a run may bring fewer, otherwise it is 0.
+    `arguments` says for each pointer what it is relative to, and by how many bytes.
+    `samples` says how the grid follows the samples of a run, where these may be fewer.
     """
 
-    step: int
+    number: int
     layer: str
     kernel: CudaKernel
     arguments: tuple[tuple[str, int], ...]
     is_generic: bool
-    per_sample: int
+    samples: Samples | None
     loops: Kernel
 
 
@@ -79,6 +80,10 @@ class Plan:
         return tuple({launch.kernel.name: launch for launch in reversed(self.launches)}.values())[
             ::-1
         ]
+
+    def launch_of(self, kernel: int) -> Launch:
+        """The first launch that computes a distinct kernel of the program."""
+        return next(each for each in self.launches if each.number == kernel)
 
     def weights_file(self) -> NDArray[np.uint8]:
         """The head and all constants."""
@@ -111,7 +116,7 @@ def plan_cuda(
         help = "choose another with `--name`"
         raise fail("E0803", f"the code calls something else `{abi.name}`", help=help)
     planner = _Planner(program, abi, target, offers)
-    launches = [planner.launch(number, step) for number, step in enumerate(program.steps)]
+    launches = [planner.launch(step) for step in program.steps]
     workspace = align(program.arena_bytes)
     counters = workspace + align(max((e.kernel.workspace_bytes for e in launches), default=0))
     counter_bytes = 4 * max((each.kernel.counters for each in launches), default=0)
@@ -176,7 +181,7 @@ class _Planner:
         task = self.program.kernels[step.kernel].task
         return task.macs if task else 0
 
-    def launch(self, number: int, step: Step) -> Launch:
+    def launch(self, step: Step) -> Launch:
         """How a step is run."""
         loops = self.program.kernels[step.kernel]
         aligned = all(place.offset % PIECE == 0 for place in step.places)
@@ -185,23 +190,28 @@ class _Planner:
             self.functions[key] = self._kernel(step, loops, aligned=aligned)
         kernel = self.functions[key]
         is_generic = kernel.comment == GENERIC
-        per_sample = threads_per_sample(loops) if loops.takes_samples else 0
+        samples = kernel.samples if loops.takes_samples else None
         arguments = tuple(self._argument(each, step, loops, kernel) for each in kernel.arguments)
-        return Launch(number, step.layer, kernel, arguments, is_generic, per_sample, loops)
+        return Launch(step.kernel, step.layer, kernel, arguments, is_generic, samples, loops)
 
     def _kernel(self, step: Step, loops: Kernel, *, aligned: bool) -> CudaKernel:
         name = self._name(step.layer)
-        if loops.task and aligned and not loops.takes_samples:
+        if loops.task and aligned:
             arch = int(self.target.cpu.removeprefix("sm_"))
-            wish = Wish(name, arch, self.target.features, self.target.cores)
+            few = loops.takes_samples
+            wish = Wish(name, arch, self.target.features, self.target.cores, few)
             for offer in self.offers:
-                if (found := offer(loops.task, wish)) is not None:
+                found = offer(loops.task, wish)
+                if found is not None and (found.samples or not few):
                     return found
         names = tuple(param.name for param in loops.params)
         blocks = -(-threads_of(loops) // THREADS)
         grid = (blocks, 1, 1)
-        source = emit_kernel(loops, name)
-        return CudaKernel(name, source, names, grid, (THREADS, 1, 1), 0, comment=GENERIC)
+        source, block = emit_kernel(loops, name), (THREADS, 1, 1)
+        samples = None
+        if loops.takes_samples:
+            samples = Samples(0, threads_per_sample(loops), THREADS, takes=True)
+        return CudaKernel(name, source, names, grid, block, 0, samples=samples, comment=GENERIC)
 
     def _name(self, layer: str) -> str:
         plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in layer)

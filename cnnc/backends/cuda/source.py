@@ -261,18 +261,22 @@ def _devices(launch: Launch) -> list[str]:
 def _call(launch: Launch, places: Sequence[str]) -> str:
     """The arguments of `launch`."""
     kernel = launch.kernel
-    samples = ["(int)samples"] if launch.per_sample else []
-    grid = f"dim3({_dims(kernel.grid)})"
-    if launch.per_sample:
-        threads = kernel.threads
-        grid = f"dim3((unsigned)((samples * {launch.per_sample} + {threads - 1}) / {threads}))"
-    head = [kernel.name, grid, f"dim3({_dims(kernel.block)})", str(kernel.shared_bytes), "stream"]
+    grid = [str(each) for each in kernel.grid]
+    samples = list[str]()
+    if launch.samples:
+        each, block = launch.samples.each, launch.samples.block
+        blocks = f"samples * {each}" if each > 1 else "samples"
+        blocks = f"({blocks} + {block - 1}) / {block}" if block > 1 else blocks
+        grid[launch.samples.axis] = f"(unsigned)({blocks})"
+        samples = ["(int)samples"] if launch.samples.takes else []
+    dims = [f"dim3({_dims(each)})" for each in (grid, list(map(str, kernel.block)))]
+    head = [kernel.name, *dims, str(kernel.shared_bytes), "stream"]
     return _wrapped([*head, *places, *samples], 16)
 
 
-def _dims(dims: tuple[int, int, int]) -> str:
-    used = max(position for position, each in enumerate(dims) if each > 1 or position == 0)
-    return ", ".join(map(str, dims[: used + 1]))
+def _dims(dims: Sequence[str]) -> str:
+    used = max(position for position, each in enumerate(dims) if each != "1" or position == 0)
+    return ", ".join(dims[: used + 1])
 
 
 def _wrapped(parts: Sequence[str], indent: int) -> str:

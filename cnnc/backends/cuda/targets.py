@@ -1,6 +1,7 @@
 """GPUs as targets: `cuda`, `cuda:sm_90`, `cuda:sm_90,tf32`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from cnnc.base.errors import did_you_mean, fail
@@ -27,6 +28,14 @@ DEFAULT = 80
 def is_cuda(name: str) -> bool:
     """Whether a target's name is meant for a GPU."""
     return name.partition(":")[0] == NAME
+
+
+def exact_target(target: Target) -> Target:
+    """The same GPU with float32 multiply-adds only; UserError where other ones are asked for."""
+    if target.features not in ("f32", "f32_exact"):
+        help = "leave out one of the two"
+        raise fail("E0803", f"`{target.features}` is not exact, and exact is asked for", help=help)
+    return replace(target, features="f32_exact")
 
 
 def cuda_target(name: str) -> Target:

@@ -35,10 +35,9 @@ from cnnc.loop.kernel import (
     Prefetch,
     Stmt,
     Store,
-    expressions,
     scratch_offsets,
-    walk,
 )
+from cnnc.loop.registers import register_widths
 
 POINTER = ir.PointerType()
 
@@ -98,7 +97,7 @@ class _Emitter:
         self.pointers = {
             param.name: argument for param, argument in zip(kernel.params, own, strict=True)
         }
-        self.widths = _register_widths(kernel)
+        self.widths = register_widths(kernel)
         self.numbers: dict[str, int | ir.Value] = {}
         self.locals: dict[str, ir.Value] = {}
         self.memo: list[dict[object, ir.Value]] = [{}]
@@ -386,26 +385,3 @@ class _Emitter:
             case Call(function, _):
                 return self.arithmetic.call(self.builder, function, args)
         raise TypeError(f"{expr!r} cannot be emitted")
-
-
-def _register_widths(kernel: Kernel) -> dict[str, int]:
-    """How many lanes each register array is written with; it is read with as many, or with one."""
-    written: dict[str, set[int]] = {}
-    read: dict[str, set[int]] = {}
-
-    def look(expr: Expr) -> None:
-        if isinstance(expr, Load) and expr.buffer.space is Space.REGISTER:
-            read.setdefault(expr.buffer.name, set()).add(expr.index[0].lanes)
-        for part in children(expr):
-            look(part)
-
-    for expr in expressions(kernel.body):
-        look(expr)
-    for stmt in walk(kernel.body):
-        if isinstance(stmt, Store) and stmt.buffer.space is Space.REGISTER:
-            written.setdefault(stmt.buffer.name, set()).add(stmt.index[0].lanes)
-    for name, found in written.items():
-        every = found | read.get(name, set()) - {1}
-        if len(every) != 1:
-            raise ValueError(f"register array {name} is accessed with widths {sorted(every)}")
-    return {name: found.pop() for name, found in written.items()}

@@ -6,10 +6,10 @@ from math import gcd, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Wish
+from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import Product, ceil_div, product_of, weights_of
-from cnnc.backends.cuda.kernels.text import arguments_of, describe, launch_parameters
+from cnnc.backends.cuda.kernels.text import arguments_of, describe, launch_parameters, limit
 from cnnc.backends.cuda.templates import render
 from cnnc.base.record import record
 from cnnc.loop.task import Task
@@ -38,7 +38,7 @@ class View:
     tile: tuple[int, int]
     tiles: tuple[int, int]
     width: int
-    work: int
+    limit: str
     epilogue: Epilogue
     position: tuple[str, ...]
     inside: str
@@ -88,8 +88,7 @@ def make_kernel(
     epilogue = make_epilogue(wish.name, tail, space, problem.filters, width)
     reason = f"{tile[0]}x{tile[1]} positions of {width} channels a thread"
     rows, columns = problem.is_padded
-    extents = "HW"
-    tests = [f"static_cast<unsigned>(i{axis.lower()}) < {axis}" for axis in extents]
+    tests = [f"static_cast<unsigned>(i{axis.lower()}) < {axis}" for axis in "HW"]
     height, across = ceil_div(problem.y[0], tile[0]), ceil_div(problem.y[1], tile[1])
     # The last tile may stand out of the result, and what it reads out of x.
     cut = (height * tile[0] > problem.y[0], across * tile[1] > problem.y[1])
@@ -98,16 +97,17 @@ def make_kernel(
         for test, is_needed in zip(tests, (rows or cut[0], columns or cut[1]), strict=True)
         if is_needed
     ]
+    total = work(problem, tile, width)
     view = View(
         name=wish.name,
         comment=(describe(problem, 4, 4), reason),
-        parameters=launch_parameters(arguments, {}),
+        parameters=launch_parameters(arguments, {}, samples=wish.takes_samples),
         problem=problem,
         threads=THREADS,
         tile=tile,
         tiles=(height, across),
         width=width,
-        work=work(problem, tile, width),
+        limit=limit("WORK", total, problem.batch, wish),
         epilogue=epilogue,
         position=epilogue.position(POSITION),
         inside=" && ".join(needed) or "true",
@@ -119,10 +119,11 @@ def make_kernel(
         name=wish.name,
         source=render("depthwise.cu", view),
         arguments=arguments,
-        grid=(ceil_div(view.work, THREADS), 1, 1),
+        grid=(ceil_div(total, THREADS), 1, 1),
         block=(THREADS, 1, 1),
         shared_bytes=0,
         packings=(Packing("weight", packed, partial(pack_weights, task), "depthwise"),),
+        samples=Samples(0, total // problem.batch, THREADS, takes=wish.takes_samples),
         comment=reason,
     )
 

@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Wish
+from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.igemm_mma import FEWEST_FILTERS
 from cnnc.backends.cuda.kernels.problem import (
@@ -27,6 +27,7 @@ from cnnc.backends.cuda.kernels.text import (
     inside_test,
     join_splits,
     launch_parameters,
+    limit,
     picked,
     position_lines,
 )
@@ -59,6 +60,7 @@ class View:
     splits: int
     epilogue: Epilogue
     position: tuple[str, ...]
+    limit: str
     join: str
     channels: int
     filters: int
@@ -91,7 +93,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
 def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKernel | None:
     """The kernel with this tile and split; None where the tail is none of float32."""
     tail, tile, splits = tail_of(task), plan.tile, plan.splits
-    view = _view(task, problem, plan, tail, wish.name) if tail else None
+    view = _view(task, problem, plan, tail, wish) if tail else None
     if view is None:
         return None
     blocks = (ceil_div(problem.pixels, tile.rows), ceil_div(view.filters, tile.columns))
@@ -109,11 +111,12 @@ def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKer
         workspace_bytes=4 * tiles * splits * tile.rows * tile.columns if splits > 1 else 0,
         counters=tiles if splits > 1 else 0,
         packings=(Packing("weight", packed, pack, key),),
+        samples=Samples(0, prod(problem.grid), tile.rows, takes=wish.takes_samples),
         comment=plan.reason,
     )
 
 
-def _view(task: Task, problem: Product, plan: Plan, tail: Tail, name: str) -> View | None:
+def _view(task: Task, problem: Product, plan: Plan, tail: Tail, wish: Wish) -> View | None:
     """What the template sees; None where offsets would not fit in 32 bits."""
     channels, filters = problem.channels // problem.groups, problem.filters // problem.groups
     tile, splits = plan.tile, plan.splits
@@ -124,13 +127,13 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, name: str) -> Vi
     row = ceil_div(filters, 4) * 4
     if problem.layers * row * slabs * slab > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(name, tail, (problem.batch, *problem.y), filters, 4)
+    epilogue = make_epilogue(wish.name, tail, (problem.batch, *problem.y), filters, 4)
     threads = tile.rows // tile.warp_rows * (tile.columns // tile.warp_columns)
     value = "sums_of_thread[v / TN][v % TN]"
     return View(
-        name=name,
+        name=wish.name,
         comment=(describe(problem, 4, 4), plan.reason),
-        parameters=launch_parameters(arguments_of(task, splits), {}),
+        parameters=launch_parameters(arguments_of(task, splits), {}, samples=wish.takes_samples),
         problem=problem,
         tile=tile,
         threads=threads,
@@ -138,6 +141,7 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, name: str) -> Vi
         splits=splits,
         epilogue=epilogue,
         position=position_lines(problem, epilogue),
+        limit=limit("POSITIONS", problem.pixels, problem.batch, wish),
         join=join_splits(splits, "TM * TN", value) if splits > 1 else "",
         channels=channels,
         filters=filters,

@@ -12,7 +12,7 @@ from math import gcd, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Wish
+from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
@@ -28,6 +28,7 @@ from cnnc.backends.cuda.kernels.text import (
     inside_test,
     join_splits,
     launch_parameters,
+    limit,
     picked,
     position_lines,
 )
@@ -119,6 +120,7 @@ class View:
     splits: int
     epilogue: Epilogue
     position: tuple[str, ...]
+    limit: str
     join: str
     mode: Mode
     channels: int
@@ -164,7 +166,7 @@ def copy_bytes(problem: Product, mode: Mode) -> int | None:
 def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKernel | None:
     """The kernel with this tile and split; None where the tail is none of float32."""
     mode, tail, tile, splits = MODES[wish.precision], tail_of(task), plan.tile, plan.splits
-    view = _view(task, problem, mode, plan, tail, wish.name) if tail else None
+    view = _view(task, problem, mode, plan, tail, wish) if tail else None
     if view is None:
         return None
     blocks = (ceil_div(problem.pixels, tile.rows), ceil_div(view.filters, tile.columns))
@@ -183,12 +185,13 @@ def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKer
         workspace_bytes=4 * tiles * splits * tile.rows * tile.columns if splits > 1 else 0,
         counters=tiles if splits > 1 else 0,
         packings=(Packing("weight", packed, pack, key),),
+        samples=Samples(0, prod(problem.grid), tile.rows, takes=wish.takes_samples),
         comment=plan.reason,
     )
 
 
 def _view(
-    task: Task, problem: Product, mode: Mode, plan: Plan, tail: Tail, name: str
+    task: Task, problem: Product, mode: Mode, plan: Plan, tail: Tail, wish: Wish
 ) -> View | None:
     """What the template sees; None where offsets would not fit in 32 bits."""
     channels, filters = problem.channels // problem.groups, problem.filters // problem.groups
@@ -199,18 +202,21 @@ def _view(
     weight_row = SLAB_BYTES * mode.weight_bytes // mode.x_bytes
     if problem.layers * filters * slabs * weight_row > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(name, tail, (problem.batch, *problem.y), filters, 2)
+    epilogue = make_epilogue(wish.name, tail, (problem.batch, *problem.y), filters, 2)
     types = {"x": mode.x_type, "weight": mode.weight_type}
     is_split = plan.splits > 1
     return View(
-        name=name,
+        name=wish.name,
         comment=(describe(problem, mode.x_bytes, mode.weight_bytes), plan.reason),
-        parameters=launch_parameters(arguments_of(task, plan.splits), types),
+        parameters=launch_parameters(
+            arguments_of(task, plan.splits), types, samples=wish.takes_samples
+        ),
         problem=problem,
         tile=plan.tile,
         splits=plan.splits,
         epilogue=epilogue,
         position=position_lines(problem, epilogue),
+        limit=limit("POSITIONS", problem.pixels, problem.batch, wish),
         join=join_splits(plan.splits, "WM * WN / 32", _VALUE) if is_split else "",
         mode=mode,
         channels=channels,

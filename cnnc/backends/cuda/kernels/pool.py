@@ -2,7 +2,7 @@
 
 from math import gcd, prod
 
-from cnnc.backends.cuda.kernel import CudaKernel, Wish
+from cnnc.backends.cuda.kernel import CudaKernel, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
@@ -10,7 +10,7 @@ from cnnc.backends.cuda.kernels.problem import (
     ceil_div,
     is_channels_last,
 )
-from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters
+from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters, limit
 from cnnc.backends.cuda.templates import render
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
@@ -54,7 +54,7 @@ class View:
     joined: str
     unroll: str
     width: int
-    work: int
+    limit: str
     each: int
     splits: int
     epilogue: Epilogue
@@ -81,9 +81,12 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     if not epilogue.is_vector:
         return None
     splits = _splits(x, wish.multiprocessors) if is_plane else 1
-    view = _view(task, x, kind, epilogue, wish.name, is_plane=is_plane, splits=splits)
-    grid = (ceil_div(view.work, THREADS), 1, 1)
+    view = _view(task, x, kind, epilogue, wish, is_plane=is_plane, splits=splits)
+    work = prod(space) * x.shape[1] // width
+    grid = (ceil_div(x.shape[0] * work, THREADS), 1, 1)
+    samples = Samples(0, work, THREADS, takes=wish.takes_samples)
     if is_plane:
+        samples = Samples(1, 1, 1)
         grid = (ceil_div(view.channels, 32), view.batch, splits)
     return CudaKernel(
         name=wish.name,
@@ -94,6 +97,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         shared_bytes=0,
         workspace_bytes=4 * 32 * prod(grid) if splits > 1 else 0,
         counters=grid[0] * grid[1] if splits > 1 else 0,
+        samples=samples,
         comment=view.comment[-1],
     )
 
@@ -116,7 +120,7 @@ def _view(
     x: Buffer,
     kind: str,
     epilogue: Epilogue,
-    name: str,
+    wish: Wish,
     *,
     is_plane: bool,
     splits: int,
@@ -136,9 +140,11 @@ def _view(
     )
     places = {"pixel": "image" if is_plane else "position", "n": "image"}
     return View(
-        name=name,
+        name=wish.name,
         comment=(f"{text}, {kind} of {kernel[0]}x{kernel[1]}.", reason),
-        parameters=launch_parameters(arguments_of(task, splits), {}),
+        parameters=launch_parameters(
+            arguments_of(task, splits), {}, samples=wish.takes_samples and not is_plane
+        ),
         threads=PLANE_THREADS[prod(space) >= LARGE_PLANE] if is_plane else THREADS,
         batch=x.shape[0],
         x=space,
@@ -156,7 +162,9 @@ def _view(
         joined="sums[i] + value[i]" if is_average else "cnnc::max_nan(value[i], sums[i])",
         unroll="" if prod(kernel) <= FEW_TAPS else " 1",
         width=epilogue.width,
-        work=x.shape[0] * prod(result) * x.shape[1] // epilogue.width,
+        limit=limit(
+            "WORK", x.shape[0] * prod(result) * x.shape[1] // epilogue.width, x.shape[0], wish
+        ),
         each=ceil_div(prod(space), splits),
         splits=splits,
         epilogue=epilogue,

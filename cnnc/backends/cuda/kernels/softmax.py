@@ -1,6 +1,6 @@
 """Softmax over the channels of samples without positions: a block for each sample."""
 
-from cnnc.backends.cuda.kernel import CudaKernel, Wish
+from cnnc.backends.cuda.kernel import CudaKernel, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import MOST_ELEMENTS, ceil_div
 from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters
@@ -59,5 +59,6 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         grid=(samples, 1, 1),
         block=(threads, 1, 1),
         shared_bytes=0,
+        samples=Samples(0, 1, 1),
         comment=reason,
     )

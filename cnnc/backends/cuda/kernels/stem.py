@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Wish
+from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import Product, ceil_div, product_of, weights_of
 from cnnc.backends.cuda.kernels.text import arguments_of, describe, launch_parameters
@@ -103,6 +103,7 @@ def make_kernel(task: Task, problem: Product, wish: Wish, columns: int) -> CudaK
         block=(THREADS, 1, 1),
         shared_bytes=shared,
         packings=(Packing("weight", taps * parts * columns * 4, pack, f"stem {parts * columns}"),),
+        samples=Samples(0, prod(tiles), 1),
         comment=reason,
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE
+from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue
 from cnnc.backends.cuda.kernels.problem import Product
 from cnnc.backends.cuda.templates import render
@@ -11,8 +11,13 @@ from cnnc.base.record import record
 from cnnc.loop.task import Task
 
 
-def launch_parameters(arguments: Sequence[str], types: Mapping[str, str]) -> str:
-    """The parameters of a kernel: floats that are read, but for `y`, and what `types` names."""
+def launch_parameters(
+    arguments: Sequence[str], types: Mapping[str, str], *, samples: bool = False
+) -> str:
+    """The parameters of a kernel: floats that are read, but for `y`, and what `types` names.
+
+    With `samples`, their number is the last one.
+    """
     made = []
     for name in arguments:
         if name == COUNTERS:
@@ -23,7 +28,14 @@ def launch_parameters(arguments: Sequence[str], types: Mapping[str, str]) -> str
             made.append(f"{types.get(name, 'float')} *__restrict__ {name}")
         else:
             made.append(f"const {types.get(name, 'float')} *__restrict__ {name}")
-    return ", ".join(made)
+    return ", ".join([*made, *["int samples"] * samples])
+
+
+def limit(name: str, total: int, batch: int, wish: Wish) -> str:
+    """A name for how much there is to do, for all samples or for those of a run."""
+    if wish.takes_samples:
+        return f"const int {name} = samples * {total // batch};"
+    return f"constexpr int {name} = {total};"
 
 
 def picked(name: str, values: Sequence[int]) -> str:
