@@ -81,7 +81,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     if not epilogue.is_vector:
         return None
     splits = _splits(x, wish.multiprocessors) if is_plane else 1
-    view = _view(task, x, kind, epilogue, wish, is_plane=is_plane, splits=splits)
+    view = _view(task, x, kind, epilogue, wish, splits if is_plane else None)
     work = prod(space) * x.shape[1] // width
     grid = (ceil_div(x.shape[0] * work, THREADS), 1, 1)
     samples = Samples(0, work, THREADS, takes=wish.takes_samples)
@@ -116,15 +116,9 @@ def _splits(x: Buffer, multiprocessors: int) -> int:
 
 
 def _view(
-    task: Task,
-    x: Buffer,
-    kind: str,
-    epilogue: Epilogue,
-    wish: Wish,
-    *,
-    is_plane: bool,
-    splits: int,
+    task: Task, x: Buffer, kind: str, epilogue: Epilogue, wish: Wish, splits: int | None
 ) -> View:
+    """What the templates see; `splits` is how many blocks share a plane, None for windows."""
     windows = task.windows
     assert windows is not None
     kernel, stride, dilation = (
@@ -135,17 +129,15 @@ def _view(
     is_average = kind == "avg"
     factor = f"(1.0f / {prod(kernel)}.0f)" if prod(kernel) > 1 else ""
     text = f"{x.shape[0]}x{space[0]}x{space[1]}x{x.shape[1]} -> {result[0]}x{result[1]}"
-    reason = (
-        f"{splits} blocks for 32 channels" if is_plane else f"{epilogue.width} channels a thread"
-    )
-    places = {"pixel": "image" if is_plane else "position", "n": "image"}
+    reason = f"{splits} blocks for 32 channels" if splits else f"{epilogue.width} channels a thread"
+    places = {"pixel": "image" if splits else "position", "n": "image"}
+    work = x.shape[0] * prod(result) * x.shape[1] // epilogue.width
+    arguments, takes = arguments_of(task, splits or 1), wish.takes_samples and not splits
     return View(
         name=wish.name,
         comment=(f"{text}, {kind} of {kernel[0]}x{kernel[1]}.", reason),
-        parameters=launch_parameters(
-            arguments_of(task, splits), {}, samples=wish.takes_samples and not is_plane
-        ),
-        threads=PLANE_THREADS[prod(space) >= LARGE_PLANE] if is_plane else THREADS,
+        parameters=launch_parameters(arguments, {}, samples=takes),
+        threads=PLANE_THREADS[prod(space) >= LARGE_PLANE] if splits else THREADS,
         batch=x.shape[0],
         x=space,
         y=result,
@@ -162,11 +154,9 @@ def _view(
         joined="sums[i] + value[i]" if is_average else "cnnc::max_nan(value[i], sums[i])",
         unroll="" if prod(kernel) <= FEW_TAPS else " 1",
         width=epilogue.width,
-        limit=limit(
-            "WORK", x.shape[0] * prod(result) * x.shape[1] // epilogue.width, x.shape[0], wish
-        ),
-        each=ceil_div(prod(space), splits),
-        splits=splits,
+        limit=limit("WORK", work, x.shape[0], wish),
+        each=ceil_div(prod(space), splits or 1),
+        splits=splits or 1,
         epilogue=epilogue,
         position=epilogue.position(places),
     )
