@@ -75,13 +75,15 @@ class Wish:
     """What an offer may count on: `arch` is 80 for sm_80; `precision` is `f32`, `f32_exact`,
     `tf32`, `bf16` or `f16`; `name` is what the function has to be called; `multiprocessors` there
     are on the GPU that estimates are for. With `takes_samples`, a run may bring fewer samples than
-    the batch, and others must not be touched."""
+    the batch, and others must not be touched. All tensors begin at multiples of `alignment` bytes,
+    16 at most."""
 
     name: str
     arch: int = 80
     precision: str = "f32"
     multiprocessors: int = 132
     takes_samples: bool = False
+    alignment: int = 16
 
 
 def elements(shape: Shape) -> int:

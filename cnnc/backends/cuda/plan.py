@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +174,7 @@ class _Planner:
         self.target = target
         self.weights = _Weights()
         self.blobs = {blob.offset: blob for blob in program.weights}
-        self.functions: dict[tuple[int, bool], CudaKernel] = {}
+        self.functions: dict[tuple[int, int], CudaKernel] = {}
         self.taken = {f"{abi.name}_{each}" for each in _FUNCTIONS}
 
     def macs(self, step: Step) -> int:
@@ -184,22 +185,22 @@ class _Planner:
     def launch(self, step: Step) -> Launch:
         """How a step is run."""
         loops = self.program.kernels[step.kernel]
-        aligned = all(place.offset % PIECE == 0 for place in step.places)
-        key = step.kernel, aligned
+        alignment = gcd(PIECE, *(place.offset for place in step.places))
+        key = step.kernel, alignment
         if key not in self.functions:
-            self.functions[key] = self._kernel(step, loops, aligned=aligned)
+            self.functions[key] = self._kernel(step, loops, alignment)
         kernel = self.functions[key]
         is_generic = kernel.comment == GENERIC
         samples = kernel.samples if loops.takes_samples else None
         arguments = tuple(self._argument(each, step, loops, kernel) for each in kernel.arguments)
         return Launch(step.kernel, step.layer, kernel, arguments, is_generic, samples, loops)
 
-    def _kernel(self, step: Step, loops: Kernel, *, aligned: bool) -> CudaKernel:
+    def _kernel(self, step: Step, loops: Kernel, alignment: int) -> CudaKernel:
         name = self._name(step.layer)
-        if loops.task and aligned:
+        if loops.task and alignment >= 4:
             arch = int(self.target.cpu.removeprefix("sm_"))
             few = loops.takes_samples
-            wish = Wish(name, arch, self.target.features, self.target.cores, few)
+            wish = Wish(name, arch, self.target.features, self.target.cores, few, alignment)
             for offer in self.offers:
                 found = offer(loops.task, wish)
                 if found is not None and (found.samples or not few):

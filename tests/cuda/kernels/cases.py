@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache, partial
 from math import gcd
 
@@ -18,7 +19,7 @@ from cnnc.backends.cuda.kernels import (
 from cnnc.backends.cuda.kernels.problem import product_of
 from cnnc.backends.cuda.kernels.tiles import Plan, Tile
 from cnnc.loop.task import Task
-from tests.cuda.kernels.harness import Case, case
+from tests.cuda.kernels.harness import Case, Make, case
 
 PRODUCTS = {
     # strides, dilation, batch, an activation with a function in it
@@ -139,9 +140,28 @@ def _products() -> Iterator[Case]:
         make = partial(ffma, tile, splits)
         label = f"ffma_{name}_{tile}_{splits}"
         yield case(label, layer(end, what), "f32_exact", make, batch)
+    for alignment in (4, 8):
+        yield from _misaligned(alignment)
     text = added("x: f32[N, 40, 5, 5]", "conv(40, 1)")
     yield case("mma_residual", text, "f32", igemm_mma.offer, 3)
     yield case("ffma_residual", text, "f32_exact", igemm_ffma.offer, 3)
+
+
+def _misaligned(alignment: int) -> Iterator[Case]:
+    # What lies within another tensor may begin at any multiple of an element.
+    for name, precision, offer, text in (
+        ("mma", "f32", igemm_mma.offer, added("x: f32[N, 40, 5, 5]", "conv(40, 1)")),
+        ("ffma", "f32_exact", igemm_ffma.offer, added("x: f32[N, 40, 5, 5]", "conv(40, 1)")),
+        ("depthwise", "f32", depthwise.offer, layer(*DEPTHWISE["plain"][:2])),
+        ("dense", "f32", dense.offer, layer(*DENSE["vectors"][:2])),
+    ):
+        wished = partial(_wish, offer, alignment)
+        made = case(f"{name}_at{alignment}", text, precision, wished, 1)
+        yield replace(made, shift=alignment)
+
+
+def _wish(offer: Make, alignment: int, task: Task, wish: Wish) -> CudaKernel | None:
+    return offer(task, replace(wish, alignment=alignment))
 
 
 def _others() -> Iterator[Case]:

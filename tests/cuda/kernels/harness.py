@@ -78,11 +78,12 @@ _LAUNCH = """extern "C" int run_{name}(void **arguments)
 
 @dataclass(frozen=True)
 class Case:
-    """A layer, and a kernel for it."""
+    """A layer, and a kernel for it; tensors begin `shift` bytes behind a multiple of 16."""
 
     layer: Layer
     kernel: CudaKernel
     precision: str
+    shift: int = 0
 
     def __str__(self) -> str:
         return self.kernel.name
@@ -196,9 +197,13 @@ def run(library: ctypes.CDLL, case: Case, values: Sequence[Array], order: str) -
         contents[param.name] = _memory(case, param, value)
     sizes = {out.name: out.size * out.dtype.bytes, WORKSPACE: kernel.workspace_bytes}
     memory: dict[str, int] = {}
+    packed = {packing.argument for packing in kernel.packings}
+    moved = {param.name for param in case.layer.kernel.params} - packed - {"bias"}
     for name in kernel.arguments:
         size = contents[name].nbytes if name in contents else sizes[name]
-        memory[name] = library.device_memory(-(-size // 16) * 16)
+        memory[name] = library.device_memory(-(-size // 16) * 16 + 16 * (case.shift > 0))
+        if name in moved:
+            memory[name] += case.shift
         if name in contents:
             assert library.device_write(memory[name], contents[name].ctypes.data, size) == 0
     pointers = [ctypes.c_void_p(memory[name]) for name in kernel.arguments]
@@ -214,7 +219,7 @@ def run(library: ctypes.CDLL, case: Case, values: Sequence[Array], order: str) -
         status = library.device_read(place, memory[out.name], results[-1].nbytes)
         assert status == 0, (kernel.name, status)
     for name in kernel.arguments:
-        library.device_free(memory[name])
+        library.device_free(memory[name] - case.shift * (name in moved))
     assert results[0].tobytes() == results[1].tobytes(), (kernel.name, order)
     return out.layout.unpack(results[0], out.shape)
 

@@ -48,7 +48,9 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     size = 4 if kind == "float" else 2
     if problem.channels * problem.filters * size > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(wish.name, tail, (problem.batch, 1, 1), problem.filters, 1)
+    epilogue = make_epilogue(
+        wish.name, tail, (problem.batch, 1, 1), problem.filters, 1, wish.alignment
+    )
     if not epilogue.is_vector:
         return None
     arguments = arguments_of(task, 1)
@@ -59,7 +61,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         parameters=launch_parameters(arguments, {"weight": kind}),
         problem=problem,
         threads=THREADS,
-        width=gcd(4, problem.channels, problem.pitch),
+        width=gcd(wish.alignment // 4, problem.channels, problem.pitch),
         weight_type=kind,
         epilogue=epilogue,
         position=epilogue.position({"pixel": "s", "n": "s"}),

@@ -49,7 +49,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     problem = product_of(task)
     if problem is None or task.op != "conv" or not is_depthwise(problem):
         return None
-    width = gcd(4, problem.channels, problem.pitch)
+    width = gcd(wish.alignment // 4, problem.channels, problem.pitch)
     fitting = [tile for tile in TILES if registers(problem, tile, width) <= MOST_REGISTERS]
     if not fitting:
         return None
@@ -85,7 +85,7 @@ def make_kernel(
         return None
     arguments = arguments_of(task, 1)
     space = (problem.batch, *problem.y)
-    epilogue = make_epilogue(wish.name, tail, space, problem.filters, width)
+    epilogue = make_epilogue(wish.name, tail, space, problem.filters, width, wish.alignment)
     reason = f"{tile[0]}x{tile[1]} positions of {width} channels a thread"
     rows, columns = problem.is_padded
     tests = [f"static_cast<unsigned>(i{axis.lower()}) < {axis}" for axis in "HW"]

@@ -106,16 +106,16 @@ class Epilogue:
 
 
 def make_epilogue(
-    name: str, tail: Tail, space: tuple[int, int, int], channels: int, width: int
+    name: str, tail: Tail, space: tuple[int, int, int], channels: int, width: int, alignment: int
 ) -> Epilogue:
     """The epilogue of a kernel for results of (batch, height, width) and these channels.
 
-    `width` neighbouring channels are done at a time; of a group, where there are groups.
+    `width` neighbouring channels are done at a time; of a group, where there are groups. Tensors
+    begin at multiples of `alignment` bytes.
     """
     everything = (*tail.operands, tail.result_operand)
-    is_vector = channels % width == 0 and all(
-        each.allows(width) or each.channel == 0 for each in everything
-    )
+    fits = channels % width == 0 and alignment % (4 * width) == 0
+    is_vector = fits and all(each.allows(width) or each.channel == 0 for each in everything)
     loads = []
     for operand in tail.operands:
         at = f"&{operand.argument}[{operand.at(space)}]"

@@ -5,7 +5,7 @@ weights lie in shared memory twice: while threads multiply one, they fetch the n
 """
 
 from functools import partial
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +127,9 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, wish: Wish) -> V
     row = ceil_div(filters, 4) * 4
     if problem.layers * row * slabs * slab > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(wish.name, tail, (problem.batch, *problem.y), filters, 4)
+    epilogue = make_epilogue(
+        wish.name, tail, (problem.batch, *problem.y), filters, 4, wish.alignment
+    )
     threads = tile.rows // tile.warp_rows * (tile.columns // tile.warp_columns)
     value = "sums_of_thread[v / TN][v % TN]"
     return View(
@@ -149,7 +151,7 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, wish: Wish) -> V
         tap_parts=tap_parts,
         slabs=slabs,
         weight_row=row,
-        is_vector=problem.pitch % 4 == 0 and channels % 4 == 0,
+        is_vector=gcd(problem.pitch, channels, wish.alignment // 4) % 4 == 0,
         start_h=picked("phase_h", problem.starts[0]),
         start_w=picked("phase_w", problem.starts[1]),
         first_slab=f"blockIdx.z % {splits} * {step}" if splits > 1 else "0",

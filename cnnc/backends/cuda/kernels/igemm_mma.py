@@ -143,7 +143,7 @@ class View:
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
     """A kernel for the task, with the tile and split of the static model."""
     problem, mode = product_of(task), MODES.get(wish.precision)
-    if problem is None or mode is None or copy_bytes(problem, mode) is None:
+    if problem is None or mode is None or copy_bytes(problem, mode, wish.alignment) is None:
         return None
     if problem.layers > MOST_LAYERS:
         return None
@@ -155,11 +155,11 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     return make_kernel(task, problem, wish, choose_tile(problem, mode.menu, costs, gpu))
 
 
-def copy_bytes(problem: Product, mode: Mode) -> int | None:
+def copy_bytes(problem: Product, mode: Mode, alignment: int = 16) -> int | None:
     """Bytes of x that can be copied at once; None where that is too few for a copy."""
     pitch = problem.pitch * mode.x_bytes
     group = problem.channels // problem.groups * mode.x_bytes if problem.groups > 1 else 16
-    size = gcd(16, pitch, group)
+    size = gcd(alignment, pitch, group)
     return size if size >= 4 else None
 
 
@@ -202,7 +202,9 @@ def _view(
     weight_row = SLAB_BYTES * mode.weight_bytes // mode.x_bytes
     if problem.layers * filters * slabs * weight_row > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(wish.name, tail, (problem.batch, *problem.y), filters, 2)
+    epilogue = make_epilogue(
+        wish.name, tail, (problem.batch, *problem.y), filters, 2, wish.alignment
+    )
     types = {"x": mode.x_type, "weight": mode.weight_type}
     is_split = plan.splits > 1
     return View(
@@ -225,7 +227,7 @@ def _view(
         part=part,
         tap_parts=tap_parts,
         slabs=slabs,
-        copy_bytes=copy_bytes(problem, mode) or 16,
+        copy_bytes=copy_bytes(problem, mode, wish.alignment) or 16,
         weight_row=weight_row,
         weight_swizzle="(piece ^ (row % 8))" if weight_row == 128 else "(piece ^ (row / 2 % 4))",
         start_h=picked("phase_h", problem.starts[0]),

@@ -73,11 +73,15 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         return None
     space = both_axes(y.shape[2:], 1)
     is_plane = space == (1, 1) and _covers(task.windows, x)
-    width = 1 if is_plane else gcd(4, x.shape[1], x.layout.within or x.shape[1])
-    epilogue = make_epilogue(wish.name, tail, (x.shape[0], *space), x.shape[1], width)
+    width = 1 if is_plane else gcd(wish.alignment // 4, x.shape[1], x.layout.within or x.shape[1])
+    epilogue = make_epilogue(
+        wish.name, tail, (x.shape[0], *space), x.shape[1], width, wish.alignment
+    )
     if not epilogue.is_vector:
         width = 1
-        epilogue = make_epilogue(wish.name, tail, (x.shape[0], *space), x.shape[1], 1)
+        epilogue = make_epilogue(
+            wish.name, tail, (x.shape[0], *space), x.shape[1], 1, wish.alignment
+        )
     if not epilogue.is_vector:
         return None
     splits = _splits(x, wish.multiprocessors) if is_plane else 1

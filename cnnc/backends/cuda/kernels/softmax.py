@@ -38,7 +38,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     is_plain = x.dtype is DType.F32 and x.layout.is_plain and x.size <= MOST_ELEMENTS
     if tail is None or not is_plain or each > MOST_EACH:
         return None
-    epilogue = make_epilogue(wish.name, tail, (samples, 1, 1), extent, 1)
+    epilogue = make_epilogue(wish.name, tail, (samples, 1, 1), extent, 1, wish.alignment)
     if not epilogue.is_vector:
         return None
     arguments, reason = arguments_of(task, 1), "a block for each sample"

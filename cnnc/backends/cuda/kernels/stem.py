@@ -79,7 +79,7 @@ def make_kernel(task: Task, problem: Product, wish: Wish, columns: int) -> CudaK
     arguments, parts = arguments_of(task, 1), ceil_div(problem.filters, columns)
     tiles = (ceil_div(problem.y[0], tile[0]), ceil_div(problem.y[1], tile[1]))
     space = (problem.batch, *problem.y)
-    epilogue = make_epilogue(wish.name, tail, space, problem.filters, 4)
+    epilogue = make_epilogue(wish.name, tail, space, problem.filters, 4, wish.alignment)
     reason = f"{tile[0]}x{tile[1]} positions of {columns} filters a block"
     view = View(
         name=wish.name,
