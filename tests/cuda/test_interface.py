@@ -1,6 +1,7 @@
 """The C interface of generated CUDA: what it refuses, and what it says then."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.api import load
 from cnnc.backends.cuda.folder import emit_cuda
 from cnnc.backends.cuda.plan import Plan
-from tests.cuda.nets import inputs_of, planned, small
+from tests.cuda.nets import ZOO, inputs_of, planned, small
 from tests.cuda.shim import SHIM, Library, Net, compile_nets
 
 NVCC = shutil.which("nvcc")
@@ -109,3 +111,15 @@ def test_a_library_without_a_driver_fails_politely(plan: Plan, tmp_path: Path) -
 def _write(plan: Plan, folder: Path) -> None:
     for name, data in emit_cuda(plan, "0", ["network ds_cnn"]).items():
         (folder / name).write_bytes(data)
+
+
+@needs_nvcc
+def test_large_layers_keep_their_numbers_in_registers(tmp_path: Path) -> None:
+    plan = planned(load(ZOO / "unet.cnn"))
+    _write(plan, tmp_path)
+    command = [*("nvcc", "-O3", "-std=c++17", "--fmad=false", "-arch=sm_80", "-Xptxas", "-v", "-w")]
+    command += ["-cubin", "-o", "net.cubin", f"{plan.abi.name}.cu"]
+    done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
+    found = re.findall(r"(\d+) bytes spill stores", done.stderr)
+    assert len(found) == len(plan.kernels)
+    assert set(found) == {"0"}
