@@ -93,7 +93,8 @@ class Machine:
 class BenchReport:
     """Times of a network; `total` is the whole on all its threads, layers are timed on one.
 
-    `macs` are the multiply-accumulates of one run. Without layers, only the whole can run.
+    `macs` are the multiply-accumulates of one run. Without layers, only the whole can run. What a
+    GPU can do is not measured: `machine` is None there.
     """
 
     net: str
@@ -101,7 +102,7 @@ class BenchReport:
     threads: int
     batch: int
     macs: int
-    machine: Machine
+    machine: Machine | None
     layers: tuple[LayerTime, ...]
     total: Timing
 
@@ -120,28 +121,38 @@ class BenchReport:
         printer.text(self.format())
 
     def _table(self) -> Table:
-        peak = self.machine.one.gflops
         columns = [Column("layer"), Column("operator"), Column("algorithm")]
-        titles = ("time", "± spread", "best", "MACs", "GFLOP/s", "of peak", "of limit")
-        columns += [*(Column(title, True) for title in titles), Column("limit")]
+        titles = ("time", "± spread", "best", "MACs", "GFLOP/s")
+        columns += [Column(title, True) for title in titles]
+        if self.machine:
+            columns += [Column("of peak", True), Column("of limit", True), Column("limit")]
         rows = []
         for layer in self.layers:
-            speed = [f"{layer.gflops:.1f}", f"{layer.gflops / peak:.0%}"]
-            rows.append(
-                [
-                    *(layer.name, shorten(layer.op, 40), layer.algorithm),
-                    *(seconds_text(layer.timing.seconds), f"{layer.timing.spread:.0%}"),
-                    seconds_text(layer.timing.best),
-                    *(count_text(layer.macs), *(speed if layer.macs else ["", ""])),
-                    *(f"{layer.bound_seconds / layer.timing.best:.0%}", layer.limit),
-                ]
-            )
+            row = [
+                *(layer.name, shorten(layer.op, 40), layer.algorithm),
+                *(seconds_text(layer.timing.seconds), f"{layer.timing.spread:.0%}"),
+                seconds_text(layer.timing.best),
+                *(count_text(layer.macs), f"{layer.gflops:.1f}" if layer.macs else ""),
+            ]
+            if self.machine:
+                of_peak = layer.gflops / self.machine.one.gflops
+                row.append(f"{of_peak:.0%}" if layer.macs else "")
+                row += [f"{layer.bound_seconds / layer.timing.best:.0%}", layer.limit]
+            rows.append(row)
         return Table(columns, rows)
 
     def _summary(self) -> str:
         gflops = 2e-9 * self.macs / self.total.seconds
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         layers = sum(layer.timing.seconds for layer in self.layers)
+        if self.machine is None:
+            lines = [
+                f"{self.net}, batch {self.batch}, {self.backend}: "
+                f"{seconds_text(self.total.seconds)} ± {self.total.spread:.0%}, "
+                f"{gflops:.1f} GFLOP/s, with copies of inputs and outputs",
+                f"layers alone: {seconds_text(layers)}, each with its launch and a wait",
+            ]
+            return "\n".join(lines[: 2 if self.layers else 1])
         one = self.machine.one
         levels = ", ".join(f"{each.level} {each.gb_per_s:.0f} GB/s" for each in one.bandwidths)
         return "\n".join(
@@ -172,9 +183,11 @@ class BenchReport:
             "macs": self.macs,
             "seconds": self.total.seconds,
             "spread": self.total.spread,
-            "peak_gflops": machine.one.gflops,
-            "peak_gflops_all_threads": machine.all.gflops,
-            "gb_per_s": {each.level: each.gb_per_s for each in machine.one.bandwidths},
+            "peak_gflops": machine.one.gflops if machine else None,
+            "peak_gflops_all_threads": machine.all.gflops if machine else None,
+            "gb_per_s": {each.level: each.gb_per_s for each in machine.one.bandwidths}
+            if machine
+            else None,
             "layers": [
                 {
                     "name": layer.name,
@@ -186,7 +199,7 @@ class BenchReport:
                     "best_seconds": layer.timing.best,
                     "spread": layer.timing.spread,
                     "gflops": layer.gflops,
-                    "of_peak": layer.gflops / machine.one.gflops,
+                    "of_peak": layer.gflops / machine.one.gflops if machine else None,
                     "bound_seconds": layer.bound_seconds,
                     "limit": layer.limit,
                 }
@@ -210,7 +223,7 @@ def bench(
     calls = [*(call for _, call in alone), whole_call(network, seed)]
     samples = _measure(calls, seconds, progress)
     target = driver.find_target(network.options.target)
-    machine = measure_machine(target, network.options.threads)
+    machine = None if target.is_gpu else measure_machine(target, network.options.threads)
     layers = tuple(
         _layer_time(layer, Timing.of(times), machine)
         for (layer, _), times in zip(alone, samples[:-1], strict=True)
@@ -298,15 +311,17 @@ def seconds_of(call: Call, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def _layer_time(layer: Layer, timing: Timing, machine: Machine) -> LayerTime:
+def _layer_time(layer: Layer, timing: Timing, machine: Machine | None) -> LayerTime:
     origin = layer.kernel.origin
     moved = sum(
         param.layout.alone.size(param.shape) * param.dtype.bytes for param in layer.kernel.params
     )
-    level, bandwidth = machine.level(moved)
-    computing = 2 * origin.macs / (machine.one.gflops * 1e9)
-    moving = moved / bandwidth
-    limit = "compute" if computing >= moving else level
+    computing, moving, limit = 0.0, 0.0, ""
+    if machine:
+        level, bandwidth = machine.level(moved)
+        computing = 2 * origin.macs / (machine.one.gflops * 1e9)
+        moving = moved / bandwidth
+        limit = "compute" if computing >= moving else level
     return LayerTime(
         name=layer.node.name,
         op=operator_text(layer.node.op),

@@ -3,7 +3,6 @@
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +11,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc import driver
+from cnnc import driver, gpu
 from cnnc.artifact import Artifact, Provenance, write_artifact
 from cnnc.backends.base import Executable, Runner
 from cnnc.base.choice import ESTIMATED, Choices
@@ -21,6 +20,7 @@ from cnnc.base.record import record
 from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
+from cnnc.device import OnDevice
 from cnnc.interface import Interface
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Graph
@@ -52,6 +52,7 @@ class Compiled(Network):
         store: Store | None = None,
         choices: Choices | None = None,
     ) -> None:
+        options = options.completed
         self.graph = graph
         self.provenance = provenance or Provenance()
         self._made: Made | None = None
@@ -68,6 +69,8 @@ class Compiled(Network):
             self._made = Made(optimised, self.target, options, self.choices, store)
             runner = self._made.executable
         super().__init__(Interface.of(graph), options, runner)
+        if on_gpu := gpu.find_gpu_runner(runner):
+            self._device = OnDevice(self.interface, on_gpu)
 
     @property
     def lowered(self) -> Lowered:
@@ -191,14 +194,14 @@ _LOCK = Lock()
 
 
 def _runnable_target(options: Options) -> Target:
-    target = driver.find_target(options.target)
+    target = driver.target_for(options)
     if options.backend == "native" and not driver.can_run(target):
         raise fail(
             "E0801",
             f"code for `{options.target}` does not run on this machine",
             help="leave the target at `native`, or look at the code with `cnnc show`",
         )
-    return replace(target, cores=options.threads)
+    return target
 
 
 def _nothing_compiled() -> UserError:

@@ -27,6 +27,7 @@ from cnnc.passes.assign_layouts import assign_layouts
 from cnnc.passes.fold_batchnorm import fold_batchnorm
 from cnnc.passes.fold_constants import fold_constants
 from cnnc.passes.fuse import fuse
+from cnnc.passes.lay_channels_last import lay_channels_last
 from cnnc.passes.order_concats import order_concats
 from cnnc.passes.share_common import share_common
 from cnnc.passes.share_memory import share_memory
@@ -60,12 +61,9 @@ def pipeline(
 ) -> tuple[Pass, ...]:
     """All passes, in order. None removes dead code: a graph is what its outputs need.
 
-    With `exact`, none that rounds more. `far` is for a layer alone (see `use_winograd`).
+    With `exact`, none that rounds more. `far` is for a layer alone (see `use_winograd`). A GPU
+    takes those that are the same for every machine, and its own layouts.
     """
-    faster = (
-        # weights are final, and nothing has joined the convolution
-        Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far)),
-    )
     return (
         # first: what is known now need not be matched by anything below
         Pass("fold-constants", fold_constants),
@@ -75,6 +73,27 @@ def pipeline(
         Pass("share-common", share_common),
         # while batchnorm still stands right behind its conv or dense
         Pass("fold-batchnorm", fold_batchnorm),
+        *(_for_gpu() if target.is_gpu else _for_cpu(target, exact, choices, far)),
+        # last: who lies inside whom depends on layouts
+        Pass("share-memory", share_memory),
+    )
+
+
+def _for_gpu() -> tuple[Pass, ...]:
+    return (
+        # operators are final: join each with the pointwise chain behind it
+        Pass("fuse", fuse),
+        # every tensor that will exist in memory is now a node
+        Pass("lay-channels-last", lay_channels_last),
+    )
+
+
+def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) -> tuple[Pass, ...]:
+    faster = (
+        # weights are final, and nothing has joined the convolution
+        Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far)),
+    )
+    return (
         # weights are final, and what it makes may take Winograd's algorithm
         Pass("use-subpixel", lambda graph: use_subpixel(graph, target)),
         *(() if exact else faster),
@@ -85,8 +104,6 @@ def pipeline(
         Pass("assign-layouts", lambda graph: assign_layouts(graph, target)),
         # all tensors lie as they will: how much of them leaves the caches is known
         Pass("stream-rows", lambda graph: stream_rows(graph, target, choices)),
-        # last: who lies inside whom depends on layouts
-        Pass("share-memory", share_memory),
     )
 
 
@@ -225,22 +242,40 @@ def compile_ahead(target: Target, store: Store | None) -> "Ahead":
 
 def find_target(name: str) -> Target:
     """The target of this name; UserError where there is none."""
+    from cnnc.backends.cuda.targets import cuda_target, is_cuda
+
+    if is_cuda(name):
+        return cuda_target(name)
     from cnnc.backends.native.targets import named_target
 
     return named_target(name)
 
 
+def target_for(options: Options) -> Target:
+    """The target of some options, with a core for each thread; a GPU's kernels may be exact too."""
+    from cnnc.backends.cuda.targets import exact_target
+
+    target = find_target(options.target)
+    if target.is_gpu:
+        return exact_target(target) if options.exact else target
+    return replace(target, cores=options.threads)
+
+
 def target_names() -> tuple[str, ...]:
     """The short names `find_target` knows; it also knows triples."""
+    from cnnc.backends.cuda.targets import NAME
     from cnnc.backends.native import targets
 
-    return targets.target_names()
+    return (*targets.target_names(), NAME)
 
 
 def cpu_names(name: str) -> tuple[str, ...]:
     """The processors that may be named behind a target."""
+    from cnnc.backends.cuda.targets import MULTIPROCESSORS, PRECISIONS, is_cuda
     from cnnc.backends.native import targets
 
+    if is_cuda(name):
+        return (*(f"sm_{each}" for each in MULTIPROCESSORS), *PRECISIONS)
     return targets.cpu_names(name)
 
 
@@ -256,8 +291,12 @@ def find_versions(name: str) -> tuple[Target, ...]:
 
 def can_run(target: Target) -> bool:
     """Whether code for the target runs on this machine."""
+    from cnnc.backends.cuda.toolchain import find_gpu
     from cnnc.backends.native.targets import runs_here
 
+    if target.is_gpu:
+        gpu = find_gpu()
+        return gpu is not None and gpu.arch >= int(target.cpu.removeprefix("sm_"))
     return runs_here(target)
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnc.backends.base import Runner
+from cnnc.base.errors import fail
 from cnnc.binding import Binding, Given
+from cnnc.device import DeviceArray, OnDevice
 from cnnc.html import heading_html, table_html
 from cnnc.interface import Interface
 from cnnc.layers import Layers
@@ -28,6 +30,7 @@ class Network(ABC):
         self.options = options
         self._binding = Binding(interface)
         self._runner = runner
+        self._device: OnDevice | None = None
         self._fewest, self._most = interface.fewest or interface.batch, interface.batch
 
     def __call__(
@@ -46,8 +49,10 @@ class Network(ABC):
         others are converted where no value can change, so float64 is refused. What has
         `__dlpack__`, `__array_interface__` or `__array__` is an array too, and must lie where the
         processor reaches it. `out` gives arrays to write outputs into. UserError where something
-        does not fit.
+        does not fit. A network compiled for a GPU takes arrays that lie there too: see `launch`.
         """
+        if self._device and self._device.takes(inputs, named):
+            return self._device.run(inputs, named, out, 0)  # type: ignore[return-value]
         arrays = self._binding.arrays(inputs, named)
         results = self._binding.results(arrays, out)
         if self._fewest <= len(arrays[0]) <= self._most:
@@ -57,6 +62,29 @@ class Network(ABC):
         if out:
             results.update(out)  # what was given comes back as it was
         return results
+
+    def launch(
+        self,
+        inputs: object = None,
+        /,
+        *,
+        stream: int = 0,
+        out: Mapping[str, object] | None = None,
+        **named: object,
+    ) -> dict[str, DeviceArray]:
+        """Have a stream of the GPU run the network on arrays in its memory; nothing is copied.
+
+        Arrays are what has `__cuda_array_interface__` or `__dlpack__`, row-major, of exactly the
+        compiled batch, or any number of samples of its range. `stream` is a cudaStream_t as a
+        number, such as `torch.cuda.current_stream().cuda_stream`, 0 for the default stream; runs
+        on different streams may overlap, for which each stream gets its own copy of the network.
+        Results are there when the stream has done all that it was given before. UserError for what
+        does not fit, and for a network that is not compiled for a GPU.
+        """
+        if self._device is None:
+            help = 'compile it with `target="cuda"`'
+            raise fail("E0801", f"{self.name} is not compiled for a GPU", help=help)
+        return self._device.run(inputs, named, out, stream)
 
     @property
     def name(self) -> str:

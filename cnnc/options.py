@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cnnc.base.errors import fail
 from cnnc.base.record import record
 
 MAX_THREADS = 1024
+CUDA = "cuda"
+"""The backend, and the target, of NVIDIA's GPUs."""
 REFERENCE = "reference"
 """The backend that compiles nothing: the operators' references."""
 
@@ -47,6 +50,19 @@ def check_threads(threads: object) -> None:
     """UserError for what is no number of threads."""
     if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
         raise fail("E0803", f"threads must be an integer from 1 to {MAX_THREADS}, not {threads!r}")
+
+    @property
+    def completed(self) -> "Options":
+        """With the backend that the target asks for, or the other way round, where one is given."""
+        is_cuda = self.target.partition(":")[0] == CUDA
+        if is_cuda and self.backend == "native":
+            return replace(self, backend=CUDA)
+        if self.backend == CUDA and self.target == "native":
+            return replace(self, target=CUDA)
+        if self.backend == CUDA and not is_cuda:
+            help = "leave the target away, or name one such as `cuda:sm_90`"
+            raise fail("E0803", f"the backend `cuda` has no target `{self.target}`", help=help)
+        return self
 
 
 @record

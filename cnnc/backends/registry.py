@@ -8,6 +8,7 @@ from cnnc.backends.base import Backend
 BACKENDS: Mapping[str, str] = {
     "native": "cnnc.backends.native.backend",
     "c": "cnnc.backends.c.backend",
+    "cuda": "cnnc.backends.cuda.backend",
     "interp": "cnnc.backends.interp.backend",
 }
 """Name → the module whose `BACKEND` it is."""

@@ -33,8 +33,9 @@ def channel_block(channels: int, lanes: int) -> int:
 class Layout:
     """Order of axes, blocks (axis, size) outermost first, and a zero halo per axis.
 
-    `within` is the number of channels of the tensor this is a part of, 0 where it lies alone. It
-    makes a difference between samples only, so that a single sample has none.
+    `within` is the number of channels of the tensor this is a part of, 0 where it lies alone. Where
+    channels are outside of positions, it makes a difference between samples only, so that a single
+    sample has none.
     """
 
     order: tuple[int, ...]
@@ -52,6 +53,11 @@ class Layout:
         """Row-major with `size` neighbours along `axis` kept together; plain if size is 1."""
         return Layout(tuple(range(rank)), ((axis, size),) if size > 1 else ())
 
+    @staticmethod
+    def channels_last(rank: int) -> "Layout":
+        """Axis 1 innermost, as in NHWC; plain for fewer than three axes."""
+        return Layout((0, *range(2, rank), 1)) if rank > 2 else Layout.plain(rank)
+
     def with_halo(self, halo: tuple[tuple[int, int], ...]) -> "Layout":
         """The same layout with this halo; an all-zero halo is the same as none."""
         return replace(self, halo=halo if any(map(any, halo)) else ())
@@ -60,6 +66,11 @@ class Layout:
     def alone(self) -> "Layout":
         """The same layout of a tensor that is no part of a larger one."""
         return replace(self, within=0) if self.within else self
+
+    @property
+    def has_channels_last(self) -> bool:
+        """Whether neighbouring channels of a position are neighbours in memory."""
+        return self.rank > 2 and self.order[-1] == 1
 
     @property
     def rank(self) -> int:
@@ -101,7 +112,10 @@ class Layout:
 
     def start(self, shape: Shape, channel: int) -> int:
         """Elements that lie before a channel, the first of a block, in the memory of a sample."""
-        return channel // self.block(1) * prod(self.physical_shape(shape)[2:]) if channel else 0
+        if not channel:
+            return 0
+        inner = self.physical_shape(shape)[self.order.index(1) + 1 :]
+        return channel // self.block(1) * prod(inner)
 
     def _others(self, shape: Shape) -> int:
         """Channels of the whole tensor that are not of this part, blocks filled up."""

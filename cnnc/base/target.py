@@ -3,6 +3,9 @@
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
 
+GPU = "nvptx64"
+"""The architecture of NVIDIA's GPUs in a triple."""
+
 
 @record
 class Target:
@@ -37,8 +40,21 @@ class Target:
     @property
     def pointer_bits(self) -> int:
         """Bits of an address, and of what counts elements."""
-        wide = ("x86_64", "aarch64", "arm64", "riscv64", "wasm64")
+        wide = ("x86_64", "aarch64", "arm64", "riscv64", "wasm64", GPU)
         return 64 if self.architecture in wide else 32
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether loops become threads of a GPU, one for each result."""
+        return self.architecture == GPU
+
+    @property
+    def factor_roundoff(self) -> float:
+        """How far factors of products that are summed may be rounded before; 0 where they are not.
+
+        A GPU's precision is its only feature.
+        """
+        return {"tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}.get(self.features, 0.0)
 
     @property
     def multiplies_by_lane(self) -> bool:

@@ -7,7 +7,7 @@ from textwrap import wrap
 
 import click
 
-from cnnc import driver
+from cnnc import driver, gpu
 from cnnc.backends.registry import BACKENDS
 from cnnc.base.report import Json
 from cnnc.base.target import Target
@@ -66,6 +66,7 @@ def _knobs() -> str:
 
 def _facts(name: str, machine: Target) -> dict[str, str]:
     kept = open_cache()
+    found, nvcc = gpu.find_gpu()
     caches = (("L1", machine.l1_bytes), ("L2", machine.l2_bytes), ("L3", machine.l3_bytes))
     facts = {
         "cnnc": __version__,
@@ -82,6 +83,8 @@ def _facts(name: str, machine: Target) -> dict[str, str]:
         + (", fused multiply-add" if machine.has_fma else ""),
         "caches": ", ".join(f"{level} {bytes_text(size)}" for level, size in caches if size),
         "cores": str(machine.cores),
+        "gpu": f"{found.name}, sm_{found.arch}" if found else "none",
+        "nvcc": str(nvcc.path) if nvcc else "none",
         "cache": str(kept.folder) if kept else "off",
         "runs here": "yes" if driver.can_run(machine) else "no",
         "features": " ".join(f[1:] for f in machine.features.split(",") if f.startswith("+")),

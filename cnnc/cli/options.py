@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -242,7 +242,7 @@ tuning_option = click.option(
 
 def machine_for(options: Options) -> Target:
     """The target, with a core for each thread."""
-    return replace(driver.find_target(options.target), cores=options.threads)
+    return driver.target_for(options)
 
 
 def plan(model: Model, options: Options) -> tuple[Target, Lowered]:
@@ -265,8 +265,8 @@ def compile_options(command: Callable[..., R]) -> Callable[..., R]:
             default="native",
             show_default=True,
             metavar="NAME",
-            help="native: machine code; c: C, through the system's compiler; interp: the loops in "
-            "Python; reference: NumPy.",
+            help="native: machine code; c: C, through the system's compiler; cuda: a GPU; "
+            "interp: the loops in Python; reference: NumPy.",
         ),
         target_option,
     ):

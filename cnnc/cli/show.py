@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cnnc import driver
+from cnnc import driver, gpu
 from cnnc.api import Model
 from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.target import Target
@@ -33,7 +33,7 @@ from cnnc.options import Options
 from cnnc.tunefile import read_choices
 
 _MOST_NAMES = 12
-STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm", "c")
+STAGES = ("ast", "graph", "loops", "flat", "program", "llvm", "asm", "c", "cuda")
 
 
 @click.command(short_help="The network at any stage of the compiler.")
@@ -64,7 +64,7 @@ def show(
     if after and stage != "graph":
         raise fail("E0803", "--after goes with --stage graph")
     if layer and stage in ("ast", "graph", "program"):
-        which_do = "loops, flat, llvm, asm or c"
+        which_do = "loops, flat, llvm, asm, c or cuda"
         raise fail("E0803", f"--layer goes with --stage {which_do}, not with {stage}")
     which = Net(file, net, settings, batch)
     if stage == "ast" and not which.is_compiled:
@@ -79,6 +79,9 @@ def show(
         say(format_graph(_graph_after(model, passes, after), places=True).rstrip("\n"))
         return
     machine, lowered = plan(model, options)
+    if (stage == "cuda") != machine.is_gpu and stage in ("llvm", "asm", "cuda"):
+        help = "write `--target cuda --stage cuda`, or another target"
+        raise fail("E0803", f"--stage {stage} does not go with --target {target}", help=help)
     for text in _texts(stage, lowered, machine, layer):
         say(text.rstrip("\n"))
 
@@ -102,6 +105,9 @@ def _texts(stage: str, lowered: Lowered, machine: Target, name: str | None) -> I
     if stage == "c" and name is None:
         yield driver.show_c(lowered, machine)
         return
+    if stage == "cuda" and name is None:
+        yield gpu.show_cuda(lowered, None, machine)
+        return
     layers = lowered.layers if name is None else (_find_layer(lowered, name),)
     if stage == "loops":
         yield from (print_kernel(layer.kernel) for layer in layers)
@@ -117,6 +123,8 @@ def _texts(stage: str, lowered: Lowered, machine: Target, name: str | None) -> I
                 yield driver.show_c(lowered, machine, [number])
             case "asm":
                 yield driver.show_assembly(lowered, number, machine)
+            case "cuda":
+                yield gpu.show_cuda(lowered, number, machine)
 
 
 def _find_layer(lowered: Lowered, name: str) -> Layer:

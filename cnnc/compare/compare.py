@@ -96,11 +96,12 @@ class _Comparison:
     def add(self, inputs: Mapping[str, Array], seed: int) -> None:
         """Compare one batch."""
         network = self.network
-        expected = expect(network.graph, inputs, seed)
+        rounding = network.target.factor_roundoff
+        expected = expect(network.graph, inputs, seed, rounding)
         around = self._compare_passes(inputs, expected)
         total = len(network.lowered.layers) * self.batches
         unbounded = 0
-        for found in compare_layers(network.lowered, network.executable, inputs):
+        for found in compare_layers(network.lowered, network.executable, inputs, rounding):
             step = found.layer.step
             self.errors.setdefault(step, []).append(found.errors)
             unbounded += found.errors.unbounded

@@ -27,12 +27,13 @@ class LayerResult:
 
 
 def compare_layers(
-    lowered: Lowered, executable: Executable, inputs: Mapping[str, Array]
+    lowered: Lowered, executable: Executable, inputs: Mapping[str, Array], rounding: float = 0.0
 ) -> Iterator[LayerResult]:
     """Run each kernel once on the reference's values, rounded to their types.
 
     A layer's tolerance bounds the rounding errors of its own arithmetic: `Operator.error` with
-    exact operands. Values are let go after their last reader.
+    exact operands. `rounding` is the target's `factor_roundoff`. Values are let go after their last
+    reader.
     """
     layers = {layer.node: layer for layer in lowered.layers}
     exact: list[Real] = []
@@ -43,22 +44,36 @@ def compare_layers(
 
     for step in trace(lowered.graph, inputs, rounded):
         if step.node in layers:
-            yield _compare(lowered, executable, layers[step.node], step, exact[0])
+            tolerance = bound_errors(step.node, exact[0], step.operands, rounding)
+            yield _compare(lowered, executable, layers[step.node], step, exact[0], tolerance)
 
 
-def bound_errors(node: Node, value: Real, operands: tuple[Real, ...]) -> Real:
-    """Bound on the rounding errors of one operator on exact operands, per element."""
+def bound_errors(
+    node: Node, value: Real, operands: tuple[Real, ...], rounding: float = 0.0
+) -> Real:
+    """Bound on the rounding errors of one operator on exact operands, per element.
+
+    With `rounding`, factors of products that are summed may be rounded so far before.
+    """
     op = node.op
     if not isinstance(op, Operator):
         return np.zeros_like(value)
     unit = node.type.dtype.unit_roundoff
+    if rounding and op.macs(node.type, *(operand.type for operand in node.inputs)):
+        # two roundings for each product, and there is at least one beside the start of the sum
+        unit = max(unit, rounding)
     zeros = [np.zeros(operand.shape) for operand in operands]
     with np.errstate(all="ignore"):
         return op.error(unit, value, operands, zeros)
 
 
 def _compare(
-    lowered: Lowered, executable: Executable, layer: Layer, step: Evaluated, expected: Real
+    lowered: Lowered,
+    executable: Executable,
+    layer: Layer,
+    step: Evaluated,
+    expected: Real,
+    tolerance: Real,
 ) -> LayerResult:
     node, params = layer.node, layer.kernel.params
     operands = tuple(
@@ -71,7 +86,6 @@ def _compare(
     memory[:] = np.nan if out.dtype.is_float else 0
     position = lowered.program.steps[layer.step].kernel
     executable.run_kernel(position, [*buffers, memory])
-    tolerance = bound_errors(node, expected, step.operands)
     errors = measure(unpacked(out, memory), expected, tolerance)
     suspect = None
     if not errors.ok:

@@ -34,8 +34,11 @@ class Expected:
         return measure(got, self.values[name], self.tolerances[name])
 
 
-def expect(graph: Graph, inputs: Mapping[str, Array], seed: int) -> Expected:
-    """Evaluate the network with and without rounding errors, side by side."""
+def expect(graph: Graph, inputs: Mapping[str, Array], seed: int, rounding: float = 0.0) -> Expected:
+    """Evaluate the network with and without rounding errors, side by side.
+
+    `rounding` is the target's `factor_roundoff`.
+    """
     random = np.random.default_rng(seed)
     bound: list[Real] = [np.zeros(())]
 
@@ -50,7 +53,7 @@ def expect(graph: Graph, inputs: Mapping[str, Array], seed: int) -> Expected:
     tolerances: dict[Node, Real] = {}
     for step in trace(graph, inputs):
         if not step.node.is_leaf:
-            bound[0] = bound_errors(step.node, step.value, step.operands)
+            bound[0] = bound_errors(step.node, step.value, step.operands, rounding)
         moved = next(disturbed)
         if step.node in graph.output_nodes:
             values[step.node] = step.value

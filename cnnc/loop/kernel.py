@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import field, replace
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout, Shape
 from cnnc.base.record import record
 from cnnc.loop.expr import Buffer, Expr, Space
+
+if TYPE_CHECKING:
+    from cnnc.loop.task import Task
 
 
 class Kind(Enum):
@@ -100,13 +103,17 @@ class Origin:
 
 @record
 class Kernel:
-    """Loops over buffers. `params` are in calling order; `outputs` names those that are written."""
+    """Loops over buffers. `params` are in calling order; `outputs` names those that are written.
+
+    `task` says the same as plain data, where a backend may have code of its own for it.
+    """
 
     name: str
     params: tuple[Buffer, ...]
     outputs: tuple[str, ...]
     body: Body
     origin: Origin = field(default_factory=lambda: Origin("", ""))
+    task: "Task | None" = None
 
     @property
     def takes_samples(self) -> bool:

@@ -32,6 +32,8 @@ from cnnc.lowering.schedule import (
 )
 from cnnc.lowering.streamed import lower_streamed
 from cnnc.lowering.tails import roll_tails
+from cnnc.lowering.task import task_of
+from cnnc.lowering.threads import ALGORITHM, align_constants, operand_layouts, schedule_threads
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
 from cnnc.offers.direct import Form, blocks_of, choose_form, is_tiled, weight_bytes
@@ -70,6 +72,8 @@ def lower(
             if graph.fewest is not None and node.type.shape[0] == graph.batch:
                 scheduled = _for_samples(node, scheduled, target, choices)
             bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))
+            if target.is_gpu:
+                bare = replace(bare, task=task_of(node, scheduled))
             call = flat.setdefault(bare, len(flat))
             if call == len(kernels):
                 kernels.append(replace(bare, name=f"k{call}_{_identifier(node.name)}"))
@@ -114,9 +118,12 @@ def lower_node(
     """
     if isinstance(node.op, Streamed):
         kernel = lower_streamed(node, node.op, lambda stage: lower_node(stage, target))
+    elif target.is_gpu:
+        kernel = schedule_threads(_defined(node, _gpu_layouts(node), ALGORITHM))
     else:
         plan = _plan(node, target, choices)
-        kernel = _scheduled(node, _defined(node, plan), plan, target, samples_apart=samples_apart)
+        kernel = _defined(node, plan.layouts, plan.algorithm)
+        kernel = _scheduled(node, kernel, plan, target, samples_apart=samples_apart)
         if plan.copies_channels:
             x = replace(kernel.params[0], layout=node.inputs[0].type.layout)
             kernel = copy_channels(share_nothing(kernel), x)
@@ -127,21 +134,28 @@ def lower_node(
     return kernel
 
 
-def _defined(node: Node, plan: "_Plan") -> Kernel:
+def _gpu_layouts(node: Node) -> list[Layout]:
+    """How each operand lies where a GPU reads it."""
+    root, operands = root_of(node)
+    layouts = operand_layouts(root, [operand.type for operand in operands], node.type)
+    return align_constants(node, [*layouts, *(e.type.layout for e in node.inputs[len(layouts) :])])
+
+
+def _defined(node: Node, layouts: Sequence[Layout], algorithm: str) -> Kernel:
     """The operator's own loops."""
     op = node.op
     assert isinstance(op, Operator)
     params = [
         Buffer(name, operand.type.shape, operand.type.dtype, layout)
         for name, operand, layout in zip(
-            _operand_names(op, node.inputs), node.inputs, plan.layouts, strict=True
+            _operand_names(op, node.inputs), node.inputs, layouts, strict=True
         )
     ]
     out = Buffer("y", node.type.shape, node.type.dtype, node.type.layout)
     build = KernelBuilder(out, *params)
     op.define(build, *params)
     macs = op.macs(node.type, *(operand.type for operand in node.inputs))
-    origin = Origin(op.label, node.name, str(node.span or ""), macs, plan.algorithm)
+    origin = Origin(op.label, node.name, str(node.span or ""), macs, algorithm)
     return Kernel(node.name, (*params, out), ("y",), build.body, origin)
 
 

@@ -107,7 +107,8 @@ def can_be_view(op: object, *inputs: TensorType) -> bool:
 
 def within(whole: TensorType) -> int:
     """`Layout.within` of a part of a tensor, which may be a part itself."""
-    return (whole.layout.within or whole.channels) if whole.shape[0] > 1 else 0
+    apart = whole.shape[0] > 1 or whole.layout.has_channels_last
+    return (whole.layout.within or whole.channels) if apart else 0
 
 
 def _channels(op: Operator, x: TensorType) -> range:
@@ -122,7 +123,8 @@ def _fault_of_part(part: TensorType, whole: TensorType, first: int) -> str | Non
         return f"{part} is not within {within(whole)} channels"
     if mine.alone != others.alone:
         return f"{part} and {whole} lie differently"
-    if others.order[:2] != (0, 1) or any(map(any, others.halo[:2])):
+    follow = others.order[:2] == (0, 1) or (others.order[0] == 0 and others.has_channels_last)
+    if not follow or any(map(any, others.halo[:2])):
         return f"the channels of {whole} are apart"
     if first % others.block(1):
         return f"channel {first} of {whole} begins no block"

@@ -50,7 +50,7 @@ def test_special_values_come_out_as_in_the_reference(
     target = _target(name, backend)
     rng = np.random.default_rng(crc32(str(case).encode()))
     split = len(case.operands) - len(case.parameters)
-    data = [_sprinkled(value, rng) for value in case.operands[:split]]
+    data = [sprinkled(value, rng) for value in case.operands[:split]]
     parameters = case.operands[split:]
     out = run(single(case.op, data, parameters), data, backend, target)[0]
     with np.errstate(all="ignore"):
@@ -58,7 +58,7 @@ def test_special_values_come_out_as_in_the_reference(
     assert_within(case.op, out, exact, [*data, *parameters])
 
 
-def _sprinkled(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def sprinkled(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The operand with a quarter of its elements replaced by special values; integers stay."""
     if value.dtype.kind != "f":
         return value

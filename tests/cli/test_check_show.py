@@ -139,7 +139,13 @@ def test_operators_come_from_their_classes(cnnc: Runner) -> None:
 def test_the_environment(cnnc: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions, target facts and knobs; a wrong knob is a user's error."""
     text = cnnc("env").out
-    for part in ("llvmlite", "vectors", "CNNC_DEBUG", "x86-64-v3", "native, c, interp, reference"):
+    for part in (
+        "llvmlite",
+        "vectors",
+        "CNNC_DEBUG",
+        "x86-64-v3",
+        "native, c, cuda, interp, reference",
+    ):
         assert part in text
     assert "L3" not in cnnc("env", "--target", "aarch64").out
     assert {"triple", "knobs", "cnnc"} <= cnnc("env", "--json").json().keys()

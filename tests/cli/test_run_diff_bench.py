@@ -191,7 +191,7 @@ def test_options_that_mean_nothing(cnnc: Runner, small: Path, samples: Path) -> 
     args = ("run", small, *NET, "-i", samples)
     assert "--top is -1" in cnnc(*args, "--top", "-1", code=1).err
     assert "given with -i" in cnnc(*args, "--labels", "label", code=1).err
-    assert "native, c, interp, reference" in cnnc(*args, "--backend", "cuda", code=1).err
+    assert "native, c, cuda, interp, reference" in cnnc(*args, "--backend", "metal", code=1).err
 
 
 def test_outputs_appear_whole(cnnc: Runner, small: Path, samples: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 
 from cnnc.base.dtype import DType
 from cnnc.base.target import Target
-from cnnc.driver import optimise, pipeline
+from cnnc.driver import find_target, optimise, pipeline
 from cnnc.ir.evaluate import evaluate, trace, widen
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph, large_constants
@@ -14,10 +14,11 @@ from tests.ir.random_graphs import arrays_for, graphs
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 WIDE = Target(TRIPLE, "", "", vector_bits=512, vector_registers=32, has_fma=True)
+GPU = find_target("cuda")
 NARROW = Target(TRIPLE, "", "", vector_bits=128, vector_registers=16, has_fma=False)
 
 
-@pytest.mark.parametrize("target", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("target", [WIDE, NARROW, GPU], ids=["wide", "narrow", "gpu"])
 @settings(max_examples=60, deadline=None)
 @given(graph=graphs(DType.F32))
 def test_the_pipeline_keeps_the_meaning(target: Target, graph: Graph) -> None:

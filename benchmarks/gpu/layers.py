@@ -1,0 +1,206 @@
+"""Layers one by one: each distinct kernel of a network, twenty times in a graph, and its floor.
+
+What a kernel reads is in the second-level cache from the launch before, if it fits there.
+"""
+
+import ctypes
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import cnnc
+from cnnc import driver
+from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE
+from cnnc.backends.cuda.plan import Launch, plan_cuda
+from cnnc.backends.cuda.toolchain import Nvcc
+from tests.cuda.kernels.harness import load, source_of, write_headers
+
+if TYPE_CHECKING:
+    import torch
+
+REPEATS = 20
+PATTERN = 0x3C
+"""Every byte of what is read: floats of about 0.01, and small numbers of 16 bits."""
+_TIMING = """
+template <class... P>
+static float timed(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, void **arguments)
+{
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t ready;
+    cudaEvent_t start, end;
+    float milliseconds = -1.0f;
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+    cudaStreamCreate(&stream);
+    cudaEventCreate(&start);
+    cudaEventCreate(&end);
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+    for (int i = 0; i < REPEATS; ++i)
+        cnnc::launch(kernel, grid, block, shared, stream, false, arguments);
+    cudaStreamEndCapture(stream, &graph);
+    cudaGraphInstantiate(&ready, graph, 0);
+    for (int turn = 0; turn < 5; ++turn) {
+        float passed;
+        cudaEventRecord(start, stream);
+        cudaGraphLaunch(ready, stream);
+        cudaEventRecord(end, stream);
+        if (cudaEventSynchronize(end) != cudaSuccess) break;
+        cudaEventElapsedTime(&passed, start, end);
+        if (milliseconds < 0 || passed < milliseconds) milliseconds = passed;
+    }
+    cudaGraphExecDestroy(ready);
+    cudaGraphDestroy(graph);
+    cudaStreamDestroy(stream);
+    return 1000.0f * milliseconds / REPEATS;
+}
+"""
+_TIMED = """extern "C" float time_{name}(void **arguments)
+{{
+    return timed({name}, dim3{grid}, dim3{block}, {shared}, arguments);
+}}
+"""
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Microseconds of a kernel, of the same layer in PyTorch, and at least by the ceilings."""
+
+    layer: str
+    count: int
+    microseconds: float
+    torch: float | None
+    floor: float
+    comment: str
+
+
+def measure_layers(
+    net: Path, batch: int, target: str, nvcc: Nvcc, ceilings: Mapping[str, float]
+) -> list[LayerTime]:
+    """All distinct kernels of a network, those that take longest in all first."""
+    machine = driver.find_target(target)
+    lowered, _ = driver.plan(cnnc.load(net, batch=batch).graph, machine)
+    plan = plan_cuda(lowered.program, machine)
+    counts: dict[str, list[Launch]] = {}
+    for launch in plan.launches:
+        counts.setdefault(launch.kernel.name, []).append(launch)
+    firsts = [launches[0] for launches in counts.values()]
+    found = []
+    with TemporaryDirectory() as folder:
+        library = _library(Path(folder), firsts, nvcc, plan.arch)
+        for launch in firsts:
+            time = _time(library, launch)
+            peer = _torch_time(launch, plan.precision)
+            floor = _floor(launch, plan.precision, ceilings)
+            count = len(counts[launch.kernel.name])
+            found.append(LayerTime(launch.layer, count, time, peer, floor, launch.kernel.comment))
+    return sorted(found, key=lambda each: -each.count * each.microseconds)
+
+
+def _library(folder: Path, launches: Sequence[Launch], nvcc: Nvcc, arch: int) -> ctypes.CDLL:
+    kernels = [launch.kernel for launch in launches]
+    write_headers(folder)
+    parts = [source_of(kernels), _TIMING]
+    for kernel in kernels:
+        places = {"grid": kernel.grid, "block": kernel.block, "shared": kernel.shared_bytes}
+        parts.append(_TIMED.format(name=kernel.name, **places))
+    path = folder / "layers.cu"
+    path.write_text("\n".join(parts))
+    library = folder / "layers.so"
+    flags = ["-shared", "-std=c++17", "-O3", "--fmad=false", f"-arch=sm_{arch}"]
+    flags += ["-Xcompiler", "-fPIC", f"-DREPEATS={REPEATS}", *nvcc.flags]
+    subprocess.run([str(nvcc.path), *flags, str(path), "-o", str(library)], check=True)
+    return load(library)
+
+
+def _sizes(launch: Launch) -> dict[str, int]:
+    kernel = launch.kernel
+    sizes = {param.name: param.size * param.dtype.bytes for param in launch.loops.params}
+    sizes |= {packing.argument: packing.bytes for packing in kernel.packings}
+    sizes |= {WORKSPACE: kernel.workspace_bytes, COUNTERS: 4 * kernel.counters}
+    return {name: max(16, sizes[name]) for name in kernel.arguments}
+
+
+def _time(library: ctypes.CDLL, launch: Launch) -> float:
+    sizes = _sizes(launch)
+    memory = {name: library.device_memory(size) for name, size in sizes.items()}
+    for name, size in sizes.items():
+        library.device_fill(memory[name], 0 if name == COUNTERS else PATTERN, size)
+    pointers = [ctypes.c_void_p(memory[name]) for name in launch.kernel.arguments]
+    table = (ctypes.c_void_p * len(pointers))(*(ctypes.addressof(each) for each in pointers))
+    function = getattr(library, f"time_{launch.kernel.name}")
+    function.restype = ctypes.c_float
+    time = float(function(table))
+    for place in memory.values():
+        library.device_free(place)
+    return time
+
+
+def _floor(launch: Launch, precision: str, ceilings: Mapping[str, float]) -> float:
+    """Microseconds that products and bytes need at the measured ceilings."""
+    task = launch.loops.task
+    rates = {"f32": ("mma_tf32_flops", 3), "f32_exact": ("ffma_flops", 1)}
+    name, times = rates.get(precision, (f"mma_{precision}_flops", 1))
+    macs = task.macs if task else 0
+    moved = sum(size for name, size in _sizes(launch).items() if name not in (WORKSPACE, COUNTERS))
+    seconds = max(2 * macs * times / ceilings[name], moved / ceilings["copy_bytes_per_second"])
+    return 1e6 * seconds
+
+
+def _torch_time(launch: Launch, precision: str) -> float | None:
+    """Microseconds of a convolution alone, without what is fused behind it; None for others."""
+    task = launch.loops.task
+    if task is None or task.op != "conv" or task.windows is None or find_spec("torch") is None:
+        return None
+    pads = task.windows.pads
+    if len(pads) != 2 or any(before != after for before, after in pads):
+        return None
+    import torch
+
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    dtype = {"bf16": torch.bfloat16, "f16": torch.float16}.get(precision, torch.float32)
+    x, weight = (_drawn(task.param(name).shape, dtype) for name in ("x", "weight"))
+    bias = torch.zeros(weight.shape[0], device="cuda", dtype=dtype)
+    windows, groups = task.windows, x.shape[1] // weight.shape[1]
+
+    def run() -> object:
+        padding = [before for before, _ in pads]
+        return torch.nn.functional.conv2d(
+            x, weight, bias, windows.stride, padding, windows.dilation, groups
+        )
+
+    for _ in range(3):
+        run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(REPEATS):
+            run()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    graph.replay()
+    start.record()
+    graph.replay()
+    end.record()
+    end.synchronize()
+    return 1000 * start.elapsed_time(end) / REPEATS
+
+
+def _drawn(shape: Sequence[int], dtype: "torch.dtype") -> "torch.Tensor":
+    import torch
+
+    made = torch.full(tuple(shape), 0.01, device="cuda", dtype=dtype)
+    return made.to(memory_format=torch.channels_last)
+
+
+def layer_table(times: Sequence[LayerTime]) -> str:
+    """The costliest layers: microseconds, times the floor, times PyTorch's."""
+    lines = [f"{'layer':32} {'times':>5} {'us':>8} {'/ floor':>8} {'/ torch':>8}  tile"]
+    for each in times:
+        peer = f"{each.microseconds / each.torch:8.2f}" if each.torch else f"{'-':>8}"
+        numbers = f"{each.microseconds:8.1f} {each.microseconds / each.floor:8.2f} {peer}"
+        lines.append(f"{each.layer[:32]:32} {each.count:5} {numbers}  {each.comment}")
+    return "\n".join(lines)

@@ -1,0 +1,282 @@
+"""A program as launches of device kernels, and where their memory lies."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.backends.abi import HEAD_BYTES, Abi, Argument
+from cnnc.backends.cuda.emit import THREADS, emit_kernel, threads_of, threads_per_sample
+from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Samples, Wish
+from cnnc.backends.cuda.kernels.registry import OFFERS, Offer
+from cnnc.backends.cuda.prims import prims_header
+from cnnc.base.errors import fail
+from cnnc.base.record import record
+from cnnc.base.target import Target
+from cnnc.loop.expr import Buffer
+from cnnc.loop.kernel import Blob, Kernel, Place, Program, Region, Step, align
+from cnnc.loop.task import Task
+
+PIECE = 16
+"""Bytes that kernels written by hand move at once: their tensors begin at multiples of it."""
+_VARIABLES = """
+net stream status bytes made data error at of staging enable start stop argc argv run i
+"""
+_RESERVED = frozenset(_VARIABLES.split())
+"""What the generated host code calls its variables."""
+_VERBS = """
+create run run_host use_graph destroy strerror status_of launch enqueue check_device prepare
+capture copy_in copy_out steps_open steps_run steps_close run_step device_malloc device_free
+device_read device_wait status
+"""
+_FUNCTIONS = frozenset(_VERBS.split())
+"""What stands behind the network's name in functions that are no kernels."""
+_TYPES = ("At", "Same", "HEAD", "TRY")
+
+
+@record
+class Launch:
+    """One launch, of the program's distinct kernel of this number.
+
+    `arguments` says for each pointer what it is relative to, and by how many bytes.
+    `samples` says how the grid follows the samples of a run, where these may be fewer.
+    """
+
+    number: int
+    layer: str
+    kernel: CudaKernel
+    arguments: tuple[tuple[str, int], ...]
+    is_generic: bool
+    samples: Samples | None
+    loops: Kernel
+
+
+@record
+class Plan:
+    """Everything a generated program knows.
+
+    `arena_bytes` has tensors, then workspace, then counters. `weights` are the constants at their
+    places behind the head; `abi.hash` stands for them too.
+    """
+
+    abi: Abi
+    arch: int
+    precision: str
+    launches: tuple[Launch, ...]
+    weights: tuple["Constant", ...]
+    arena_bytes: int
+    workspace: int
+    counters: int
+    counter_bytes: int
+    macs: int
+    weights_bytes: int
+
+    @property
+    def kernels(self) -> tuple[Launch, ...]:
+        """The first launch of each distinct function, in order."""
+        return tuple({launch.kernel.name: launch for launch in reversed(self.launches)}.values())[
+            ::-1
+        ]
+
+    def launch_of(self, kernel: int) -> Launch:
+        """The first launch that computes a distinct kernel of the program."""
+        return next(each for each in self.launches if each.number == kernel)
+
+    def weights_file(self) -> NDArray[np.uint8]:
+        """The head and all constants."""
+        memory = np.zeros(self.abi.weights_bytes, np.uint8)
+        memory[:HEAD_BYTES] = np.frombuffer(self.abi.head, np.uint8)
+        for constant in self.weights:
+            start = HEAD_BYTES + constant.offset
+            memory[start : start + constant.bytes] = constant.fill()
+        return memory
+
+
+@record
+class Constant:
+    """Bytes among the weights."""
+
+    offset: int
+    bytes: int
+    fill: Callable[[], NDArray[np.uint8]]
+
+
+def plan_cuda(
+    program: Program, target: Target, name: str | None = None, offers: Sequence[Offer] = OFFERS
+) -> Plan:
+    """How a GPU runs a program; UserError for a name that no symbol can begin with.
+
+    What none of the `offers` takes is computed as the loops say, a thread for each result.
+    """
+    abi = Abi.of(program, name)
+    if abi.name in _TYPES:
+        help = "choose another with `--name`"
+        raise fail("E0803", f"the code calls something else `{abi.name}`", help=help)
+    planner = _Planner(program, abi, target, offers)
+    launches = [planner.launch(step) for step in program.steps]
+    workspace = align(program.arena_bytes)
+    counters = workspace + align(max((e.kernel.workspace_bytes for e in launches), default=0))
+    counter_bytes = 4 * max((each.kernel.counters for each in launches), default=0)
+    places = {WORKSPACE: ("arena", workspace), COUNTERS: ("arena", counters)}
+    placed = tuple(
+        replace(each, arguments=tuple(places.get(base, (base, at)) for base, at in each.arguments))
+        for each in launches
+    )
+    weights_bytes = align(planner.weights.bytes)
+    made = replace(
+        abi,
+        inputs=tuple(map(_renamed, abi.inputs)),
+        outputs=tuple(map(_renamed, abi.outputs)),
+        hash=_hash(abi, placed),
+        weights_bytes=HEAD_BYTES + weights_bytes,
+    )
+    return Plan(
+        abi=made,
+        arch=int(target.cpu.removeprefix("sm_")),
+        precision=target.features,
+        launches=placed,
+        weights=tuple(planner.weights.found.values()),
+        arena_bytes=counters + align(counter_bytes),
+        workspace=workspace,
+        counters=counters,
+        counter_bytes=counter_bytes,
+        macs=sum(planner.macs(step) for step in program.steps),
+        weights_bytes=weights_bytes,
+    )
+
+
+class _Weights:
+    """Constants laid out one after the other, each once."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.found: dict[object, Constant] = {}
+
+    def place(self, key: object, size: int, fill: Callable[[], NDArray[np.uint8]]) -> int:
+        """Where the constant lies, behind the head."""
+        if key not in self.found:
+            self.found[key] = Constant(align(self.bytes), size, fill)
+            self.bytes = align(self.bytes) + size
+        return self.found[key].offset
+
+
+class _Planner:
+    """Finds a kernel for each step."""
+
+    def __init__(self, program: Program, abi: Abi, target: Target, offers: Sequence[Offer]) -> None:
+        self.program = program
+        self.offers = offers
+        self.abi = abi
+        self.target = target
+        self.weights = _Weights()
+        self.blobs = {blob.offset: blob for blob in program.weights}
+        self.functions: dict[tuple[int, int], CudaKernel] = {}
+        self.taken = {f"{abi.name}_{each}" for each in _FUNCTIONS}
+
+    def macs(self, step: Step) -> int:
+        """Multiply-accumulates of a step."""
+        task = self.program.kernels[step.kernel].task
+        return task.macs if task else 0
+
+    def launch(self, step: Step) -> Launch:
+        """How a step is run."""
+        loops = self.program.kernels[step.kernel]
+        alignment = gcd(PIECE, *(place.offset for place in step.places))
+        key = step.kernel, alignment
+        if key not in self.functions:
+            self.functions[key] = self._kernel(step, loops, alignment)
+        kernel = self.functions[key]
+        is_generic = kernel.comment == GENERIC
+        samples = kernel.samples if loops.takes_samples else None
+        arguments = tuple(self._argument(each, step, loops, kernel) for each in kernel.arguments)
+        return Launch(step.kernel, step.layer, kernel, arguments, is_generic, samples, loops)
+
+    def _kernel(self, step: Step, loops: Kernel, alignment: int) -> CudaKernel:
+        name = self._name(step.layer)
+        if loops.task and alignment >= 4:
+            arch = int(self.target.cpu.removeprefix("sm_"))
+            few = loops.takes_samples
+            wish = Wish(name, arch, self.target.features, self.target.cores, few, alignment)
+            for offer in self.offers:
+                found = offer(loops.task, wish)
+                if found is not None and (found.samples or not few):
+                    return found
+        names = tuple(param.name for param in loops.params)
+        blocks = -(-threads_of(loops) // THREADS)
+        grid = (blocks, 1, 1)
+        source, block = emit_kernel(loops, name), (THREADS, 1, 1)
+        samples = None
+        if loops.takes_samples:
+            samples = Samples(0, threads_per_sample(loops), THREADS, takes=True)
+        return CudaKernel(name, source, names, grid, block, 0, samples=samples, comment=GENERIC)
+
+    def _name(self, layer: str) -> str:
+        plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in layer)
+        name, number = f"{self.abi.name}_{plain}", 1
+        while name in self.taken:
+            number += 1
+            name = f"{self.abi.name}_{plain}_{number}"
+        self.taken.add(name)
+        return name
+
+    def _argument(
+        self, name: str, step: Step, loops: Kernel, kernel: CudaKernel
+    ) -> tuple[str, int]:
+        if name in (WORKSPACE, COUNTERS):
+            return name, 0
+        position = next(i for i, param in enumerate(loops.params) if param.name == name)
+        place, param = step.places[position], loops.params[position]
+        if place.region is Region.WEIGHTS:
+            packing = next((each for each in kernel.packings if each.argument == name), None)
+            return "weights", self._constant(place, param, loops.task, packing)
+        if place.region is Region.ARENA:
+            return "arena", place.offset
+        ends = self.abi.inputs if place.region is Region.INPUT else self.abi.outputs
+        return _renamed(ends[place.index]).c_name, place.offset
+
+    def _constant(
+        self, place: Place, param: Buffer, task: Task | None, packing: Packing | None
+    ) -> int:
+        blob = self.blobs[place.offset]
+        if packing is None:
+            size = blob.contents.bytes
+            return self.weights.place(blob.offset, size, partial(_bytes_of, blob))
+        assert task is not None
+        fill = partial(_packed, blob, task.param(param.name), packing)
+        return self.weights.place((blob.offset, packing.key), packing.bytes, fill)
+
+
+GENERIC = "a thread for each result"
+"""What is said of kernels made from the loops."""
+
+
+def _bytes_of(blob: Blob) -> NDArray[np.uint8]:
+    memory = np.zeros(blob.contents.bytes, np.uint8)
+    blob.contents.pack_into(memory)
+    return memory
+
+
+def _packed(blob: Blob, buffer: Buffer, packing: Packing) -> NDArray[np.uint8]:
+    """The constant as the packing has it: the loops' own layout is undone first."""
+    elements = _bytes_of(blob).view(buffer.dtype.numpy)
+    packed = packing.pack(buffer.layout.unpack(elements, buffer.shape))
+    return packed.reshape(-1).view(np.uint8)
+
+
+def _renamed(end: Argument) -> Argument:
+    """No input or output is called as a variable of the host code."""
+    return replace(end, c_name=f"{end.c_name}_") if end.c_name in _RESERVED else end
+
+
+def _hash(abi: Abi, launches: Sequence[Launch]) -> int:
+    """Weights fit where the same kernels read the same places."""
+    text = [f"cuda {abi.hash:x}"]
+    for each in launches:
+        keys = [packing.key for packing in each.kernel.packings]
+        text.append(f"{each.arguments} {keys} {each.kernel.source}")
+    text.append(prims_header())
+    return int.from_bytes(sha256("\n".join(text).encode()).digest()[:8], "little")

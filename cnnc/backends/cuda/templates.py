@@ -1,0 +1,20 @@
+"""Filling in the templates of this backend."""
+
+from functools import cache
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from cnnc.base.resources import read_resource
+
+
+def render(name: str, k: object) -> str:
+    """`templates/cuda/<name>.j2` filled in with its one view; unknown names are errors."""
+    return _template(name).render(k=k)
+
+
+@cache
+def _template(name: str) -> Template:
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return environment.from_string(read_resource("templates", f"cuda/{name}.j2"))

@@ -1,0 +1,52 @@
+"""What there is of a GPU here, and source code for one."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from cnnc.base.target import Target
+from cnnc.lowering.lowered import Lowered
+from cnnc.version import __version__
+
+if TYPE_CHECKING:
+    from cnnc.backends.cuda.executable import CudaExecutable
+    from cnnc.backends.cuda.toolchain import Gpu, Nvcc
+
+
+def find_gpu() -> "tuple[Gpu | None, Nvcc | None]":
+    """The first GPU here, and the compiler for it."""
+    from cnnc.backends.cuda import toolchain
+
+    return toolchain.find_gpu(), toolchain.find_nvcc()
+
+
+def emit_cuda(
+    lowered: Lowered, target: Target, name: str | None = None, summary: Sequence[str] = ()
+) -> Mapping[str, bytes]:
+    """The files of a folder that nvcc makes a library of, by name (docs/cuda.md).
+
+    `name` begins all symbols, `summary` are lines on what was compiled. UserError for the name.
+    """
+    from cnnc.backends.cuda.folder import emit_cuda
+    from cnnc.backends.cuda.plan import plan_cuda
+
+    return emit_cuda(plan_cuda(lowered.program, target, name), __version__, summary)
+
+
+def show_cuda(lowered: Lowered, kernel: int | None, target: Target) -> str:
+    """The CUDA C++ of one distinct kernel, or of the whole network."""
+    from cnnc.backends.cuda.folder import emit_sources
+    from cnnc.backends.cuda.plan import plan_cuda
+
+    plan = plan_cuda(lowered.program, target)
+    if kernel is None:
+        return emit_sources(plan, __version__, ())[f"{plan.abi.name}.cu"].decode()
+    return plan.launch_of(kernel).kernel.source
+
+
+def find_gpu_runner(runner: object) -> "CudaExecutable | None":
+    """What runs on a GPU, if it is one; asks for no library of its own."""
+    if not hasattr(runner, "run_on_device"):
+        return None
+    from cnnc.backends.cuda.executable import CudaExecutable
+
+    return runner if isinstance(runner, CudaExecutable) else None

@@ -1,0 +1,196 @@
+"""Layers and kernels for them: every template with each of its types and tiles."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache, partial
+from math import gcd
+
+from cnnc.backends.cuda.kernel import CudaKernel, Wish
+from cnnc.backends.cuda.kernels import (
+    dense,
+    depthwise,
+    igemm_ffma,
+    igemm_mma,
+    pool,
+    softmax,
+    stem,
+)
+from cnnc.backends.cuda.kernels.problem import product_of
+from cnnc.backends.cuda.kernels.tiles import Plan, Tile
+from cnnc.loop.task import Task
+from tests.cuda.kernels.harness import Case, Make, case
+
+PRODUCTS = {
+    # strides, dilation, batch, an activation with a function in it
+    "dilated": (
+        "x: f32[N, 20, 11, 13]",
+        "conv(24, 3, stride = 2, dilation = 2, pad = 2) -> silu",
+        3,
+    ),
+    "groups": ("x: f32[N, 24, 7, 7]", "conv(36, 3, groups = 3, pad = 1)", 1),
+    # no extent is a multiple of anything
+    "odd": ("x: f32[N, 7, 6, 5]", "conv(13, 5, pad = 2) -> hardswish", 1),
+    "strided": ("x: f32[N, 33, 9, 8]", "conv(66, 1, stride = 2) -> relu6", 3),
+    "transposed": (
+        "x: f32[N, 16, 5, 6]",
+        "conv_transpose(12, 3, stride = 2, pad = 1, output_pad = 1) -> leaky_relu",
+        1,
+    ),
+    "uneven": (
+        "x: f32[N, 8, 4, 3]",
+        "conv_transpose(8, 4, stride = 3, dilation = 2, groups = 2)",
+        3,
+    ),
+    "line": ("x: f32[N, 16, 33]", "conv(20, 5, stride = 2, pad = 2) -> tanh", 3),
+    "dense": ("x: f32[N, 100]", "dense(37) -> relu", 3),
+    "wide": ("x: f32[N, 64, 12, 12]", "conv(130, 3, pad = 1, bias = false) -> gelu", 1),
+}
+"""Input, layer, samples."""
+DEPTHWISE = {
+    "plain": ("x: f32[N, 32, 9, 10]", "conv(32, 3, groups = 32, pad = 1) -> relu6", 1),
+    "strided": ("x: f32[N, 22, 9, 10]", "conv(22, 5, groups = 22, pad = 2, stride = 2) -> silu", 3),
+    "dilated": ("x: f32[N, 13, 9, 10]", "conv(13, 3, groups = 13, pad = 2, dilation = 2)", 1),
+    "line": ("x: f32[N, 16, 30]", "conv(16, 7, groups = 16, dilation = 3, pad = causal)", 3),
+}
+STEMS = {
+    "large": ("x: f32[N, 3, 23, 40]", "conv(64, 7, stride = 2, pad = 3) -> relu", 1),
+    "single": ("x: f32[N, 1, 17, 9]", "conv(6, 5, pad = 2) -> tanh", 3),
+    "dilated": ("x: f32[N, 4, 9, 10]", "conv(35, 3, dilation = 2)", 1),
+    "line": ("x: f32[N, 2, 130]", "conv(16, 7, stride = 3, pad = same)", 3),
+}
+POOLS = {
+    "largest": (16, "pool(max, 3, stride = 2, pad = 1)", 3),
+    "average": (7, "pool(avg, 3, stride = 2, pad = 1, ceil = true)", 1),
+    "padded": (8, "pool(avg, 3, stride = 2, pad = 1, ceil = true, count_pad = true) -> relu", 1),
+    "plane": (40, "pool(avg, global)", 3),
+    "plane_max": (40, "pool(max, global) -> sigmoid", 1),
+    "plane_shared": (10, "pool(avg, global)", 1),
+}
+"""Channels, layer, samples."""
+SIDES = {"plane_shared": 47}
+"""Extents of larger planes."""
+DENSE = {
+    "odd": ("x: f32[N, 130]", "dense(37) -> relu", 3),
+    "vectors": ("x: f32[N, 256]", "dense(10, bias = false) -> gelu", 1),
+}
+PRECISIONS = tuple(igemm_mma.MODES)
+
+
+def layer(end: str, what: str) -> str:
+    """A network of one layer, as statements."""
+    return f"input {end}\ny = x -> layer: {what}\noutput y"
+
+
+def added(end: str, what: str) -> str:
+    """A layer whose result is added to its own input."""
+    return f"input {end}\nt = x -> layer: {what}\ny = add(t, x) -> relu\noutput y"
+
+
+def pooled(label: str, name: str) -> Case:
+    """A pool between two convolutions, so that channels are last on both sides."""
+    channels, what, batch = POOLS[name]
+    side = SIDES.get(name, 9)
+    text = f"""input x: f32[N, {channels}, {side}, {side - 1}]
+y = x -> a: conv({channels}, 1) -> layer: {what} -> b: conv(4, 1)
+output y"""
+    return case(label, text, "f32_exact", pool.offer, batch)
+
+
+def mma(tile: Tile, splits: int, task: Task, wish: Wish) -> CudaKernel | None:
+    """A tensor-core kernel with this tile."""
+    problem = product_of(task)
+    return problem and igemm_mma.make_kernel(task, problem, wish, Plan(tile, splits, 0.0, ""))
+
+
+def ffma(tile: Tile, splits: int, task: Task, wish: Wish) -> CudaKernel | None:
+    """An exact kernel with this tile."""
+    problem = product_of(task)
+    return problem and igemm_ffma.make_kernel(task, problem, wish, Plan(tile, splits, 0.0, ""))
+
+
+def in_registers(tile: tuple[int, int], task: Task, wish: Wish) -> CudaKernel | None:
+    """A depthwise kernel with this tile."""
+    problem = product_of(task)
+    width = gcd(4, problem.channels) if problem else 1
+    return problem and depthwise.make_kernel(task, problem, wish, tile, width)
+
+
+def first(columns: int, task: Task, wish: Wish) -> CudaKernel | None:
+    """A kernel of planes with so many filters in a block."""
+    problem = product_of(task, in_planes=True)
+    return problem and stem.make_kernel(task, problem, wish, columns)
+
+
+def _products() -> Iterator[Case]:
+    # Each layer in each precision; tiles take turns, and so do numbers of parts.
+    turns = Counter[str]()
+    for row, (name, (end, what, batch)) in enumerate(PRODUCTS.items()):
+        for precision in PRECISIONS:
+            if precision.endswith("memory") and name in ("odd", "strided"):
+                continue  # two bytes are less than an asynchronous copy moves
+            turn = turns[precision]
+            turns[precision] += 1
+            menu = igemm_mma.MODES[precision].menu
+            tile, splits = menu[turn % len(menu)][0], 1 + (turn + turn // len(menu)) % 3
+            make = partial(mma, tile, splits)
+            label = f"mma_{name}_{precision}_{tile}_{splits}"
+            yield case(label, layer(end, what), precision, make, batch)
+        tile, splits = igemm_ffma.MENU[row % 3][0], 1 + row // 3 % 3
+        make = partial(ffma, tile, splits)
+        label = f"ffma_{name}_{tile}_{splits}"
+        yield case(label, layer(end, what), "f32_exact", make, batch)
+    for alignment in (4, 8):
+        yield from _misaligned(alignment)
+    text = added("x: f32[N, 40, 5, 5]", "conv(40, 1)")
+    yield case("mma_residual", text, "f32", igemm_mma.offer, 3)
+    yield case("ffma_residual", text, "f32_exact", igemm_ffma.offer, 3)
+
+
+def _misaligned(alignment: int) -> Iterator[Case]:
+    # What lies within another tensor may begin at any multiple of an element.
+    for name, precision, offer, text in (
+        ("mma", "f32", igemm_mma.offer, added("x: f32[N, 40, 5, 5]", "conv(40, 1)")),
+        ("ffma", "f32_exact", igemm_ffma.offer, added("x: f32[N, 40, 5, 5]", "conv(40, 1)")),
+        ("depthwise", "f32", depthwise.offer, layer(*DEPTHWISE["plain"][:2])),
+        ("dense", "f32", dense.offer, layer(*DENSE["vectors"][:2])),
+    ):
+        wished = partial(_wish, offer, alignment)
+        made = case(f"{name}_at{alignment}", text, precision, wished, 1)
+        yield replace(made, shift=alignment)
+
+
+def _wish(offer: Make, alignment: int, task: Task, wish: Wish) -> CudaKernel | None:
+    return offer(task, replace(wish, alignment=alignment))
+
+
+def _others() -> Iterator[Case]:
+    for number, (name, (end, what, batch)) in enumerate(DEPTHWISE.items()):
+        label = f"depthwise_{name}"
+        yield case(label, layer(end, what), "f32_exact", depthwise.offer, batch)
+        tile = depthwise.TILES[number % 3]
+        make = partial(in_registers, tile)
+        label += f"_{tile[0]}x{tile[1]}"
+        yield case(label, layer(end, what), "f32_exact", make, batch)
+    text = added("x: f32[N, 16, 9, 8]", "conv(16, 3, groups = 16, pad = 1)")
+    yield case("depthwise_residual", text, "f32_exact", depthwise.offer, 3)
+    for name, (end, what, batch) in STEMS.items():
+        yield case(f"stem_{name}", layer(end, what), "f32_exact", stem.offer, batch)
+    for columns in (8, 16, 32, 64):
+        end, what, _ = STEMS["dilated"]
+        yield case(f"stem_{columns}", layer(end, what), "f32_exact", partial(first, columns), 3)
+    for name in POOLS:
+        yield pooled(f"pool_{name}", name)
+    for name, (end, what, batch) in DENSE.items():
+        for precision in ("f32", "bf16", "f16"):
+            text = layer(end, what)
+            yield case(f"dense_{name}_{precision}", text, precision, dense.offer, batch)
+    for extent, batch in ((1000, 1), (10, 3)):
+        text = f"input x: f32[N, {extent}]\nt = x -> layer: softmax\ny = mul(t, x)\noutput y"
+        yield case(f"softmax_{extent}", text, "f32_exact", softmax.offer, batch)
+
+
+@cache
+def all_cases() -> tuple[Case, ...]:
+    """All of them."""
+    return (*_products(), *_others())

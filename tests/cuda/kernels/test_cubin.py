@@ -1,0 +1,77 @@
+"""Every template, type and tile assembles for two architectures, to the instructions meant."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cnnc.backends.cuda.toolchain import find_nvcc
+from tests.cuda.kernels.resources import ARCHITECTURES, TABLE, Use, assemble, chosen, release
+from tests.tools import require_tool
+
+GROWTH = 1.1
+"""Registers may grow by a tenth before somebody has to look."""
+MULTIPLY = {
+    "f32": "HMMA.1688.F32.TF32",
+    "tf32": "HMMA.1688.F32.TF32",
+    "bf16": "HMMA.16816.F32.BF16",
+    "f16": "HMMA.16816.F32 ",
+}
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def cubin(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, Path, dict[str, Use]]:
+    """An architecture, the file of all kernels, and what they use."""
+    require_tool("nvcc", "the CUDA toolkit or cnnc[cuda]")
+    nvcc = find_nvcc()
+    assert nvcc
+    folder: Path = tmp_path_factory.mktemp(f"sm_{request.param}")
+    used = assemble(nvcc, folder, chosen(), request.param)
+    return request.param, folder / "kernels.cubin", used
+
+
+def test_nothing_spills(cubin: tuple[int, Path, dict[str, Use]]) -> None:
+    _, _, used = cubin
+    assert used.keys() == {case.kernel.name for case in chosen()}
+    assert {name: use for name, use in used.items() if use["spills"] or use["stack"]} == {}
+
+
+def test_registers_are_as_recorded(cubin: tuple[int, Path, dict[str, Use]]) -> None:
+    arch, _, used = cubin
+    table, nvcc = json.loads(TABLE.read_text()), find_nvcc()
+    assert nvcc
+    if table["nvcc"] != release(nvcc):
+        pytest.skip(f"the table is of nvcc {table['nvcc']}")
+    recorded = table[f"sm_{arch}"]
+    assert used.keys() == recorded.keys(), "python -m tests.cuda.kernels.resources"
+    for name, use in used.items():
+        assert use["registers"] <= GROWTH * recorded[name]["registers"], name
+        assert use["shared"] == recorded[name]["shared"], name
+
+
+def test_instructions_are_those_meant(cubin: tuple[int, Path, dict[str, Use]]) -> None:
+    """Matrix products, their loads, and asynchronous copies of 16 bytes; nothing local."""
+    _, path, used = cubin
+    tool = require_tool("nvdisasm", "nvidia-cuda-nvdisasm")
+    text = subprocess.run([str(tool), "-c", str(path)], check=True, capture_output=True, text=True)
+    parts = re.split(r"\.section\s+\.text\._Z\d+(\w+?)P\w*,", text.stdout)
+    bodies = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert bodies.keys() == used.keys()
+    for name, body in bodies.items():
+        assert not re.search(r"\b(LDL|STL)\b", body), name
+        for instruction in _meant(name):
+            assert instruction in body, (name, instruction)
+
+
+def _meant(name: str) -> list[str]:
+    template, _, rest = name.partition("_")
+    if template == "mma":
+        precision = re.search(r"(?:^|_)(bf16|f16|tf32|f32)", rest)
+        multiply = MULTIPLY[precision[1]] if precision else MULTIPLY["f32"]
+        return [multiply, "LDSM.16.M88.4", "LDGSTS.E.BYPASS.128"]
+    wide = {"ffma": ["FFMA", "LDS.128", "STS.128"], "stem": ["FFMA", "LDS.128"]}
+    return wide.get(template, [])

@@ -1,0 +1,125 @@
+"""The C interface of generated CUDA: what it refuses, and what it says then."""
+
+import ctypes
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnc.api import load
+from cnnc.backends.cuda.folder import emit_cuda
+from cnnc.backends.cuda.plan import Plan
+from tests.cuda.nets import ZOO, inputs_of, planned, small
+from tests.cuda.shim import SHIM, Library, Net, compile_nets
+
+NVCC = shutil.which("nvcc")
+needs_nvcc = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """A network that compiles in no time."""
+    return planned(small("ds_cnn"))
+
+
+@pytest.fixture(scope="module")
+def net(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Net:
+    """It compiled for the shim."""
+    return Net(Library(compile_nets(tmp_path_factory.mktemp("cuda"), [plan], ("-O0",))), plan)
+
+
+def test_wrong_weights_are_refused(net: Net, plan: Plan) -> None:
+    weights = plan.weights_file()
+    start, size = weights.ctypes.data, weights.nbytes
+    found = {
+        "a pointer is NULL": net.call("create", 0, size, handle=False),
+        "the weights have another size": net.call("create", start, size - 1, handle=False),
+        "the weights have another": net.call("create", start, 63, handle=False),
+    }
+    for text, status in found.items():
+        assert status
+        assert text in net.text(status)
+    weights[9] ^= 1
+    status = net.call("create", start, size, handle=False)
+    assert "not those of this network" in net.text(status)
+
+
+def test_wrong_pointers_are_refused(net: Net) -> None:
+    assert "NULL" in net.text(net.call("run", 0, 16, 0))
+    assert "not aligned" in net.text(net.call("run", 4, 16, 0))
+    assert net.call("run_host", 0, 0) == net.call("run", 0, 0, 0)
+    assert net.text(12345) == "unrecognized error code"
+    assert net.text(-1) == "an unknown status"
+    net.library.function(f"{net.name}_destroy")(None)
+
+
+def test_the_header_is_c(plan: Plan, tmp_path: Path) -> None:
+    _write(plan, tmp_path)
+    (tmp_path / "use.c").write_text(
+        f'#include "{plan.abi.name}.h"\nint main(void) {{ return {plan.abi.macro}_OK; }}\n'
+    )
+    command = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"]
+    subprocess.run([*command, str(tmp_path / "use.c")], check=True)
+
+
+def test_the_sources_have_no_warnings(plan: Plan, tmp_path: Path) -> None:
+    _write(plan, tmp_path)
+    silent = ["-Wno-unknown-pragmas", "-Wno-attributes", "-Wno-unused-variable"]
+    command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", *silent]
+    for name in (f"{plan.abi.name}.cu", "main.cu"):
+        path = str(tmp_path / name)
+        subprocess.run([*command, f"-isystem{SHIM}", "-x", "c++", path], check=True)
+
+
+def test_the_example_runs(plan: Plan, tmp_path: Path) -> None:
+    _write(plan, tmp_path)
+    (given,) = inputs_of(small("ds_cnn")).values()
+    (tmp_path / "in.bin").write_bytes(given.tobytes())
+    names = [f"{plan.abi.name}.cu", "main.cu"]
+    flags = ["-std=c++17", "-w", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{SHIM}"]
+    command = ["g++", *flags, "-x", "c++", *names, "-o", "example"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        [str(tmp_path / "example"), "in.bin"], check=True, cwd=tmp_path, capture_output=True
+    )
+    name, values = done.stdout.decode().splitlines()[0].split(":")
+    expected = small("ds_cnn").compile()(given)[name].reshape(-1)
+    found = np.array([float(each) for each in values.split() if each != "..."])
+    np.testing.assert_allclose(found, expected[: len(found)], rtol=1e-4, atol=1e-6)
+
+
+@needs_nvcc
+def test_a_library_without_a_driver_fails_politely(plan: Plan, tmp_path: Path) -> None:
+    _write(plan, tmp_path)
+    subprocess.run(["make", f"lib{plan.abi.name}.so"], check=True, cwd=tmp_path)
+    library = ctypes.CDLL(str(tmp_path / f"lib{plan.abi.name}.so"))
+    weights, made = plan.weights_file(), ctypes.c_void_p()
+    create = getattr(library, f"{plan.abi.name}_create")
+    size = ctypes.c_size_t(weights.nbytes)
+    status = create(ctypes.c_void_p(weights.ctypes.data), size, ctypes.byref(made))
+    if status == 0:
+        pytest.skip("there is a GPU")
+    strerror = getattr(library, f"{plan.abi.name}_strerror")
+    strerror.restype = ctypes.c_char_p
+    assert any(word in strerror(status).decode() for word in ("driver", "device"))
+    assert made.value is None
+
+
+def _write(plan: Plan, folder: Path) -> None:
+    for name, data in emit_cuda(plan, "0", ["network ds_cnn"]).items():
+        (folder / name).write_bytes(data)
+
+
+@needs_nvcc
+def test_large_layers_keep_their_numbers_in_registers(tmp_path: Path) -> None:
+    plan = planned(load(ZOO / "unet.cnn"))
+    _write(plan, tmp_path)
+    command = [*("nvcc", "-O3", "-std=c++17", "--fmad=false", "-arch=sm_80", "-Xptxas", "-v", "-w")]
+    command += ["-cubin", "-o", "net.cubin", f"{plan.abi.name}.cu"]
+    done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
+    found = re.findall(r"(\d+) bytes spill stores", done.stderr)
+    assert len(found) == len(plan.kernels)
+    assert set(found) == {"0"}
