@@ -45,12 +45,6 @@ class Options:
             )
         check_threads(self.threads)
 
-
-def check_threads(threads: object) -> None:
-    """UserError for what is no number of threads."""
-    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
-        raise fail("E0803", f"threads must be an integer from 1 to {MAX_THREADS}, not {threads!r}")
-
     @property
     def completed(self) -> "Options":
         """With the backend that the target asks for, or the other way round, where one is given."""
@@ -63,6 +57,12 @@ def check_threads(threads: object) -> None:
             help = "leave the target away, or name one such as `cuda:sm_90`"
             raise fail("E0803", f"the backend `cuda` has no target `{self.target}`", help=help)
         return self
+
+
+def check_threads(threads: object) -> None:
+    """UserError for what is no number of threads."""
+    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
+        raise fail("E0803", f"threads must be an integer from 1 to {MAX_THREADS}, not {threads!r}")
 
 
 @record
