@@ -8,6 +8,7 @@ from pathlib import Path
 from cnnc.api import Model
 from cnnc.base.errors import fail
 from cnnc.base.record import record
+from cnnc.gpu import emit_cuda
 from cnnc.standalone import code, project
 from cnnc.standalone.archive import archive
 from cnnc.standalone.folder import File, Output, open_output
@@ -174,6 +175,11 @@ def _project(unit: Unit, output: Output) -> Iterator[File]:
     yield from project.project(unit)
 
 
+def _cuda(unit: Unit, output: Output) -> Iterator[File]:
+    made = emit_cuda(unit.lowered[0], unit.targets[0], unit.name, summary(unit))
+    yield from (File(name, data) for name, data in made.items())
+
+
 _MAKERS: tuple[tuple[Callable[[Unit, Output], Iterator[File]], str], ...] = (
     (_header, "h"),
     (_weights, "weights"),
@@ -186,5 +192,6 @@ _MAKERS: tuple[tuple[Callable[[Unit, Output], Iterator[File]], str], ...] = (
     (_library, "so"),
     (_python, "py"),
     (_project, "project"),
+    (_cuda, "cuda"),
 )
 """What makes each form, cheap ones first."""

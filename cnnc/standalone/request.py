@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.record import record
-from cnnc.options import check_threads
+from cnnc.options import CUDA, Options, check_threads
 
 FORMS: Mapping[str, str] = MappingProxyType(
     {
@@ -20,6 +20,7 @@ FORMS: Mapping[str, str] = MappingProxyType(
         "so": "a shared library, named as the system does",
         "py": "a Python module that calls the shared library",
         "pool": "threads for the library: C source, and part of `so`",
+        "cuda": "CUDA C++ source with all that nvcc needs, in a folder of its own",
         "project": "C source with Makefile, CMakeLists.txt, tests, benchmark and README",
     }
 )
@@ -75,8 +76,29 @@ class Request:
         if not self.forms:
             raise fail("E0803", "no form of output is asked for", help=f"one of {', '.join(FORMS)}")
         check_threads(self.threads)
+        self._check_cuda()
         if self.weights not in (BUILTIN, EXTERNAL):
             raise fail("E0803", f"weights are `{BUILTIN}` or `{EXTERNAL}`, not `{self.weights}`")
+
+    def _check_cuda(self) -> None:
+        is_cuda = self.target.partition(":")[0] == CUDA
+        if CUDA in self.forms and (set(self.forms) != {CUDA} or not (is_cuda or self.is_native)):
+            help = "--emit cuda, alone, with a target such as `cuda:sm_90` or none"
+            raise fail("E0803", "`cuda` is for GPUs, and in a folder of its own", help=help)
+        if is_cuda and CUDA not in self.forms:
+            raise fail("E0803", f"`{self.forms[0]}` is not for `{self.target}`", help="--emit cuda")
+
+    @property
+    def is_native(self) -> bool:
+        """Whether nobody named a target."""
+        return self.target == "native"
+
+    @property
+    def gpu(self) -> Options | None:
+        """What code for a GPU is made for; None where none is asked for."""
+        if CUDA not in self.forms:
+            return None
+        return Options(CUDA if self.is_native else self.target, CUDA, exact=self.exact)
 
     @property
     def has_weights(self) -> bool:

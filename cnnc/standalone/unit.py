@@ -32,10 +32,10 @@ class Unit:
     def __init__(self, model: Model, request: Request) -> None:
         self.model = model
         self.request = request
-        self.targets = tuple(
-            replace(target, cores=request.threads)
-            for target in driver.find_versions(request.target)
-        )
+        found = driver.find_versions(request.target) if request.gpu is None else ()
+        self.targets = tuple(replace(target, cores=request.threads) for target in found)
+        if request.gpu is not None:
+            self.targets = (driver.target_for(request.gpu),)
 
     @cached_property
     def lowered(self) -> tuple[Lowered, ...]:

@@ -259,6 +259,17 @@ def test_files_of_another_build_go(tmp_path: Path) -> None:
     assert {"sunspots.o", "sunspots.h", "digits.h"} <= left
 
 
+def test_cuda_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Source for nvcc, with the weights; not beside forms for processors."""
+    built = made(tmp_path, "cuda", name="sunspots")
+    assert {"sunspots.cu", "sunspots.h", "sunspots.weights", "main.cu"} <= set(built.files)
+    exact = made(tmp_path / "exact", "cuda", name="sunspots", exact=True)
+    assert exact.sizes is None
+    for forms, target in ((("cuda", "c"), "native"), (("c",), "cuda"), (("cuda",), "x86-64")):
+        with pytest.raises(UserError):
+            made(tmp_path / "out", *forms, name="sunspots", target=target)
+
+
 def test_a_folder_in_the_way_stops_all(tmp_path: Path) -> None:
     """It is found before the first file is moved."""
     made(tmp_path, "c", name="sunspots")
