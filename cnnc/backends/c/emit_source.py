@@ -7,16 +7,20 @@ from enum import Enum
 
 import numpy as np
 
-from cnnc.backends.abi import UNKNOWN_STATUS, Abi, Status
+from cnnc.backends.abi import UNKNOWN_STATUS, Abi, Status, fill_weights
 from cnnc.backends.c.comments import describe_file, describe_kernel
 from cnnc.backends.c.emit_kernel import Call, emit_kernel
-from cnnc.backends.c.helpers import Helper, Preamble, render
+from cnnc.backends.c.helpers import Helper, Preamble
 from cnnc.backends.c.names import Names, identifier
 from cnnc.backends.c.text import Block, narrow, wrapped
 from cnnc.base.errors import InternalError
 from cnnc.base.record import record
 from cnnc.base.target import Target
+from cnnc.base.templates import fill
 from cnnc.loop.kernel import ALIGNMENT, Kernel, Place, Program, Region, Step, align
+
+_INTERFACE = ("interface", "weights", "run")
+"""Templates of the functions that others call."""
 
 
 class Weights(Enum):
@@ -57,7 +61,7 @@ def emit_kernels(
 
 @record
 class InterfaceView:
-    """What the template of the interface may see."""
+    """What the templates of the interface may see."""
 
     name: str
     macro: str
@@ -103,11 +107,12 @@ class _Source:
         """The whole file."""
         kernels = ["\n".join(self.kernel(number)) for number in range(len(self.calls))]
         steps = "\n".join(self.steps())
-        interface = narrow(render("interface", self._interface()))
+        view = self._interface()
+        interface = [narrow(fill(f"c/{name}.c", view)) for name in _INTERFACE]
         assert self.target is not None
         head = "\n".join(describe_file(self.program, self.target, self.abi))
         declared = f'#include "{self.form.header}"\n' if self.form.header else self._declarations()
-        parts = [head, declared, self.preamble.text, *kernels, steps, interface]
+        parts = [head, declared, self.preamble.text, *kernels, steps, *interface]
         return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
     def kernel(self, number: int) -> Iterator[str]:
@@ -198,8 +203,8 @@ class _Source:
         ]
         wide = tuple("\n".join(wrapped(each, "")) for each in functions)
         statuses = tuple((abi.status(each), int(each)) for each in Status)
-        return render(
-            "declarations",
+        return fill(
+            "c/declarations.c",
             DeclarationsView(abi.name, abi.macro, ALIGNMENT, abi.weights_bytes, statuses, wide),
         )
 
@@ -258,10 +263,7 @@ def weights_blob(program: Program, abi: Abi) -> bytes:
     if len(abi.payloads) != 1:
         raise InternalError("the weights of several versions are not those of one program")
     memory = np.zeros(abi.weights_bytes, np.uint8)
-    head, start = abi.head, abi.payloads[0]
-    memory[: len(head)] = np.frombuffer(head, np.uint8)
-    for blob in program.weights:
-        blob.contents.pack_into(memory[start + blob.offset : start + blob.end])
+    fill_weights([program], abi, memory)
     return memory.tobytes()
 
 

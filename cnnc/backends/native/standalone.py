@@ -12,11 +12,11 @@ from cnnc.backends.native.emit import POINTER, emit_kernel, word_of
 from cnnc.backends.native.emit_program import Call, emit_steps
 from cnnc.backends.native.frames import called_functions, stack_bytes
 from cnnc.backends.native.levels import Level, level_of
-from cnnc.backends.native.runtime import render
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.target import Target
+from cnnc.base.templates import fill
 from cnnc.loop.kernel import ALIGNMENT, Kernel, Place, Program, Region
 
 LARGEST_32 = 1 << 31
@@ -122,7 +122,7 @@ def standalone_source(versions: Sequence[Version], abi: Abi, has_weights: bool) 
     view = _view(versions, abi)
     names = ["interface", "entries", "weights"] + ["builtin"] * has_weights
     names.append("choose_only" if len(versions) == 1 else "choose_x86")
-    return "\n".join([str(module), *(render(name, view) for name in names)])
+    return "\n".join([str(module), *(fill(f"native/{name}.ll", view) for name in names)])
 
 
 def weights_object(versions: Sequence[Version], abi: Abi) -> bytearray:
