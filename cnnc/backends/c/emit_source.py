@@ -12,7 +12,7 @@ from cnnc.backends.c.comments import describe_file, describe_kernel
 from cnnc.backends.c.emit_kernel import Call, emit_kernel
 from cnnc.backends.c.helpers import Helper, Preamble
 from cnnc.backends.c.names import Names, identifier
-from cnnc.backends.c.text import Block, narrow, wrapped
+from cnnc.backends.c.text import Block, narrow, unused, wrapped
 from cnnc.base.errors import InternalError
 from cnnc.base.record import record
 from cnnc.base.target import Target
@@ -79,6 +79,18 @@ class InterfaceView:
 
 
 @record
+class GuardsView:
+    """What the template of what must hold may see."""
+
+    macro: str
+    source: str
+    header: str | None
+    hash: str
+    arena_bytes: int
+    weights_bytes: int
+
+
+@record
 class DeclarationsView:
     """What the template of the declarations may see."""
 
@@ -112,18 +124,19 @@ class _Source:
         assert self.target is not None
         head = "\n".join(describe_file(self.program, self.target, self.abi))
         declared = f'#include "{self.form.header}"\n' if self.form.header else self._declarations()
-        parts = [head, declared, self.preamble.text, *kernels, steps, *interface]
+        guards = fill("c/guards.c", self._guards())
+        parts = [head, declared, guards, self.preamble.text, *kernels, steps, *interface]
         return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
     def kernel(self, number: int) -> Iterator[str]:
         """The lines of one kernel."""
         kernel = self.program.kernels[number]
         shaped = (self.form.shaped or {}).get(number)
-        yield from describe_kernel(kernel, shaped, self._layers(number))
+        steps = [step for step in self.program.steps if step.kernel == number]
+        # of a kernel that several layers share, the calls say where each has its buffers
+        places = [self._described(place) for place in steps[0].places] if len(steps) == 1 else []
+        yield from describe_kernel(kernel, shaped, [step.layer for step in steps], places)
         yield from emit_kernel(kernel, self.calls[number], self.preamble)
-
-    def _layers(self, number: int) -> Sequence[str]:
-        return [step.layer for step in self.program.steps if step.kernel == number]
 
     def steps(self) -> Iterator[str]:
         """The function that calls all kernels in their order."""
@@ -137,9 +150,8 @@ class _Source:
             threads = []
         parameters = ["const void *weights", "void *arena", *samples, *ends, *threads]
         yield from wrapped(f"static void {abi.name}_steps({', '.join(parameters)})", "")
-        yield "{"
-        yield from self._steps_body().lines(1)
-        yield "}"
+        body = list(self._steps_body().lines(1))
+        yield from ("{", *unused(parameters, body), *body, "}")
 
     @property
     def _is_split(self) -> bool:
@@ -190,6 +202,14 @@ class _Source:
                 return f"in(weights, {self.form.payload + place.offset})"
         return f"{'out' if written else 'in'}(arena, {place.offset})"
 
+    def _described(self, place: Place) -> str:
+        match place.region:
+            case Region.INPUT | Region.OUTPUT:
+                return self._place(place, written=False)
+            case Region.WEIGHTS:
+                return f"weights + {self.form.payload + place.offset}"
+        return f"arena + {place.offset}"
+
     def _declarations(self) -> str:
         abi = self.abi
         builtin = [f"const {abi.name}_weights *{abi.name}_weights_builtin(void)"]
@@ -206,6 +226,17 @@ class _Source:
         return fill(
             "c/declarations.c",
             DeclarationsView(abi.name, abi.macro, ALIGNMENT, abi.weights_bytes, statuses, wide),
+        )
+
+    def _guards(self) -> GuardsView:
+        abi, header = self.abi, self.form.header
+        return GuardsView(
+            macro=abi.macro,
+            source=f"{abi.name}.c",
+            header=header,
+            hash=f"0x{abi.hash:016x}",
+            arena_bytes=abi.arena_bytes,
+            weights_bytes=abi.weights_bytes,
         )
 
     def _interface(self) -> InterfaceView:
