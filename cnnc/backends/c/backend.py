@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnc.backends.abi import Abi, Status
 from cnnc.backends.base import Array
-from cnnc.backends.c.compiler import compile_library
+from cnnc.backends.c.compiler import compile_library, find_compiler, unusable
 from cnnc.backends.c.emit_source import emit_source, kernel_call, weights_blob
 from cnnc.backends.c.flags import machine_flags
 from cnnc.base.errors import InternalError, fail
@@ -159,6 +159,9 @@ def _load(code: bytes) -> ctypes.CDLL:
         with os.fdopen(handle, "wb") as file:
             file.write(code)
         return ctypes.CDLL(name)
+    except OSError as error:
+        why = "made a library that cannot be loaded here"
+        raise unusable(find_compiler()[0], why, (str(error),)) from None
     finally:
         os.unlink(name)
 
