@@ -77,6 +77,7 @@ class Status(IntEnum):
     WRONG_SIZE = 4
     WRONG_SAMPLES = 5
     WRONG_THREADS = 6
+    WRONG_PROCESSOR = 7
 
     @property
     def text(self) -> str:
@@ -93,6 +94,7 @@ _TEXTS = {
     Status.WRONG_SAMPLES: "the number of samples is not from 1 to NAME_BATCH",
     Status.WRONG_THREADS: "threads must be at least 1, thread from 0 to threads - 1, and more than "
     "one need a barrier",
+    Status.WRONG_PROCESSOR: "this processor has not even the lowest level that the code is for",
 }
 UNKNOWN_STATUS = "an unknown status"
 

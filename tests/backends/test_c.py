@@ -1,7 +1,9 @@
 """Source of C: free of warnings, free of libraries, and the interface that it defines."""
 
 import ctypes
+import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -11,14 +13,13 @@ import pytest
 import cnnc
 from cnnc import driver
 from cnnc.backends.abi import HEAD_BYTES, Abi, Status
-from cnnc.backends.c.backend import CBackend, aligned_bytes
-from cnnc.backends.c.compiler import find_compiler
+from cnnc.backends.c.backend import aligned_bytes
 from cnnc.backends.c.emit_source import Form, Weights, emit_source, weights_blob
 from cnnc.backends.c.flags import machine_flags
-from cnnc.base.errors import UserError
 from cnnc.base.target import Target
-from cnnc.loop.kernel import Program
+from cnnc.loop.kernel import Program, Region
 from cnnc.lowering.lowered import Lowered
+from cnnc.standalone.header import header_text
 from tests.tools import require_tool
 
 ZOO = Path(__file__).resolve().parents[2] / "examples" / "zoo"
@@ -286,34 +287,72 @@ def test_ends_may_be_called_as_functions_of_the_file_are(tmp_path: Path) -> None
     build(tmp_path, source(lower(cnnc.load_text(text), target), target), *flags, compiler=gcc)
 
 
-@pytest.mark.parametrize("named", ["", "no-such-compiler"])
-def test_without_a_compiler_the_error_says_what_to_install(
-    named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("CC", named)
-    from cnnc.backends.c import compiler
-
-    compiler._find.cache_clear()
-    try:
-        with pytest.raises(UserError, match="E0802"):
-            find_compiler()
-    finally:
-        compiler._find.cache_clear()
+def refused(folder: Path, *flags: str) -> str:
+    """What gcc says of `tiny.c` in the folder, which it must not compile."""
+    command = [require_tool("gcc", package="gcc"), *flags, "-fsyntax-only", "tiny.c"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    return done.stderr
 
 
-def test_a_store_saves_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_tool("gcc", package="gcc")
-    from cnnc.backends.c import compiler
-    from tests.backends.compilers import Memory
+def test_machines_of_another_byte_order_are_refused(tmp_path: Path) -> None:
+    target = driver.find_target("x86-64")
+    text = source(lower(cnnc.load_text(TINY), target), target)
+    (tmp_path / "tiny.c").write_text(text, encoding="utf-8")
+    said = refused(tmp_path, "-U__BYTE_ORDER__", "-D__BYTE_ORDER__=__ORDER_BIG_ENDIAN__")
+    assert "tiny.c is for little-endian machines" in said
 
-    target, store = driver.find_target("native"), Memory()
+
+def test_a_header_of_another_build_is_refused(tmp_path: Path) -> None:
+    gcc = require_tool("gcc", package="gcc")
+    target = driver.find_target("x86-64")
     program = lower(cnnc.load_text(TINY), target).program
-    first = CBackend(1).compile(program, target, 1, store)
-    monkeypatch.setattr(compiler, "_compile", None)
-    again = CBackend(1).compile(program, target, 1, store)
-    image, one = ends()
-    _, other = ends()
-    for executable, logits in ((first, one), (again, other)):
-        executable.run([image], [logits])
-    np.testing.assert_array_equal(one, other)
+    abi = Abi.of(program)
+    text = emit_source(program, target, abi, Form(header="tiny.h"))
+
+    def write_header(shown: Abi) -> None:
+        header = header_text(shown, macs=1, has_weights=False, stack_bytes=0, summary=())
+        (tmp_path / "tiny.h").write_text(header, encoding="utf-8")
+
+    write_header(abi)
+    build(tmp_path, text, *WARNINGS, "-c", compiler=gcc)
+    (tmp_path / "tiny.c").write_text(text, encoding="utf-8")
+    for other in (
+        replace(abi, hash=abi.hash ^ 1),
+        replace(abi, arena_bytes=abi.arena_bytes + 64),
+        replace(abi, weights_bytes=abi.weights_bytes - 64),
+    ):
+        write_header(other)
+        assert "tiny.h and tiny.c are of different builds" in refused(tmp_path)
+
+
+BARE = """cnn 1
+net bare {
+  input image: f32[N, 3, 8, 8]
+  output shrunk = image -> pool(max, 2)
+}
+"""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_functions_that_use_no_weights_give_no_warnings(compiler: str, tmp_path: Path) -> None:
+    tool = require_tool(compiler, package=compiler)
+    for name in ("x86-64", "riscv64"):
+        target = driver.find_target(name)
+        text = source(lower(cnnc.load_text(BARE), target), target)
+        assert "    (void)weights;\n    (void)arena;\n" in text
+        build(tmp_path, text, *WARNINGS, "-c", compiler=tool)
+
+
+def test_comments_say_where_buffers_lie() -> None:
+    target = driver.find_target("x86-64-v3")
+    lowered = lower(cnnc.load_text(TINY), target)
+    text = source(lowered, target)
+    for step in lowered.program.steps:
+        place = step.places[-1]
+        if place.region is Region.ARENA:
+            assert re.search(
+                rf"^ \* y: f32\[.*, arena \+ {place.offset}( \*/)?$", text, re.MULTILINE
+            )
+    assert re.search(r"^ \* weight: f32\[.*, weights \+ 64$", text, re.MULTILINE)
+    assert re.search(r"^ \* x: f32\[1, 3, 8, 8\].*, image( \*/)?$", text, re.MULTILINE)

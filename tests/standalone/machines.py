@@ -51,6 +51,13 @@ class Machine:
             self._check_stack(built, int(used))
         return read_outputs(built.abi, printed)
 
+    def print(self, built: Built, program: str, folder: Path) -> str:
+        """What a program in C prints that is linked with the network's objects."""
+        compiler = require_tool(self.compiler, self.package)
+        emulator = [require_tool(self.emulator[0], self.emulator_package), *self.emulator[1:]]
+        linked = self._compile(compiler, built, program, folder)
+        return _run([*emulator, str(linked)], folder)
+
     def _check_stack(self, built: Built, used: int) -> None:
         """What was stated is a bound, and not far from what was used."""
         stated = built.code.stack_bytes
@@ -60,12 +67,12 @@ class Machine:
             assert used >= stated // 2 or len(built.versions) > 1, (used, stated)
 
     def _link(self, compiler: str, built: Built, folder: Path) -> Path:
-        (folder / "main.c").write_text(
-            c_program(
-                built.abi, built.subject.inputs, self.support, 2 * built.code.stack_bytes + 1024
-            ),
-            encoding="utf-8",
-        )
+        deep = 2 * built.code.stack_bytes + 1024
+        text = c_program(built.abi, built.subject.inputs, self.support, deep)
+        return self._compile(compiler, built, text, folder)
+
+    def _compile(self, compiler: str, built: Built, program: str, folder: Path) -> Path:
+        (folder / "main.c").write_text(program, encoding="utf-8")
         (folder / "layout.ld").write_text(SEMIHOSTING_LAYOUT, encoding="utf-8")
         (folder / "net.o").write_bytes(built.code.object)
         (folder / "weights.o").write_bytes(built.weights)

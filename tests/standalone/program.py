@@ -169,6 +169,28 @@ def c_program(abi: Abi, inputs: Mapping[str, Array], machine: str, deep: int) ->
     return "\n".join([declarations(abi), "static void test(void);", machine, body])
 
 
+def probe(abi: Abi) -> str:
+    """A program that opens the built-in weights, and runs the network with what it is given.
+
+    It prints the status of opening, whether there are built-in weights and a handle of others, the
+    status of a run, and what the first status means.
+    """
+    name, ends = abi.name, [end.c_name for end in abi.ends]
+    arrays = [f"static {end.c_type} {end.c_name}[{prod(end.shape)}];" for end in abi.ends]
+    body = f"""
+extern const char {name}_weights_data[];
+static char arena[{abi.arena_bytes}] __attribute__((aligned(64)));
+int main(void) {{
+  const {name}_weights *builtin = {name}_weights_builtin(), *opened = 0;
+  int status = {name}_weights_open({name}_weights_data, {abi.weights_bytes}, &opened);
+  int ran = {name}_run(builtin, arena, {", ".join(ends)});
+  printf("%d %d %d %s\\n", status, builtin && opened, ran, {name}_strerror(status));
+  return 0;
+}}
+"""
+    return "\n".join([declarations(abi), "#include <stdio.h>", *arrays, body])
+
+
 def declarations(abi: Abi) -> str:
     """The interface in C."""
     name = abi.name

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from cnnc.backends.abi import Status
 from tests.standalone import web
 from tests.standalone.machines import MACHINES, x86
 from tests.standalone.networks import build, check
-from tests.standalone.program import STATUSES
+from tests.standalone.program import STATUSES, probe
 
 CASES = [
     ("aarch64", "digits"),
@@ -60,3 +61,23 @@ def test_code_chooses_its_version_where_it_runs(cpu: str, version: int, tmp_path
     statuses, outputs = x86(cpu).run(built, tmp_path)
     assert statuses == f"{STATUSES} {version}"
     check(built, outputs)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "lowest", "status"),
+    [
+        ("qemu64", "x86-64-v2,x86-64-v3", Status.WRONG_PROCESSOR),
+        ("Nehalem", "x86-64-v3,x86-64-v4", Status.WRONG_PROCESSOR),
+        ("Nehalem", "x86-64-v2,x86-64-v3", Status.OK),
+        ("qemu64", "x86-64,x86-64-v3", Status.OK),
+    ],
+)
+def test_processors_below_every_version_are_refused(
+    cpu: str, lowest: str, status: Status, tmp_path: Path
+) -> None:
+    """Without a handle of weights nothing runs; what refuses them runs on every x86-64."""
+    built = build("sunspots", f"x86-64:{lowest}")
+    assert x86(cpu).print(built, probe(built.abi), tmp_path) == (
+        f"{int(status)} {int(status == Status.OK)} {int(status != Status.OK)} "
+        f"{built.abi.strerror(status)}\n"
+    )

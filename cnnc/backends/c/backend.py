@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 
 from cnnc.backends.abi import Abi, Status
 from cnnc.backends.base import Array
-from cnnc.backends.c.compiler import compile_library
+from cnnc.backends.c.compiler import compile_library, find_compiler, unusable
 from cnnc.backends.c.emit_source import emit_source, kernel_call, weights_blob
 from cnnc.backends.c.flags import machine_flags
-from cnnc.backends.c.helpers import render
 from cnnc.base.errors import InternalError, fail
 from cnnc.base.record import record
 from cnnc.base.store import Store
 from cnnc.base.target import Target
+from cnnc.base.templates import fill
 from cnnc.loop.kernel import ALIGNMENT, Program
 
 NAME = "net"
 _LANGUAGE = ("-std=c99", "-ffp-contract=off")
+_HARNESS = ("harness", "harness_part", "harness_run")
 
 
 @record
@@ -35,7 +36,7 @@ class KernelView:
 
 @record
 class HarnessView:
-    """What the template of the harness may see."""
+    """What the templates of the harness may see."""
 
     source: str
     name: str
@@ -142,7 +143,7 @@ class CBackend:
         view = HarnessView(f"{NAME}.c", NAME, samples, ends, threads, kernels)
         files = {
             f"{NAME}.c": emit_source(program, target, abi),
-            "harness.c": render("harness", view),
+            "harness.c": "\n".join(fill(f"c/{name}.c", view) for name in _HARNESS),
         }
         code = compile_library(files, "harness.c", self.flags(target), store)
         return CExecutable(program, abi, code, threads)
@@ -158,6 +159,9 @@ def _load(code: bytes) -> ctypes.CDLL:
         with os.fdopen(handle, "wb") as file:
             file.write(code)
         return ctypes.CDLL(name)
+    except OSError as error:
+        why = "made a library that cannot be loaded here"
+        raise unusable(find_compiler()[0], why, (str(error),)) from None
     finally:
         os.unlink(name)
 

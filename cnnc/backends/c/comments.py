@@ -24,12 +24,22 @@ def describe_file(program: Program, target: Target, abi: Abi) -> list[str]:
         "Options of gcc and clang that make the most of it (it is correct with any others):",
         f"  {_flags(target)}",
         "Sums round as they are written: gcc needs -std=c99 or -ffp-contract=off for that.",
+        "",
+        "Above each kernel: shapes, layouts, multiply-adds, and where its buffers lie, in bytes",
+        "from the start of weights or arena. Where layers share a kernel, the calls below say that",
+        "of each layer: in(weights, 64) is read at weights + 64, out(arena, 0) written at arena.",
     ]
     return comment(lines)
 
 
-def describe_kernel(kernel: Kernel, shaped: Kernel | None, layers: Sequence[str]) -> Iterator[str]:
-    """The comment above a kernel: what it computes, for which layers, on what."""
+def describe_kernel(
+    kernel: Kernel, shaped: Kernel | None, layers: Sequence[str], places: Sequence[str]
+) -> Iterator[str]:
+    """The comment above a kernel: what it computes, for which layers, on what.
+
+    `places` says where its buffers lie, in the order of parameters, and is empty where each layer
+    has others.
+    """
     origin = (shaped or kernel).origin
     lines = [origin.op or kernel.name]
     names = list(dict.fromkeys(name for name in layers if name)) or [origin.layer]
@@ -38,7 +48,10 @@ def describe_kernel(kernel: Kernel, shaped: Kernel | None, layers: Sequence[str]
         lines.append(f"layer {name}{place}")
     if len(names) > 3:
         lines.append(f"and {len(names) - 3} more layers")
-    lines += [print_buffer(param) for param in (shaped or kernel).params]
+    buffers = [print_buffer(param) for param in (shaped or kernel).params]
+    if places:
+        buffers = [f"{text}, {where}" for text, where in zip(buffers, places, strict=True)]
+    lines += buffers
     costs = [f"{origin.macs:,} multiply-adds"] * bool(origin.macs)
     costs += [origin.algorithm] * bool(origin.algorithm)
     lines += [", ".join(costs)] * bool(costs)

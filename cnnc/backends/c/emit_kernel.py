@@ -17,7 +17,7 @@ from cnnc.backends.c.pointers import (
     pointing_of,
     variables,
 )
-from cnnc.backends.c.text import Block
+from cnnc.backends.c.text import Block, unused
 from cnnc.backends.c.types import ATOM, EQUALITY, SUM, UNARY, Value, room
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
@@ -92,8 +92,10 @@ class _Writer:
             self._parallel(stmt, turned=nests % 2 == 1)
             nests += 1
         self._alone(together)
-        head = f"KERNEL void {self.call.name}({', '.join(self._parameters())})"
-        return [*Block(items=[head]).lines(0), "{", *self.block.lines(1), "}"]
+        parameters = list(self._parameters())
+        head = f"KERNEL void {self.call.name}({', '.join(parameters)})"
+        body = list(self.block.lines(1))
+        return [*Block(items=[head]).lines(0), "{", *unused(parameters, body), *body, "}"]
 
     def _parameters(self) -> Iterator[str]:
         for param in self.kernel.params:

@@ -7,16 +7,20 @@ from enum import Enum
 
 import numpy as np
 
-from cnnc.backends.abi import UNKNOWN_STATUS, Abi, Status
+from cnnc.backends.abi import UNKNOWN_STATUS, Abi, Status, fill_weights
 from cnnc.backends.c.comments import describe_file, describe_kernel
 from cnnc.backends.c.emit_kernel import Call, emit_kernel
-from cnnc.backends.c.helpers import Helper, Preamble, render
+from cnnc.backends.c.helpers import Helper, Preamble
 from cnnc.backends.c.names import Names, identifier
-from cnnc.backends.c.text import Block, narrow, wrapped
+from cnnc.backends.c.text import Block, narrow, unused, wrapped
 from cnnc.base.errors import InternalError
 from cnnc.base.record import record
 from cnnc.base.target import Target
+from cnnc.base.templates import fill
 from cnnc.loop.kernel import ALIGNMENT, Kernel, Place, Program, Region, Step, align
+
+_INTERFACE = ("interface", "weights", "run")
+"""Templates of the functions that others call."""
 
 
 class Weights(Enum):
@@ -57,7 +61,7 @@ def emit_kernels(
 
 @record
 class InterfaceView:
-    """What the template of the interface may see."""
+    """What the templates of the interface may see."""
 
     name: str
     macro: str
@@ -72,6 +76,18 @@ class InterfaceView:
     null_test: str
     call: str
     run_call: str
+
+
+@record
+class GuardsView:
+    """What the template of what must hold may see."""
+
+    macro: str
+    source: str
+    header: str | None
+    hash: str
+    arena_bytes: int
+    weights_bytes: int
 
 
 @record
@@ -103,22 +119,24 @@ class _Source:
         """The whole file."""
         kernels = ["\n".join(self.kernel(number)) for number in range(len(self.calls))]
         steps = "\n".join(self.steps())
-        interface = narrow(render("interface", self._interface()))
+        view = self._interface()
+        interface = [narrow(fill(f"c/{name}.c", view)) for name in _INTERFACE]
         assert self.target is not None
         head = "\n".join(describe_file(self.program, self.target, self.abi))
         declared = f'#include "{self.form.header}"\n' if self.form.header else self._declarations()
-        parts = [head, declared, self.preamble.text, *kernels, steps, interface]
+        guards = fill("c/guards.c", self._guards())
+        parts = [head, declared, guards, self.preamble.text, *kernels, steps, *interface]
         return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
     def kernel(self, number: int) -> Iterator[str]:
         """The lines of one kernel."""
         kernel = self.program.kernels[number]
         shaped = (self.form.shaped or {}).get(number)
-        yield from describe_kernel(kernel, shaped, self._layers(number))
+        steps = [step for step in self.program.steps if step.kernel == number]
+        # of a kernel that several layers share, the calls say where each has its buffers
+        places = [self._described(place) for place in steps[0].places] if len(steps) == 1 else []
+        yield from describe_kernel(kernel, shaped, [step.layer for step in steps], places)
         yield from emit_kernel(kernel, self.calls[number], self.preamble)
-
-    def _layers(self, number: int) -> Sequence[str]:
-        return [step.layer for step in self.program.steps if step.kernel == number]
 
     def steps(self) -> Iterator[str]:
         """The function that calls all kernels in their order."""
@@ -132,9 +150,8 @@ class _Source:
             threads = []
         parameters = ["const void *weights", "void *arena", *samples, *ends, *threads]
         yield from wrapped(f"static void {abi.name}_steps({', '.join(parameters)})", "")
-        yield "{"
-        yield from self._steps_body().lines(1)
-        yield "}"
+        body = list(self._steps_body().lines(1))
+        yield from ("{", *unused(parameters, body), *body, "}")
 
     @property
     def _is_split(self) -> bool:
@@ -185,6 +202,14 @@ class _Source:
                 return f"in(weights, {self.form.payload + place.offset})"
         return f"{'out' if written else 'in'}(arena, {place.offset})"
 
+    def _described(self, place: Place) -> str:
+        match place.region:
+            case Region.INPUT | Region.OUTPUT:
+                return self._place(place, written=False)
+            case Region.WEIGHTS:
+                return f"weights + {self.form.payload + place.offset}"
+        return f"arena + {place.offset}"
+
     def _declarations(self) -> str:
         abi = self.abi
         builtin = [f"const {abi.name}_weights *{abi.name}_weights_builtin(void)"]
@@ -198,9 +223,20 @@ class _Source:
         ]
         wide = tuple("\n".join(wrapped(each, "")) for each in functions)
         statuses = tuple((abi.status(each), int(each)) for each in Status)
-        return render(
-            "declarations",
+        return fill(
+            "c/declarations.c",
             DeclarationsView(abi.name, abi.macro, ALIGNMENT, abi.weights_bytes, statuses, wide),
+        )
+
+    def _guards(self) -> GuardsView:
+        abi, header = self.abi, self.form.header
+        return GuardsView(
+            macro=abi.macro,
+            source=f"{abi.name}.c",
+            header=header,
+            hash=f"0x{abi.hash:016x}",
+            arena_bytes=abi.arena_bytes,
+            weights_bytes=abi.weights_bytes,
         )
 
     def _interface(self) -> InterfaceView:
@@ -258,10 +294,7 @@ def weights_blob(program: Program, abi: Abi) -> bytes:
     if len(abi.payloads) != 1:
         raise InternalError("the weights of several versions are not those of one program")
     memory = np.zeros(abi.weights_bytes, np.uint8)
-    head, start = abi.head, abi.payloads[0]
-    memory[: len(head)] = np.frombuffer(head, np.uint8)
-    for blob in program.weights:
-        blob.contents.pack_into(memory[start + blob.offset : start + blob.end])
+    fill_weights([program], abi, memory)
     return memory.tobytes()
 
 

@@ -1,19 +1,14 @@
 """Small functions that kernels call: those for vectors, and what C99 has no operator for."""
 
 from collections.abc import Mapping
-from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from cnnc.backends.abi import C_TYPES
 from cnnc.backends.c.text import narrow
 from cnnc.backends.c.types import mask_bits, mask_type, room, vector_type
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
-from cnnc.base.resources import read_resource
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from cnnc.base.templates import fill
 
 _X86 = {512: ("_mm512", "__m512", "__AVX512F__"), 256: ("_mm256", "__m256", "__AVX__"),
         128: ("_mm", "__m128", "__SSE2__")}  # fmt: skip
@@ -82,7 +77,7 @@ class Source:
 
 
 @record
-class View:
+class HelperView:
     """What a template may see of the type that its helper is for."""
 
     element: str
@@ -190,14 +185,14 @@ class Preamble:
             self._need_types(helper)
         for other in _needs(helper):
             self.need(other)
-        self._texts[helper] = narrow(render(f"helpers/{helper.template}", _view(helper)))
+        self._texts[helper] = narrow(fill(f"c/helpers/{helper.template}.c", _view(helper)))
 
     def vector(self, element: str, lanes: int) -> str:
         """The name of a type of vectors: of `f32`, `f64`, and integers such as `i8`, `u32`."""
         lanes = room(lanes)
         name = f"{element}x{lanes}"
         if name not in self._types:
-            self._types[name] = render("helpers/type", _Type(name, *_ELEMENTS[element], lanes))
+            self._types[name] = fill("c/helpers/type.c", TypeView(name, *_ELEMENTS[element], lanes))
         return name
 
     def call(self, name: str, dtype: DType, lanes: int = 1, *, part: int = 0, op: str = "") -> str:
@@ -230,8 +225,8 @@ class Preamble:
 
 
 @record
-class _Type:
-    """What the template of a type may see."""
+class TypeView:
+    """What the template of a type of vectors may see."""
 
     vector: str
     scalar: str
@@ -296,12 +291,12 @@ def _order(helper: Helper) -> int:
     return _FIXED.index(helper.template) if _is_fixed(helper) else len(_FIXED)
 
 
-def _view(helper: Helper) -> View:
+def _view(helper: Helper) -> HelperView:
     dtype, lanes = helper.dtype, helper.lanes
     bits = 8 * dtype.bytes
     sign, predicate = _OPERATIONS.get(helper.op, ("", ""))
     smallest, largest, *_ = _LIMITS.get(dtype, ("", ""))
-    return View(
+    return HelperView(
         element=str(dtype),
         scalar=C_TYPES[dtype],
         vector=vector_type(dtype, lanes),
@@ -348,19 +343,3 @@ def _source(source: DType, dtype: DType, lanes: int) -> Source:
     return Source(
         str(source), C_TYPES[source], vector_type(source, lanes), f"{lowest}{f}", f"{highest}{f}"
     )
-
-
-@cache
-def _template(name: str) -> "Template":
-    # not above: nothing but this backend needs it
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(read_resource("templates", f"c/{name}.c.j2"))
-
-
-def render(name: str, k: object) -> str:
-    """A template of this backend filled in with its view."""
-    return _template(name).render(k=k)

@@ -1,7 +1,8 @@
 """Lines of C in blocks."""
 
+import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 WIDTH = 100
@@ -59,6 +60,13 @@ def _cut(line: str, room: int) -> int:
                 best, at = rank, position + (1 if mark in ",;" else 2)
     marks = (" || ", " && ", " + ", " - ", " * ", " ? ", " : ", " | ", "(")
     return at or max(line.rfind(mark, 1, room) + (mark == "(") for mark in marks)
+
+
+def unused(parameters: Sequence[str], body: Sequence[str]) -> list[str]:
+    """Statements for parameters that the lines of a function do not name, so that none warns."""
+    used = set(re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", "\n".join(body), flags=re.DOTALL)))
+    names = [re.findall(r"\w+", parameter)[-1] for parameter in parameters]
+    return [f"    (void){name};" for name in names if name not in used]
 
 
 def narrow(text: str) -> str:

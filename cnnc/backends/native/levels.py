@@ -1,5 +1,8 @@
 """How code tells the levels of x86-64 apart where it runs."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from cnnc.base.errors import UserError, fail
 from cnnc.base.record import record
 from cnnc.base.target import Target
@@ -54,6 +57,18 @@ def in_order(targets: tuple[Target, ...]) -> tuple[Target, ...]:
     if len(found) < len(targets):
         raise fail("E0801", "a processor is named twice for one object")
     return tuple(found[place] for place in sorted(found))
+
+
+def common_target(targets: Sequence[Target]) -> Target:
+    """What code beside several levels is made for, so that every x86-64 processor runs it.
+
+    Of one target, that target. UserError where several are no levels.
+    """
+    if len(targets) == 1:
+        return targets[0]
+    for target in targets:
+        level_of(target)
+    return replace(targets[0], cpu=next(iter(_LEVELS)), features="+sse,+sse2")
 
 
 def _name(target: Target) -> str:

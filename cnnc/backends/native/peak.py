@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.backends.native.pool import shared_pool
-from cnnc.backends.native.runtime import LINE, jit_compile, render
+from cnnc.backends.native.runtime import LINE, jit_compile
 from cnnc.backends.native.targets import runs_here
 from cnnc.base.dtype import DType
 from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.target import Target
+from cnnc.base.templates import fill
 
 STREAMS = 8
 """Vectors read in one step: enough additions under way to wait for memory only."""
@@ -82,7 +83,7 @@ def peak_view(target: Target) -> PeakView:
 def peak_module_text(target: Target) -> str:
     """LLVM IR of the two measured loops, as nets `cnnc_peak_compute` and `cnnc_peak_read`."""
     view = peak_view(target)
-    return "\n".join(render(name, view) for name in ("peak", "read"))
+    return "\n".join(fill(f"native/{name}.ll", view) for name in ("peak", "read"))
 
 
 class _Meter:

@@ -17,6 +17,7 @@ from cnnc.base.record import record
 from cnnc.base.resources import read_resource
 from cnnc.base.store import Store
 from cnnc.base.target import Target
+from cnnc.base.templates import fill
 
 BARRIER = "cnnc_barrier"
 LINE = 128
@@ -46,7 +47,7 @@ def runtime_module_text(target: Target) -> str:
     names, view = _parts(target)
     layout = target_machine(target, jit=False).target_data
     head = f'target triple = "{target.triple}"\ntarget datalayout = "{layout}"\n'
-    return "\n".join([head, *(render(name, view) for name in names)])
+    return "\n".join([head, *(fill(f"native/{name}.ll", view) for name in names)])
 
 
 def _parts(target: Target) -> tuple[tuple[str, ...], RuntimeView]:
@@ -55,17 +56,6 @@ def _parts(target: Target) -> tuple[tuple[str, ...], RuntimeView]:
     sleep = "sleep_futex" if system == "linux" else "sleep_poll"
     names = ("memory", f"arch_{architecture}", sleep, *_PARTS)
     return names, RuntimeView(LINE, _FUTEX[architecture])
-
-
-def render(name: str, k: object) -> str:
-    """A template of this backend filled in with its view."""
-    # not above: the code may be there already
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(_template(name)).render(k=k)
 
 
 def _template(name: str) -> str:

@@ -11,12 +11,12 @@ from cnnc.backends.native import ir, unlocked
 from cnnc.backends.native.emit import POINTER, emit_kernel, word_of
 from cnnc.backends.native.emit_program import Call, emit_steps
 from cnnc.backends.native.frames import called_functions, stack_bytes
-from cnnc.backends.native.levels import Level, level_of
-from cnnc.backends.native.runtime import render
+from cnnc.backends.native.levels import Level, common_target, level_of
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.target import Target
+from cnnc.base.templates import fill
 from cnnc.loop.kernel import ALIGNMENT, Kernel, Place, Program, Region
 
 LARGEST_32 = 1 << 31
@@ -83,17 +83,20 @@ class InterfaceView:
     wrong_size: int
     wrong_samples: int
     wrong_threads: int
+    wrong_processor: int
 
 
 def compile_standalone(versions: Sequence[Version], abi: Abi, *, has_weights: bool) -> Code:
     """The C interface of one network as one object, for a linker: it is position independent.
 
     Several versions are for levels of x86-64, the lowest first; the code chooses among them when
-    weights are opened. With `has_weights`, `NAME_weights_builtin` gives those of `weights_object`.
+    weights are opened, and gives no handle on a processor below the lowest level. With
+    `has_weights`, `NAME_weights_builtin` gives those of `weights_object`.
     UserError where versions cannot be told apart, or a 32-bit machine has not room enough.
     """
     _check_room(versions, abi)
-    machine = target_machine(versions[0].target, jit=False)
+    common = common_target([version.target for version in versions])
+    machine = target_machine(common, jit=False)
     module = llvm.parse_assembly(standalone_source(versions, abi, has_weights), _context())
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
@@ -122,7 +125,7 @@ def standalone_source(versions: Sequence[Version], abi: Abi, has_weights: bool) 
     view = _view(versions, abi)
     names = ["interface", "entries", "weights"] + ["builtin"] * has_weights
     names.append("choose_only" if len(versions) == 1 else "choose_x86")
-    return "\n".join([str(module), *(render(name, view) for name in names)])
+    return "\n".join([str(module), *(fill(f"native/{name}.ll", view) for name in names)])
 
 
 def weights_object(versions: Sequence[Version], abi: Abi) -> bytearray:
@@ -248,7 +251,7 @@ def _view(versions: Sequence[Version], abi: Abi) -> InterfaceView:
         payloads=abi.payloads,
         versions=len(versions),
         cases=" ".join(f"{word} {number}, label %v{number}" for number in range(1, len(versions))),
-        levels=tuple(level_of(version.target) for version in versions[1:]),
+        levels=tuple(level_of(v.target) for v in versions) if len(versions) > 1 else (),
         check_samples=_check_samples(abi, word),
         magic=int.from_bytes(MAGIC, "little"),
         hash=abi.hash,
@@ -267,6 +270,7 @@ def _view(versions: Sequence[Version], abi: Abi) -> InterfaceView:
         wrong_size=Status.WRONG_SIZE,
         wrong_samples=Status.WRONG_SAMPLES,
         wrong_threads=Status.WRONG_THREADS,
+        wrong_processor=Status.WRONG_PROCESSOR,
     )
 
 
