@@ -9,7 +9,9 @@ from cnnc.standalone.views import names
 
 
 @record
-class _View:
+class PoolView:
+    """What the template may see."""
+
     name: str
     macro: str
     pool_parameters: str
@@ -25,7 +27,7 @@ def pool_source(unit: Unit) -> tuple[File, ...]:
     parameters = (f"{abi.name}_pool *pool", *abi.run_parameters)
     has_samples = abi.most_samples is not None
     values = ("weights", "arena", *(["samples"] if has_samples else []), *names(abi.ends))
-    view = _View(
+    view = PoolView(
         abi.name,
         abi.macro,
         wrapped(f"int {abi.name}_pool_run(", parameters),

@@ -17,7 +17,9 @@ FILES = ("Makefile", "CMakeLists.txt", "README.md", "main.c", "test.c", "bench.c
 
 
 @record
-class _View:
+class ProjectView:
+    """What the template may see."""
+
     name: str
     macro: str
     version: str
@@ -50,7 +52,7 @@ def project(unit: Unit) -> Iterator[File]:
     target = unit.targets[0]
     tools = tool_prefix(target)
     stems = [abi.name, *([f"{abi.name}_weights"] if has_weights else [])]
-    view = _View(
+    view = ProjectView(
         name=abi.name,
         macro=abi.macro,
         version=__version__,

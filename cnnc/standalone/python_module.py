@@ -12,7 +12,9 @@ from cnnc.version import __version__
 
 
 @record
-class _View:
+class ModuleView:
+    """What the template may see."""
+
     name: str
     title: str
     version: str
@@ -28,6 +30,7 @@ class _View:
     most_samples: int
     has_weights: bool
     wrong_size: int
+    wrong_processor: int
     ends: tuple[EndView, ...]
     inputs: tuple[EndView, ...]
     outputs: tuple[EndView, ...]
@@ -42,7 +45,7 @@ def python_module(unit: Unit) -> File:
     )
     arguments = ", ".join(f"np.zeros{_call(end)}" for end in inputs)
     samples = ["size"] if abi.most_samples is not None else []
-    view = _View(
+    view = ModuleView(
         name=abi.name,
         title="".join(part.capitalize() for part in abi.name.split("_")),
         version=__version__,
@@ -60,6 +63,7 @@ def python_module(unit: Unit) -> File:
         most_samples=abi.most_samples or 0,
         has_weights=unit.request.has_weights,
         wrong_size=Status.WRONG_SIZE.value,
+        wrong_processor=Status.WRONG_PROCESSOR.value,
         ends=(*inputs, *outputs),
         inputs=inputs,
         outputs=outputs,

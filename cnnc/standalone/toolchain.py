@@ -2,13 +2,12 @@
 
 import os
 import shlex
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from cnnc.backends.native.host import host_target
-from cnnc.base.errors import UserError, fail
+from cnnc.base.compiler import find_tool, run_tool
+from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.target import Target
 
@@ -21,7 +20,6 @@ _CROSS = {
     ("x86_64", "windows"): ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64"),
 }
 """The command for an architecture and a system, and Debian's package that has it."""
-_SECONDS = 600
 
 
 @record
@@ -54,31 +52,8 @@ class Linker:
     @property
     def version(self) -> str:
         """The first line that it says of itself; empty where it says nothing."""
-        done = _run([*self.command, "--version"], None)
+        done = run_tool([*self.command, "--version"], Path.cwd(), check=False)
         return done.stdout.partition("\n")[0].strip()
-
-
-def run_tool(command: Sequence[str], folder: Path) -> None:
-    """Run a compiler or linker in a folder; UserError with what it says where it fails."""
-    done = _run(command, folder)
-    if done.returncode:
-        said = tuple((done.stderr or done.stdout).strip().splitlines()[-20:])
-        raise fail("E0802", f"`{shlex.join(command)}` failed", notes=said)
-
-
-def _run(command: Sequence[str], folder: Path | None) -> "subprocess.CompletedProcess[str]":
-    try:
-        return subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise fail("E0802", f"`{command[0]}` cannot be run", notes=(str(error),)) from None
 
 
 def find_linker(target: Target, given: str | None = None) -> Linker:
@@ -93,20 +68,29 @@ def find_linker(target: Target, given: str | None = None) -> Linker:
             f"`{target.triple}` has no shared libraries",
             help="emit `a` or `obj`, and link it into your firmware",
         )
-    if given or (is_host(target) and os.environ.get("CC")):
-        return Linker(_checked(given or os.environ["CC"]), architecture.startswith("wasm"))
-    if architecture.startswith("wasm"):
-        return Linker((_find(("wasm-ld",), target, "lld"),), is_wasm=True)
-    if is_host(target):
-        return Linker((_find(("cc", "gcc", "clang"), target, "gcc"),))
-    name, package = _cross(target)
-    if not name:
+    is_wasm = architecture.startswith("wasm")
+    named = given or (os.environ.get("CC") if is_host(target) else None)
+    by = "--cc" if given else "CC"
+    names, package = _linkers(target)
+    if not (names or named):
         raise fail(
             "E0802",
             f"no compiler for `{target.triple}` is known",
             help="name one: --cc 'clang --target=… --sysroot=…'",
         )
-    return Linker((_find((name,), target, package),))
+    help = f"install Debian's package `{package}`, name another one with --cc, or emit `a`"
+    needs = f"a shared library for `{target.triple}`"
+    return Linker(find_tool(names, named, needs=needs, help=help, by=by), is_wasm)
+
+
+def _linkers(target: Target) -> tuple[tuple[str, ...], str]:
+    """What links for a target, and Debian's package that has it."""
+    if target.architecture.startswith("wasm"):
+        return ("wasm-ld",), "lld"
+    if is_host(target):
+        return ("cc", "gcc", "clang"), "gcc"
+    name, package = _cross(target)
+    return (name,) if name else (), package
 
 
 def is_host(target: Target) -> bool:
@@ -166,31 +150,3 @@ def _system(triple: str) -> str:
         if system in triple.split("-")[1:]:
             return system
     return "darwin" if any(word in triple for word in ("darwin", "macosx", "ios")) else "other"
-
-
-def _find(names: Sequence[str], target: Target, package: str) -> str:
-    for name in names:
-        if shutil.which(name):
-            return name
-    raise _missing(names[0], target, package)
-
-
-def _checked(text: str) -> tuple[str, ...]:
-    try:
-        command = shlex.split(text)
-    except ValueError:
-        command = []
-    if not command or not shutil.which(command[0]):
-        raise fail(
-            "E0802", f"the compiler `{text}` is not there", help="see `--cc` and the variable CC"
-        )
-    # it is run in another folder
-    return (os.path.abspath(shutil.which(command[0]) or command[0]), *command[1:])
-
-
-def _missing(name: str, target: Target, package: str) -> UserError:
-    return fail(
-        "E0802",
-        f"a shared library for `{target.triple}` needs `{name}`, which is not installed",
-        help=f"install Debian's package `{package}`, name another one with --cc, or emit `a`",
-    )

@@ -14,7 +14,9 @@ _WIDTH = 100
 
 
 @record
-class _View:
+class WeightsView:
+    """What the template may see."""
+
     name: str
     macro: str
     bytes: int
@@ -26,7 +28,7 @@ def weights_source(unit: Unit) -> File:
     """`NAME_weights.c`: it defines what `NAME_weights_builtin` gives."""
     abi = unit.abi
     rows = tuple(_rows(unit.weights.tobytes())) if is_array(unit) else ()
-    view = _View(abi.name, abi.macro, abi.weights_bytes, ALIGNMENT, rows)
+    view = WeightsView(abi.name, abi.macro, abi.weights_bytes, ALIGNMENT, rows)
     return File(f"{abi.name}_weights.c", fill("standalone/weights.c", view).encode())
 
 

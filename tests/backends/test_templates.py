@@ -7,11 +7,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted(
-    path for room in ("c", "native") for path in (ROOT / "templates" / room).rglob("*.j2")
+    path
+    for room in ("c", "native", "standalone")
+    for path in (ROOT / "templates" / room).rglob("*.j2")
 )
 VIEWS = {
     name
-    for path in (ROOT / "cnnc" / "backends").rglob("*.py")
+    for room in ("backends", "standalone")
+    for path in (ROOT / "cnnc" / room).rglob("*.py")
     for name in re.findall(r"^class (\w*View)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
 }
 LONGEST = 64

@@ -94,7 +94,7 @@ def wishes(**given: object) -> Request:
         ({"forms": ("a",), "target": "arm64-apple-macos"}, "static libraries"),
         ({"forms": ("pool",), "target": "cortex-m4"}, "has no threads"),
         ({"forms": ("so",), "cc": "true"}, "made no file"),
-        ({"forms": ("so",), "cc": "gcc '"}, "is not there"),
+        ({"forms": ("so",), "cc": "gcc '"}, "--cc is malformed"),
         ({"threads": 0}, "threads must be"),
         ({"forms": ("c",), "target": "x86-64:x86-64-v2,x86-64-v3"}, "is for one processor"),
         ({"tuning": Path("missing.tune")}, "missing.tune"),
