@@ -54,6 +54,7 @@ PROGRAM = (
     "compare",
     "standalone",
     "onnx",
+    "torch",
     "onnx_backend",
     "__init__",
     "cli",
