@@ -11,7 +11,7 @@ from cnnc.onnx.values import RefusedError
 from cnnc.torch.capture import capture
 from cnnc.torch.module import inference, versions
 from cnnc.torch.needed import import_torch
-from cnnc.torch.reporting import Fallen, Part, note
+from cnnc.torch.reporting import Fallen, Part, note, operator_name
 from cnnc.torch.running import Program, Wishes
 
 MOST_FORMS = 8
@@ -124,4 +124,9 @@ class _Graph:
 
     def _whole(self, why: str) -> Part:
         nodes = [n for n in self._graph.graph.nodes if n.op.startswith("call")]
-        return Part("a graph", 0, 0, tuple(Fallen(n.name, str(n.target), why) for n in nodes))
+        return Part(
+            f"graph{next(_numbers)}",
+            0,
+            0,
+            tuple(Fallen(n.name, operator_name(n.target), why) for n in nodes),
+        )

@@ -72,8 +72,7 @@ def capture(
 def _quiet() -> Iterator[None]:
     """Without what torch warns its own authors of."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")
         yield
 
 

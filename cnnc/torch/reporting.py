@@ -13,7 +13,7 @@ LOG = logging.getLogger("cnnc.torch")
 MOST_KEPT = 256
 """Graphs that are remembered."""
 MOST_SHOWN = 5
-"""Reasons that a warning lists."""
+"""Reasons that a warning lists, and operators for one reason."""
 
 
 class FallbackWarning(UserWarning):
@@ -27,6 +27,11 @@ class Fallen:
     node: str
     operator: str
     why: str
+
+
+def operator_name(target: object) -> str:
+    """What a node calls, in short: `aten.relu.default`, `conv2d`."""
+    return str(getattr(target, "__name__", target)) if callable(target) else str(target)
 
 
 @record
@@ -64,12 +69,19 @@ class Report:
 
 
 def _reasons(fallen: Sequence[Fallen]) -> list[str]:
-    """Reasons with how often they are given, the most frequent first."""
-    counted = Counter((each.operator, each.why) for each in fallen)
-    return [
-        f"{operator}{f' ({count} times)' if count > 1 else ''}: {why}"
-        for (operator, why), count in counted.most_common()
-    ]
+    """Reasons and the operators they are given for, the most frequent first."""
+    by_reason: dict[str, Counter[str]] = {}
+    for each in fallen:
+        by_reason.setdefault(each.why, Counter())[each.operator] += 1
+    lines = []
+    for why, operators in sorted(by_reason.items(), key=lambda pair: -pair[1].total()):
+        shown = [
+            f"{name} ({count} times)" if count > 1 else name
+            for name, count in operators.most_common(MOST_SHOWN)
+        ]
+        more = [f"{len(operators) - MOST_SHOWN} more"] if len(operators) > MOST_SHOWN else []
+        lines.append(f"{', '.join([*shown, *more])}: {why}")
+    return lines
 
 
 _PARTS: deque[Part] = deque(maxlen=MOST_KEPT)

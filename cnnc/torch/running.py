@@ -15,7 +15,7 @@ from cnnc.torch.capture import Captured, Node, resolve
 from cnnc.torch.convert import convert, refused_nodes
 from cnnc.torch.needed import import_torch
 from cnnc.torch.planning import Segment, handed_views, plan
-from cnnc.torch.reporting import Fallen, Part
+from cnnc.torch.reporting import Fallen, Part, operator_name
 
 MOST_SHOWN = 50
 Environment = dict[Node, Any]
@@ -134,7 +134,7 @@ def _part(
     name: str, steps: Sequence[object], refused: Mapping[Node, str], captured: Captured
 ) -> Part:
     fallen = tuple(
-        Fallen(each.name, str(each.target), why)
+        Fallen(each.name, operator_name(each.target), why)
         for each, why in refused.items()
         if each.target is not operator.getitem
     )
