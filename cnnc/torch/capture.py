@@ -22,14 +22,14 @@ class Captured:
 
     `known` are values that do not depend on inputs: parameters, constants, and what is computed of
     them. `labels` are the names that parameters have in the module. `inputs` are the placeholders
-    of all leaves of the arguments, None where a leaf is no tensor; `outputs` what the leaves of the
-    result are, nodes or constants. `takes` and `gives` are their structures.
+    of all leaves of the arguments; those that are no tensors are known. `outputs` are nodes or
+    constants, for all leaves of the result. `takes` and `gives` are the structures of both.
     """
 
     module: Any
     known: Mapping[Node, Any]
     labels: Mapping[Node, str]
-    inputs: tuple[Node | None, ...]
+    inputs: tuple[Node, ...]
     outputs: tuple[Any, ...]
     takes: Any
     gives: Any
@@ -97,18 +97,18 @@ def _outputs(program: Any) -> tuple[Any, ...]:
 
 def _placeholders(
     program: Any, fixed: dict[int, Any]
-) -> tuple[dict[Node, Any], dict[Node, str], list[Node | None]]:
+) -> tuple[dict[Node, Any], dict[Node, str], list[Node]]:
     kinds = import_torch().export.graph_signature.InputKind
     nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
     known: dict[Node, Any] = {}
     labels: dict[Node, str] = {}
-    inputs: list[Node | None] = []
+    inputs: list[Node] = []
     for node, spec in zip(nodes, program.graph_signature.input_specs, strict=True):
         if spec.kind == kinds.USER_INPUT:
             is_tensor = type(spec.arg).__name__ == "TensorArgument"
             if is_tensor and len(inputs) in fixed:
                 known[node] = fixed[len(inputs)]
-            inputs.append(node if is_tensor else None)
+            inputs.append(node)
             if not is_tensor:
                 known[node] = spec.arg.value
         elif spec.kind in (kinds.PARAMETER, kinds.BUFFER, kinds.CONSTANT_TENSOR):

@@ -30,7 +30,9 @@ class CompiledModule:
         self._versions = versions(self._tensors)
         self._program = Program(captured, name, wishes)
         self._tree = import_torch().utils._pytree
-        self._shapes = [_shape(each, wishes.batch) for each in captured.inputs]
+        self._shapes = [
+            [] if each in captured.known else _shape(each, wishes.batch) for each in captured.inputs
+        ]
         note(self._program.report)
 
     @property
@@ -56,15 +58,19 @@ class CompiledModule:
         found = versions(self._tensors)
         if found != self._versions:
             with self._lock:
-                self._program = Program(captured, self._name, self._wishes)
-                self._versions = found
+                if found != self._versions:
+                    self._program = Program(captured, self._name, self._wishes)
+                    self._versions = found
         return self._tree.tree_unflatten(self._program.run(leaves), captured.gives)
 
     def _check(self, leaves: Sequence[Any], captured: Captured) -> None:
         for place, (leaf, node, shape) in enumerate(
             zip(leaves, captured.inputs, self._shapes, strict=True)
         ):
-            if node is None:
+            if node in captured.known:
+                if leaf is not captured.known[node] and leaf != captured.known[node]:
+                    wanted = captured.known[node]
+                    raise fail("E0602", f"argument {place} is {leaf}, not {wanted} as compiled")
                 continue
             wanted = node.meta["val"]
             if not hasattr(leaf, "data_ptr") or leaf.dtype != wanted.dtype:
@@ -80,8 +86,6 @@ class CompiledModule:
 
 def _shape(node: Any, batch: Batch | None) -> list[tuple[int, int]]:
     """The least and most of each extent."""
-    if node is None:
-        return []
     found = [(int(each), int(each)) for each in node.meta["val"].shape]
     if batch is not None:
         found[0] = (batch, batch) if isinstance(batch, int) else (batch[0], batch[1])

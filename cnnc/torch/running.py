@@ -101,7 +101,7 @@ class Program:
         """The leaves of the result for those of the arguments."""
         values: Environment = dict(self._constants)
         for node, leaf in zip(self.captured.inputs, leaves, strict=True):
-            if node is not None and node not in values:
+            if node not in self.captured.known:
                 values[node] = leaf
         with import_torch().no_grad():
             for step in self.steps:

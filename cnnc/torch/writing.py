@@ -28,7 +28,7 @@ def to_flat(module: Any, example_inputs: Any, kwargs: Mapping[str, Any] | None =
     if refused := refused_nodes(captured):
         raise listed(refused)
     known, calls = captured.known, captured.calls
-    inputs = [each for each in captured.inputs if each is not None and each not in known]
+    inputs = [each for each in captured.inputs if each not in known]
     outputs = [each for each in captured.outputs if hasattr(each, "op") and each not in known]
     name = type(module).__name__
     try:

@@ -31,7 +31,7 @@ class Basic(nn.Module):
 class ResNet18(nn.Module):
     """He et al., 2016, with names as in torchvision."""
 
-    def __init__(self, width: int = 16, classes: int = 10) -> None:
+    def __init__(self, width: int = 8, classes: int = 10) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -163,9 +163,9 @@ class Odd(nn.Module):
 
 
 NETS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
-    "resnet18": (ResNet18, (2, 3, 64, 64)),
-    "mobilenet_v2": (MobileNetV2, (2, 3, 64, 64)),
-    "unet": (UNet, (2, 3, 32, 32)),
+    "resnet18": (ResNet18, (2, 3, 48, 48)),
+    "mobilenet_v2": (MobileNetV2, (2, 3, 48, 48)),
+    "unet": (UNet, (2, 3, 16, 16)),
     "line": (Line, (2, 2, 32)),
 }
 
