@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from cnnc.base.errors import fail
@@ -34,6 +35,13 @@ class Captured:
     takes: Any
     gives: Any
 
+    def renewed(self) -> "Captured":
+        """The same graph after its parameters were changed in place: what is computed of them."""
+        known = {node: value for node, value in self.known.items() if node.op == "placeholder"}
+        with import_torch().no_grad():
+            _fold(self.module, known)
+        return replace(self, known=known)
+
     @property
     def calls(self) -> list[Node]:
         """The nodes that have to be computed, in order."""
@@ -52,8 +60,9 @@ def capture(
     `fixed` are tensors that stand for leaves of the arguments.
     """
     torch = import_torch()
+    args, kwargs = _apart(args, kwargs or {})
     with _quiet(), torch.no_grad():
-        program = torch.export.export(module, tuple(args), dict(kwargs or {}))
+        program = torch.export.export(module, args, kwargs)
         program = program.run_decompositions(_decompositions())
     graph = program.graph
     if len(graph.nodes) > MOST_NODES:
@@ -66,6 +75,25 @@ def capture(
     return Captured(
         program.graph_module, known, labels, tuple(inputs), outputs, spec.in_spec, spec.out_spec
     )
+
+
+def _apart(
+    args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments without a tensor that is there twice: torch would take it for one input."""
+    torch = import_torch()
+    seen: set[int] = set()
+
+    def copied(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor) or id(leaf) not in seen:
+            seen.add(id(leaf))
+            return leaf
+        return leaf.detach().clone()
+
+    made: tuple[tuple[Any, ...], dict[str, Any]] = torch.utils._pytree.tree_map(
+        copied, (tuple(args), dict(kwargs))
+    )
+    return made
 
 
 @contextmanager
@@ -159,7 +187,7 @@ def check_polymorphic(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any
     try:
         with _quiet(), torch.no_grad():
             program = torch.export.export(
-                module, tuple(args), dict(kwargs), dynamic_shapes=(*shapes, *named.values())
+                module, *_apart(args, kwargs), dynamic_shapes=(*shapes, *named.values())
             ).run_decompositions(_decompositions())
     except Exception as error:
         first = str(error).strip().splitlines()[0]

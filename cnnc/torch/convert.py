@@ -125,6 +125,10 @@ def convert(
     converter = Converter(captured)
     for node in nodes:
         converter.add(node, build, values)
+    for each in outputs:
+        if each in captured.known:
+            build.begin(each.name, each.name)
+            values[each] = known_value(captured.known[each])
     found = [build.flow(values[each]) for each in outputs]
     wanted = [
         End(each.name, flow.shape, flow.dtype) for each, flow in zip(outputs, found, strict=True)

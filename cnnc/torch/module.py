@@ -59,6 +59,7 @@ class CompiledModule:
         if found != self._versions:
             with self._lock:
                 if found != self._versions:
+                    captured = captured.renewed()
                     self._program = Program(captured, self._name, self._wishes)
                     self._versions = found
         return self._tree.tree_unflatten(self._program.run(leaves), captured.gives)

@@ -22,14 +22,14 @@ from cnnc.torch.running import listed
 def to_flat(module: Any, example_inputs: Any, kwargs: Mapping[str, Any] | None = None) -> FlatNet:
     """A module as a flat net whose arrays are called as its `state_dict` calls them.
 
-    They share the memory of its parameters. UserError with all that cnnc cannot take.
+    They share the memory of its parameters. Results that are no tensors are left out. UserError with all that cnnc cannot take.
     """
     captured = captured_module(module, as_arguments(example_inputs), kwargs)
     if refused := refused_nodes(captured):
         raise listed(refused)
     known, calls = captured.known, captured.calls
     inputs = [each for each in captured.inputs if each not in known]
-    outputs = [each for each in captured.outputs if hasattr(each, "op") and each not in known]
+    outputs = [each for each in captured.outputs if hasattr(each, "op")]
     name = type(module).__name__
     try:
         net = convert(captured, name, inputs, calls, list(dict.fromkeys(outputs)))

@@ -74,14 +74,14 @@ class Inverted(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Sandler et al., 2018."""
+    """Sandler et al., 2018, with fewer stages."""
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
         layers: list[nn.Module] = [unit(3, 8, 3, 2)]
         inputs = 8
         for factor, channels, count, stride in (
-            (1, 8, 1, 1), (6, 12, 2, 2), (6, 16, 3, 2), (6, 24, 2, 2), (6, 32, 1, 1),
+            (1, 8, 1, 1), (6, 12, 2, 2), (6, 16, 2, 2), (6, 24, 1, 1),
         ):  # fmt: skip
             for place in range(count):
                 layers.append(Inverted(inputs, channels, stride if place == 0 else 1, factor))

@@ -40,7 +40,7 @@ def test_other_shapes_and_weights() -> None:
     """A graph is compiled again for what is new, and only for that."""
     module, x = nets.made("line")
     compiled = torch.compile(module, backend="cnnc", options={"threads": 2})
-    for given in (x, torch.randn(3, 2, 32), torch.randn(1, 2, 32), x):
+    for given in (x, torch.randn(3, 2, 32), x):
         close(compiled(given), module(given), rtol=1e-3, atol=1e-4)
     count = len(cnnc.torch.report().parts)
     module.head.bias += 1
