@@ -6,7 +6,6 @@ from itertools import count
 from threading import Lock
 from typing import Any
 
-from cnnc.base.errors import UserError
 from cnnc.onnx.values import RefusedError
 from cnnc.torch.capture import capture
 from cnnc.torch.module import inference, versions
@@ -109,16 +108,14 @@ class _Graph:
         try:
             with inference(self._graph):
                 captured = capture(self._graph, given, fixed=fixed)
-            program = Program(captured, name, self._wishes)
         except RefusedError as error:
             note(self._whole(error.why))
             return None
-        except UserError:
-            raise
         except Exception as error:  # whatever torch raises for what it cannot export
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             note(self._whole(f"torch cannot export it: {why}"))
             return None
+        program = Program(captured, name, self._wishes)
         note(program.report)
         return program
 

@@ -4,6 +4,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnc.api import Model
 from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.record import record
 from cnnc.compiled import Compiled
@@ -38,9 +39,8 @@ class Wishes:
 class NetStep:
     """A net of cnnc; tensors are read and handed out without a copy where they lie in rows."""
 
-    def __init__(self, net: FlatNet, segment: Segment, wishes: Wishes) -> None:
-        self.net = net
-        self.compiled: Compiled = to_model(net).compile(batch=wishes.batch, **wishes.options)
+    def __init__(self, net: FlatNet, model: Model, segment: Segment, wishes: Wishes) -> None:
+        self.compiled: Compiled = model.compile(batch=wishes.batch, **wishes.options)
         self._torch = import_torch()
         names = [end.name for end in self.compiled.interface.inputs]
         self._reads = [*zip(names, segment.inputs, net.given, strict=True)]
@@ -117,7 +117,7 @@ def _step(
         return TorchStep(segment)
     try:
         net = convert(captured, name, segment.inputs, segment.nodes, segment.outputs)
-        return NetStep(net, segment, wishes)
+        model = to_model(net)
     except RefusedError as error:
         why = error.why
         if not wishes.falls_back:
@@ -126,6 +126,8 @@ def _step(
         if not wishes.falls_back:
             raise
         why = str(error).splitlines()[0]
+    else:
+        return NetStep(net, model, segment, wishes)
     refused.update(dict.fromkeys(segment.nodes, why))
     return TorchStep(segment)
 

@@ -22,7 +22,8 @@ from cnnc.torch.running import listed
 def to_flat(module: Any, example_inputs: Any, kwargs: Mapping[str, Any] | None = None) -> FlatNet:
     """A module as a flat net whose arrays are called as its `state_dict` calls them.
 
-    They share the memory of its parameters. Results that are no tensors are left out. UserError with all that cnnc cannot take.
+    They share the memory of its parameters. Results that are no tensors are left out. UserError
+    with all that cnnc cannot take.
     """
     captured = captured_module(module, as_arguments(example_inputs), kwargs)
     if refused := refused_nodes(captured):
