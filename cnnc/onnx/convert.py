@@ -11,7 +11,8 @@ from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.record import record
 from cnnc.onnx.builder import Builder, dtype_of
 from cnnc.onnx.dimensions import Dimensions
-from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Stage, Tensor
+from cnnc.onnx.ends import needed, open_inputs
+from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
 from cnnc.onnx.folding import MADE_OF_SHAPES, can_fold, fold
 from cnnc.onnx.naming import base_name
 from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
@@ -107,15 +108,10 @@ class _Converter:
                 self._define(each.name, Known(self._constants[each.name]))
             elif each.name not in self._values and (end := self._end(each)) is not None:
                 ends.append(end)
-        first = {end.shape[0] for end in ends if len(end.shape) > 1}
-        is_wrapped = len(first) != 1 or any(len(end.shape) < 2 for end in ends)
-        made = [End(end.name, end.shape, end.dtype, is_wrapped) for end in ends]
-        tensors = [self._build.input(end.name, end.in_net, end.dtype) for end in made]
-        for end, tensor in zip(made, tensors, strict=True):
-            flow = Flow(tensor.name, tensor.shape, tensor.dtype, frozenset({end.name}))
-            self._build.begin(end.name, "")
-            self._define(end.name, self._build.reshape(flow, end.shape) if is_wrapped else flow)
-        return tensors, made
+        tensors, made, flows = open_inputs(self._build, ends)
+        for end, flow in zip(made, flows, strict=True):
+            self._define(end.name, flow)
+        return tensors, [*made]
 
     def _end(self, info: "ValueInfoProto") -> End | None:
         """An input's type; None after noting why cnnc has none."""
@@ -283,7 +279,7 @@ class _Converter:
             return Converted(None, tuple(results))
         if not inputs:
             raise UnsupportedError(_listed([("the graph", "it has no inputs")]), frozenset())
-        stages = _needed(self._build.stages, [source for _, source in outputs])
+        stages = needed(self._build.stages, [source for _, source in outputs])
         keys = {key for stage in stages for key in stage.parameters.values()}
         arrays = {key: array for key, array in self._build.arrays.items() if key in keys}
         name = self._graph.name or "net"
@@ -304,15 +300,6 @@ def _check_type(info: "ValueInfoProto", flow: Flow) -> None:
         names = {value: name for name, value in TensorProto.DataType.items()}
         wanted = names.get(kind, str(kind))
         raise RefusedError(f"it would be {flow.dtype}, and the model says {wanted}")
-
-
-def _needed(stages: Sequence[Stage], ends: Sequence[str]) -> tuple[Stage, ...]:
-    """The stages that the outputs need."""
-    needed = {*ends}
-    for stage in reversed(stages):
-        if stage.name in needed:
-            needed.update(each for each in stage.operands if isinstance(each, str))
-    return tuple(stage for stage in stages if stage.name in needed)
 
 
 def _used_names(graph: "GraphProto") -> frozenset[str]:

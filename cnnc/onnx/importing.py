@@ -55,22 +55,29 @@ def import_model(
     the model, and the text renames them. UserError with every node that cnnc cannot take, or where
     a file cannot be written.
     """
-    net = tidy(read_flat(given, dims))
-    if fold_batchnorm:
-        net = fold_batchnorms(net)
+    net = read_flat(given, dims)
     if name is None:
         name = Path(given).stem if isinstance(given, str | os.PathLike) else net.name
-    stem = identifier(name, KEYWORDS)
     if net.name in GENERIC:
-        net = replace(net, name=stem)
-    target = Path(folder)
+        net = replace(net, name=identifier(name, KEYWORDS))
+    return write_net(net, Path(folder), name, fold_batchnorm=fold_batchnorm, keep_names=keep_names)
+
+
+def write_net(
+    net: FlatNet, folder: Path, name: str, *, fold_batchnorm: bool, keep_names: bool
+) -> Imported:
+    """Write a flat net as the files of this name; see `import_model`."""
+    net = tidy(net)
+    if fold_batchnorm:
+        net = fold_batchnorms(net)
+    stem = identifier(name, KEYWORDS)
     rolled = roll(net, f"{stem}.safetensors", keep_names=keep_names)
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise fail("E0704", f"the folder `{target}` cannot be made", notes=(reason,)) from None
-    path, weights = target / f"{stem}.cnn", target / f"{stem}.safetensors"
+        raise fail("E0704", f"the folder `{folder}` cannot be made", notes=(reason,)) from None
+    path, weights = folder / f"{stem}.cnn", folder / f"{stem}.safetensors"
     if rolled.arrays:
         replace_file(weights, save({key: rolled.arrays[key] for key in sorted(rolled.arrays)}))
     replace_file(path, rolled.text.encode())

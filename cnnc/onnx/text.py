@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from cnnc.onnx.flat import Array, FlatNet, Stage
-from cnnc.ops.attributes import format_value
+from cnnc.ops.attributes import Symbol, format_value
 from cnnc.ops.spec import operators
 
 _WORDS = frozenset({
@@ -16,10 +16,11 @@ _WORDS = frozenset({
 
 def plain_text(net: FlatNet) -> tuple[str, dict[str, Array]]:
     """The program, and the arrays by the names that its parameters have."""
-    outputs = [*_names([name for name, _ in net.outputs], _taken()).values()]
+    words = words_of(net)
+    outputs = [*_names([name for name, _ in net.outputs], _taken() | words).values()]
     names = _names(
         [*(each.name for each in net.inputs), *(stage.name for stage in net.stages)],
-        _taken() | {*outputs},
+        _taken() | words | {*outputs},
     )
     arrays: dict[str, Array] = {}
     lines = ["cnn 1", "", f"net {identifier(net.name, _taken())} {{"]
@@ -34,6 +35,19 @@ def plain_text(net: FlatNet) -> tuple[str, dict[str, Array]]:
     for made, (_, source) in zip(outputs, net.outputs, strict=True):
         lines.append(f"  output {made} = {names[source]}")
     return "\n".join([*lines, "}", ""]), arrays
+
+
+def words_of(net: FlatNet) -> frozenset[str]:
+    """The choices that attributes name: a value called so would stand for the choice."""
+    found: set[str] = set()
+    values = [value for stage in net.stages for value in stage.attributes.values()]
+    while values:
+        match values.pop():
+            case Symbol(name=name):
+                found.add(name)
+            case tuple(parts):
+                values += parts
+    return frozenset(found)
 
 
 def _call(stage: Stage, names: Mapping[str, str]) -> str:

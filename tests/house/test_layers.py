@@ -57,6 +57,7 @@ PROGRAM = (
     "compare",
     "standalone",
     "onnx",
+    "torch",
     "onnx_backend",
     "__init__",
     "cli",

@@ -15,7 +15,9 @@ import cnnc.onnx
 import cnnc.onnx_backend as backend
 from cnnc.base.errors import UserError
 from cnnc.onnx.loading import read_flat
+from cnnc.onnx.reroll.rolled import roll
 from cnnc.onnx.text import plain_text
+from cnnc.onnx.tidy import tidy
 
 Array = NDArray[np.generic]
 
@@ -201,3 +203,20 @@ def test_without_the_package() -> None:
 def test_no_file(tmp_path: object) -> None:
     with pytest.raises(UserError, match="E0701"):
         cnnc.onnx.load(f"{tmp_path}/m.onnx")
+
+
+def test_values_called_like_choices() -> None:
+    """A choice of an attribute stays one where a value has its name."""
+    nodes = [
+        helper.make_node("Relu", ["max"], ["linear"]),
+        helper.make_node("Resize", ["linear", "", "scales"], ["mean"], mode="linear"),
+        helper.make_node("GlobalMaxPool", ["mean"], ["global"]),
+        helper.make_node("ReduceMean", ["global"], ["half_pixel"], axes=[2], keepdims=0),
+    ]
+    scales = np.array([1, 1, 2, 2], np.float32)
+    model = model_of(nodes, {"max": [1, 2, 3, 3]}, ["half_pixel", "linear"], scales=scales)
+    x = np.arange(18, dtype=np.float32).reshape(1, 2, 3, 3)
+    found = [*cnnc.onnx.load(model).compile(backend="reference")(x).values()]
+    np.testing.assert_array_equal(found[0], [[[8], [17]]])
+    np.testing.assert_array_equal(found[1], x)
+    assert "resize(linear" in roll(tidy(read_flat(model)), "net.safetensors").text

@@ -5,7 +5,7 @@ from collections.abc import Container
 from dataclasses import replace
 
 from cnnc.onnx.flat import FlatNet
-from cnnc.onnx.text import identifier
+from cnnc.onnx.text import identifier, words_of
 
 KEYWORDS = frozenset({
     "cnn", "import", "param", "block", "net", "input", "output", "weights", "check", "assert",
@@ -47,7 +47,7 @@ def free_name(name: str, taken: Container[str]) -> str:
 
 def name_ends(net: FlatNet) -> FlatNet:
     """The same net, called as the language can: net, inputs and outputs have names of their own."""
-    taken = set(KEYWORDS)
+    taken = {*KEYWORDS, *words_of(net)}
     inputs: dict[str, str] = {}
     for each in net.inputs:
         inputs[each.name] = identifier(each.name, taken)

@@ -36,12 +36,12 @@ class _Run:
     items: Chain
 
 
-def cut(statements: Sequence[Statement], inputs: Sequence[str]) -> tuple[Statement, ...]:
-    """The statements cut into parts, with labels in place of paths."""
+def cut(statements: Sequence[Statement], reserved: Sequence[str]) -> tuple[Statement, ...]:
+    """The statements cut into parts, with labels in place of paths; parts get no reserved names."""
     runs = [[*_runs(each.value.chain)] for each in statements]
     seen = Counter(part for row in runs for run in row for part in _parts(run.items))
     often = Counter(run.part for row in runs for run in row)
-    taken = {*inputs, *(each.name for each in statements)}
+    taken = {*reserved, *(each.name for each in statements)}
     done: list[Statement] = []
     renamed: dict[str, str] = {}
     for statement, row in zip(statements, runs, strict=True):

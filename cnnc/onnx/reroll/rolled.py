@@ -13,6 +13,7 @@ from cnnc.onnx.reroll.parts import cut
 from cnnc.onnx.reroll.renaming import renaming_rules
 from cnnc.onnx.reroll.structure import structure
 from cnnc.onnx.reroll.text import Weights, write_text
+from cnnc.onnx.text import words_of
 
 
 @record
@@ -36,7 +37,8 @@ def roll(net: FlatNet, weights: str, *, keep_names: bool = False) -> Rolled:
     if the text does not compute the same.
     """
     net = name_ends(net)
-    program = reroll(cut(structure(net), [each.name for each in net.inputs]))
+    taken = [*(each.name for each in net.inputs), *words_of(net)]
+    program = reroll(cut(structure(net), taken))
     text = write_text(net, program, Weights(weights) if net.arrays else None)
     source = SourceFile(f"{net.name}.cnn", text)
     graph = frontend.load_text(source, None, frontend.Choices(with_weights=False)).graph
