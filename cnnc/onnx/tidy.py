@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cnnc.base.errors import InternalError
 from cnnc.base.layout import Shape
 from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, FlatNet, Stage
@@ -111,6 +112,8 @@ def join_products(net: FlatNet) -> FlatNet:
         first = before.get(str(stage.operands[0])) if stage.operands else None
         if stage.op != "mul" or first is None or first.op != "mul":
             return None
+        if first.name in stage.operands[1:]:  # a square: what it reads twice has to stay
+            return None
         return replace(first, operands=(*first.operands, *stage.operands[1:])), {}
 
     return _join(net, attempt)
@@ -139,6 +142,8 @@ def put_in_order(net: FlatNet) -> FlatNet:
     for _, value in net.outputs:
         stack = [value]
         while stack:
+            if len(stack) > 1 + sum(len(stage.operands) for stage in net.stages):
+                raise InternalError(f"`{stack[-1]}` is read before it is made", stage="onnx")
             stage = known.get(stack[-1])
             if stage is None or stage.name in done:
                 stack.pop()

@@ -13,15 +13,25 @@ from tests.cli.helpers import ROOT
 WRITES = r"\.write_(text|bytes)\(|\bopen\([^)\n]*[\"'][wxa][bt]?\+?[\"']|np\.save[a-z_]*\((?!data)"
 
 
+TEMPORARY = {
+    "cnnc/standalone/folder.py: path.write_bytes(file.data)",
+    "cnnc/standalone/build.py: (work / file.name).write_bytes(file.data)",
+    'cnnc/backends/c/compiler.py: (folder / file).write_text(text, encoding="utf-8")',
+    "cnnc/backends/cuda/toolchain.py: path.write_bytes(data)",
+    "cnnc/backends/cuda/toolchain.py: (Path(folder) / name).write_bytes(data)",
+}
+"""Files in folders that nobody else knows of, for compilers or to be moved when all are there."""
+
+
 def test_one_function_writes() -> None:
-    """Nothing else in the package opens a file for writing."""
+    """Nothing else in the package opens a file for writing, but in temporary folders."""
     found = {
         f"{path.relative_to(ROOT)}: {line.strip()}"
         for path in (ROOT / "cnnc").rglob("*.py")
         for line in path.read_text(encoding="utf-8").splitlines()
         if re.search(WRITES, line)
     }
-    assert found == {'cnnc/files.py: with temporary.open("xb") as file:'}
+    assert found - TEMPORARY == {'cnnc/files.py: with temporary.open("xb") as file:'}
 
 
 def test_it_replaces(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ for file in ("other", "short"):
     )
     assert said.returncode == 0, said.stderr
     first, second = said.stdout.splitlines()
-    assert "not those of this network" in first
+    assert "are not of one build" in first
     assert "SUNSPOTS_WEIGHTS_BYTES" in second
 
 

@@ -9,6 +9,9 @@ from cnnc.loop.expr import Expr
 from cnnc.ops.arithmetic.folds import Fold
 from cnnc.ops.spec import Real, Sample, operator
 
+UNDERFLOW = 2.0**-150
+"""Largest rounding error of a subnormal float32, and more than that of a float64."""
+
 
 @operator("mul", arity=(2, None))
 class Mul(Fold):
@@ -21,13 +24,16 @@ class Mul(Fold):
         return left * right
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
-        """See Operator: each factor's error times the other factor, and a rounding."""
+        """See Operator: each factor's error times the other factor, and a rounding.
+
+        A product of the first of them may be subnormal, where a rounding is not relative to it.
+        """
         product, bound = np.abs(inputs[0]), errors[0]
         for operand, error in zip(inputs[1:], errors[1:], strict=True):
             factor = np.abs(operand)
             bound = product * error + factor * bound + bound * error
             product = product * factor
-            bound = bound + unit * (product + bound)
+            bound = bound + np.maximum(unit * (product + bound), UNDERFLOW)
         return bound
 
     @classmethod
