@@ -42,7 +42,7 @@ def test_without_a_compiler_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("CC", named)
+    monkeypatch.setenv("CC", str(named))
     with pytest.raises(UserError, match="E0802") as error:
         find_compiler()
     assert "CC" in message(error)
@@ -53,7 +53,7 @@ def test_what_is_no_compiler_is_not_our_mistake(
     named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = require_tool(named, package="coreutils")
-    monkeypatch.setenv("CC", path)
+    monkeypatch.setenv("CC", str(path))
     program = lower(cnnc.load_text(TINY), target := driver.find_target("native")).program
     with pytest.raises(UserError) as error:
         CBackend(1).compile(program, target, 1, Memory())
@@ -93,7 +93,7 @@ def test_a_path_of_this_folder_is_the_same_compiler_in_others(
 
 
 def test_options_that_a_compiler_lacks_are_not_our_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", require_tool("gcc", package="gcc"))
+    monkeypatch.setenv("CC", str(require_tool("gcc", package="gcc")))
     with pytest.raises(UserError) as error:
         compile_library(RIGHT, "net.c", ("-march=no-such-machine",), None)
     assert "no-such-machine" in message(error)
@@ -114,7 +114,7 @@ def test_a_library_for_another_machine_is_not_our_mistake(
 def test_source_that_a_working_compiler_refuses_is_our_mistake(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("CC", require_tool("gcc", package="gcc"))
+    monkeypatch.setenv("CC", str(require_tool("gcc", package="gcc")))
     with pytest.raises(InternalError, match="refuses what the backend wrote"):
         compile_library(WRONG, "net.c", (), None)
 
