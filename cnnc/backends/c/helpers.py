@@ -253,6 +253,7 @@ _NEEDS = {
     "floor_div": ("floor_mod",),
     **{name: ("any",) for name in ("load", "store")},
     **{name: ("intrinsics",) for name in ("splat", "fma", "larger", "smaller", "if", "ldexp")},
+    **{name: ("intrinsics",) for name in ("load_part", "store_part")},
     **{
         f"scalar_{name}": ("bits",) for name in ("abs", "copysign", "ldexp", "exponent", "mantissa")
     },
