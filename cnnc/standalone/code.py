@@ -3,20 +3,11 @@
 from typing import TYPE_CHECKING
 
 from cnnc.base.errors import fail
-from cnnc.base.record import record
 from cnnc.base.target import Target
 
 if TYPE_CHECKING:
     from cnnc.backends.native.standalone import Code, Version
     from cnnc.standalone.unit import Unit
-
-
-@record
-class Sections:
-    """Bytes of an object: `code` with constants of the code, and memory that is written to."""
-
-    code: int
-    written: int
 
 
 def check_versions(unit: "Unit") -> None:
@@ -89,10 +80,10 @@ def weights_symbol(unit: "Unit") -> str:
     return f"{unit.name}_weights_data"
 
 
-def sections(data: bytes) -> Sections:
-    """The sections of an object that a linker puts into a program."""
+def code_bytes(data: bytes) -> int:
+    """How much of an object a linker puts into a program: code, and constants of the code."""
     if data.startswith(_WASM):
-        return _wasm_sections(data)
+        return _wasm_bytes(data)
     # not above: what is only written as C needs no LLVM
     from llvmlite import binding as llvm
 
@@ -101,17 +92,13 @@ def sections(data: bytes) -> Sections:
         for section in llvm.ObjectFileRef.from_data(data).sections()
     ]
     read = (".text", ".rodata", ".rdata", "__text", "__const", "__literal", ".ARM.ex", ".eh_frame")
-    written = (".data", ".bss", "__data", "__bss")
-    return Sections(
-        code=sum(size for name, size in found if name.startswith(read)),
-        written=sum(size for name, size in found if name.startswith(written)),
-    )
+    return sum(size for name, size in found if name.startswith(read))
 
 
 _WASM = b"\0asm"
 
 
-def _wasm_sections(data: bytes) -> Sections:
+def _wasm_bytes(data: bytes) -> int:
     """Those of code and data: LLVM does not give their names as texts.
 
     https://webassembly.github.io/spec/core/binary/modules.html#sections
@@ -127,7 +114,7 @@ def _wasm_sections(data: bytes) -> Sections:
                 break
         found[kind] = found.get(kind, 0) + size
         at += size
-    return Sections(code=found[10] + found[11], written=0)
+    return found[10] + found[11]
 
 
 def _versions(unit: "Unit") -> "tuple[Version, ...]":

@@ -5,7 +5,7 @@ from cnnc.base.report import Json
 from cnnc.lowering.lifetimes import arena_values
 from cnnc.lowering.lowered import Lowered
 from cnnc.lowering.plan_memory import peak_step
-from cnnc.standalone.code import sections
+from cnnc.standalone.code import code_bytes
 from cnnc.standalone.unit import Unit
 from cnnc.table import bytes_text
 
@@ -85,7 +85,7 @@ def measure_sizes(unit: Unit) -> Sizes:
         threads=unit.request.threads,
         weights=unit.abi.weights_bytes,
         has_weights=unit.request.has_weights,
-        code=sections(unit.code.object).code,
+        code=code_bytes(unit.code.object),
         peak=nodes[step].name if nodes and unit.programs[0].arena_bytes else "",
         calls=tuple(name for name in unit.code.calls if name not in _MEMORY),
     )
