@@ -18,6 +18,20 @@ static void put(const char *text) { fputs(text, stdout); }
 int main(void) { test(); return 0; }
 """
 
+_MEMORY = """void *memcpy(void *to, const void *from, size_t n);
+void *memcpy(void *to, const void *from, size_t n) {
+  const char *source = from;
+  for (char *place = to; n--; place++, source++) { *place = *source; __asm__ volatile(""); }
+  return to;
+}
+void *memset(void *to, int byte, size_t n);
+void *memset(void *to, int byte, size_t n) {
+  char *place = to;
+  while (n--) { *place++ = (char)byte; __asm__ volatile(""); }
+  return to;
+}
+"""
+
 SEMIHOSTING = """
 static void host(int what, const void *with) {
   register int r0 __asm__("r0") = what;
@@ -35,19 +49,8 @@ static void reset(void) {
 extern char stack_top[];
 __attribute__((section(".vectors"), used)) static const void *const vectors[] = {
   stack_top, (const void *)reset };
-void *memcpy(void *to, const void *from, size_t n);
-void *memcpy(void *to, const void *from, size_t n) {
-  const char *source = from;
-  for (char *place = to; n--; place++, source++) { *place = *source; __asm__ volatile(""); }
-  return to;
-}
-void *memset(void *to, int byte, size_t n);
-void *memset(void *to, int byte, size_t n) {
-  char *place = to;
-  while (n--) { *place++ = (char)byte; __asm__ volatile(""); }
-  return to;
-}
 """
+SEMIHOSTING += _MEMORY
 
 SEMIHOSTING_LAYOUT = """
 MEMORY { code (rx) : ORIGIN = 0, LENGTH = 4M  data (rw) : ORIGIN = 0x20000000, LENGTH = 4M }
@@ -73,19 +76,8 @@ static void put(const char *text) {
 }
 void _start(void);
 void _start(void) { test(); call(93, 0, 0, 0); }
-void *memcpy(void *to, const void *from, size_t n);
-void *memcpy(void *to, const void *from, size_t n) {
-  const char *source = from;
-  for (char *place = to; n--; place++, source++) { *place = *source; __asm__ volatile(""); }
-  return to;
-}
-void *memset(void *to, int byte, size_t n);
-void *memset(void *to, int byte, size_t n) {
-  char *place = to;
-  while (n--) { *place++ = (char)byte; __asm__ volatile(""); }
-  return to;
-}
 """
+FREESTANDING_RISCV += _MEMORY
 
 _BODY = """
 static char arena[{arena}] __attribute__((aligned(64)));
