@@ -8,6 +8,7 @@ from pathlib import Path
 from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.report import Json
+from cnnc.base.resources import digest_sources, list_resources, read_resource
 from cnnc.machine import llvm_version
 from cnnc.standalone.folder import Data, File
 from cnnc.standalone.unit import Unit
@@ -93,6 +94,7 @@ def manifest(unit: Unit, files: Mapping[str, Written], kept: Mapping[str, str]) 
     request, provenance = unit.request, unit.model.provenance
     text: dict[str, Json] = {
         "cnnc": __version__,
+        "cnnc_sha256": compiler_digest(),
         "llvm": ".".join(map(str, llvm_version())),
         "network": unit.model.name,
         "name": unit.name,
@@ -117,6 +119,12 @@ def manifest(unit: Unit, files: Mapping[str, Written], kept: Mapping[str, str]) 
     return File(
         manifest_name(unit.name), (json.dumps(text, indent=2, ensure_ascii=False) + "\n").encode()
     )
+
+
+def compiler_digest() -> str:
+    """SHA-256 of cnnc's own sources and templates: what a version alone does not tell."""
+    texts = [f"{name}\n{read_resource('templates', name)}" for name in list_resources("templates")]
+    return digest("\0".join([digest_sources(""), *texts]).encode())
 
 
 def digest(data: Data) -> str:

@@ -64,6 +64,18 @@ def test_the_manifest(tmp_path: Path) -> None:
     assert manifest["weights_sha256"] == manifest["files"]["digits.weights"]
     assert manifest["targets"][0]["cpu"] == "x86-64-v3"
     assert manifest["source"] == "digits.cnn"
+    assert len(manifest["cnnc_sha256"]) == 64
+
+
+def test_a_project_without_a_system(tmp_path: Path) -> None:
+    """Nothing in it speaks of the benchmark that needs a clock, and its library is made."""
+    require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi")
+    built = made(tmp_path, "project", name="sunspots", target="cortex-m4")
+    assert "bench.c" not in built.files
+    for name in ("README.md", "Makefile"):
+        assert "bench" not in (tmp_path / name).read_text()
+    subprocess.run(["make", "-s"], cwd=tmp_path, check=True)
+    assert (tmp_path / "libsunspots.a").exists()
 
 
 def test_a_library_is_the_same_twice(tmp_path: Path) -> None:
