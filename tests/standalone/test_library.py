@@ -215,6 +215,28 @@ def test_one_library_for_all_levels(tmp_path: Path) -> None:
             assert which.expected.measure("forecast", outputs["forecast"]).ok
 
 
+def test_a_library_of_webassembly(tmp_path: Path) -> None:
+    """It runs in Node; C source says that its weights cannot be included there."""
+    node, _ = require_tool("node", "nodejs"), require_tool("wasm-ld", "lld")
+    clang = require_tool("clang", package="clang")
+    built = made(tmp_path, "so", "c", target="wasm32-simd")
+    assert "digits.wasm" in built.files
+    script = """
+const module = new WebAssembly.Module(require("fs").readFileSync("digits.wasm"));
+const call = new WebAssembly.Instance(module, {}).exports;
+const at = call.digits_strerror(call.digits_run(0, 0, 0, 0, 0));
+const bytes = new Uint8Array(call.memory.buffer, at);
+console.log(Buffer.from(bytes.subarray(0, bytes.indexOf(0))).toString());
+"""
+    said = subprocess.run(
+        [node, "-e", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "a pointer is NULL\n"
+    command = [clang, "--target=wasm32", "-c", "digits_weights.c", "-ffreestanding"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "includes no files" in refused.stderr
+
+
 def test_code_that_is_freestanding(tmp_path: Path) -> None:
     """No library at all behind C source and object: the program ends by a call of the system."""
     made(tmp_path, "c", "obj", name="sunspots", target="x86-64-v3")
