@@ -141,10 +141,10 @@ def _time(library: ctypes.CDLL, launch: Launch) -> float:
 
 def _floor(launch: Launch, precision: str, ceilings: Mapping[str, float]) -> float:
     """Microseconds that products and bytes need at the measured ceilings."""
-    task = launch.loops.task
     rates = {"f32": ("mma_tf32_flops", 3), "f32_exact": ("ffma_flops", 1)}
     name, times = rates.get(precision, (f"mma_{precision}_flops", 1))
-    macs = task.macs if task else 0
+    tasks = [loops.task for loops in launch.joined or (launch.loops,)]
+    macs = sum(task.macs for task in tasks if task)
     moved = sum(size for name, size in _sizes(launch).items() if name not in (WORKSPACE, COUNTERS))
     seconds = max(2 * macs * times / ceilings[name], moved / ceilings["copy_bytes_per_second"])
     return 1e6 * seconds

@@ -7,24 +7,28 @@ from cnnc.loop.task import Task
 
 def describe(launch: Launch, number: int) -> tuple[str, ...]:
     """Two lines: what the layer is, and how it runs."""
-    loops, kernel = launch.loops, launch.kernel
+    kernel = launch.kernel
     x, y, z = kernel.grid
     grid = " × ".join(str(each) for each in (x, y, z) if each > 1 or (each == x and y == z == 1))
     shared = f", {kernel.shared_bytes} bytes shared" if kernel.shared_bytes else ""
     run = f"{grid} blocks of {kernel.threads} threads{shared}: {kernel.comment}"
-    task = loops.task
-    if task is None:
+    tasks = [each.task for each in launch.joined or (launch.loops,) if each.task]
+    if not tasks:
         return f"{number}. {launch.layer}", run
-    flops = f"{_count(2 * task.macs)}FLOP, " if task.macs else ""
-    moved = sum(param.layout.alone.size(param.shape) * param.dtype.bytes for param in task.params)
-    what = f"{number}. {launch.layer}: {operator(task)} to {_tensor(task.params[-1])}"
+    macs = sum(task.macs for task in tasks)
+    flops = f"{_count(2 * macs)}FLOP, " if macs else ""
+    moved = sum(_bytes(param) for task in tasks for param in task.params)
+    # what flows between the layers of one kernel stays in it
+    moved -= sum(2 * _bytes(task.params[-1]) for task in tasks[:-1])
+    operators = ", ".join(map(operator, tasks))
+    what = f"{number}. {launch.layer}: {operators} to {_tensor(tasks[-1].params[-1])}"
     return what, f"   {flops}{_count(moved)}B moved; {run}"
 
 
 def title(launch: Launch) -> str:
     """The layer and its operator, in a line."""
-    task = launch.loops.task
-    return f"{launch.layer}: {operator(task)}" if task else launch.layer
+    tasks = [each.task for each in launch.joined or (launch.loops,) if each.task]
+    return f"{launch.layer}: {', '.join(map(operator, tasks))}" if tasks else launch.layer
 
 
 def operator(task: Task) -> str:
@@ -44,6 +48,10 @@ def operator(task: Task) -> str:
     name = f"{task.op}({', '.join(parts)})" if parts else task.op
     extras = sum(param.name[0] == "e" for param in task.params)
     return f"{name} with {extras} more operands" if extras else name
+
+
+def _bytes(param: Buffer) -> int:
+    return param.layout.alone.size(param.shape) * param.dtype.bytes
 
 
 def _tensor(buffer: Buffer) -> str:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from cnnc.backends.abi import HEAD_BYTES, Abi, Argument
 from cnnc.backends.cuda.emit import THREADS, emit_kernel, threads_of, threads_per_sample
+from cnnc.backends.cuda.joining import chain_from
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Samples, Wish
-from cnnc.backends.cuda.kernels.registry import OFFERS, Offer
+from cnnc.backends.cuda.kernels.joined import Joined
+from cnnc.backends.cuda.kernels.registry import JOINED, MOST_JOINED, OFFERS, Offer
 from cnnc.backends.cuda.prims import prims_header
 from cnnc.base.errors import fail
 from cnnc.base.record import record
@@ -43,7 +45,8 @@ class Launch:
     """One launch, of the program's distinct kernel of this number.
 
     `arguments` says for each pointer what it is relative to, and by how many bytes.
-    `samples` says how the grid follows the samples of a run, where these may be fewer.
+    `samples` says how the grid follows the samples of a run, where these may be fewer. Where it
+    does the work of several steps, `joined` are their loops, and `loops` has what it takes.
     """
 
     number: int
@@ -53,6 +56,7 @@ class Launch:
     is_generic: bool
     samples: Samples | None
     loops: Kernel
+    joined: tuple[Kernel, ...] = ()
 
 
 @record
@@ -60,13 +64,15 @@ class Plan:
     """Everything a generated program knows.
 
     `arena_bytes` has tensors, then workspace, then counters. `weights` are the constants at their
-    places behind the head; `abi.hash` stands for them too.
+    places behind the head; `abi.hash` stands for them too. `alone` has a launch for each kernel of
+    the program that is only run joined with others, for who wants to run one layer.
     """
 
     abi: Abi
     arch: int
     precision: str
     launches: tuple[Launch, ...]
+    alone: tuple[Launch, ...]
     weights: tuple["Constant", ...]
     arena_bytes: int
     workspace: int
@@ -82,9 +88,15 @@ class Plan:
             ::-1
         ]
 
+    @property
+    def singles(self) -> tuple[Launch, ...]:
+        """Launches of distinct functions that compute one layer each."""
+        return (*(each for each in self.kernels if not each.joined), *self.alone)
+
     def launch_of(self, kernel: int) -> Launch:
-        """The first launch that computes a distinct kernel of the program."""
-        return next(each for each in self.launches if each.number == kernel)
+        """The first launch that computes a distinct kernel of the program, and nothing else."""
+        launches = (*self.launches, *self.alone)
+        return next(each for each in launches if each.number == kernel and not each.joined)
 
     def weights_file(self) -> NDArray[np.uint8]:
         """The head and all constants."""
@@ -117,7 +129,7 @@ def plan_cuda(
         help = "choose another with `--name`"
         raise fail("E0803", f"the code calls something else `{abi.name}`", help=help)
     planner = _Planner(program, abi, target, offers)
-    launches = [planner.launch(step) for step in program.steps]
+    launches = planner.launches()
     workspace = align(program.arena_bytes)
     counters = workspace + align(max((e.kernel.workspace_bytes for e in launches), default=0))
     counter_bytes = 4 * max((each.kernel.counters for each in launches), default=0)
@@ -139,6 +151,7 @@ def plan_cuda(
         arch=int(target.cpu.removeprefix("sm_")),
         precision=target.features,
         launches=placed,
+        alone=planner.alone(launches),
         weights=tuple(planner.weights.found.values()),
         arena_bytes=counters + align(counter_bytes),
         workspace=workspace,
@@ -175,6 +188,7 @@ class _Planner:
         self.weights = _Weights()
         self.blobs = {blob.offset: blob for blob in program.weights}
         self.functions: dict[tuple[int, int], CudaKernel] = {}
+        self.joined: dict[tuple[tuple[int, ...], int], Joined | None] = {}
         self.taken = {f"{abi.name}_{each}" for each in _FUNCTIONS}
 
     def macs(self, step: Step) -> int:
@@ -182,8 +196,59 @@ class _Planner:
         task = self.program.kernels[step.kernel].task
         return task.macs if task else 0
 
+    def launches(self) -> list[Launch]:
+        """How all steps are run, several at once where a kernel is offered for that."""
+        found, number = list[Launch](), 0
+        while number < len(self.program.steps):
+            steps = chain_from(self.program, number, MOST_JOINED if self.offers else 1)
+            runs = (self._joined(steps[:count]) for count in range(len(steps), 1, -1))
+            launch = next(filter(None, runs), None) or self.launch(steps[0])
+            found.append(launch)
+            number += len(launch.joined) or 1
+        return found
+
+    def alone(self, launches: Sequence[Launch]) -> tuple[Launch, ...]:
+        """A launch for each kernel of the program that is in none of these by itself.
+
+        Its arguments are not known, as nobody runs it within the network.
+        """
+        there = {each.number for each in launches if not each.joined}
+        firsts = {step.kernel: step for step in reversed(self.program.steps)}
+        return tuple(
+            self._launch(firsts[number], place=False) for number in sorted(firsts.keys() - there)
+        )
+
+    def _joined(self, steps: Sequence[Step]) -> Launch | None:
+        """One launch for these steps; None where no kernel is offered."""
+        loops = [self.program.kernels[step.kernel] for step in steps]
+        tasks = [each.task for each in loops if each.task]
+        alignment = gcd(PIECE, *(place.offset for step in steps for place in step.places))
+        key = tuple(step.kernel for step in steps), alignment
+        if len(tasks) < len(steps) or alignment < 4:
+            return None
+        if key not in self.joined:
+            wish = self._wish(self._name(joined_name(steps)), loops[0], alignment)
+            offered = (offer(tasks, wish) for offer in JOINED)
+            self.joined[key] = next(filter(None, offered), None)
+        if (found := self.joined[key]) is None:
+            return None
+        arguments, params = list[tuple[str, int]](), list[Buffer]()
+        for name, source in found.arguments:
+            at, param = (source.task, source.param) if source else (0, name)
+            arguments.append(self._argument(name, param, steps[at], loops[at], found.kernel))
+            if source:
+                params.append(replace(find_param(loops[at], param), name=name))
+        taken = Kernel(joined_name(steps), tuple(params), ("y",), ())
+        places, all_loops = tuple(arguments), tuple(loops)
+        return Launch(
+            steps[0].kernel, taken.name, found.kernel, places, False, None, taken, all_loops
+        )
+
     def launch(self, step: Step) -> Launch:
         """How a step is run."""
+        return self._launch(step, place=True)
+
+    def _launch(self, step: Step, *, place: bool) -> Launch:
         loops = self.program.kernels[step.kernel]
         alignment = gcd(PIECE, *(place.offset for place in step.places))
         key = step.kernel, alignment
@@ -192,18 +257,17 @@ class _Planner:
         kernel = self.functions[key]
         is_generic = kernel.comment == GENERIC
         samples = kernel.samples if loops.takes_samples else None
-        arguments = tuple(self._argument(each, step, loops, kernel) for each in kernel.arguments)
+        names = kernel.arguments if place else ()
+        arguments = tuple(self._argument(each, each, step, loops, kernel) for each in names)
         return Launch(step.kernel, step.layer, kernel, arguments, is_generic, samples, loops)
 
     def _kernel(self, step: Step, loops: Kernel, alignment: int) -> CudaKernel:
         name = self._name(step.layer)
         if loops.task and alignment >= 4:
-            arch = int(self.target.cpu.removeprefix("sm_"))
-            few = loops.takes_samples
-            wish = Wish(name, arch, self.target.features, self.target.cores, few, alignment)
+            wish = self._wish(name, loops, alignment)
             for offer in self.offers:
                 found = offer(loops.task, wish)
-                if found is not None and (found.samples or not few):
+                if found is not None and (found.samples or not wish.takes_samples):
                     return found
         names = tuple(param.name for param in loops.params)
         blocks = -(-threads_of(loops) // THREADS)
@@ -213,6 +277,10 @@ class _Planner:
         if loops.takes_samples:
             samples = Samples(0, threads_per_sample(loops), THREADS, takes=True)
         return CudaKernel(name, source, names, grid, block, 0, samples=samples, comment=GENERIC)
+
+    def _wish(self, name: str, loops: Kernel, alignment: int) -> Wish:
+        arch, few = int(self.target.cpu.removeprefix("sm_")), loops.takes_samples
+        return Wish(name, arch, self.target.features, self.target.cores, few, alignment)
 
     def _name(self, layer: str) -> str:
         plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in layer)
@@ -224,12 +292,13 @@ class _Planner:
         return name
 
     def _argument(
-        self, name: str, step: Step, loops: Kernel, kernel: CudaKernel
+        self, name: str, source: str, step: Step, loops: Kernel, kernel: CudaKernel
     ) -> tuple[str, int]:
+        """Where an argument of the kernel lies, the parameter `source` of the loops."""
         if name in (WORKSPACE, COUNTERS):
             return name, 0
-        position = next(i for i, param in enumerate(loops.params) if param.name == name)
-        place, param = step.places[position], loops.params[position]
+        param = find_param(loops, source)
+        place = step.places[loops.params.index(param)]
         if place.region is Region.WEIGHTS:
             packing = next((each for each in kernel.packings if each.argument == name), None)
             return "weights", self._constant(place, param, loops.task, packing)
@@ -248,6 +317,23 @@ class _Planner:
         assert task is not None
         fill = partial(_packed, blob, task.param(param.name), packing)
         return self.weights.place((blob.offset, packing.key), packing.bytes, fill)
+
+
+def find_param(loops: Kernel, name: str) -> Buffer:
+    """The parameter of this name."""
+    return next(param for param in loops.params if param.name == name)
+
+
+def joined_name(steps: Sequence[Step]) -> str:
+    """Names of layers as one: what they begin with is said once."""
+    first, *rest = (step.layer.split(".") for step in steps)
+    names = [".".join(first)]
+    for parts in rest:
+        same = 0
+        while same < min(len(first), len(parts)) - 1 and parts[same] == first[same]:
+            same += 1
+        names.append(".".join(parts[same:]))
+    return "+".join(names)
 
 
 GENERIC = "a thread for each result"

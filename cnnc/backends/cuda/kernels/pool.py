@@ -27,6 +27,9 @@ EACH_THREAD = 16
 FEW_TAPS = 25
 """Windows of so many taps are written out."""
 KINDS = {"Maximum()": "max", "max": "max", "Average()": "avg", "avg": "avg"}
+START = {"max": "-INFINITY", "avg": "0.0f"}
+JOINED = {"max": "cnnc::max_nan(value[i], sums[i])", "avg": "sums[i] + value[i]"}
+"""What a thread begins with, and what becomes of that with one more value."""
 Pair = tuple[int, int]
 
 
@@ -72,7 +75,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     if x.dtype is not DType.F32 or not is_channels_last(x) or max(x.size, y.size) > MOST_ELEMENTS:
         return None
     space = both_axes(y.shape[2:], 1)
-    is_plane = space == (1, 1) and _covers(task.windows, x)
+    is_plane = space == (1, 1) and covers(task.windows, x)
     width = 1 if is_plane else gcd(wish.alignment // 4, x.shape[1], x.layout.within or x.shape[1])
     epilogue = make_epilogue(
         wish.name, tail, (x.shape[0], *space), x.shape[1], width, wish.alignment
@@ -106,10 +109,15 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     )
 
 
-def _covers(windows: Windows, x: Buffer) -> bool:
+def covers(windows: Windows, x: Buffer) -> bool:
     """Whether a window is the whole plane, each element once."""
     plain = set(windows.dilation) <= {1} and not any(map(any, windows.pads))
     return plain and windows.kernel == x.shape[2:] and x.shape[0] < 65536
+
+
+def average(count: int) -> str:
+    """What the sum of so many elements is multiplied by; nothing for one."""
+    return f"(1.0f / {count}.0f)" if count > 1 else ""
 
 
 def _splits(x: Buffer, multiprocessors: int) -> int:
@@ -131,7 +139,7 @@ def _view(
     space, result = both_axes(x.shape[2:], 1), both_axes(task.param("y").shape[2:], 1)
     counted, is_cut = _counted(windows, space, result, count_pad=bool(task.option("count_pad")))
     is_average = kind == "avg"
-    factor = f"(1.0f / {prod(kernel)}.0f)" if prod(kernel) > 1 else ""
+    factor = average(prod(kernel)) if is_average else ""
     text = f"{x.shape[0]}x{space[0]}x{space[1]}x{x.shape[1]} -> {result[0]}x{result[1]}"
     reason = f"{splits} blocks for 32 channels" if splits else f"{epilogue.width} channels a thread"
     places = {"pixel": "image" if splits else "position", "n": "image"}
@@ -153,9 +161,9 @@ def _view(
         before=both_axes(tuple(first for first, _ in windows.pads), 0),
         counted=counted,
         counts=is_average and is_cut,
-        scale=("scale" if is_cut else factor) if is_average else "",
-        start="0.0f" if is_average else "-INFINITY",
-        joined="sums[i] + value[i]" if is_average else "cnnc::max_nan(value[i], sums[i])",
+        scale="scale" if is_average and is_cut else factor,
+        start=START[kind],
+        joined=JOINED[kind],
         unroll="" if prod(kernel) <= FEW_TAPS else " 1",
         width=epilogue.width,
         limit=limit("WORK", work, x.shape[0], wish),
