@@ -28,7 +28,7 @@ from cnnc.backends.cuda.kernels.problem import (
 )
 from cnnc.backends.cuda.kernels.softmax import MOST_EACH, body_of
 from cnnc.backends.cuda.kernels.text import join_splits, launch_parameters
-from cnnc.backends.cuda.kernels.tiles import LAUNCH, SPLIT_COST, Gpu, gpu_of
+from cnnc.backends.cuda.kernels.tiles import LAUNCH, SLAB_LATENCY, SPLIT_COST, Gpu, gpu_of
 from cnnc.backends.cuda.templates import render
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
@@ -40,6 +40,8 @@ CHANNELS, FILTERS = (32, 64, 128, 256), (16, 32, 64, 128)
 """Channels and filters of a block."""
 EACH = (1, 2, 4, 8)
 """Weights of a thread, in fours."""
+RESIDENT = 4
+"""Blocks that a multiprocessor has at once; others wait for them."""
 Pair = tuple[int, int]
 
 
@@ -150,8 +152,11 @@ def seconds(chain: Chain, tile: Pair, weight_bytes: int, gpu: Gpu) -> float:
     parts, tiles = _blocks(problem, tile)
     block = 4 * problem.batch * chain.positions * tile[0] + weight_bytes * prod(tile)
     waves = ceil_div(parts * tiles, gpu.multiprocessors)
-    loading = waves * block / (gpu.cache / gpu.multiprocessors)
+    each = gpu.cache / gpu.multiprocessors
+    loading = waves * block / each
     waiting = SPLIT_COST * ((parts > 1) + (tiles > 1 and chain.softmax is not None))
+    waiting += parts * problem.batch * 4 * THREADS / each * (parts > 1)
+    waiting += (ceil_div(waves, RESIDENT) - 1) * 2 * SLAB_LATENCY
     return LAUNCH + waiting + max(loading, _bytes(chain, weight_bytes) / gpu.memory)
 
 
