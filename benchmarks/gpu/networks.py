@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ZOO = Path(cnnc.__file__).resolve().parents[1] / "examples" / "zoo"
 NETS = ("resnet50", "mobilenet_v2", "resnet18", "vgg16", "unet")
 """Those first that something is asked of."""
-TINY = ("mobilenet_v2", "resnet18")
+TINY = ("ds_cnn", "resnet18")
 """At a reduced size, on the CPU."""
 PRECISIONS = ("f32", "tf32", "bf16")
 KINDS = {"f32": (False, "float32"), "tf32": (True, "float32"), "bf16": (True, "bfloat16")}
@@ -154,7 +154,7 @@ def _cnnc(
 
 @contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
-    """With the older of torch's two ways to ask: compilers of several versions trip over the new."""
+    """By the older of torch's two ways to ask: compilers of some versions trip over the new."""
     import torch
 
     torch.backends.cudnn.benchmark = True
@@ -173,7 +173,7 @@ def _torch(
         _warm(job, kind)
     allowed, dtype = KINDS[kind]
     run, given = _module(job.machine, torch_module(model.graph), inputs, dtype, compiled)
-    name = list(model.outputs)[0]
+    name = next(iter(model.outputs))
     with _tf32(allowed):
         replay = job.machine.captured(lambda: run(*given))
 
@@ -229,9 +229,10 @@ def _warm(job: Job, kind: str) -> None:
 
 def warm_up() -> None:
     """What that process does."""
+    from peers.to_torch.module import torch_module
+
     from cnnc.backends.cuda.toolchain import Nvcc
     from cnnc.gpu import find_gpu
-    from peers.to_torch.module import torch_module
 
     net, batch, kind = sys.argv[1:]
     gpu, _ = find_gpu()
@@ -277,7 +278,7 @@ def _onnxruntime(
 
 
 def table(times: Sequence[Time]) -> str:
-    """Milliseconds, how far results are apart, and the ratio of cnnc's to the best of the others'."""
+    """Milliseconds, how far results are apart, and cnnc's time by that of the best peer."""
     head = f"{'network':14} {'batch':>5}  {'contender':20} {'ms':>9} {'apart':>8}"
     lines = [f"{head}  of best peer"]
     for time in times:

@@ -27,7 +27,7 @@ from tests.cuda.nets import ZOO, inputs_of, planned, small
 from tests.cuda.shim import FLAGS, SHIM
 
 
-def _build(
+def build_on_cpu(
     nvcc: Nvcc, arch: int, files: Mapping[str, bytes], main: str, store: Store | None
 ) -> bytes:
     """What nvcc would do."""
@@ -52,7 +52,7 @@ def network(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
         folder = tmp_path_factory.mktemp("module")
         found = Nvcc(folder, ()), Gpu("shim", 90)
         patch.setattr(backend, "require", lambda: found)
-        patch.setattr(backend, "build", _build)
+        patch.setattr(backend, "build", build_on_cpu)
         return model.compile(target="cuda")
 
 

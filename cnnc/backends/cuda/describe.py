@@ -6,15 +6,16 @@ from cnnc.loop.task import Task
 
 
 def describe(launch: Launch, number: int) -> tuple[str, ...]:
-    """Two lines: what the layer is, and how it runs."""
+    """Lines: what the layer is, what it costs, how it runs and why so."""
     kernel = launch.kernel
     x, y, z = kernel.grid
-    grid = " × ".join(str(each) for each in (x, y, z) if each > 1 or (each == x and y == z == 1))
+    grid = " × ".join(str(each) for each in (x, y, z) if each > 1) or "1"
     shared = f", {kernel.shared_bytes} bytes shared" if kernel.shared_bytes else ""
-    run = f"{grid} blocks of {kernel.threads} threads{shared}: {kernel.comment}"
+    blocks = "block" if grid == "1" else "blocks"
+    run = f"{grid} {blocks} of {kernel.threads} threads{shared}"
     tasks = [each.task for each in launch.joined or (launch.loops,) if each.task]
     if not tasks:
-        return f"{number}. {launch.layer}", run
+        return f"{number}. {launch.layer}", f"   {run}", f"   {kernel.comment}"
     macs = sum(task.macs for task in tasks)
     flops = f"{_count(2 * macs)}FLOP, " if macs else ""
     moved = sum(_bytes(param) for task in tasks for param in task.params)
@@ -22,7 +23,7 @@ def describe(launch: Launch, number: int) -> tuple[str, ...]:
     moved -= sum(2 * _bytes(task.params[-1]) for task in tasks[:-1])
     operators = ", ".join(map(operator, tasks))
     what = f"{number}. {launch.layer}: {operators} to {_tensor(tasks[-1].params[-1])}"
-    return what, f"   {flops}{_count(moved)}B moved; {run}"
+    return what, f"   {flops}{_count(moved)}B moved; {run}", f"   {kernel.comment}"
 
 
 def title(launch: Launch) -> str:
@@ -47,7 +48,7 @@ def operator(task: Task) -> str:
         parts.append(f"{options['groups']} groups")
     name = f"{task.op}({', '.join(parts)})" if parts else task.op
     extras = sum(param.name[0] == "e" for param in task.params)
-    return f"{name} with {extras} more operands" if extras else name
+    return f"{name} with {extras} more operand{'s' * (extras > 1)}" if extras else name
 
 
 def _bytes(param: Buffer) -> int:

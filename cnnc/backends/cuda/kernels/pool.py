@@ -10,7 +10,7 @@ from cnnc.backends.cuda.kernels.problem import (
     ceil_div,
     is_channels_last,
 )
-from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters, limit
+from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters, limit, plus
 from cnnc.backends.cuda.templates import render
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
@@ -49,7 +49,7 @@ class View:
     kernel: Pair
     stride: Pair
     dilation: Pair
-    before: Pair
+    starts: tuple[str, str]
     counted: tuple[Pair, Pair]
     counts: bool
     scale: str
@@ -136,6 +136,7 @@ def _view(
     kernel, stride, dilation = (
         both_axes(each, 1) for each in (windows.kernel, windows.stride, windows.dilation)
     )
+    before = both_axes(tuple(first for first, _ in windows.pads), 0)
     space, result = both_axes(x.shape[2:], 1), both_axes(task.param("y").shape[2:], 1)
     counted, is_cut = _counted(windows, space, result, count_pad=bool(task.option("count_pad")))
     is_average = kind == "avg"
@@ -158,7 +159,7 @@ def _view(
         kernel=kernel,
         stride=stride,
         dilation=dilation,
-        before=both_axes(tuple(first for first, _ in windows.pads), 0),
+        starts=(plus(-before[0]), plus(-before[1])),
         counted=counted,
         counts=is_average and is_cut,
         scale="scale" if is_average and is_cut else factor,

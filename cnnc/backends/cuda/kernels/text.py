@@ -28,7 +28,9 @@ def launch_parameters(
             made.append(f"{types.get(name, 'float')} *__restrict__ {name}")
         else:
             made.append(f"const {types.get(name, 'float')} *__restrict__ {name}")
-    return ", ".join([*made, *["int samples"] * samples])
+    made += ["int samples"] * samples
+    line = ", ".join(made)
+    return line if len(line) <= 40 else "\n    " + ",\n    ".join(made)
 
 
 def limit(name: str, total: int, batch: int, wish: Wish) -> str:
@@ -36,6 +38,17 @@ def limit(name: str, total: int, batch: int, wish: Wish) -> str:
     if wish.takes_samples:
         return f"const int {name} = samples * {total // batch};"
     return f"constexpr int {name} = {total};"
+
+
+def plus(number: int) -> str:
+    """What adds a number, nothing for zero."""
+    return f" {'+' if number > 0 else '-'} {abs(number)}" if number else ""
+
+
+def starts_of(problem: Product) -> tuple[str, str]:
+    """What is added to a position, of rows and of columns, where its window begins."""
+    (rows, *_), (columns, *_) = problem.starts
+    return plus(rows), plus(columns)
 
 
 def picked(name: str, values: Sequence[int]) -> str:
