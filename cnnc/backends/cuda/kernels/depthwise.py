@@ -14,7 +14,6 @@ from cnnc.backends.cuda.kernels.text import (
     describe,
     launch_parameters,
     limit,
-    starts_of,
 )
 from cnnc.backends.cuda.templates import render
 from cnnc.base.record import record
@@ -40,7 +39,6 @@ class View:
     comment: tuple[str, ...]
     parameters: str
     problem: Product
-    starts: tuple[str, str]
     threads: int
     tile: tuple[int, int]
     tiles: tuple[int, int]
@@ -110,7 +108,6 @@ def make_kernel(
         comment=(describe(problem, 4, 4), reason),
         parameters=launch_parameters(arguments, {}, samples=wish.takes_samples),
         problem=problem,
-        starts=starts_of(problem),
         threads=THREADS,
         tile=tile,
         tiles=(height, across),

@@ -9,8 +9,9 @@ from cnnc.backends.cuda.kernels.problem import (
     both_axes,
     ceil_div,
     is_channels_last,
+    plus,
 )
-from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters, limit, plus
+from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters, limit
 from cnnc.backends.cuda.templates import render
 from cnnc.base.dtype import DType
 from cnnc.base.record import record

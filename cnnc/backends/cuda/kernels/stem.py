@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import Product, ceil_div, product_of, weights_of
-from cnnc.backends.cuda.kernels.text import arguments_of, describe, launch_parameters, starts_of
+from cnnc.backends.cuda.kernels.text import arguments_of, describe, launch_parameters
 from cnnc.backends.cuda.templates import render
 from cnnc.base.record import record
 from cnnc.loop.task import Task
@@ -40,7 +40,6 @@ class View:
     comment: tuple[str, ...]
     parameters: str
     problem: Product
-    starts: tuple[str, str]
     threads: int
     tile: tuple[int, int]
     tiles: tuple[int, int]
@@ -87,7 +86,6 @@ def make_kernel(task: Task, problem: Product, wish: Wish, columns: int) -> CudaK
         comment=(describe(problem, 4, 4), reason),
         parameters=launch_parameters(arguments, {}),
         problem=problem,
-        starts=starts_of(problem),
         threads=THREADS,
         tile=tile,
         tiles=tiles,

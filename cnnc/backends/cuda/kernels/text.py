@@ -40,17 +40,6 @@ def limit(name: str, total: int, batch: int, wish: Wish) -> str:
     return f"constexpr int {name} = {total};"
 
 
-def plus(number: int) -> str:
-    """What adds a number, nothing for zero."""
-    return f" {'+' if number > 0 else '-'} {abs(number)}" if number else ""
-
-
-def starts_of(problem: Product) -> tuple[str, str]:
-    """What is added to a position, of rows and of columns, where its window begins."""
-    (rows, *_), (columns, *_) = problem.starts
-    return plus(rows), plus(columns)
-
-
 def picked(name: str, values: Sequence[int]) -> str:
     """The value at a position that is known when the kernel runs."""
     *rest, last = values
