@@ -10,7 +10,7 @@ from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.onnx.values import RefusedError
 from cnnc.torch.needed import import_torch
-from cnnc.torch.registry import imported_operators
+from cnnc.torch.registry import IMPORTERS
 
 Node = Any
 """A `torch.fx.Node`, and below other things of torch, which has to be there only when it runs."""
@@ -45,8 +45,12 @@ class Captured:
     @property
     def calls(self) -> list[Node]:
         """The nodes that have to be computed, in order."""
-        nodes = self.module.graph.nodes
-        return [each for each in nodes if each.op == "call_function" and each not in self.known]
+        checks = import_torch().ops.aten._assert_tensor_metadata.default
+        return [
+            each
+            for each in self.module.graph.nodes
+            if each.op == "call_function" and each not in self.known and each.target is not checks
+        ]
 
 
 def capture(
@@ -108,7 +112,7 @@ def _decompositions() -> Any:
     """Operators that cnnc has stay whole."""
     torch = import_torch()
     table = torch.export.default_decompositions()
-    for name in imported_operators():
+    for name in IMPORTERS.names:
         packet = getattr(torch.ops.aten, name, None)
         for overload in packet.overloads() if packet is not None else ():
             table.pop(getattr(packet, overload), None)
