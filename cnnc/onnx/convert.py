@@ -16,7 +16,7 @@ from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
 from cnnc.onnx.folding import MADE_OF_SHAPES, can_fold, fold
 from cnnc.onnx.naming import base_name
 from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
-from cnnc.onnx.registry import find_importer
+from cnnc.onnx.registry import IMPORTERS
 from cnnc.onnx.values import Call, Flow, Known, Lost, RefusedError, Value
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class _Converter:
         if "" not in self._opsets:
             raise RefusedError("the model does not say which opset it is for")
         opset, op = self._opsets[""], node.op_type
-        find = find_importer(op)
+        find = IMPORTERS.find(op)
         if find is None and not can_fold(op) and op not in ("Constant",):
             raise RefusedError("cnnc has no such operator")
         values = [each for each in operands if not isinstance(each, Lost)]
