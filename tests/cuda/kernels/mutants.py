@@ -24,6 +24,7 @@ from tests.cuda.kernels.cases import (
     DEPTHWISE,
     PRODUCTS,
     STEMS,
+    added,
     ffma,
     in_registers,
     layer,
@@ -104,6 +105,20 @@ MUTANTS = (
         "low[e + 2]), __uint_as_float(low[e])",
     ),
     Mutant(
+        "channels of 16 bits beyond the last are read",
+        "mma_half",
+        "min(16, (CHANNELS - channel) * 2)",
+        "16",
+    ),
+    Mutant(
+        "halves of a fragment of 16 bits change places",
+        "mma_half",
+        "((step * 2 + lane / 16) ^ (row % 8))",
+        "((step * 2 + 1 - lane / 16) ^ (row % 8))",
+    ),
+    Mutant("half of a slab of 16 bits is left out", "mma_half", "step < 4", "step < 2"),
+    Mutant("the residual of another channel", "half_residual", "&e0[m * 40 + c]", "&e0[m * 40]"),
+    Mutant(
         "no barrier between buffers",
         "ffma",
         "put(1 - buffer);\n    __syncthreads();",
@@ -143,6 +158,10 @@ def subjects() -> dict[str, Case]:
     return {
         "mma": case("k", text, "f32", partial(mma, small, 1), 1),
         "mma_bf16": case("k", text, "bf16", partial(mma, small, 1), 1),
+        "mma_half": product("dilated", "bf16_memory", 1),
+        "half_residual": case(
+            "k", added("x: f32[N, 40, 5, 5]", "conv(40, 1)"), "f16_memory", igemm_mma.offer, 3
+        ),
         "mma_split": case("k", text, "f32", partial(mma, small, 3), 1),
         "mma_wide": product("wide", "f32", 1),
         "mma_odd": product("odd", "f32", 1),
