@@ -62,13 +62,13 @@ class Launch:
         """Bytes of all parameters, each read or written once."""
         packed = {each.argument: each.bytes for each in self.kernel.packings}
         return sum(
-            packed.get(param.name) or self._bytes(param)
+            packed.get(param.name) or self.bytes_of(replace(param, layout=param.layout.alone))
             for param in (self.loops.task or self.loops).params
         )
 
-    def _bytes(self, param: Buffer) -> int:
-        size = param.layout.alone.size(param.shape)
-        return size * (2 if param.name in self.narrow else param.dtype.bytes)
+    def bytes_of(self, param: Buffer) -> int:
+        """Bytes from a parameter's first element in memory to its last."""
+        return param.size * (2 if param.name in self.narrow else param.dtype.bytes)
 
 
 @record

@@ -40,6 +40,9 @@ from cnnc.base.record import record
 from cnnc.loop.task import Task
 
 SLAB_BYTES = 128
+SWIZZLES = {128: "((row / 4 * 2 + row % 2) % 8)", 64: "(row / 4 % 4)"}
+"""What moves pieces of 16 bytes of weights, by the bytes of a row: pairs of rows are read, four
+apart."""
 FEWEST_FILTERS = 8
 """Of a group: tiles for fewer would be nearly empty."""
 
@@ -210,7 +213,7 @@ def _view(
     weight_row = SLAB_BYTES * mode.weight_bytes // mode.x_bytes
     if problem.layers * filters * slabs * weight_row > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(wish, tail, (problem.batch, *problem.y), filters, 2)
+    epilogue = make_epilogue(wish, tail, (problem.batch, *problem.y), filters, 4)
     types = {**wish.types, "weight": mode.weight_type}
     is_split = plan.splits > 1
     return View(
@@ -235,7 +238,7 @@ def _view(
         slabs=slabs,
         copy_bytes=copy_bytes(problem, mode, wish.alignment) or 16,
         weight_row=weight_row,
-        weight_swizzle="(piece ^ (row % 8))" if weight_row == 128 else "(piece ^ (row / 2 % 4))",
+        weight_swizzle=f"(piece ^ {SWIZZLES[weight_row]})",
         start_h=picked("phase_h", problem.starts[0]),
         start_w=picked("phase_w", problem.starts[1]),
         first_slab=f"blockIdx.z % {plan.splits} * {step}" if is_split else "0",
