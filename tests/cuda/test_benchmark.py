@@ -18,5 +18,5 @@ def test_the_script_says_what_is_missing() -> None:
         [sys.executable, str(SCRIPT)], capture_output=True, text=True, env=os.environ | hidden
     )
     assert done.returncode == 0, done.stderr
-    assert "6 run" in done.stdout
+    assert "8 run" in done.stdout
     assert done.stdout.endswith("GPU here: nothing is measured\n")

@@ -96,16 +96,6 @@ def make_kernel(
     space = (problem.batch, *problem.y)
     epilogue = make_epilogue(wish, tail, space, problem.filters, width)
     reason = f"{tile[0]}x{tile[1]} positions of {width} channels a thread"
-    rows, columns = problem.is_padded
-    tests = [f"static_cast<unsigned>(i{axis.lower()}) < {axis}" for axis in "HW"]
-    height, across = ceil_div(problem.y[0], tile[0]), ceil_div(problem.y[1], tile[1])
-    # The last tile may stand out of the result, and what it reads out of x.
-    cut = (height * tile[0] > problem.y[0], across * tile[1] > problem.y[1])
-    needed = [
-        test
-        for test, is_needed in zip(tests, (rows or cut[0], columns or cut[1]), strict=True)
-        if is_needed
-    ]
     total = work(problem, tile, width)
     types = {**wish.types, "weight": wish.weight_type}
     view = View(
@@ -115,12 +105,12 @@ def make_kernel(
         problem=problem,
         threads=THREADS,
         tile=tile,
-        tiles=(height, across),
+        tiles=(ceil_div(problem.y[0], tile[0]), ceil_div(problem.y[1], tile[1])),
         width=width,
         limit=limit("WORK", total, problem.batch, wish),
         epilogue=epilogue,
         position=epilogue.position(POSITION),
-        inside=" && ".join(needed) or "true",
+        inside=_inside(problem, tile),
     )
     if not view.epilogue.is_vector:
         return make_kernel(task, problem, wish, tile, 1) if width > 1 else None
@@ -137,6 +127,15 @@ def make_kernel(
         samples=Samples(0, total // problem.batch, THREADS, takes=wish.takes_samples),
         comment=reason,
     )
+
+
+def _inside(problem: Product, tile: tuple[int, int]) -> str:
+    """Whether row `ih` and column `iw` lie in x."""
+    # The last tile may stand out of the result, and what it reads out of x.
+    cut = [y % extent > 0 for y, extent in zip(problem.y, tile, strict=True)]
+    needed = [padded or out for padded, out in zip(problem.is_padded, cut, strict=True)]
+    tests = [f"static_cast<unsigned>(i{axis.lower()}) < {axis}" for axis in "HW"]
+    return " && ".join(test for test, it in zip(tests, needed, strict=True) if it) or "true"
 
 
 def pack_weights(task: Task, half: Half | None, weight: NDArray[np.generic]) -> Bytes:
