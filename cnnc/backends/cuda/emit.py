@@ -84,7 +84,7 @@ def parameter(kernel: Kernel, buffer: Buffer, narrow: Mapping[str, str]) -> str:
     """
     sizes = [(each.size, each.dtype) for each in kernel.params if each.name in kernel.outputs]
     const = "" if buffer.name in kernel.outputs else "const "
-    apart = "__restrict__ " if const and (buffer.size, buffer.dtype) not in sizes else ""
+    apart = "CNNC_READ_ONLY " if const and (buffer.size, buffer.dtype) not in sizes else ""
     kind = narrow.get(buffer.name, TYPES[buffer.dtype])
     return f"{const}{kind} *{apart}{_plain(buffer.name)}"
 

@@ -74,6 +74,21 @@ def test_instructions_are_those_meant(cubin: tuple[int, Path, dict[str, Use]]) -
             assert instruction in body, (name, instruction)
 
 
+def test_kernels_that_overlap_wait_before_they_read(tmp_path: Path) -> None:
+    """Only weights come before; what comes behind is not read as memory that nobody writes."""
+    require_tool("nvcc", "the CUDA toolkit or cnnc[cuda]")
+    nvcc = find_nvcc()
+    assert nvcc
+    first = {case.kernel.name.partition("_")[0]: case for case in reversed(chosen())}
+    assemble(nvcc, tmp_path, list(first.values()), 90, "-DCNNC_OVERLAP=1")
+    for name, body in _bodies(tmp_path / "kernels.cubin").items():
+        before, after = body.split("ACQBULK")
+        assert body.count("PREEXIT") == 1
+        early = re.findall(r"\b(?:LDG|STG|LDGSTS|ATOMG|RED)\b\S*", before)
+        assert set(early) <= ({"LDG.E.CONSTANT"} if name.startswith("stem") else set()), name
+        assert ".CONSTANT" not in after, name
+
+
 def _bodies(path: Path) -> dict[str, str]:
     """The instructions of each kernel."""
     tool = require_tool("nvdisasm", "nvidia-cuda-nvdisasm")

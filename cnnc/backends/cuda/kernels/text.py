@@ -27,7 +27,7 @@ def launch_parameters(
         elif name == "y":
             made.append(f"{types.get(name, 'float')} *__restrict__ {name}")
         else:
-            made.append(f"const {types.get(name, 'float')} *__restrict__ {name}")
+            made.append(f"const {types.get(name, 'float')} *CNNC_READ_ONLY {name}")
     return ", ".join([*made, *["int samples"] * samples])
 
 
