@@ -158,7 +158,9 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     rate = gpu.tf32 / mode.products * (2 if mode.mma != "tf32" else 1)
     slab, y_bytes = SLAB_BYTES // mode.x_bytes, wish.bytes_of("y")
     costs = Costs(rate, slab, mode.x_bytes, mode.weight_bytes, y_bytes)
-    return make_kernel(task, problem, wish, choose_tile(problem, mode.menu, costs, gpu))
+    # positions of phases take registers that the largest tile does not leave
+    menu = mode.menu if problem.phases == (1, 1) else [each for each in mode.menu if each in LARGE]
+    return make_kernel(task, problem, wish, choose_tile(problem, menu, costs, gpu))
 
 
 def mode_of(wish: Wish) -> Mode | None:
