@@ -17,6 +17,12 @@ from cnnc.onnx.tidying.edits import (
     shapes_of,
     sources,
 )
+from cnnc.onnx.tidying.factors import find_batchnorms, fold_factors
+from cnnc.onnx.tidying.global_pools import find_global_pools
+from cnnc.onnx.tidying.layouts import move_layouts
+from cnnc.onnx.tidying.pads import join_pads
+from cnnc.onnx.tidying.preprocessing import find_preprocessing
+from cnnc.onnx.tidying.upsampling import find_upsampling
 from cnnc.ops.attributes import Padding, Symbol, Value
 from cnnc.ops.conv import Conv
 from cnnc.ops.movement.slice import Slice
@@ -214,7 +220,8 @@ def _batchnorm(
 
 
 STEPS = (
-    *(skip_identities, join_biases, find_silus, join_products, put_in_order),
-    *(settle_pads, settle_slices),
+    *(skip_identities, move_layouts, find_upsampling, find_preprocessing, find_global_pools),
+    *(join_pads, join_biases, fold_factors, find_batchnorms, find_silus, join_products),
+    *(put_in_order, settle_pads, settle_slices),
 )
-"""In this order: silus are products, too."""
+"""In this order: silus are products, too, and what is folded into a layer is no batchnorm."""
