@@ -13,6 +13,7 @@ from cnnc.base.record import record
 from cnnc.files import replace_file
 from cnnc.onnx.flat import FlatNet, Mapped
 from cnnc.onnx.loading import read_flat
+from cnnc.onnx.reporting import reported
 from cnnc.onnx.reroll.names import KEYWORDS
 from cnnc.onnx.reroll.rolled import Rolled, roll
 from cnnc.onnx.text import identifier
@@ -81,4 +82,4 @@ def write_net(
     if rolled.arrays:
         replace_file(weights, save({key: rolled.arrays[key] for key in sorted(rolled.arrays)}))
     replace_file(path, rolled.text.encode())
-    return Imported(path, weights if rolled.arrays else None, rolled, net, net.report)
+    return Imported(path, weights if rolled.arrays else None, rolled, net, reported(net))

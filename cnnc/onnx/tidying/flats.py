@@ -4,7 +4,6 @@ A dense layer that reads them gets its columns in that order, one that makes the
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +73,7 @@ def make_rows(stage: Stage, order: tuple[int, ...], x: str, build: Rewriter) -> 
     keys = {
         name: build.hold(key, build.arrays[key][places]) for name, key in stage.parameters.items()
     }
+    build.notes[stage.source] = "rows as channels come first"
     made = build.call(stage, [x], stage.attributes, parameters=keys)
     old = build.call(stage, [x], stage.attributes, name=build.claim(f"{stage.name}.plain"))
     return Flat(made, order, old)
@@ -113,8 +113,8 @@ def _columns(stage: Stage, x: Flat, build: Rewriter) -> View:
     weight = build.arrays[stage.parameters["weight"]]
     columns = weight[:, np.argsort(np.asarray(x.order))]
     keys = {**stage.parameters, "weight": build.hold(stage.parameters["weight"], columns)}
-    note = replace(stage, parameters=keys)
-    return View(build.call(note, [x.base], stage.attributes), (0, 1))
+    build.notes[stage.source] = "columns as channels come first"
+    return View(build.call(stage, [x.base], stage.attributes, parameters=keys), (0, 1))
 
 
 def _ordered(x: View, order: Sequence[int], build: Rewriter) -> str | None:

@@ -23,6 +23,7 @@ class Rewriter:
         self.net = net
         self.stages: dict[str, Stage] = {}
         self.arrays = dict(net.arrays)
+        self.notes = dict(net.notes)
         self.types = {each.name: TensorType.plain(each.shape, each.dtype) for each in net.inputs}
         self._names = {*self.types, *(stage.name for stage in net.stages)}
         self._read: dict[tuple[str, Axes], str] = {}
@@ -30,7 +31,8 @@ class Rewriter:
 
     def finish(self) -> FlatNet:
         """The net with the new stages."""
-        return replace(self.net, stages=tuple(self.stages.values()), arrays=self.arrays)
+        stages = tuple(self.stages.values())
+        return replace(self.net, stages=stages, arrays=self.arrays, notes=self.notes)
 
     def shape(self, name: str) -> Shape:
         """The shape of a value."""

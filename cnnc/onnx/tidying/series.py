@@ -49,6 +49,7 @@ def carry_window(stage: Stage, views: Sequence[View], build: Rewriter) -> View |
         keys["weight"] = build.hold(
             keys["weight"], weight.squeeze(tuple(2 + axis for axis in gone))
         )
+    build.notes[stage.source] = "of fewer axes"
     return View(build.call(stage, [x.base], shown, parameters=keys), x.axes)
 
 

@@ -41,7 +41,16 @@ def find_upsampling(net: FlatNet) -> FlatNet:
         else:
             build.keep(stage)
     ends = tuple((name, str(moved.get(value, value))) for name, value in net.outputs)
-    return join(put_in_order(replace(build.finish(), outputs=ends)), _both)
+    made = join(put_in_order(replace(build.finish(), outputs=ends)), _both)
+    return replace(made, stages=tuple(map(_short, made.stages)))
+
+
+def _short(stage: Stage) -> Stage:
+    """One factor where it is that of all axes."""
+    scale = stage.attributes.get("scale")
+    if stage.op != "resize" or not isinstance(scale, tuple) or len({*scale}) > 1:
+        return stage
+    return replace(stage, attributes={**stage.attributes, "scale": scale[0]})
 
 
 def _joins(stage: Stage, readers: Mapping[str, Sequence[Stage]]) -> bool:
