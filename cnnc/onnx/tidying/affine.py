@@ -9,8 +9,11 @@ from cnnc.base.record import record
 
 Numbers = NDArray[np.float64]
 FRACTIONS = (255.0, 127.5, 256.0, 128.0)
-"""What pixels are often divided by."""
-MOST_DIGITS = 7
+"""What pixels are often divided by; the first also before channels get a deviation each."""
+MOST_DIGITS = 9
+"""Digits that tell numbers of f32 apart."""
+FEW_DIGITS = 5
+"""Digits of numbers that are taken for those meant, although the table is a rounding away."""
 CLOSE = 2.0**-23
 """How far from each other numbers may be that are the same but for a rounding to f32."""
 
@@ -34,10 +37,10 @@ def spell(factor: Numbers, offset: Numbers) -> Affine | None:
         normal = np.isfinite(tables).all() and (np.abs(tables[0]) >= np.finfo(np.float32).tiny)
     if not np.all(normal) or len({*np.sign(tables[0])}) > 1:
         return None
-    for is_exact in (True, False):
+    for is_exact, most in ((True, FEW_DIGITS), (False, FEW_DIGITS), (True, MOST_DIGITS)):
         found = [
             (_digits(each), place, each)
-            for place, each in enumerate(_candidates(factor, offset))
+            for place, each in enumerate(_candidates(*tables.astype(np.float64), most))
             if _agrees(each, tables, is_exact=is_exact)
         ]
         if found:
@@ -53,15 +56,17 @@ def tables_of(given: Affine) -> NDArray[np.float32]:
         return np.array(parts, np.float32)
 
 
-def _candidates(factor: Numbers, offset: Numbers) -> Iterator[Affine]:
+def _candidates(factor: Numbers, offset: Numbers, most: int) -> Iterator[Affine]:
     sign = float(np.sign(factor[0]))
-    scales = [*(sign / each for each in FRACTIONS), sign]
-    if len({*factor}) == 1:
-        scales += [float(_rounded(factor[:1], digits)[0]) for digits in range(1, MOST_DIGITS + 1)]
+    is_one = len({*factor}) == 1
+    scales = [sign / each for each in (FRACTIONS if is_one else FRACTIONS[:1])]
+    if is_one:
+        scales += [float(_rounded(factor[:1], digits)[0]) for digits in range(1, most + 1)]
+    scales.append(sign)
     for scale in scales:
         std = scale / factor
         mean = -offset * std
-        for digits in range(1, MOST_DIGITS + 1):
+        for digits in range(1, most + 1):
             yield Affine(scale, _short(_rounded(mean, digits)), _short(_rounded(std, digits)))
 
 
@@ -77,13 +82,13 @@ def _short(values: Numbers) -> tuple[float, ...]:
 
 def _digits(given: Affine) -> int:
     """How much there is to read; a division by 255 counts as little as 255."""
-    inverse = 1 / abs(given.scale)
-    scale = inverse if inverse in FRACTIONS else given.scale
+    usual = {1 / each: each for each in FRACTIONS}
+    scale = usual.get(abs(given.scale), given.scale)
     return sum(map(_length, (scale, *given.mean, *given.std)))
 
 
 def _length(value: float) -> int:
-    return 0 if value in (0.0, 1.0) else len(f"{value:.17g}".replace(".", "").strip("-0")) or 1
+    return 0 if value in (0.0, 1.0) else len(repr(value).replace(".", "").strip("-0"))
 
 
 def _agrees(given: Affine, tables: NDArray[np.float32], *, is_exact: bool) -> bool:

@@ -122,10 +122,12 @@ def _part(view: View, build: Rewriter, stage: Stage) -> str:
     """An operand: tensors of the weights file are turned there."""
     if not build.is_tensor(view.base):
         return build.read(view, stage.source)
+    if view.is_plain and view.rank == len(build.shape(view.base)):
+        return view.base
     array = turned(build.array(view.base), view.axes)
-    while array.ndim > 1 and array.shape[0] == 1 and not view.is_plain:
+    while array.ndim > 1 and array.shape[0] == 1:
         array = array[0]
-    return view.base if view.is_plain else build.tensor(view.base, array)
+    return build.tensor(view.base, array)
 
 
 def turned(array: Array, axes: Axes) -> Array:

@@ -124,7 +124,13 @@ class _Chain:
     def _gathered(self, state: _State, readers: list[Stage]) -> _State | None:
         """Three channels, each taken by itself, and joined the other way round."""
         after = self.readers[readers[0].name]
-        if len(after) != 1 or after[0].op != "concat" or after[0].attributes.get("axis", 1) != 1:
+        is_colours = state.shape[1] == len(REVERSED)
+        if (
+            not is_colours
+            or len(after) != 1
+            or after[0].op != "concat"
+            or after[0].attributes.get("axis", 1) != 1
+        ):
             return None
         (joined,) = after
         if {each.name for each in readers} != {*joined.operands} or len(joined.operands) != 3:
@@ -177,7 +183,7 @@ class _Chain:
 
 def _is_reversed(stage: Stage, shape: tuple[int, ...]) -> bool:
     """Whether a slice turns three channels round and takes all the rest."""
-    return all(
+    return shape[1] == len(REVERSED) and all(
         tuple(each) == (REVERSED if axis == 1 else tuple(range(shape[axis])))
         for axis, each in enumerate(Slice.make(stage.attributes).positions(shape))
     )
