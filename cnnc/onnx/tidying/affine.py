@@ -40,7 +40,7 @@ def spell(factor: Numbers, offset: Numbers) -> Affine | None:
     for is_exact, most in ((True, FEW_DIGITS), (False, FEW_DIGITS), (True, MOST_DIGITS)):
         found = [
             (_digits(each), place, each)
-            for place, each in enumerate(_candidates(*tables.astype(np.float64), most))
+            for place, each in enumerate(_candidates(tables.astype(np.float64), most))
             if _agrees(each, tables, is_exact=is_exact)
         ]
         if found:
@@ -56,7 +56,8 @@ def tables_of(given: Affine) -> NDArray[np.float32]:
         return np.array(parts, np.float32)
 
 
-def _candidates(factor: Numbers, offset: Numbers, most: int) -> Iterator[Affine]:
+def _candidates(tables: Numbers, most: int) -> Iterator[Affine]:
+    factor, offset = tables
     sign = float(np.sign(factor[0]))
     is_one = len({*factor}) == 1
     scales = [sign / each for each in (FRACTIONS if is_one else FRACTIONS[:1])]

@@ -170,7 +170,8 @@ def _along(stage: Stage, views: Sequence[View], build: Rewriter) -> View | None:
     if x.is_plain:
         return None
     place = resolve_axis(_whole(stage.attributes.get("axis", 1)), x.rank)
-    x = settle(x, build, stage.source) if x.axes[place] is None else x
+    if x.axes[place] is None or len(build.shape(x.base)) == 1:
+        x = settle(x, build, stage.source)
     axis = x.axes[place]
     assert axis is not None
     made = build.call(stage, [x.base], {**stage.attributes, "axis": axis})
@@ -196,7 +197,8 @@ def _reduce(stage: Stage, views: Sequence[View], build: Rewriter) -> View | None
     given = stage.attributes["axes"]
     listed = given if isinstance(given, tuple) else (given,)
     places = resolve_axes(tuple(map(_whole, listed)), x.rank)
-    if all(x.axes[place] is None for place in places):
+    rest = {axis for place, axis in enumerate(x.axes) if place not in places}
+    if all(x.axes[place] is None for place in places) or rest <= {None}:
         x = settle(x, build, stage.source)
     over = sorted(axis for place in places if (axis := x.axes[place]) is not None)
     made = build.call(stage, [x.base], {**stage.attributes, "axes": tuple(over)})
