@@ -71,11 +71,12 @@ def join(net: FlatNet, attempt: Attempt) -> FlatNet:
 def put_in_order(net: FlatNet) -> FlatNet:
     """Stages as the outputs need them, depth first; what no output needs is left out."""
     known = {stage.name: stage for stage in net.stages}
+    most = 1 + sum(len(stage.operands) for stage in net.stages)
     done: dict[str, Stage] = {}
     for _, value in net.outputs:
         stack = [value]
         while stack:
-            if len(stack) > 1 + sum(len(stage.operands) for stage in net.stages):
+            if len(stack) > most:
                 raise InternalError(f"`{stack[-1]}` is read before it is made", stage="onnx")
             stage = known.get(stack[-1])
             if stage is None or stage.name in done:
