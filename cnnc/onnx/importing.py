@@ -65,10 +65,16 @@ def import_model(
 
 
 def write_net(
-    net: FlatNet, folder: Path, name: str, *, fold_batchnorm: bool, keep_names: bool
+    net: FlatNet,
+    folder: Path,
+    name: str,
+    *,
+    fold_batchnorm: bool,
+    keep_names: bool,
+    keep_weights: bool = False,
 ) -> Imported:
-    """Write a flat net as the files of this name; see `import_model`."""
-    net = tidy(net)
+    """Write a flat net as the files of this name; see `import_model`, and `tidy`."""
+    net = tidy(net, keep_weights=keep_weights)
     if fold_batchnorm:
         net = fold_batchnorms(net)
     stem = identifier(name, KEYWORDS)

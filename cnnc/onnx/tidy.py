@@ -31,10 +31,15 @@ from cnnc.ops.spec import find
 from cnnc.ops.unshared import Unshared
 
 
-def tidy(net: FlatNet) -> FlatNet:
-    """The net as text should show it, computing the same."""
+def tidy(net: FlatNet, *, keep_weights: bool = False) -> FlatNet:
+    """The net as text should show it, computing the same.
+
+    With `keep_weights` the arrays stay what they are, so that a file of them fits that another has
+    written; only added tensors become biases.
+    """
     for step in STEPS:
-        net = step(net)
+        if not keep_weights or step not in CHANGING:
+            net = step(net)
     return net
 
 
@@ -225,3 +230,7 @@ STEPS = (
     *(put_in_order, settle_pads, settle_slices),
 )
 """In this order: silus are products, too, and what is folded into a layer is no batchnorm."""
+CHANGING = frozenset(
+    {move_layouts, find_upsampling, find_preprocessing, fold_factors, find_batchnorms}
+)
+"""Steps that turn, scale or use up arrays."""

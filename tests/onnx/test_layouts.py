@@ -267,6 +267,23 @@ def test_what_has_nothing_to_gain_stays(tmp_path: Path) -> None:
     assert "-> transpose([0, 2, 3, 1]) -> relu" in text
 
 
+def test_weights_can_be_kept() -> None:
+    """Where another writes the file of weights, no array changes."""
+    net = Keras((1, 4, 6, 2))
+    net.add("Transpose", perm=FIRST)
+    net.add("Conv", (3, 2, 1, 1))
+    net.add("Mul", (1, 3, 1, 1))
+    net.add("Transpose", perm=LAST)
+    net.add("Reshape", ints(1, 72))
+    net.add("MatMul", (72, 4))
+    flat = read_flat(net.model())
+    kept = tidy(flat, keep_weights=True)
+    assert {*kept.arrays} == {*flat.arrays}
+    assert all(kept.arrays[key] is array for key, array in flat.arrays.items())
+    assert _moves(tidy(flat)) == 0
+    assert _moves(kept) == 2
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_batches(batch: int, tmp_path: Path) -> None:
     """The extent that is left open stays so."""
