@@ -225,7 +225,7 @@ def bench(
     target = driver.find_target(network.options.target)
     machine = None if target.is_gpu else measure_machine(target, network.options.threads)
     layers = tuple(
-        _layer_time(layer, Timing.of(times), machine)
+        _layer_time(network, layer, times, machine)
         for (layer, _), times in zip(alone, samples[:-1], strict=True)
     )
     return BenchReport(
@@ -311,24 +311,29 @@ def seconds_of(call: Call, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def _layer_time(layer: Layer, timing: Timing, machine: Machine | None) -> LayerTime:
-    origin = layer.kernel.origin
-    moved = sum(
+def _layer_time(
+    network: Network, layer: Layer, times: Sequence[float], machine: Machine | None
+) -> LayerTime:
+    """What a layer takes of a whole run, which calls its kernel for each sample that is apart."""
+    assert isinstance(network, Compiled)
+    origin, repeats = layer.kernel.origin, network.lowered.program.repeats
+    macs = repeats * origin.macs
+    moved = repeats * sum(
         param.layout.alone.size(param.shape) * param.dtype.bytes for param in layer.kernel.params
     )
     computing, moving, limit = 0.0, 0.0, ""
     if machine:
-        level, bandwidth = machine.level(moved)
-        computing = 2 * origin.macs / (machine.one.gflops * 1e9)
+        level, bandwidth = machine.level(moved // repeats)
+        computing = 2 * macs / (machine.one.gflops * 1e9)
         moving = moved / bandwidth
         limit = "compute" if computing >= moving else level
     return LayerTime(
         name=layer.node.name,
         op=operator_text(layer.node.op),
         algorithm=origin.algorithm,
-        macs=origin.macs,
+        macs=macs,
         bytes=moved,
-        timing=timing,
+        timing=Timing.of([repeats * each for each in times]),
         bound_seconds=max(computing, moving),
         limit=limit,
     )

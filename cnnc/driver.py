@@ -33,6 +33,7 @@ from cnnc.passes.share_common import share_common
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.simplify import simplify
 from cnnc.passes.stream_rows import stream_rows
+from cnnc.passes.take_apart import take_apart
 from cnnc.passes.use_subpixel import use_subpixel
 from cnnc.passes.use_winograd import use_winograd
 
@@ -94,6 +95,8 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
         Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far)),
     )
     return (
+        # what is chosen below is chosen for the samples that run together
+        Pass("take-apart", lambda graph: take_apart(graph, target)),
         # weights are final, and what it makes may take Winograd's algorithm
         Pass("use-subpixel", lambda graph: use_subpixel(graph, target)),
         *(() if exact else faster),

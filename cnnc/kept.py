@@ -41,7 +41,7 @@ class Weight:
 class Kept:
     """All of a program but its loops; `objects` are the keys of its modules, in order.
 
-    Sizes are in bytes; see Program.
+    Sizes are in bytes: `arena_bytes` is what threads share, `scratch_bytes` what each has.
     """
 
     objects: tuple[str, ...]
@@ -61,7 +61,7 @@ class Kept:
             for blob in program.weights
             if isinstance(packed := blob.contents, Packed)
         ]
-        sizes = (program.weights_bytes, program.arena_bytes, program.scratch_bytes)
+        sizes = (program.weights_bytes, program.shared_bytes, program.own_bytes)
         return Kept(objects, tuple(weights), *sizes, program.is_shared, program.is_short)
 
     def blobs(self, graph: Graph) -> tuple[Blob, ...]:
@@ -158,7 +158,7 @@ def _layout(weight: Weight, node: Node) -> Layout:
 def _parts(graph: Graph, choices: Choices) -> list[str]:
     """The graph and the choices as text. The operator's text tells 0.0 from -0.0."""
     number = {node: place for place, node in enumerate(graph.nodes)}
-    parts = [f"{graph.name} {graph.fewest} {graph.batch}"]
+    parts = [f"{graph.name} {graph.fewest} {graph.batch} {graph.is_apart}"]
     for node in graph.nodes:
         known = isinstance(node.op, Input | Constant)
         op = type(node.op).__name__ if known else repr(node.op)

@@ -21,7 +21,7 @@ def graph_layers(graph: Graph) -> Layers:
 def lowered_layers(lowered: Lowered) -> Layers:
     """The layers as they were compiled, each one step of the program."""
     counted: set[Node] = set()
-    rows = []
+    rows, repeats = [], lowered.program.repeats
     for layer in lowered.layers:
         node = layer.node
         row = _describe(node, counted)
@@ -32,8 +32,9 @@ def lowered_layers(lowered: Lowered) -> Layers:
         ]
         rows.append(
             LayerInfo(
-                *(row.name, row.op, row.shape, row.dtype, row.parameters, row.macs),
-                bytes=node.type.bytes,
+                *(row.name, row.op, lowered.shape_of(node), row.dtype, row.parameters),
+                macs=repeats * row.macs,
+                bytes=repeats * node.type.bytes,
                 weight_bytes=sum(constants),
                 place=row.place,
                 algorithm=layer.kernel.origin.algorithm,

@@ -64,8 +64,9 @@ class Loaded(Network):
 
     @property
     def arena_bytes(self) -> int:
-        """Bytes each running call takes for what lies between layers."""
-        return self._artifact.arena_bytes
+        """Bytes each running call takes for what lies between layers, and what threads need."""
+        artifact = self._artifact
+        return artifact.arena_bytes + artifact.options.threads * artifact.scratch_bytes
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to another file; UserError where that fails."""

@@ -277,18 +277,20 @@ def _onnxruntime(
     return Contender(lambda: session.run_with_iobinding(binding), lambda: first.numpy())
 
 
+def _is_peer(one: Time, other: Time) -> bool:
+    """Whether one is another program on the same network in the same precision."""
+    mine, its = ((each.net, each.batch, each.contender.split()[-1]) for each in (one, other))
+    return mine == its and not other.contender.startswith("cnnc")
+
+
 def table(times: Sequence[Time]) -> str:
-    """Milliseconds, how far results are apart, and cnnc's time by that of the best peer."""
+    """Milliseconds, how far results are apart, and cnnc's time by that of the best peer in the same
+    precision."""
     head = f"{'network':14} {'batch':>5}  {'contender':20} {'ms':>9} {'apart':>8}"
     lines = [f"{head}  of best peer"]
     for time in times:
-        peers = [
-            each.milliseconds
-            for each in times
-            if (each.net, each.batch) == (time.net, time.batch)
-            and each.milliseconds is not None
-            and not each.contender.startswith("cnnc")
-        ]
+        found = [each.milliseconds for each in times if _is_peer(time, each)]
+        peers = [each for each in found if each is not None]
         shown = f"{time.milliseconds:9.3f}" if time.milliseconds is not None else f"{'-':>9}"
         apart = f"{time.apart:8.1e}" if time.apart is not None else f"{'-':>8}"
         ratio = time.note

@@ -137,8 +137,9 @@ class Abi:
 
     Sizes are in bytes. `name` begins every symbol; `hash` stands for shapes, the layout of the
     weights and VERSION; `arena_bytes` is what one thread needs, each further one takes
-    `scratch_bytes` more. `payloads` says where the weights of each version of the code begin, from
-    the start of the head. `most_samples` is given where a call says how many samples it brings.
+    `scratch_bytes` more, and those of the first thread begin at `scratch_offset`. `payloads` says
+    where the weights of each version of the code begin, from the start of the head. `most_samples`
+    is given where a call says how many samples it brings.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Abi:
     payloads: tuple[int, ...]
     arena_bytes: int
     scratch_bytes: int
+    scratch_offset: int
     most_samples: int | None
 
     @staticmethod
@@ -161,7 +163,8 @@ class Abi:
         """That of programs for several processors which compute the same network."""
         first = programs[0]
         inputs, outputs = _arguments(first.inputs, first.outputs)
-        scratch = max(align(program.scratch_bytes) for program in programs)
+        own = max(program.own_bytes for program in programs)
+        shared = max(program.shared_bytes for program in programs)
         sizes = [align(program.weights_bytes) for program in programs]
         return Abi(
             name=c_prefix(first.name if name is None else name),
@@ -171,15 +174,11 @@ class Abi:
             weights_bytes=HEAD_BYTES + sum(sizes),
             payloads=tuple(accumulate(sizes[:-1], initial=HEAD_BYTES)),
             # never none, as an array of no bytes is no C
-            arena_bytes=max(64, *(align(each.arena_bytes) for each in programs)) + scratch,
-            scratch_bytes=scratch,
+            arena_bytes=max(64, shared + own),
+            scratch_bytes=own,
+            scratch_offset=shared,
             most_samples=first.most_samples,
         )
-
-    @property
-    def scratch_offset(self) -> int:
-        """Where in the arena the scratch memory of the first thread begins; others follow."""
-        return self.arena_bytes - self.scratch_bytes
 
     @property
     def macro(self) -> str:

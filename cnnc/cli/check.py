@@ -102,7 +102,7 @@ def _as_text(model: Model, program: Program | None, sizes: Sizes | None) -> str:
     for kind, ends in (("input", model.inputs), ("output", model.outputs)):
         lines += [f"{kind:6} {name}: {shape_text(shape)}" for name, shape in ends.items()]
     if model.fewest < model.batch:
-        lines.append(f"any batch of {model.fewest}..{model.batch}, planned for the largest")
+        lines.append(f"any batch of {model.fewest}..{model.batch}")
     largest = max((layer.bytes for layer in model.layers), default=0)
     lines.append(
         f"{count_text(model.parameters)} parameters, {count_text(model.macs)} MACs, "
@@ -113,6 +113,7 @@ def _as_text(model: Model, program: Program | None, sizes: Sizes | None) -> str:
             f"compiled: {plural(len(program.steps), 'step')} of "
             f"{plural(len(program.kernels), 'distinct kernel')}, "
             f"weights {bytes_text(program.weights_bytes)}, arena {bytes_text(program.arena_bytes)} "
+            f"{'for each thread ' * program.apart}"
             f"(at least {bytes_text(program.arena_bound)} are alive at once)"
             + f", scratch {bytes_text(program.scratch_bytes)} a thread"
             * bool(program.scratch_bytes)
@@ -130,6 +131,7 @@ def _as_json(model: Model, program: Program | None, sizes: Sizes | None) -> Json
             "kernels": len(program.kernels),
             "weights_bytes": program.weights_bytes,
             "arena_bytes": program.arena_bytes,
+            "samples_apart": program.apart,
             "arena_bound_bytes": program.arena_bound,
             "scratch_bytes_a_thread": program.scratch_bytes,
         }

@@ -27,7 +27,7 @@ from cnnc.frontend.settings import Batch
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph
 from cnnc.loop.kernel import Place, Program, Region
-from cnnc.loop.text import print_kernel
+from cnnc.loop.text import print_kernel, samples_text
 from cnnc.lowering.lowered import Layer, Lowered
 from cnnc.options import Options
 from cnnc.tunefile import read_choices
@@ -151,7 +151,11 @@ def format_program(program: Program) -> str:
     for word, ports in (("input", program.inputs), ("output", program.outputs)):
         for port in ports:
             lines.append(f"  {word} {port.name}: {port.dtype}[{', '.join(map(str, port.shape))}]")
-    lines.append(f"  weights {program.weights_bytes} bytes, arena {program.arena_bytes} bytes")
+    a_thread = " a thread" * program.apart
+    lines.append(
+        f"  weights {program.weights_bytes} bytes, arena {program.arena_bytes} bytes{a_thread}"
+    )
+    lines += [f"  steps for {samples_text(program)}"] * program.apart
     for step in program.steps:
         if step.barrier:
             lines.append("  barrier")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from cnnc.compare.report import CheckDiff, DiffReport, LayerDiff, OutputDiff
 from cnnc.compare.whole import Expected, expect, find_guilty_pass, split_batches
 from cnnc.compiled import Compiled
 from cnnc.driver import optimise, pipeline
-from cnnc.ir.evaluate import evaluate
+from cnnc.ir.evaluate import evaluate, samples_of
 from cnnc.ir.graph import Array, Graph
 from cnnc.listing import operator_text
 from cnnc.memory import drawn
@@ -96,12 +97,16 @@ class _Comparison:
     def add(self, inputs: Mapping[str, Array], seed: int) -> None:
         """Compare one batch."""
         network = self.network
-        rounding = network.target.factor_roundoff
+        rounding = network.target.rounding
         expected = expect(network.graph, inputs, seed, rounding)
         around = self._compare_passes(inputs, expected)
-        total = len(network.lowered.layers) * self.batches
+        lowered = network.lowered
+        total = len(lowered.layers) * lowered.program.repeats * self.batches
         unbounded = 0
-        for found in compare_layers(network.lowered, network.executable, inputs, rounding):
+        for found in chain.from_iterable(
+            compare_layers(lowered, network.executable, together, rounding)
+            for together in samples_of(lowered.graph, inputs)
+        ):
             step = found.layer.step
             self.errors.setdefault(step, []).append(found.errors)
             unbounded += found.errors.unbounded
@@ -150,7 +155,8 @@ class _Comparison:
         network = self.network
         layers = tuple(
             LayerDiff(
-                *(layer.node.name, operator_text(layer.node.op), layer.node.type.shape),
+                *(layer.node.name, operator_text(layer.node.op)),
+                network.lowered.shape_of(layer.node),
                 place=str(layer.node.span or ""),
                 errors=Errors.worst(self.errors[layer.step]),
                 spill=self.spills.get(layer.step, ""),

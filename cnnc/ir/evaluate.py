@@ -1,6 +1,7 @@
 """Runs a graph with the operators' references: the oracle."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -25,8 +26,11 @@ class Evaluated:
 def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs by name, computed in float64 and rounded once to their types.
 
-    `inputs` must have the declared shapes and element types; UserError lists what does not fit.
+    `inputs` must have the declared shapes and element types, and the whole batch where samples are
+    apart; UserError lists what does not fit.
     """
+    if graph.is_apart:
+        return _evaluate_apart(graph, inputs)
     values = {
         step.node: round_to(step.value, step.node.type.dtype)
         for step in trace(graph, inputs)
@@ -35,11 +39,27 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     return {name: values[node] for name, node in graph.outputs.items()}
 
 
+def _evaluate_apart(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    alone = replace(graph, is_apart=False, batch=1, fewest=None)
+    found = [evaluate(alone, sample) for sample in samples_of(graph, inputs)]
+    return {name: np.concatenate([each[name] for each in found]) for name in graph.outputs}
+
+
+def samples_of(graph: Graph, inputs: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+    """What goes through the graph together: each sample where they are apart, otherwise all."""
+    if not graph.is_apart:
+        yield dict(inputs)
+        return
+    for sample in range(graph.batch):
+        yield {name: array[sample : sample + 1] for name, array in inputs.items()}
+
+
 def trace(
     graph: Graph, inputs: Mapping[str, Array], change: Change | None = None
 ) -> Iterator[Evaluated]:
     """Every node with its value, operands first; a value is let go after its last reader.
 
+    Where samples are apart, `inputs` are those of one (see `samples_of`).
     `change(node, value)` may replace a value before anybody reads it.
     """
     check_inputs(graph, inputs)

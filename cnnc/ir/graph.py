@@ -278,7 +278,8 @@ class Graph:
 
     `batch` is how many samples the leading axis of the inputs carries. Where `fewest` is given, a
     run may take any number of samples from it up to `batch`. An input that no output needs stays
-    in `inputs`.
+    in `inputs`. Of a graph that `is_apart`, types are those of a single sample, and a run takes its
+    samples through the graph one after the other.
     """
 
     name: str
@@ -286,6 +287,7 @@ class Graph:
     outputs: Mapping[str, Node]
     batch: int = 1
     fewest: int | None = None
+    is_apart: bool = False
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:

@@ -26,7 +26,8 @@ def format_graph(graph: Graph, *, places: bool = False, inline: int = INLINE) ->
     """The graph as text, ending in a line end; with `places`, the source of each node."""
     number = {node: position for position, node in enumerate(graph.nodes)}
     fewest = "" if graph.fewest is None else f"{graph.fewest}.."
-    lines = [f"graph {graph.name} (batch={fewest}{graph.batch})"]
+    apart = ", apart" if graph.is_apart else ""
+    lines = [f"graph {graph.name} (batch={fewest}{graph.batch}{apart})"]
     for node in graph.nodes:
         line = f"%{number[node]} {format_node(node, number, inline)}"
         lines.append(f"{line}  # {node.span}" if places and node.span else line)

@@ -70,12 +70,14 @@ def _verify_acyclic(graph: Graph) -> None:
 def _verify_ends(graph: Graph) -> None:
     if graph.batch < 1:
         raise GraphError("batch", f"the batch is {graph.batch}")
-    if graph.fewest is not None:
-        _verify_samples(graph, graph.fewest)
+    if graph.fewest is not None and not 1 <= graph.fewest < graph.batch:
+        raise GraphError("batch", f"the batch is {graph.fewest}..{graph.batch}")
+    if graph.fewest is not None or graph.is_apart:
+        _verify_samples(graph)
     for node in graph.inputs:
         if not isinstance(node.op, Input):
             raise GraphError("inputs", f"{node.op.label} is listed as an input", node)
-        if not node.type.rank or node.type.shape[0] % graph.batch:
+        if not node.type.rank or node.type.shape[0] % _together(graph):
             raise GraphError("batch", f"{node.type} does not carry {graph.batch} samples", node)
     listed = set(graph.inputs)
     if len(listed) != len(graph.inputs):
@@ -87,15 +89,18 @@ def _verify_ends(graph: Graph) -> None:
         raise GraphError("outputs", "there are none")
 
 
-def _verify_samples(graph: Graph, fewest: int) -> None:
-    """A batch of any size needs a leading axis of samples everywhere."""
-    if not 1 <= fewest < graph.batch:
-        raise GraphError("batch", f"the batch is {fewest}..{graph.batch}")
+def _together(graph: Graph) -> int:
+    """How many samples a tensor holds."""
+    return 1 if graph.is_apart else graph.batch
+
+
+def _verify_samples(graph: Graph) -> None:
+    """A batch of any size, or taken apart, needs a leading axis of samples everywhere."""
     fed: set[Node] = set()
     for node in graph.nodes:
         if isinstance(node.op, Input) or any(operand in fed for operand in node.inputs):
             fed.add(node)
-            if node.type.shape[:1] != (graph.batch,):
+            if node.type.shape[:1] != (_together(graph),):
                 raise GraphError("batch", f"{node.type} has no axis of samples", node)
 
 

@@ -221,6 +221,11 @@ class Program:
     Sizes are in bytes. `weights` are sorted by offset; every offset is a multiple of ALIGNMENT.
     `arena_bound` is what is alive in the step that needs most: no arena for these steps is smaller.
     One that `is_short` is over before a thread that sleeps would be awake.
+
+    Where samples are `apart`, steps, arena and `arena_bound` are those of a single sample: steps
+    are run for each of the samples that inputs and outputs hold, and every thread has an arena.
+    If it `shares_samples`, threads take a sample each, and share what is left over. One that
+    `is_range` runs any number of samples.
     """
 
     name: str
@@ -233,21 +238,44 @@ class Program:
     arena_bytes: int
     arena_bound: int = 0
     is_short: bool = False
+    apart: bool = False
+    shares_samples: bool = False
+    is_range: bool = False
+
+    @property
+    def repeats(self) -> int:
+        """How often the steps are run, at most."""
+        return self.inputs[0].shape[0] if self.apart else 1
+
+    @property
+    def shared_bytes(self) -> int:
+        """Memory that all threads share."""
+        return 0 if self.apart else align(self.arena_bytes)
+
+    @property
+    def own_bytes(self) -> int:
+        """Memory that each thread needs: scratch, behind an arena if it has one of its own."""
+        return align(self.arena_bytes) - self.shared_bytes + align(self.scratch_bytes)
 
     @property
     def scratch_bytes(self) -> int:
-        """Memory that each thread needs for itself, beside the arena."""
+        """Memory that kernels need for each thread."""
         return max((kernel.scratch_bytes for kernel in self.kernels), default=0)
 
     @property
     def is_shared(self) -> bool:
         """Whether more than one thread has something to do."""
+        return self.shares_samples or self.shares_steps
+
+    @property
+    def shares_steps(self) -> bool:
+        """Whether threads share steps."""
         return any(step.shared for step in self.steps)
 
     @property
     def most_samples(self) -> int | None:
         """The largest number of samples, where a run may take fewer; otherwise None."""
-        if any(kernel.takes_samples for kernel in self.kernels):
+        if self.is_range:
             return self.inputs[0].shape[0]
         return None
 

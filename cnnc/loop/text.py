@@ -76,7 +76,8 @@ def print_program(program: Program) -> str:
     lines = [f"program {program.name} {{"]
     for role, ports in (("input", program.inputs), ("output", program.outputs)):
         lines += [f"  {role} {port.name}: {port.dtype}{_shape(port.shape)}" for port in ports]
-    lines.append(f"  arena {program.arena_bytes} bytes")
+    lines.append(f"  arena {program.arena_bytes} bytes{' a thread' * program.apart}")
+    lines += [f"  steps for {samples_text(program)}"] * program.apart
     if program.scratch_bytes:
         lines.append(f"  scratch {program.scratch_bytes} bytes a thread")
     lines.append(f"  weights {program.weights_bytes} bytes")
@@ -94,6 +95,11 @@ def print_program(program: Program) -> str:
         lines.append(f"  {alone}{kernel.name}({', '.join(args)})  # {step.layer}")
     kernels = "".join(f"\n{print_kernel(kernel)}" for kernel in program.kernels)
     return "\n".join([*lines, "}"]) + "\n" + kernels
+
+
+def samples_text(program: Program) -> str:
+    """What the steps of a program are run for, where samples are apart."""
+    return f"each of {'at most ' * program.is_range}{program.repeats} samples"
 
 
 def print_buffer(buffer: Buffer) -> str:

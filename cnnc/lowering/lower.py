@@ -69,7 +69,7 @@ def lower(
         # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
         if (key := _shape_of(node)) not in made:
             scheduled = lower_node(node, target, choices)
-            if graph.fewest is not None and node.type.shape[0] == graph.batch:
+            if _is_counted(graph) and node.type.shape[0] == graph.batch:
                 scheduled = _for_samples(node, scheduled, target, choices)
             bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))
             if target.is_gpu:
@@ -87,6 +87,11 @@ def lower(
         calls.append(call)
     program = assemble(graph, layers, kernels, calls, target)
     return Lowered(graph, program, tuple(layers))
+
+
+def _is_counted(graph: Graph) -> bool:
+    """Whether kernels are asked for a number of samples."""
+    return graph.fewest is not None and not graph.is_apart
 
 
 def _shape_of(node: Node) -> object:

@@ -1,5 +1,6 @@
 """What lowering makes of a graph."""
 
+from cnnc.base.layout import Shape
 from cnnc.base.record import record
 from cnnc.ir.graph import Graph, Node
 from cnnc.loop.kernel import Kernel, Program
@@ -28,3 +29,8 @@ class Lowered:
     graph: Graph
     program: Program
     layers: tuple[Layer, ...]
+
+    def shape_of(self, node: Node) -> Shape:
+        """The shape of a node's tensor for all samples of a run."""
+        shape = node.type.shape
+        return (self.graph.batch, *shape[1:]) if self.graph.is_apart else shape

@@ -61,16 +61,25 @@ def assemble(
         name=graph.name,
         kernels=tuple(kernels),
         steps=tuple(steps),
-        inputs=tuple(Port(node.name, node.type.shape, node.type.dtype) for node in graph.inputs),
-        outputs=tuple(
-            Port(name, node.type.shape, node.type.dtype) for name, node in graph.outputs.items()
-        ),
+        inputs=tuple(_port(graph, node.name, node) for node in graph.inputs),
+        outputs=tuple(_port(graph, name, node) for name, node in graph.outputs.items()),
         weights=tuple(weights.blobs),
         weights_bytes=weights.bytes,
         arena_bytes=plan.bytes,
         arena_bound=plan.bound,
-        is_short=is_short(scheduled, target),
+        is_short=is_short(scheduled, target, graph.batch if graph.is_apart else 1),
+        apart=graph.is_apart,
+        shares_samples=graph.is_apart and not target.is_small,
+        is_range=graph.fewest is not None,
     )
+
+
+def _port(graph: Graph, name: str, node: Node) -> Port:
+    """An input or output, of all samples."""
+    shape = node.type.shape
+    if graph.is_apart:
+        shape = (graph.batch, *shape[1:])
+    return Port(name, shape, node.type.dtype)
 
 
 class _Weights:

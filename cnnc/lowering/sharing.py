@@ -26,9 +26,9 @@ def share_steps(kernels: Sequence[Kernel], target: Target) -> list[bool]:
     return [estimate >= SHORTEST_STEP for estimate in estimates]
 
 
-def is_short(kernels: Sequence[Kernel], target: Target) -> bool:
-    """Whether a program is over before sleeping threads would be awake."""
-    return sum(_estimate(kernel, target) for kernel in kernels) < LONG_NET
+def is_short(kernels: Sequence[Kernel], target: Target, repeats: int = 1) -> bool:
+    """Whether a program, run so often, is over before sleeping threads would be awake."""
+    return repeats * sum(_estimate(kernel, target) for kernel in kernels) < LONG_NET
 
 
 def _estimate(kernel: Kernel, target: Target) -> float:

@@ -8,8 +8,9 @@ from cnnc.base.choice import Choice, Chosen
 from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, even_widths, fits
-from cnnc.ir.graph import Constant, Graph, Node
+from cnnc.ir.graph import Node
 from cnnc.ir.types import TensorType
+from cnnc.offers.far import L3_BYTES, cycles_from_afar
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, TAPS
@@ -28,9 +29,6 @@ LARGEST_WEIGHTS = 64 << 20
 """Bytes of a layer's transformed weights, which are four times as many as before with F(4, 3)."""
 MEASURED_WIDTHS = 2
 """Widths of a register tile that are worth measuring."""
-_L3_BYTES = 48.0
-_MEMORY_BYTES = 8.0
-"""Bytes a cycle of weights that are prefetched while others are multiplied: what is not hidden."""
 _RELOAD = 0.25
 """Cycles for each vector of weights that comes from the second-level cache again."""
 
@@ -91,12 +89,6 @@ def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winogra
     if why or sizes["at_once"] % plan.lanes:
         raise chosen.refuse(node.name, why or f"channels come in blocks of {plan.lanes}")
     return plan.made(shape)
-
-
-def are_far(graph: Graph, target: Target) -> bool:
-    """Whether weights come from memory, as those of all the net's layers do not stay in caches."""
-    weights = sum(node.type.bytes for node in graph.nodes if isinstance(node.op, Constant))
-    return weights > max(target.l3_bytes, target.l2_bytes)
 
 
 @cache
@@ -241,13 +233,13 @@ class _Plan:
         transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * _transform(point, axes)
         item = self.x.dtype.bytes
         moved = self._transformed(shape.rows)
-        far = _afar(self.weights, self.target, far=self.far)
-        far += _afar(self.weights, self.target, far=False) * (len(bands) - 1)
+        far = cycles_from_afar(self.weights, self.target, far=self.far)
+        far += cycles_from_afar(self.weights, self.target, far=False) * (len(bands) - 1)
         if shape.tile.blocks * self.lanes * self.x.channels * item > self.target.l1_bytes // 2:
             widths = [-(-rows * across // shape.tile.columns) for rows in bands]
             far += points * sum(widths) * self.x.channels * blocks[1] * _RELOAD
         if moved > self.target.l2_bytes // 2:
-            far += len(bands) * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / _L3_BYTES
+            far += len(bands) * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / L3_BYTES
         return float(self.x.shape[0]) * (products + transforms + far)
 
 
@@ -271,16 +263,11 @@ def _transform(point: int, axes: int) -> float:
     return 0.7 * (axes * prod([point] * (axes - 1)) * line + 2 * prod([point] * axes))
 
 
-def _afar(size: int, target: Target, *, far: bool) -> float:
-    """Cycles to read so many bytes once, where they do not stay in the caches."""
-    if far or size > max(target.l3_bytes, target.l2_bytes):
-        return size / _MEMORY_BYTES
-    return 0.0 if size <= target.l2_bytes else size / _L3_BYTES
-
-
 def _direct_cost(op: Conv, x: TensorType, target: Target, far: bool) -> float:
     """Estimated cycles of the convolution itself, at nine tenths of the peak."""
     lanes, window = target.lanes(x.dtype), op.window(x)
     taps, blocks = prod(window.kernel), -(-op.channels // lanes)
     products = x.shape[0] * prod(window.out) * blocks * x.channels * taps / 2 / 0.9
-    return products + _afar(taps * x.channels * blocks * lanes * x.dtype.bytes, target, far=far)
+    return products + cycles_from_afar(
+        taps * x.channels * blocks * lanes * x.dtype.bytes, target, far=far
+    )

@@ -60,7 +60,9 @@ class _Reader:
         self._skip_lines()
         name = self._expect(r"graph (\S+)", "a graph")
         fewest = self._take(r" *\(batch=(\d+)\.\.")
-        batch = int(self._expect(r" *(?:\(batch=)?(\d+)\)", "a batch"))
+        batch = int(self._expect(r" *(?:\(batch=)?(\d+)", "a batch"))
+        is_apart = self._take(r"(, apart)") is not None
+        self._expect(r"(\))", "the end of the batch")
         self.end_of_line()
         nodes: dict[str, Node] = {}
         while number := self._take(r"%(\d+)"):
@@ -74,7 +76,8 @@ class _Reader:
         if self._at < len(self._source.text):
             self._fail("expected a node or an output")
         inputs = tuple(node for node in nodes.values() if isinstance(node.op, Input))
-        return Graph(name, inputs, outputs, batch, None if fewest is None else int(fewest))
+        some = None if fewest is None else int(fewest)
+        return Graph(name, inputs, outputs, batch, some, is_apart)
 
     def _node(self, nodes: Mapping[str, Node]) -> Node:
         start = self._source.text.rfind("\n", 0, self._at) + 1

@@ -8,8 +8,9 @@ from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
+from cnnc.offers.far import are_far
 from cnnc.offers.offer import chosen_for
-from cnnc.offers.winograd import OFFER, are_far, choose_winograd, read_choice, suits
+from cnnc.offers.winograd import OFFER, choose_winograd, read_choice, suits
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import TAPS
 from cnnc.ops.winograd import Winograd

@@ -10,14 +10,16 @@ from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Input, Node
 from cnnc.listing import operator_text
 from cnnc.offers.direct import choose_form
+from cnnc.offers.far import are_far
 from cnnc.offers.offer import Candidate, key_of, root_of
 from cnnc.offers.registry import OFFERS
-from cnnc.offers.winograd import are_far, choice_of
+from cnnc.offers.winograd import choice_of
 from cnnc.ops.fused import Earlier, Fused
 from cnnc.ops.streamed import Streamed
 from cnnc.ops.winograd import Winograd
 
 STREAM_ROWS = "stream-rows"
+TAKE_APART = "take-apart"
 MAX_BYTES = 1 << 28
 """Layers with larger operands wait for memory whatever is chosen, and copies of them fill it."""
 
@@ -60,7 +62,7 @@ def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool
     """
     found: dict[str, list[Node]] = {}
     stages = _stages(graph, target)
-    far = are_far(stages["fold-batchnorm"], target)
+    far = are_far(stages[TAKE_APART], target)
     separate = _computed_alone(graph, target, exact=exact)
     for node in stages["fuse"].nodes:
         if not node.is_leaf and _bytes(node) <= MAX_BYTES and node.name in separate:
@@ -91,7 +93,7 @@ def laid_out(
     `far` is said of its net.
     """
     passes = driver.pipeline(target, exact=exact, choices=choices or Choices(), far=far)
-    alone = [each for each in passes if each.name != STREAM_ROWS]
+    alone = [each for each in passes if each.name not in (STREAM_ROWS, TAKE_APART)]
     nodes = driver.optimise(graph, alone).nodes
     name = next(node.name for node in graph.nodes if not node.is_leaf)
     return next(node for node in nodes if node.name == name)

@@ -22,7 +22,7 @@ from cnnc.compare.layerwise import compare_layers
 from cnnc.ir.graph import Array, Graph
 from cnnc.ir.verify import verify
 from cnnc.loop.expr import Buffer
-from cnnc.loop.kernel import Port, Program, align
+from cnnc.loop.kernel import Port, Program
 from cnnc.lowering.lowered import Layer, Lowered
 from tests.backends.support import single
 from tests.backends.wide_graphs import wide_graph
@@ -181,8 +181,7 @@ def _run(
     weights = np.zeros(program.weights_bytes, np.uint8)
     for blob in program.weights:
         blob.contents.pack_into(weights[blob.offset : blob.end])
-    scratch = threads * program.scratch_bytes
-    arena = np.full(align(program.arena_bytes) + scratch, mark, np.uint8)
+    arena = np.full(program.shared_bytes + threads * program.own_bytes, mark, np.uint8)
     with ExitStack() as stack:
 
         def place(content: Array, *, writable: bool = False) -> Array:

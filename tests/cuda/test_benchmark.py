@@ -72,8 +72,8 @@ def test_what_was_found_is_written_part_by_part(tmp_path: Path) -> None:
 def test_the_table_has_ratios_to_the_best_peer() -> None:
     times = [
         networks.Time("net", 1, "cnnc f32", 1.0, apart=0.0),
-        networks.Time("net", 1, "torch f32", 4.0, apart=1e-6),
-        networks.Time("net", 1, "torch tf32", 2.0, apart=1e-3),
+        networks.Time("net", 1, "torch f32", 2.0, apart=1e-6),
+        networks.Time("net", 1, "torch tf32", 0.5, apart=1e-3),
         networks.Time("net", 1, "onnxruntime f32", None, "not installed"),
     ]
     lines = networks.table(times).splitlines()
@@ -90,3 +90,17 @@ def test_a_dry_run_compiles_what_a_gpu_would_run(tmp_path: Path) -> None:
     assert programs.ceilings(machine)["ffma_flops"] == 1.0
     assert machine.milliseconds(lambda: None) < 1000
     assert networks.Job("resnet18", 2, machine, 0).model().inputs["image"] == (2, 3, 32, 32)
+
+
+def test_peers_are_those_of_the_same_precision() -> None:
+    times = [
+        networks.Time("net", 1, "cnnc bf16", 1.0),
+        networks.Time("net", 1, "cnnc tf32", 3.0),
+        networks.Time("net", 1, "cnnc f32", 5.0),
+        networks.Time("net", 1, "torch bf16", 2.0),
+        networks.Time("net", 1, "torch.compile bf16", None, "not here"),
+        networks.Time("net", 1, "onnxruntime tf32", 4.0),
+        networks.Time("net", 64, "torch f32", 1.0),
+    ]
+    ratios = [line.split()[-1] for line in networks.table(times).splitlines()[1:4]]
+    assert ratios == ["0.50", "0.75", "5.000"]

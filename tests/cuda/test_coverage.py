@@ -111,7 +111,6 @@ def test_single_samples_compile_without_warnings(tmp_path: Path) -> None:
         for file, data in emit_sources(plan, "test", ()).items():
             (tmp_path / file).write_bytes(data)
         lines.append(f'namespace {plan.abi.name} {{\n#include "{plan.abi.name}.cu"\n}}\n#undef TRY')
-        lines += ["#undef CNNC_OVERLAP"]
     path = tmp_path / "all.cc"
     path.write_text("\n".join(lines))
     flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]

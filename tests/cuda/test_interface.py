@@ -115,8 +115,9 @@ def _write(plan: Plan, folder: Path) -> None:
 
 
 @needs_nvcc
-def test_large_layers_keep_their_numbers_in_registers(tmp_path: Path) -> None:
-    plan = planned(load(ZOO / "unet.cnn"))
+@pytest.mark.parametrize("target", ["cuda", "cuda:bf16"])
+def test_large_layers_keep_their_numbers_in_registers(tmp_path: Path, target: str) -> None:
+    plan = planned(load(ZOO / "unet.cnn"), target)
     _write(plan, tmp_path)
     command = [*("nvcc", "-O3", "-std=c++17", "--fmad=false", "-arch=sm_80", "-Xptxas", "-v", "-w")]
     command += ["-cubin", "-o", "net.cubin", f"{plan.abi.name}.cu"]

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from cnnc.api import Model, load_text
-from cnnc.backends.cuda import backend
 from cnnc.backends.cuda.plan import Plan
-from cnnc.backends.cuda.toolchain import Gpu, Nvcc
 from cnnc.compare.compare import diff
 from tests.cuda.nets import inputs_of, planned
-from tests.cuda.test_python import build_on_cpu
+from tests.cuda.shim import compile_model
 
 TAIL = "x -> conv(32, 1) -> relu -> pool: pool(avg, global) -> flatten"
 JOINED = {
@@ -64,12 +62,20 @@ def test_many_samples_are_not_worth_it() -> None:
 
 def test_each_layer_can_be_run_by_itself(tmp_path: Path) -> None:
     model = _model(next(iter(JOINED)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "require", lambda: (Nvcc(tmp_path, ()), Gpu("shim", 90)))
-        patch.setattr(backend, "build", build_on_cpu)
-        network = model.compile(target="cuda")
-        report = diff(network)
+    network = compile_model(model, "cuda", tmp_path)
+    report = diff(network)
     assert report.ok, str(report)
     inputs = inputs_of(model)
     found, expected = network(inputs), model.compile()(inputs)
     np.testing.assert_allclose(found["y"], expected["y"], rtol=1e-4, atol=1e-6)
+
+
+def test_16_bits_are_read_as_memory_has_them(tmp_path: Path) -> None:
+    model = _model(next(iter(JOINED)))
+    network = compile_model(model, "cuda:sm_90,bf16", tmp_path)
+    (launch,) = (each for each in planned(model, target="cuda:bf16").launches if each.joined)
+    assert launch.narrow == {"x"}  # the network's own output is float32
+    assert "const cnnc::bf16 *CNNC_READ_ONLY x" in launch.kernel.source
+    inputs = inputs_of(model)
+    found, expected = network(inputs), model.compile()(inputs)
+    np.testing.assert_allclose(found["y"], expected["y"], rtol=0.02, atol=0.01)

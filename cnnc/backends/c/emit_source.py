@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from math import prod
 
 import numpy as np
 
@@ -148,10 +149,46 @@ class _Source:
         threads = ["ptrdiff_t thread", "ptrdiff_t threads", *barrier]
         if not self._is_split:
             threads = []
-        parameters = ["const void *weights", "void *arena", *samples, *ends, *threads]
-        yield from wrapped(f"static void {abi.name}_steps({', '.join(parameters)})", "")
-        body = list(self._steps_body().lines(1))
+        first = ["const void *weights", "void *arena"]
+        together = [] if program.apart else samples
+        yield from self._function("steps", [*first, *together, *ends, *threads], self._steps_body())
+        if program.apart:
+            yield ""
+            parameters = [*first, *samples, *ends, *threads]
+            yield from self._function("samples", parameters, self._samples_body())
+
+    def _function(self, name: str, parameters: list[str], block: Block) -> Iterator[str]:
+        yield from wrapped(f"static void {self.abi.name}_{name}({', '.join(parameters)})", "")
+        body = list(block.lines(1))
         yield from ("{", *unused(parameters, body), *body, "}")
+
+    def _samples_body(self) -> Block:
+        """Each thread takes every so manieth sample, and all together what is left over."""
+        program, abi, block = self.program, self.abi, Block()
+        count = "samples" if program.most_samples is not None else str(program.repeats)
+        if not self._is_split:
+            alone = Block(
+                f"for (sample = 0; sample < {count}; sample++)", items=[self._sample("arena", [])]
+            )
+            return Block(head=["ptrdiff_t sample;"], items=[alone])
+        own = f"out(arena, {abi.scratch_offset} + (size_t)thread * {abi.scratch_bytes})"
+        loop = Block("for (sample = thread; sample < even; sample += threads)")
+        loop.items.append(self._sample(own, ["0", "1", "NULL", "NULL"]))
+        even = f"{count} - {count} % threads" if program.shares_steps else count
+        block.head = [f"const ptrdiff_t even = {even};", "ptrdiff_t sample;"]
+        block.items.append(loop)
+        if program.shares_steps:
+            rest = Block(f"for (sample = even; sample < {count}; sample++)")
+            rest.items.append(Block("if (threads > 1)", items=["barrier(context);"]))
+            threads = ["thread", "threads", "barrier", "context"]
+            rest.items.append(self._sample(f"out(arena, {abi.scratch_offset})", threads))
+            block.items.append(rest)
+        return block
+
+    def _sample(self, arena: str, threads: list[str]) -> str:
+        """The call of all steps for one sample."""
+        ends = [f"{end.c_name} + sample * {prod(end.shape[1:])}" for end in self.ends]
+        return f"{self.abi.name}_steps({', '.join(['weights', arena, *ends, *threads])});"
 
     @property
     def _is_split(self) -> bool:
@@ -161,9 +198,9 @@ class _Source:
         block, alone = Block(), None
         program, abi = self.program, self.abi
         if program.scratch_bytes:
-            stride = align(program.scratch_bytes)
-            own = f" + (size_t)thread * {stride}" if self._is_split else ""
-            block.head.append(f"void *scratch = out(arena, {abi.scratch_offset}{own});")
+            start = align(program.arena_bytes) if program.apart else abi.scratch_offset
+            own = f" + (size_t)thread * {abi.scratch_bytes}" if self._is_split else ""
+            block.head.append(f"void *scratch = out(arena, {start}{own});")
         for step in program.steps:
             if step.barrier and self._is_split:
                 alone = None
@@ -246,7 +283,8 @@ class _Source:
         samples = ["(ptrdiff_t)samples"] * (abi.most_samples is not None)
         args = ["weights", "arena", *samples, *(end.c_name for end in abi.ends)]
         args += ["thread", "threads", "barrier", "context"] * self._is_split
-        call = f"{abi.name}_steps({', '.join(args)});"
+        first = "samples" if self.program.apart else "steps"
+        call = f"{abi.name}_{first}({', '.join(args)});"
         if not self._is_split:
             call = f"if (thread == 0) {{\n        {call}\n    }}\n    (void)context;"
         pointers = [name for name in names if name != "samples"]

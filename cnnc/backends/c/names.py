@@ -4,8 +4,10 @@ import re
 
 from cnnc.backends.abi import TAKEN
 
-_USED = frozenset({"scratch", "task", "share", "in", "out", "index_max", "index_min"})
-"""Names that kernels use for themselves."""
+_USED = frozenset(
+    {"scratch", "task", "share", "in", "out", "index_max", "index_min", "sample", "even"}
+)
+"""Names that functions use for themselves."""
 _BUILTIN = frozenset({"exp", "log", "tanh", "erf", "pow", "sqrt", "abs", "j0", "j1", "y0", "y1"})
 """Functions of C that compilers know, though nothing is included that declares them."""
 

@@ -18,12 +18,10 @@ def describe(launch: Launch, number: int) -> tuple[str, ...]:
         return f"{number}. {launch.layer}", f"   {run}", f"   {kernel.comment}"
     macs = sum(task.macs for task in tasks)
     flops = f"{_count(2 * macs)}FLOP, " if macs else ""
-    moved = sum(_bytes(param) for task in tasks for param in task.params)
-    # what flows between the layers of one kernel stays in it
-    moved -= sum(2 * _bytes(task.params[-1]) for task in tasks[:-1])
     operators = ", ".join(map(operator, tasks))
     what = f"{number}. {launch.layer}: {operators} to {_tensor(tasks[-1].params[-1])}"
-    return what, f"   {flops}{_count(moved)}B moved; {run}", f"   {kernel.comment}"
+    moved = f"   {flops}{_count(launch.moved_bytes)}B moved; {run}"
+    return what, moved, f"   {kernel.comment}"
 
 
 def title(launch: Launch) -> str:

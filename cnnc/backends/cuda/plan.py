@@ -16,6 +16,7 @@ from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, 
 from cnnc.backends.cuda.kernels.joined import Joined
 from cnnc.backends.cuda.kernels.registry import JOINED, MOST_JOINED, OFFERS, Offer
 from cnnc.backends.cuda.prims import prims_header
+from cnnc.backends.cuda.storage import Storage
 from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.target import Target
@@ -44,6 +45,7 @@ _TYPES = ("At", "Same", "HEAD", "TRY")
 class Launch:
     """One launch, of the program's distinct kernel of this number.
 
+    Elements of the `narrow` parameters have 16 bits in memory.
     `arguments` says for each pointer what it is relative to, and by how many bytes.
     `samples` says how the grid follows the samples of a run, where these may be fewer. Where it
     does the work of several steps, `joined` are their loops, and `loops` has what it takes.
@@ -56,7 +58,21 @@ class Launch:
     is_generic: bool
     samples: Samples | None
     loops: Kernel
+    narrow: frozenset[str] = frozenset()
     joined: tuple[Kernel, ...] = ()
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes of all parameters, each read or written once; none flow between joined layers."""
+        packed = {each.argument: each.bytes for each in self.kernel.packings}
+        return sum(
+            packed.get(param.name) or self.bytes_of(replace(param, layout=param.layout.alone))
+            for param in (self.loops.task or self.loops).params
+        )
+
+    def bytes_of(self, param: Buffer) -> int:
+        """Bytes from a parameter's first element in memory to its last."""
+        return param.size * (2 if param.name in self.narrow else param.dtype.bytes)
 
 
 @record
@@ -94,9 +110,11 @@ class Plan:
         return (*(each for each in self.kernels if not each.joined), *self.alone)
 
     def launch_of(self, kernel: int) -> Launch:
-        """The first launch that computes a distinct kernel of the program, and nothing else."""
+        """A launch that computes a distinct kernel of the program, and nothing else: one that
+        rounds least."""
         launches = (*self.launches, *self.alone)
-        return next(each for each in launches if each.number == kernel and not each.joined)
+        found = (each for each in launches if each.number == kernel and not each.joined)
+        return min(found, key=lambda each: len(each.narrow))
 
     def weights_file(self) -> NDArray[np.uint8]:
         """The head and all constants."""
@@ -128,9 +146,10 @@ def plan_cuda(
     if abi.name in _TYPES:
         help = "choose another with `--name`"
         raise fail("E0803", f"the code calls something else `{abi.name}`", help=help)
-    planner = _Planner(program, abi, target, offers)
+    storage = Storage.of(program, target.features)
+    planner = _Planner(program, abi, target, storage, offers)
     launches = planner.launches()
-    workspace = align(program.arena_bytes)
+    workspace = storage.bytes
     counters = workspace + align(max((e.kernel.workspace_bytes for e in launches), default=0))
     counter_bytes = 4 * max((each.kernel.counters for each in launches), default=0)
     places = {WORKSPACE: ("arena", workspace), COUNTERS: ("arena", counters)}
@@ -180,15 +199,23 @@ class _Weights:
 class _Planner:
     """Finds a kernel for each step."""
 
-    def __init__(self, program: Program, abi: Abi, target: Target, offers: Sequence[Offer]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        abi: Abi,
+        target: Target,
+        storage: Storage,
+        offers: Sequence[Offer],
+    ) -> None:
         self.program = program
+        self.storage = storage
         self.offers = offers
         self.abi = abi
         self.target = target
         self.weights = _Weights()
         self.blobs = {blob.offset: blob for blob in program.weights}
-        self.functions: dict[tuple[int, int], CudaKernel] = {}
-        self.joined: dict[tuple[tuple[int, ...], int], Joined | None] = {}
+        self.functions: dict[tuple[int, int, frozenset[str]], CudaKernel] = {}
+        self.joined: dict[object, Joined | None] = {}
         self.taken = {f"{abi.name}_{each}" for each in _FUNCTIONS}
 
     def macs(self, step: Step) -> int:
@@ -222,12 +249,13 @@ class _Planner:
         """One launch for these steps; None where no kernel is offered."""
         loops = [self.program.kernels[step.kernel] for step in steps]
         tasks = [each.task for each in loops if each.task]
-        alignment = gcd(PIECE, *(place.offset for step in steps for place in step.places))
-        key = tuple(step.kernel for step in steps), alignment
-        if len(tasks) < len(steps) or alignment < 4:
+        alignment = gcd(*(self._alignment(*each) for each in zip(steps, loops, strict=True)))
+        narrow = self._narrow_ends(steps, loops)
+        key = tuple(step.kernel for step in steps), alignment, narrow
+        if len(tasks) < len(steps) or alignment < (2 if narrow else 4):
             return None
         if key not in self.joined:
-            wish = self._wish(self._name(joined_name(steps)), loops[0], alignment)
+            wish = self._wish(self._name(joined_name(steps)), loops[0], alignment, narrow)
             offered = (offer(tasks, wish) for offer in JOINED)
             self.joined[key] = next(filter(None, offered), None)
         if (found := self.joined[key]) is None:
@@ -239,10 +267,18 @@ class _Planner:
             if source:
                 params.append(replace(find_param(loops[at], param), name=name))
         taken = Kernel(joined_name(steps), tuple(params), ("y",), ())
-        places, all_loops = tuple(arguments), tuple(loops)
-        return Launch(
-            steps[0].kernel, taken.name, found.kernel, places, False, None, taken, all_loops
-        )
+        launch = steps[0].kernel, taken.name, found.kernel, tuple(arguments), False, None, taken
+        return Launch(*launch, narrow, tuple(loops))
+
+    def _narrow_ends(self, steps: Sequence[Step], loops: Sequence[Kernel]) -> frozenset[str]:
+        """Whether what joined steps read first and write last has 16 bits: `x` and `y` of them."""
+        reads = loops[0].params[0].name in self.storage.narrow(steps[0], loops[0])
+        writes = loops[-1].params[-1].name in self.storage.narrow(steps[-1], loops[-1])
+        return frozenset(["x"] * reads + ["y"] * writes)
+
+    def _alignment(self, step: Step, loops: Kernel) -> int:
+        places = zip(step.places, loops.params, strict=True)
+        return gcd(PIECE, *(self.storage.offset(*each) for each in places))
 
     def launch(self, step: Step) -> Launch:
         """How a step is run."""
@@ -250,21 +286,24 @@ class _Planner:
 
     def _launch(self, step: Step, *, place: bool) -> Launch:
         loops = self.program.kernels[step.kernel]
-        alignment = gcd(PIECE, *(place.offset for place in step.places))
-        key = step.kernel, alignment
+        alignment, narrow = self._alignment(step, loops), self.storage.narrow(step, loops)
+        key = step.kernel, alignment, narrow
         if key not in self.functions:
-            self.functions[key] = self._kernel(step, loops, alignment)
+            self.functions[key] = self._kernel(step, loops, alignment, narrow)
         kernel = self.functions[key]
         is_generic = kernel.comment == GENERIC
         samples = kernel.samples if loops.takes_samples else None
         names = kernel.arguments if place else ()
         arguments = tuple(self._argument(each, each, step, loops, kernel) for each in names)
-        return Launch(step.kernel, step.layer, kernel, arguments, is_generic, samples, loops)
+        launch = step.kernel, step.layer, kernel, arguments, is_generic, samples, loops, narrow
+        return Launch(*launch)
 
-    def _kernel(self, step: Step, loops: Kernel, alignment: int) -> CudaKernel:
+    def _kernel(
+        self, step: Step, loops: Kernel, alignment: int, narrow: frozenset[str]
+    ) -> CudaKernel:
         name = self._name(step.layer)
-        if loops.task and alignment >= 4:
-            wish = self._wish(name, loops, alignment)
+        wish = self._wish(name, loops, alignment, narrow)
+        if loops.task and alignment >= (2 if narrow else 4):
             for offer in self.offers:
                 found = offer(loops.task, wish)
                 if found is not None and (found.samples or not wish.takes_samples):
@@ -272,15 +311,16 @@ class _Planner:
         names = tuple(param.name for param in loops.params)
         blocks = -(-threads_of(loops) // THREADS)
         grid = (blocks, 1, 1)
-        source, block = emit_kernel(loops, name), (THREADS, 1, 1)
+        source, block = emit_kernel(loops, name, wish.types), (THREADS, 1, 1)
         samples = None
         if loops.takes_samples:
             samples = Samples(0, threads_per_sample(loops), THREADS, takes=True)
         return CudaKernel(name, source, names, grid, block, 0, samples=samples, comment=GENERIC)
 
-    def _wish(self, name: str, loops: Kernel, alignment: int) -> Wish:
+    def _wish(self, name: str, loops: Kernel, alignment: int, narrow: frozenset[str]) -> Wish:
         arch, few = int(self.target.cpu.removeprefix("sm_")), loops.takes_samples
-        return Wish(name, arch, self.target.features, self.target.cores, few, alignment)
+        target = self.target
+        return Wish(name, arch, target.features, target.cores, few, alignment, narrow)
 
     def _name(self, layer: str) -> str:
         plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in layer)
@@ -303,7 +343,7 @@ class _Planner:
             packing = next((each for each in kernel.packings if each.argument == name), None)
             return "weights", self._constant(place, param, loops.task, packing)
         if place.region is Region.ARENA:
-            return "arena", place.offset
+            return "arena", self.storage.offset(place, param)
         ends = self.abi.inputs if place.region is Region.INPUT else self.abi.outputs
         return _renamed(ends[place.index]).c_name, place.offset
 

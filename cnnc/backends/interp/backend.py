@@ -30,6 +30,14 @@ class InterpExecutable:
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """See Executable."""
+        if not self.program.apart:
+            self._run_steps(inputs, outputs)
+            return
+        for sample in range(len(inputs[0])):
+            part = slice(sample, sample + 1)
+            self._run_steps([each[part] for each in inputs], [each[part] for each in outputs])
+
+    def _run_steps(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         arena = np.full(self.program.arena_bytes, UNDEFINED, np.uint8)
         regions: Mapping[Region, Sequence[Array]] = {
             Region.INPUT: inputs,
@@ -43,7 +51,7 @@ class InterpExecutable:
                 view(regions[place.region], place, param)
                 for place, param in zip(step.places, kernel.params, strict=True)
             ]
-            samples = len(inputs[0]) if self.program.most_samples is not None else None
+            samples = len(inputs[0]) if kernel.takes_samples else None
             run_kernel(kernel, buffers, samples=samples)
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:

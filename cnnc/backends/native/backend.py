@@ -175,8 +175,8 @@ class NativeBackend:
         image = Image(
             objects=compile_program(program, target, store),
             weights=aligned_bytes(program.weights_bytes),
-            arena_bytes=program.arena_bytes,
-            scratch_bytes=program.scratch_bytes,
+            arena_bytes=program.shared_bytes,
+            scratch_bytes=program.own_bytes,
             is_shared=program.is_shared,
             is_short=program.is_short,
             inputs=len(program.inputs),

@@ -167,21 +167,11 @@ class _Emitter:
         self._loop(start, stop, iteration)
 
     def _loop(self, start: ir.Value, stop: ir.Value, iteration: Callable[[ir.Value], None]) -> None:
-        b = self.builder
-        before = b.block
-        head, inside, after = (b.append_basic_block(name) for name in ("head", "loop", "after"))
-        b.branch(head)
-        b.position_at_end(head)
-        index = b.phi(self.word)
-        index.add_incoming(start, before)
-        b.cbranch(b.icmp_signed("<", index, stop), inside, after)
-        b.position_at_end(inside)
-        with self._scope():
-            iteration(index)
-        following = b.add(index, self.word(1), flags=("nsw", "nuw"))
-        index.add_incoming(following, b.block)
-        b.branch(head)
-        b.position_at_end(after)
+        def body(index: ir.Value) -> None:
+            with self._scope():
+                iteration(index)
+
+        self.builder.count(start, stop, self.word(1), body)
 
     @contextmanager
     def _scope(self) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """The function that runs a whole program: every step, with barriers between them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 from cnnc.backends.native import ir
 from cnnc.backends.native.emit import kernel_type, word_of
@@ -10,6 +11,7 @@ from cnnc.base.target import Target
 from cnnc.loop.kernel import Place, Program, Region, align
 
 POINTER = ir.PointerType()
+BYTE = ir.IntType(8)
 BARRIER = "cnnc_barrier"
 
 
@@ -17,8 +19,8 @@ def emit_program(module: ir.Module, program: Program, target: Target) -> None:
     """Add `void cnnc_net(weights, arena, inputs, outputs, thread, threads, barrier)`.
 
     Every thread calls it with its own number; `inputs` and `outputs` are arrays of pointers. Behind
-    the arena lies the scratch memory of each thread. Where
-    a program may run fewer samples than it has room for, their number follows the last input.
+    the memory that threads share lies that of each of them. Where a program may run fewer samples
+    than it has room for, their number follows the last input.
     """
     void, word = ir.VoidType(), word_of(target)
     signature = ir.FunctionType(void, [POINTER] * 4 + [word, word, POINTER])
@@ -39,12 +41,29 @@ def emit_program(module: ir.Module, program: Program, target: Target) -> None:
     if program.most_samples is not None:
         slot = builder.gep(inputs, [word(len(program.inputs))], source_etype=word)
         samples = [builder.load(slot, typ=word)]
-    own = builder.mul(thread, word(program.scratch_bytes))
-    own = builder.add(own, word(align(program.arena_bytes)))
-    scratch = builder.gep(arena, [own], source_etype=ir.IntType(8))
-    call = Call(weights, arena, end, scratch, samples, thread, threads)
-    emit_steps(builder, program, kernels, call, lambda: builder.call(wait, [barrier, threads]))
+    memory = Memory(arena, program.shared_bytes, program.own_bytes)
+    call = Call(weights, memory, end, samples, thread, threads)
+    emit_calls(builder, program, kernels, call, lambda: builder.call(wait, [barrier, threads]))
     builder.ret_void()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where tensors lie: what threads share at `start`, what each has of its own from `offset` on.
+
+    `stride` is how far what one thread has lies from what the next one has.
+    """
+
+    start: ir.Value
+    offset: int
+    stride: int
+
+    def own(self, builder: ir.IRBuilder, thread: ir.Value, offset: int = 0) -> ir.Value:
+        """An address in what a thread has."""
+        word = thread.type
+        behind = builder.mul(thread, word(self.stride))
+        behind = builder.add(behind, word(self.offset + offset))
+        return builder.gep(self.start, [behind], source_etype=BYTE)
 
 
 @dataclass(frozen=True)
@@ -55,32 +74,102 @@ class Call:
     """
 
     weights: ir.Value
-    arena: ir.Value
+    memory: Memory
     end: Callable[[Place], ir.Value]
-    scratch: ir.Value
     samples: Sequence[ir.Value]
     thread: ir.Value
     threads: ir.Value
 
 
-def emit_steps(
+@dataclass(frozen=True)
+class _Run:
+    """One run through the steps, with the addresses of its arena and its scratch memory."""
+
+    call: Call
+    arena: ir.Value
+    scratch: ir.Value
+
+
+def emit_calls(
     builder: ir.IRBuilder,
     program: Program,
     kernels: Sequence[ir.Function],
     call: Call,
     wait: Callable[[], object],
 ) -> None:
-    """The calls of all kernels; `wait` writes what waits for the other threads.
+    """The calls of all kernels; `wait` writes what waits for the other threads."""
+    if program.apart:
+        _emit_samples(builder, program, kernels, call, wait)
+    else:
+        scratch = call.memory.own(builder, call.thread)
+        _emit_steps(builder, program, kernels, _Run(call, call.memory.start, scratch), wait)
 
-    Steps that are not shared are those of the first thread.
+
+def _emit_samples(
+    builder: ir.IRBuilder,
+    program: Program,
+    kernels: Sequence[ir.Function],
+    call: Call,
+    wait: Callable[[], object],
+) -> None:
+    """All steps for one sample after the other.
+
+    Each thread takes every so manieth sample, and where steps can be shared, all of them those
+    which are left over when no thread can have another one, in the memory of the first.
     """
-    bases = {Region.WEIGHTS: call.weights, Region.ARENA: call.arena}
+    word = call.thread.type
+    count = call.samples[0] if call.samples else word(program.repeats)
+    behind = align(program.arena_bytes)
+
+    def run(sample: ir.Value, owner: ir.Value, thread: ir.Value, threads: ir.Value) -> _Run:
+        def end(place: Place) -> ir.Value:
+            offset = builder.mul(sample, word(_sample_bytes(program, place)))
+            return builder.gep(call.end(place), [offset], source_etype=BYTE)
+
+        made = replace(call, end=end, samples=(), thread=thread, threads=threads)
+        own, scratch = (call.memory.own(builder, *at) for at in ((owner,), (call.thread, behind)))
+        return _Run(made, own, scratch)
+
+    def alone(sample: ir.Value) -> None:
+        taken = run(sample, call.thread, word(0), word(1))
+        _emit_steps(builder, program, kernels, taken, lambda: None)
+
+    def together(sample: ir.Value) -> None:
+        wait()
+        taken = run(sample, word(0), call.thread, call.threads)
+        _emit_steps(builder, program, kernels, taken, wait)
+
+    if not program.shares_steps:
+        builder.count(call.thread, count, call.threads, alone)
+        return
+    even = builder.sub(count, builder.urem(count, call.threads))
+    builder.count(call.thread, even, call.threads, alone)
+    builder.count(even, count, word(1), together)
+
+
+def _sample_bytes(program: Program, place: Place) -> int:
+    """How far a sample of an input or output lies from the next."""
+    ports = program.inputs if place.region is Region.INPUT else program.outputs
+    port = ports[place.index]
+    return prod(port.shape[1:]) * port.dtype.bytes
+
+
+def _emit_steps(
+    builder: ir.IRBuilder,
+    program: Program,
+    kernels: Sequence[ir.Function],
+    run: _Run,
+    wait: Callable[[], object],
+) -> None:
+    """Steps that are not shared are those of the first thread."""
+    call = run.call
+    bases = {Region.WEIGHTS: call.weights, Region.ARENA: run.arena}
     word = call.thread.type
 
     def pointer(place: Place) -> ir.Value:
         if place.region in bases:
             base = bases[place.region]
-            return builder.gep(base, [word(place.offset)], source_etype=ir.IntType(8))
+            return builder.gep(base, [word(place.offset)], source_etype=BYTE)
         return call.end(place)
 
     for step in program.steps:
@@ -88,7 +177,7 @@ def emit_steps(
             wait()
         kernel = program.kernels[step.kernel]
         places = [pointer(place) for place in step.places]
-        places += [call.scratch] if kernel.scratch_bytes else []
+        places += [run.scratch] if kernel.scratch_bytes else []
         numbers = call.samples if kernel.takes_samples else []
         if step.shared:
             arguments = [*places, call.thread, call.threads, *numbers]

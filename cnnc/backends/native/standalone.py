@@ -9,7 +9,7 @@ import numpy as np
 from cnnc.backends.abi import HEAD_BYTES, MAGIC, UNKNOWN_STATUS, Abi, Status, fill_weights
 from cnnc.backends.native import ir, unlocked
 from cnnc.backends.native.emit import POINTER, emit_kernel, word_of
-from cnnc.backends.native.emit_program import Call, emit_steps
+from cnnc.backends.native.emit_program import Call, Memory, emit_calls
 from cnnc.backends.native.frames import called_functions, stack_bytes
 from cnnc.backends.native.levels import Level, common_target, level_of
 from cnnc.backends.native.targets import target_machine
@@ -204,10 +204,7 @@ def _emit_steps(
     samples, ends = rest[: len(numbers)], rest[len(numbers) : -4]
     thread, threads, barrier, context = rest[-4:]
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    byte = ir.IntType(8)
-    own = builder.mul(thread, word(abi.scratch_bytes))
-    own = builder.add(own, word(abi.scratch_offset))
-    scratch = builder.gep(arena, [own], source_etype=byte)
+    memory = Memory(arena, abi.scratch_offset, abi.scratch_bytes)
 
     def end(place: Place) -> ir.Value:
         return ends[place.index + len(abi.inputs) * (place.region is Region.OUTPUT)]
@@ -220,11 +217,11 @@ def _emit_steps(
     if not program.is_shared:
         first = builder.icmp_signed("==", thread, word(0))
         with builder.if_then(first):
-            call = Call(weights, arena, end, scratch, samples, word(0), word(1))
-            emit_steps(builder, program, kernels, call, lambda: None)
+            call = Call(weights, memory, end, samples, word(0), word(1))
+            emit_calls(builder, program, kernels, call, lambda: None)
     else:
-        call = Call(weights, arena, end, scratch, samples, thread, threads)
-        emit_steps(builder, program, kernels, call, wait)
+        call = Call(weights, memory, end, samples, thread, threads)
+        emit_calls(builder, program, kernels, call, wait)
     builder.ret_void()
 
 

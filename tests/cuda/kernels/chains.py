@@ -16,7 +16,7 @@ from cnnc.loop.expr import Buffer
 from cnnc.loop.task import Task
 from cnnc.lowering.lowered import Layer
 from cnnc.ops.spec import Operator
-from tests.cuda.kernels.harness import Array, Case
+from tests.cuda.kernels.harness import MEMORY, Array, Case
 
 Make = Callable[[Sequence[Task], Wish], Joined | None]
 
@@ -93,7 +93,8 @@ def tasks_of(text: str, batch: int) -> tuple[list[Layer], list[Task]]:
 def chain(name: str, text: str, precision: str, make: Make, batch: int) -> Case:
     """The case of these layers; the kernel has to be there."""
     layers, tasks = tasks_of(text, batch)
-    wish = Wish(name, 80, precision)
+    narrow = frozenset("xy") if precision.endswith(MEMORY) else frozenset()
+    wish = Wish(name, 80, precision.removesuffix(MEMORY), narrow=narrow)
     tries = ((make(tasks[:count], wish), count) for count in (3, 2))
     joined, count = next(each for each in tries if each[0])
     assert joined is not None
@@ -105,7 +106,7 @@ def chain(name: str, text: str, precision: str, make: Make, batch: int) -> Case:
     ]
     operands = [layers[0].operands[0], *(o for layer in layers for o in layer.operands[1:-1])]
     whole = JoinedLayer(Loops(tuple(params)), Node(Operators(layers)), tuple(operands))
-    return Case(whole, joined.kernel, precision)  # type: ignore[arg-type]
+    return Case(whole, joined.kernel, precision, narrow=narrow)  # type: ignore[arg-type]
 
 
 def with_tile(tile: tuple[int, int], tasks: Sequence[Task], wish: Wish) -> Joined | None:
@@ -140,12 +141,14 @@ CHAINS = {
 """Channels, extent, layers, samples, tile."""
 
 
-def chains(precisions: Sequence[str] = ("f32", "bf16", "f16")) -> list[Case]:
-    """All cases; those of 16 bits for the first two."""
+def chains(
+    precisions: Sequence[str] = ("f32", "bf16", "f16", "bf16_memory", "f16_memory"),
+) -> list[Case]:
+    """All cases; those of 16 bits for some."""
     found = []
     for number, (name, (channels, side, end, batch, tile)) in enumerate(CHAINS.items()):
         make: Make = partial(with_tile, tile) if tile else pooled_dense.offer
         text = classifier(channels, side, end)
-        for precision in precisions if number < 2 else precisions[:1]:
+        for precision in precisions if number in (0, 1, 4) else precisions[:1]:
             found.append(chain(f"joined_{name}_{precision}", text, precision, make, batch))
     return found

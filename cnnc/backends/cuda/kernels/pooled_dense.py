@@ -6,6 +6,7 @@ filters adds up the parts in their order, and the last one of all computes the s
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import gcd, prod
@@ -14,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, Bytes, CudaKernel, Packing, Wish
-from cnnc.backends.cuda.kernels.dense import MOST_SAMPLES, WEIGHT_TYPES
+from cnnc.backends.cuda.kernels.dense import MOST_SAMPLES
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, tail_of
-from cnnc.backends.cuda.kernels.igemm_mma import narrowed
 from cnnc.backends.cuda.kernels.joined import Joined, Source
 from cnnc.backends.cuda.kernels.pool import JOINED, KINDS, START, average, covers
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
     Product,
+    as_bytes,
     ceil_div,
     is_channels_last,
     product_of,
@@ -31,6 +32,7 @@ from cnnc.backends.cuda.kernels.text import join_splits, launch_parameters
 from cnnc.backends.cuda.kernels.tiles import LAUNCH, SLAB_LATENCY, SPLIT_COST, Gpu, gpu_of
 from cnnc.backends.cuda.templates import render
 from cnnc.base.dtype import DType
+from cnnc.base.half import Half
 from cnnc.base.record import record
 from cnnc.loop.expr import Buffer
 from cnnc.loop.task import Task
@@ -99,12 +101,11 @@ def offer(tasks: Sequence[Task], wish: Wish) -> Joined | None:
     chain = chain_of(tasks)
     if chain is None or wish.takes_samples:
         return None
-    weight_bytes = 4 if wish.precision not in WEIGHT_TYPES else 2
     gpu = gpu_of(wish.arch, wish.multiprocessors)
     fitting = [(b, f) for b, f in product(CHANNELS, FILTERS) if b * f // (4 * THREADS) in EACH]
-    tile = min(fitting, key=lambda each: seconds(chain, each, weight_bytes, gpu))
-    apart = len(tasks) * LAUNCH + _bytes(chain, weight_bytes) / gpu.memory
-    if seconds(chain, tile, weight_bytes, gpu) >= apart:
+    tile = min(fitting, key=lambda each: seconds(chain, each, wish, gpu))
+    apart = len(tasks) * LAUNCH + _bytes(chain, wish) / gpu.memory
+    if seconds(chain, tile, wish, gpu) >= apart:
         return None
     return make_kernel(chain, wish, tile)
 
@@ -146,23 +147,26 @@ def _normalises(softmax: Task, problem: Product) -> bool:
     return over_channels and problem.filters <= MOST_EACH * THREADS
 
 
-def seconds(chain: Chain, tile: Pair, weight_bytes: int, gpu: Gpu) -> float:
+def seconds(chain: Chain, tile: Pair, wish: Wish, gpu: Gpu) -> float:
     """An estimate: multiprocessors load what their blocks read, and parts wait for each other."""
     problem = chain.problem
     parts, tiles = _blocks(problem, tile)
-    block = 4 * problem.batch * chain.positions * tile[0] + weight_bytes * prod(tile)
+    block = wish.bytes_of("x") * problem.batch * chain.positions * tile[0]
+    block += wish.weight_bytes * prod(tile)
     waves = ceil_div(parts * tiles, gpu.multiprocessors)
     each = gpu.cache / gpu.multiprocessors
     loading = waves * block / each
     waiting = SPLIT_COST * ((parts > 1) + (tiles > 1 and chain.softmax is not None))
     waiting += parts * problem.batch * 4 * THREADS / each * (parts > 1)
     waiting += (ceil_div(waves, RESIDENT) - 1) * 2 * SLAB_LATENCY
-    return LAUNCH + waiting + max(loading, _bytes(chain, weight_bytes) / gpu.memory)
+    return LAUNCH + waiting + max(loading, _bytes(chain, wish) / gpu.memory)
 
 
-def _bytes(chain: Chain, weight_bytes: int) -> int:
+def _bytes(chain: Chain, wish: Wish) -> int:
     problem = chain.problem
-    return 4 * chain.x.size + weight_bytes * problem.channels * problem.filters
+    return (
+        wish.bytes_of("x") * chain.x.size + wish.weight_bytes * problem.channels * problem.filters
+    )
 
 
 def _blocks(problem: Product, tile: Pair) -> Pair:
@@ -172,12 +176,11 @@ def _blocks(problem: Product, tile: Pair) -> Pair:
 def make_kernel(chain: Chain, wish: Wish, tile: Pair) -> Joined | None:
     """The kernel with so many channels and filters in a block."""
     problem = chain.problem
-    kind = WEIGHT_TYPES.get(wish.precision, "float")
     space, filters = (problem.batch, 1, 1), problem.filters
-    pool = make_epilogue(f"{wish.name}_pool", chain.pool, space, problem.channels, 1, 4)
-    dense = make_epilogue(f"{wish.name}_dense", chain.dense, space, filters, 1, 4)
+    pool = _epilogue(wish, "pool", chain.pool, space, problem.channels)
+    dense = _epilogue(wish, "dense", chain.dense, space, filters)
     tail = chain.softmax or chain.dense
-    last = make_epilogue(f"{wish.name}_last", tail, space, filters, 1, 4)
+    last = _epilogue(wish, "last", tail, space, filters)
     if not (pool.is_vector and dense.is_vector and last.is_vector):
         return None
     parts, tiles = _blocks(problem, tile)
@@ -186,8 +189,8 @@ def make_kernel(chain: Chain, wish: Wish, tile: Pair) -> Joined | None:
     sources: tuple[tuple[str, Source | None], ...] = (*chain.sources, *shared)
     names = tuple(name for name, _ in sources)
     view = _view(chain, wish, tile, names, (pool, dense, last))
-    size = parts * tiles * prod(tile) * (4 if kind == "float" else 2)
-    pack = partial(pack_weights, tile, kind)
+    size = parts * tiles * prod(tile) * wish.weight_bytes
+    pack = partial(pack_weights, tile, wish.half)
     kernel = CudaKernel(
         name=wish.name,
         source=render("pooled_dense.cu", view),
@@ -197,10 +200,17 @@ def make_kernel(chain: Chain, wish: Wish, tile: Pair) -> Joined | None:
         shared_bytes=0,
         workspace_bytes=4 * (view.logits + problem.batch * filters) if is_shared else 0,
         counters=tiles + 1 if is_shared else 0,
-        packings=(Packing("weight", size, pack, f"pooled_dense {tile} {kind}"),),
+        packings=(Packing("weight", size, pack, f"pooled_dense {tile} {wish.weight_type}"),),
         comment=view.comment[-1],
     )
     return Joined(kernel, sources)
+
+
+def _epilogue(
+    wish: Wish, name: str, tail: Tail, space: tuple[int, int, int], channels: int
+) -> Epilogue:
+    """One element at a time; a kernel has three such functions."""
+    return make_epilogue(replace(wish, name=f"{wish.name}_{name}"), tail, space, channels, 1)
 
 
 def _view(
@@ -213,7 +223,7 @@ def _view(
     """What the template sees; the epilogues are of the pool, the dense layer and the softmax."""
     problem, (pool, dense, last) = chain.problem, epilogues
     (parts, tiles), batch = _blocks(problem, tile), problem.batch
-    kind, count = WEIGHT_TYPES.get(wish.precision, "float"), chain.positions
+    kind, count = wish.weight_type, chain.positions
     what = f"{batch}x{count}x{problem.channels} -> {batch}x{problem.filters}"
     follows = " and softmax" * (chain.softmax is not None)
     blocks = f"{parts * tiles} block{'s' * (parts * tiles > 1)}"
@@ -225,7 +235,7 @@ def _view(
     return View(
         name=wish.name,
         comment=(f"{what}, {chain.kind} of a plane{follows}.", reason),
-        parameters=launch_parameters(arguments, {"weight": kind}),
+        parameters=launch_parameters(arguments, {**wish.types, "weight": kind}),
         threads=THREADS,
         batch=batch,
         positions=count,
@@ -234,7 +244,7 @@ def _view(
         filters=problem.filters,
         tile=tile,
         tiles=tiles,
-        width=gcd(wish.alignment // 4, problem.channels, chain.x.layout.within or 4),
+        width=gcd(wish.neighbours("x"), problem.channels, chain.x.layout.within or 16),
         weight_type=kind,
         start=START[chain.kind],
         joined=JOINED[chain.kind],
@@ -250,11 +260,11 @@ def _view(
     )
 
 
-def pack_weights(tile: Pair, kind: str, weight: NDArray[np.generic]) -> Bytes:
+def pack_weights(tile: Pair, half: Half | None, weight: NDArray[np.generic]) -> Bytes:
     """[part, tile, channel of the part, filter of the tile], with zeros where there are none."""
     rows = np.asarray(weight, np.float32).reshape(weight.shape[0], -1)
     parts, tiles = ceil_div(rows.shape[1], tile[0]), ceil_div(rows.shape[0], tile[1])
     padded = np.zeros((parts * tile[0], tiles * tile[1]), np.float32)
     padded[: rows.shape[1], : rows.shape[0]] = rows.T
     blocks = padded.reshape(parts, tile[0], tiles, tile[1]).swapaxes(1, 2)
-    return narrowed(np.ascontiguousarray(blocks), kind).view(np.uint8).reshape(-1)
+    return as_bytes(np.ascontiguousarray(blocks), half)

@@ -54,17 +54,17 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     is_plain = x.dtype is DType.F32 and x.layout.is_plain and x.size <= MOST_ELEMENTS
     if tail is None or not is_plain or extent > MOST_EACH * threads:
         return None
-    epilogue = make_epilogue(wish.name, tail, (samples, 1, 1), extent, 1, wish.alignment)
+    epilogue = make_epilogue(wish, tail, (samples, 1, 1), extent, 1)
     if not epilogue.is_vector:
         return None
     arguments, reason = arguments_of(task, 1), "a block for each sample"
     view = View(
         name=wish.name,
         comment=(f"{samples} x {extent}.", reason),
-        parameters=launch_parameters(arguments, {}),
+        parameters=launch_parameters(arguments, wish.types),
         threads=threads,
         epilogue=epilogue,
-        body=body_of(threads, extent, f"__ldg(x + sample * {extent} + c)", epilogue),
+        body=body_of(threads, extent, f"cnnc::load_one(x + sample * {extent} + c)", epilogue),
     )
     return CudaKernel(
         name=wish.name,

@@ -1,6 +1,6 @@
 """Writing the instructions of LLVM IR."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from cnnc.backends.native.ir.module import Block, Function, Phi
@@ -61,6 +61,24 @@ class IRBuilder:
         self.position_at_end(inside)
         yield
         self.branch(after)
+        self.position_at_end(after)
+
+    def count(
+        self, start: Value, stop: Value, step: Value, body: Callable[[Value], object]
+    ) -> None:
+        """What `body` writes runs for start, start + step, … below stop; all are positive."""
+        before = self.block
+        head, inside, after = map(self.append_basic_block, ("head", "loop", "after"))
+        self.branch(head)
+        self.position_at_end(head)
+        index = self.phi(start.type)
+        index.add_incoming(start, before)
+        self.cbranch(self.icmp_signed("<", index, stop), inside, after)
+        self.position_at_end(inside)
+        body(index)
+        following = self.add(index, step, flags=("nsw", "nuw"))
+        index.add_incoming(following, self.block)
+        self.branch(head)
         self.position_at_end(after)
 
     def call(self, function: Function, args: Sequence[Value], flags: str = "") -> Value:
