@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +34,7 @@ PRECISIONS = ("f32", "tf32", "bf16")
 KINDS = {"f32": (False, "float32"), "tf32": (True, "float32"), "bf16": (True, "bfloat16")}
 """Whether torch may use TF32, and its type of elements."""
 TURNS = 20
+LATE = "left out: too little time was left"
 WARM = "torch.compile's cache"
 
 
@@ -60,12 +63,14 @@ class Contender:
 
 @dataclass(frozen=True)
 class Job:
-    """A network at a batch on a machine, and how long torch.compile may take, 0 for not at all."""
+    """A network at a batch on a machine, how long torch.compile may take, 0 for not at all, and by
+    when, of `time.monotonic`, the last contender has to be begun."""
 
     net: str
     batch: int
     machine: Machine
     compile_seconds: float
+    until: float = inf
 
     def model(self) -> cnnc.Model:
         """The network, reduced where there is no GPU."""
@@ -92,11 +97,14 @@ def measure(job: Job) -> Iterator[Time]:
     found: dict[str, Contender] = {}
     notes: dict[str, str] = {}
     for name, make in builders.items():
+        if monotonic() > job.until:
+            notes[name] = LATE
+            continue
         try:
             found[name] = make()
         except Exception as error:  # whatever another library raises is a note in the table
             notes[name] = (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
-    times = _take_turns(job.machine, {name: each.run for name, each in found.items()})
+    times = _take_turns(job, {name: each.run for name, each in found.items()})
     expected = next(iter(found.values())).output() if found else np.zeros(1)
     for name in builders:
         each = found.get(name)
@@ -121,12 +129,14 @@ def _apart(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.max(np.abs(found - expected)) / max(1e-30, np.max(np.abs(expected))))
 
 
-def _take_turns(machine: Machine, runs: Mapping[str, Run]) -> dict[str, float]:
-    """Median milliseconds of each."""
+def _take_turns(job: Job, runs: Mapping[str, Run]) -> dict[str, float]:
+    """Median milliseconds of each; fewer turns, of all alike, where time is over."""
     samples: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(1 if machine.is_dry else TURNS):
+    for turn in range(1 if job.machine.is_dry else TURNS):
+        if turn and monotonic() > job.until:
+            break
         for name, run in runs.items():
-            samples[name].append(machine.milliseconds(run))
+            samples[name].append(job.machine.milliseconds(run))
     return {name: statistics.median(each) for name, each in samples.items()}
 
 

@@ -113,7 +113,8 @@ def test_exact_means_float32_multiply_adds() -> None:
 
 
 def test_every_template_is_used() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "cnnc").rglob("*.py")]
+    files = [*(ROOT / "cnnc").rglob("*.py"), *(ROOT / "templates" / "cuda").glob("*.j2")]
+    sources = [path.read_text(encoding="utf-8") for path in files]
     templates = [path.removesuffix(".j2") for path in list_resources("templates")]
     for name in templates:
         if name.startswith("cuda/") and not name.startswith("cuda/shim/"):

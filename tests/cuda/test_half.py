@@ -9,6 +9,7 @@ import pytest
 from cnnc import driver
 from cnnc.api import Model, load_text
 from cnnc.backends.cuda.emit import emit_kernel
+from cnnc.backends.cuda.kernel import Wish
 from cnnc.backends.cuda.plan import Plan
 from cnnc.base.dtype import DType
 from cnnc.base.errors import InternalError
@@ -153,5 +154,6 @@ def test_what_was_rounded_is_not_summed_further() -> None:
     body = (Store(y, index, y[Var("i")] + x[Var("i")]),)
     kernel = Kernel("k", (x, y), ("y",), (For("i", 4, body, Kind.PARALLEL),))
     with pytest.raises(InternalError, match="computed with further"):
-        emit_kernel(kernel, "k", {"y": "cnnc::f16"})
-    assert "cnnc::to_float(x[i])" in emit_kernel(kernel, "k", {"x": "cnnc::f16"})
+        emit_kernel(kernel, "k", Wish("k", precision="f16", narrow=frozenset("y")))
+    wish = Wish("k", precision="f16", narrow=frozenset("x"))
+    assert "cnnc::to_float(x[i_2])" in emit_kernel(kernel, "k", wish)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from types import MappingProxyType
 
 from cnnc.backends.cuda.expressions import TYPES, Printer, Text, value_type
+from cnnc.backends.cuda.kernel import Wish
+from cnnc.backends.cuda.wide import Wide, is_used, widen
 from cnnc.base.dtype import DType
 from cnnc.base.errors import InternalError
 from cnnc.loop.expr import Buffer, Expr, Load, Space
@@ -22,10 +23,9 @@ alignas alignof and asm auto bool break case catch char class const continue def
 double else enum explicit export extern false float for friend goto if inline int long new not
 operator or private protected public register return short signed sizeof static struct switch
 template this throw true try typedef typename union unsigned using virtual void volatile while xor
-exp log pow sqrt fabs floor ceil round min max exponent mantissa scaled thread samples minimum
+exp log pow sqrt fabs floor ceil round min max exponent mantissa scaled thread samples minimum i
 maximum lesser larger signbit isnan isinf
 """
-_ALL_WIDE: Mapping[str, str] = MappingProxyType({})
 _TAKEN = frozenset(_WORDS.split())
 """Words that nothing in a kernel is called."""
 
@@ -55,19 +55,37 @@ def wrapped(line: str, pad: str) -> list[str]:
     return [*found, inner + line]
 
 
-def threads_of(kernel: Kernel) -> int:
+def threads_of(kernel: Kernel, wish: Wish) -> int:
     """How many threads the kernel has work for; of all samples, where these may be fewer."""
-    return sum(prod(loop.extent for loop in _shared(nest)[0]) for nest in _nests(kernel))
+    return sum(
+        prod(loop.extent for loop in _shared(nest)[0]) // width_of(nest, wish)
+        for nest in _nests(kernel)
+    )
 
 
-def threads_per_sample(kernel: Kernel) -> int:
+def threads_per_sample(kernel: Kernel, wish: Wish) -> int:
     """The same for one sample, where the kernel takes their number."""
-    return sum(prod(loop.extent for loop in _shared(nest)[0][1:]) for nest in _nests(kernel))
+    return sum(
+        prod(loop.extent for loop in _shared(nest)[0][1:]) // width_of(nest, wish)
+        for nest in _nests(kernel)
+    )
 
 
-def is_wide(kernel: Kernel) -> bool:
+def widest(kernel: Kernel, wish: Wish) -> int:
+    """How many neighbours a thread does at most."""
+    return max(width_of(nest, wish) for nest in _nests(kernel))
+
+
+def width_of(nest: Body, wish: Wish) -> int:
+    """How many neighbours a thread of a nest does."""
+    wide = widen(*_shared(nest), wish)
+    return wide.width if wide else 1
+
+
+def is_large(kernel: Kernel) -> bool:
     """Whether its indices need 64 bits."""
-    return max(threads_of(kernel), *(param.size for param in kernel.params)) > _WIDE
+    elements = [prod(loop.extent for loop in _shared(nest)[0]) for nest in _nests(kernel)]
+    return max(sum(elements), *(param.size for param in kernel.params)) > _WIDE
 
 
 def signature(kernel: Kernel, name: str, narrow: Mapping[str, str]) -> str:
@@ -82,16 +100,20 @@ def parameter(kernel: Kernel, buffer: Buffer, narrow: Mapping[str, str]) -> str:
 
     What is as large as a result may lie in the same memory, and is not declared to lie apart.
     """
-    sizes = [(each.size, each.dtype) for each in kernel.params if each.name in kernel.outputs]
     const = "" if buffer.name in kernel.outputs else "const "
-    apart = "CNNC_READ_ONLY " if const and (buffer.size, buffer.dtype) not in sizes else ""
+    apart = "CNNC_READ_ONLY " * (bool(const) and not _may_be_written(kernel, buffer))
     kind = narrow.get(buffer.name, TYPES[buffer.dtype])
     return f"{const}{kind} *{apart}{_plain(buffer.name)}"
 
 
-def emit_kernel(kernel: Kernel, name: str, narrow: Mapping[str, str] = _ALL_WIDE) -> str:
-    """The text of the function; `narrow` has the types of floats that have 16 bits in memory."""
-    kind = "int64_t" if is_wide(kernel) else "int"
+def _may_be_written(kernel: Kernel, buffer: Buffer) -> bool:
+    sizes = [(each.size, each.dtype) for each in kernel.params if each.name in kernel.outputs]
+    return (buffer.size, buffer.dtype) in sizes
+
+
+def emit_kernel(kernel: Kernel, name: str, wish: Wish) -> str:
+    """The text of the function."""
+    kind = "int64_t" if is_large(kernel) else "int"
     lines = Lines()
     lines.put("cnnc::wait_for_previous();")
     lines.put("cnnc::let_next_start();")
@@ -99,15 +121,18 @@ def emit_kernel(kernel: Kernel, name: str, narrow: Mapping[str, str] = _ALL_WIDE
     nests = _nests(kernel)
     lines.put(f"{'const ' * (len(nests) == 1)}{kind} thread = {_index(whole, kind)};")
     for number, nest in enumerate(nests):
-        _Nest(kernel, lines, kind, narrow).emit(nest, is_last=number == len(nests) - 1)
-    return "\n".join([*wrapped(signature(kernel, name, narrow), ""), "{", *lines.found, "}"]) + "\n"
+        _Nest(kernel, lines, kind, wish).emit(nest, is_last=number == len(nests) - 1)
+    return (
+        "\n".join([*wrapped(signature(kernel, name, wish.types), ""), "{", *lines.found, "}"])
+        + "\n"
+    )
 
 
 def tail_text(task: Task, names: Mapping[str, str]) -> list[str]:
     """What becomes of a sum, as lines: `names` says what `sum`, `n`, `oc`, `oh`, … are called."""
     assert task.tail is not None
     lines = Lines(0)
-    nest = _Nest(None, lines, "int", _ALL_WIDE)
+    nest = _Nest(None, lines, "int", Wish(""))
     axes = task.params[-1].shape
     letters = [name for name in names if name != SUM]
     for name, extent in zip(letters, axes, strict=True):
@@ -153,10 +178,9 @@ def _shared(nest: Body) -> tuple[list[For], Body]:
 class _Nest:
     """Writes one nest of loops."""
 
-    def __init__(
-        self, kernel: Kernel | None, lines: Lines, kind: str, narrow: Mapping[str, str]
-    ) -> None:
-        self.narrow = narrow
+    def __init__(self, kernel: Kernel | None, lines: Lines, kind: str, wish: Wish) -> None:
+        self.wish = wish
+        self.at_once: dict[Load, str] = {}
         self.kernel = kernel
         self.lines = lines
         self.kind = kind
@@ -170,11 +194,13 @@ class _Nest:
     def emit(self, nest: Body, *, is_last: bool) -> None:
         """The nest as a part of the function: threads beyond its own go on to the next."""
         loops, body = _shared(nest)
+        wide = widen(loops, body, self.wish)
+        width = wide.width if wide else 1
         for stmt in nest:
             self.scratch |= scratch_offsets(stmt)
-        total = str(prod(loop.extent for loop in loops))
+        total = str(prod(loop.extent for loop in loops) // width)
         if loops and loops[0].samples:
-            rest = prod(loop.extent for loop in loops[1:])
+            rest = prod(loop.extent for loop in loops[1:]) // width
             total = f"({self.kind})samples * {rest}" if rest > 1 else "samples"
         if is_last:
             self.lines.put("if (thread >= " + total + ") {")
@@ -183,28 +209,65 @@ class _Nest:
         else:
             self.lines.put("if (thread < " + total + ") {")
             self.lines.depth += 1
-        self._positions(loops)
-        self.body(body)
+        self._positions(loops, width)
+        if wide:
+            self._wide(wide, body)
+        else:
+            self.body(body)
         if not is_last:
             self.lines.put("return;")
             self.lines.depth -= 1
             self.lines.put("}")
             self.lines.put(f"thread -= {total};")
 
-    def _positions(self, loops: Sequence[For]) -> None:
+    def _positions(self, loops: Sequence[For], width: int) -> None:
+        """Names for what a thread does; the first of several, which are along the last loop."""
         rest = 1
         for loop in reversed(loops):
-            outermost = loop is loops[0]
-            self.printer.ranges[loop.var] = (0, loop.extent - 1)
-            if loop.extent > 1:
+            step = width if loop is loops[-1] else 1
+            count = loop.extent // step
+            self.printer.ranges[loop.var] = (0, loop.extent - step)
+            if count > 1:
                 name = self._fresh(_plain(loop.var))
                 value = "thread" if rest == 1 else f"thread / {rest}"
-                value += "" if outermost else f" % {loop.extent}"
+                value += "" if loop is loops[0] else f" % {count}"
+                value += f" * {step}" * (step > 1)
                 self.printer.variables[loop.var] = name
                 self.lines.put(f"const {self.kind} {name} = {value};")
-            rest *= loop.extent
+            rest *= count
 
-    def body(self, body: Body) -> None:
+    def _wide(self, wide: Wide, body: Body) -> None:
+        """Neighbours: all is read, computed one by one, and stored."""
+        *lets, store = body
+        assert self.kernel
+        assert isinstance(store, Store)
+        changes = {each.name for each in self.kernel.params if _may_be_written(self.kernel, each)}
+        for load in wide.loads:
+            name = self._fresh(f"{self.names[load.buffer.name]}_v")
+            move = "copy" if load.buffer.name in changes else "load"
+            element = self._element(load.buffer, load.index[0])
+            self.lines.put(f"float {name}[{wide.width}];")
+            self.lines.put(f"cnnc::{move}({name}, &{element});")
+            self.at_once[load] = f"{name}[i]"
+        made, target = self._fresh("made"), self._element(store.buffer, store.index[0])
+        self.lines.put(f"float {made}[{wide.width}];")
+        self.lines.found.append("#pragma unroll")
+        self.lines.put(f"for (int i = 0; i < {wide.width}; ++i) {{")
+        self.lines.depth += 1
+        values = [each.value for each in (*lets, store) if isinstance(each, Let | Store)]
+        if any(is_used(wide.var, value, wide) for value in values):
+            name = self._fresh(f"{_plain(wide.var)}_i")
+            first = self.printer.variables.get(wide.var)
+            self.lines.put(f"const {self.kind} {name} = {f'{first} + i' if first else 'i'};")
+            self.printer.variables[wide.var] = name
+            self.printer.ranges[wide.var] = (0, self.printer.ranges[wide.var][1] + wide.width - 1)
+        self.body(lets)
+        self.lines.put(f"{made}[i] = {self.printer.value(store.value)[0]};")
+        self.lines.depth -= 1
+        self.lines.put("}")
+        self.lines.put(f"cnnc::store(&{target}, {made});")
+
+    def body(self, body: Sequence[Stmt]) -> None:
         """Statements, in the scope that is open."""
         for stmt in body:
             match stmt:
@@ -253,9 +316,11 @@ class _Nest:
         )
 
     def _is_narrow(self, buffer: Buffer) -> bool:
-        return buffer.name in self.narrow and buffer.space is Space.MEMORY
+        return buffer.name in self.wish.narrow and buffer.space is Space.MEMORY
 
     def _load(self, load: Load) -> Text:
+        if load in self.at_once:
+            return self.at_once[load], 0
         (index,) = load.index
         text = self._element(load.buffer, index)
         if self._is_narrow(load.buffer):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.backends.abi import HEAD_BYTES, Abi, Argument
-from cnnc.backends.cuda.emit import THREADS, emit_kernel, threads_of, threads_per_sample
+from cnnc.backends.cuda.generic import GENERIC, generic_kernel
 from cnnc.backends.cuda.joining import chain_from
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.joined import Joined
@@ -291,7 +291,7 @@ class _Planner:
         if key not in self.functions:
             self.functions[key] = self._kernel(step, loops, alignment, narrow)
         kernel = self.functions[key]
-        is_generic = kernel.comment == GENERIC
+        is_generic = kernel.comment.startswith(GENERIC)
         samples = kernel.samples if loops.takes_samples else None
         names = kernel.arguments if place else ()
         arguments = tuple(self._argument(each, each, step, loops, kernel) for each in names)
@@ -308,14 +308,7 @@ class _Planner:
                 found = offer(loops.task, wish)
                 if found is not None and (found.samples or not wish.takes_samples):
                     return found
-        names = tuple(param.name for param in loops.params)
-        blocks = -(-threads_of(loops) // THREADS)
-        grid = (blocks, 1, 1)
-        source, block = emit_kernel(loops, name, wish.types), (THREADS, 1, 1)
-        samples = None
-        if loops.takes_samples:
-            samples = Samples(0, threads_per_sample(loops), THREADS, takes=True)
-        return CudaKernel(name, source, names, grid, block, 0, samples=samples, comment=GENERIC)
+        return generic_kernel(loops, wish)
 
     def _wish(self, name: str, loops: Kernel, alignment: int, narrow: frozenset[str]) -> Wish:
         arch, few = int(self.target.cpu.removeprefix("sm_")), loops.takes_samples
@@ -374,10 +367,6 @@ def joined_name(steps: Sequence[Step]) -> str:
             same += 1
         names.append(".".join(parts[same:]))
     return "+".join(names)
-
-
-GENERIC = "a thread for each result"
-"""What is said of kernels made from the loops."""
 
 
 def _bytes_of(blob: Blob) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ _HOST_FAULTS = ("host compiler", "unsupported GNU version", "unsupported clang v
 """Parts of what nvcc says where there is no compiler for the host, or one that it does not take."""
 _NO_DEVICE = (100, 101)
 """Errors of the driver: no device, and none of this number."""
-_MAJOR, _MINOR = 75, 76
+_MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16
 """Attributes of a device in cuda.h."""
 
 
@@ -49,10 +49,11 @@ class Nvcc:
 
 @record
 class Gpu:
-    """The first GPU: its name, and its compute capability × 10."""
+    """The first GPU: its name, its compute capability × 10, its multiprocessors where known."""
 
     name: str
     arch: int
+    multiprocessors: int = 0
 
 
 def find_nvcc(environment: Mapping[str, str] = os.environ) -> Nvcc | None:
@@ -94,11 +95,11 @@ def look_for_gpu() -> Gpu | str:
     text = ctypes.create_string_buffer(128)
     driver.cuDeviceGetName(text, len(text), device)
     found = []
-    for attribute in (_MAJOR, _MINOR):
+    for attribute in (_MAJOR, _MINOR, _MULTIPROCESSORS):
         value = ctypes.c_int()
         driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
         found.append(value.value)
-    return Gpu(text.value.decode(errors="replace"), 10 * found[0] + found[1])
+    return Gpu(text.value.decode(errors="replace"), 10 * found[0] + found[1], found[2])
 
 
 def require() -> tuple[Nvcc, Gpu]:

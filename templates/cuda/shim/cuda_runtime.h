@@ -122,11 +122,12 @@ template <class T>
 void __stcg(T* to, T value) {
   *to = value;
 }
-// Threads take turns only at barriers, so this is as good as one instruction.
+// Threads take turns only at barriers and behind this, so it is as good as one instruction.
 template <class T>
 T atomicAdd(T* to, T value) {
   T before = *to;
   *to = before + value;
+  cnnc_shim::let_others_pass();
   return before;
 }
 template <class T>

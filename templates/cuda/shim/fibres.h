@@ -113,15 +113,27 @@ struct Warp {
   void* arguments[WARP] = {};
 };
 
+/// A block, and what it has in shared memory while another one runs.
+struct Block {
+  std::vector<Fibre> fibres;
+  std::vector<Warp> warps;
+  std::vector<unsigned> order;
+  unsigned threads = 0, live = 0, at_barrier = 0, counts = 0;
+  int barrier_line = 0;
+  uint3 index{};
+  unsigned char* dynamic = nullptr;
+  std::vector<unsigned char> statics;
+};
+
 inline Fibre* current = nullptr;
 inline unsigned char* dynamic_shared = nullptr;
 inline uint64_t bank_conflicts = 0;  // of all launches so far
 
-inline std::vector<Fibre> fibres;
-inline std::vector<Warp> warps;
+inline Block blocks[2];
+inline Block *running = blocks, *held = nullptr;
+inline bool has_held = false;
+inline unsigned held_at = 1;
 inline Context scheduler;
-inline unsigned threads = 0, live = 0, at_barrier = 0;
-inline int barrier_line = 0;
 inline void (*kernel)(const void*) = nullptr;
 inline const void* kernel_arguments = nullptr;
 
@@ -140,21 +152,32 @@ inline void pause() { switch_context(current->context, scheduler); }
 
 inline void wake(State state, unsigned first, unsigned end) {
   for (unsigned i = first; i < end; ++i) {
-    if (fibres[i].state == state) fibres[i].state = State::READY;
+    Fibre& fibre = running->fibres[i];
+    if (fibre.state == state) fibre.state = State::READY;
   }
 }
 
+/// The first block that counts itself stops there until all others are through: what its other
+/// threads have not written yet, nobody may read. In shuffled orders, the first that does it again.
+inline void let_others_pass() {
+  if (++running->counts != held_at || has_held) return;
+  has_held = true;
+  held = running;
+  pause();
+}
+
 inline void open_barrier_if_complete() {
-  if (live == 0 || at_barrier < live) return;
-  at_barrier = 0;
-  wake(State::AT_BARRIER, 0, threads);
+  if (running->live == 0 || running->at_barrier < running->live) return;
+  running->at_barrier = 0;
+  wake(State::AT_BARRIER, 0, running->threads);
 }
 
 /// __syncthreads: whoever has ended is not waited for, as on a GPU.
 inline void sync_block(int line) {
-  if (at_barrier && line != barrier_line) fail("threads wait at different barriers");
-  barrier_line = line;
-  ++at_barrier;
+  bool is_other = running->at_barrier && line != running->barrier_line;
+  if (is_other) fail("threads wait at different barriers");
+  running->barrier_line = line;
+  ++running->at_barrier;
   current->state = State::AT_BARRIER;
   open_barrier_if_complete();
   if (current->state != State::READY) pause();
@@ -162,7 +185,7 @@ inline void sync_block(int line) {
 
 /// One instruction of a warp: the last lane that comes calls `combine` on what all lanes brought.
 inline void warp_collective(void* argument, Combine combine) {
-  Warp& warp = warps[current->linear / WARP];
+  Warp& warp = running->warps[current->linear / WARP];
   if (warp.arrived && warp.combine != combine) fail("lanes of a warp are at different instructions");
   warp.combine = combine;
   warp.arguments[lane()] = argument;
@@ -180,16 +203,20 @@ inline void warp_collective(void* argument, Combine combine) {
 inline void run_fibre() {
   kernel(kernel_arguments);
   current->state = State::DONE;
-  --live;
+  --running->live;
   open_barrier_if_complete();
   pause();
   __builtin_unreachable();
 }
 
+inline std::string asked_order() {
+  const char* asked = getenv("CNNC_SHIM_ORDER");
+  return asked ? asked : "forward";
+}
+
 /// The numbers below `count` in the order that CNNC_SHIM_ORDER asks for.
 inline std::vector<unsigned> turns(unsigned count, uint64_t salt) {
-  const char* asked = getenv("CNNC_SHIM_ORDER");
-  std::string order = asked ? asked : "forward";
+  std::string order = asked_order();
   std::vector<unsigned> made(count);
   for (unsigned i = 0; i < count; ++i) made[i] = order == "reverse" ? count - 1 - i : i;
   if (order.rfind("shuffled", 0) == 0) {
@@ -232,40 +259,48 @@ extern unsigned char __start_cnnc_shared[] __attribute__((weak, visibility("hidd
 extern unsigned char __stop_cnnc_shared[] __attribute__((weak, visibility("hidden")));
 }
 
-inline void prepare_fibres(dim3 block) {
-  threads = block.x * block.y * block.z;
-  while (fibres.size() < threads) {
-    fibres.emplace_back();
+inline void prepare_fibres(Block& made, dim3 block) {
+  made.threads = block.x * block.y * block.z;
+  while (made.fibres.size() < made.threads) {
+    made.fibres.emplace_back();
     void* stack = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stack == MAP_FAILED) fail("no memory for stacks");
     mprotect(stack, 4096, PROT_NONE);
-    fibres.back().stack = static_cast<unsigned char*>(stack);
+    made.fibres.back().stack = static_cast<unsigned char*>(stack);
   }
-  warps.assign((threads + WARP - 1) / WARP, Warp());
-  for (unsigned i = 0; i < threads; ++i) {
-    Fibre& fibre = fibres[i];
+  made.warps.assign((made.threads + WARP - 1) / WARP, Warp());
+  for (unsigned i = 0; i < made.threads; ++i) {
+    Fibre& fibre = made.fibres[i];
     fibre.state = State::READY;
     fibre.linear = i;
     fibre.thread = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
     fibre.groups.clear();
     fibre.open.clear();
     start_context(fibre.context, fibre.stack, run_fibre);
-    ++warps[i / WARP].lanes;
+    ++made.warps[i / WARP].lanes;
   }
-  live = threads;
-  at_barrier = 0;
+  made.live = made.threads;
+  made.at_barrier = made.counts = 0;
 }
 
-inline void run_block(const std::vector<unsigned>& order) {
-  while (live) {
+/// Until all its threads are done, or it is held.
+inline void run_block(Block& block) {
+  running = &block;
+  blockIdx = block.index;
+  dynamic_shared = block.dynamic;
+  while (block.live) {
     bool moved = false;
-    for (unsigned number : order) {
-      if (fibres[number].state != State::READY) continue;
+    for (unsigned number : block.order) {
+      if (block.fibres[number].state != State::READY) continue;
       moved = true;
-      current = &fibres[number];
+      current = &block.fibres[number];
       threadIdx = current->thread;
       switch_context(scheduler, current->context);
+      if (held == &block) {
+        current = nullptr;
+        return;
+      }
     }
     current = nullptr;
     if (!moved) fail("threads wait for others that do not come");
@@ -279,18 +314,32 @@ inline void run_grid(dim3 grid, dim3 block, size_t shared, void (*entry)(const v
   std::lock_guard<std::mutex> lock(one_at_a_time);
   kernel = entry, kernel_arguments = arguments;
   gridDim = grid, blockDim = block;
-  unsigned blocks = grid.x * grid.y * grid.z;
+  unsigned count = grid.x * grid.y * grid.z;
   auto* statics = __start_cnnc_shared;
   size_t static_bytes = statics ? static_cast<size_t>(__stop_cnnc_shared - statics) : 0;
-  dynamic_shared = guarded(shared, 128);
-  for (unsigned number : turns(blocks, 1)) {
-    blockIdx = {number % grid.x, number / grid.x % grid.y, number / (grid.x * grid.y)};
-    memset(dynamic_shared, 0xFF, shared);
+  has_held = false;
+  held_at = asked_order().rfind("shuffled", 0) == 0 ? 2 : 1;
+  blocks[0].dynamic = guarded(shared, 128);
+  blocks[1].dynamic = nullptr;
+  for (unsigned number : turns(count, 1)) {
+    Block& made = blocks[held != nullptr];
+    if (!made.dynamic) made.dynamic = guarded(shared, 128);
+    made.index = {number % grid.x, number / grid.x % grid.y, number / (grid.x * grid.y)};
+    memset(made.dynamic, 0xFF, shared);
     if (static_bytes) memset(statics, 0xFF, static_bytes);
-    prepare_fibres(block);
-    run_block(turns(threads, 2 + number));
+    prepare_fibres(made, block);
+    made.order = turns(made.threads, 2 + number);
+    run_block(made);
+    if (held == &made) made.statics.assign(statics, statics + static_bytes);
   }
-  release(dynamic_shared, shared, 128);
+  if (Block* last = held) {
+    held = nullptr;
+    if (static_bytes) memcpy(statics, last->statics.data(), static_bytes);
+    run_block(*last);
+  }
+  for (Block& each : blocks) {
+    if (each.dynamic) release(each.dynamic, shared, 128);
+  }
 }
 
 }  // namespace cnnc_shim

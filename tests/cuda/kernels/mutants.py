@@ -1,6 +1,7 @@
 """Seeded bugs, each of which the checks on the CPU must find; run as a script, as some crash.
 
-What no run on a CPU shows is not here: memory fences, and races within a warp.
+What no run on a CPU shows is not here: memory fences, and races within a warp. Of fences, see
+test_text.py.
 """
 
 import json
@@ -37,6 +38,7 @@ from tests.cuda.kernels.harness import Case, Make, build, case, check, load, wri
 from tests.cuda.shim import SANITIZE
 
 ORDERS = ("forward", "reverse", "shuffled:1")
+COUNTED = "  __syncthreads();\n  __shared__ unsigned arrived;\n"
 LOOP_BARRIER = "    __syncthreads();\n    if (slab + STAGES - 1 < end_slab)"
 
 
@@ -87,6 +89,30 @@ MUTANTS = (
         "a rest is left out", "mma", "a_rest, w[j / 2][j % 2 * 2]", "a, w_rest[j / 2][j % 2 * 2]"
     ),
     Mutant("a block before the last goes on", "mma_split", "arrived != 2", "arrived != 1"),
+    Mutant(
+        "no barrier before a block counts itself",
+        "mma_split",
+        COUNTED,
+        COUNTED.removeprefix("  __syncthreads();\n"),
+    ),
+    Mutant(
+        "no barrier before a block of a plane counts itself",
+        "plane",
+        "__syncthreads();\n  if (threadIdx.x == 0) arrived",
+        "if (threadIdx.x == 0) arrived",
+    ),
+    Mutant(
+        "no barrier before parts are counted",
+        "joined",
+        COUNTED,
+        COUNTED.removeprefix("  __syncthreads();\n"),
+    ),
+    Mutant(
+        "no barrier before filters are counted",
+        "joined",
+        "  __syncthreads();\n  if (thread == 0) finished",
+        "  if (thread == 0) finished",
+    ),
     Mutant("the counter is not put back", "mma_split", "if (thread == 0) counters[tile] = 0;", ""),
     Mutant(
         "parts are summed as they come",

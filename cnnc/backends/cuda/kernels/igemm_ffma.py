@@ -1,8 +1,8 @@
 """Convolutions, dense layers and transposed convolutions as matrix products in exact float32.
 
-For the precision `f32_exact`, and for what tensor cores cannot be fed with: weights are float32, x
-is read as it lies. Tiles of x and of the
-weights lie in shared memory twice: while threads multiply one, they fetch the next.
+For the precision `f32_exact`, for what tensor cores cannot be fed with, and for GPUs on which three
+products on tensor cores take longer. Weights are float32, x is read as it lies. Tiles of both lie
+in shared memory twice: while threads multiply one, they fetch the next.
 """
 
 from functools import partial
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, tail_of
-from cnnc.backends.cuda.kernels.igemm_mma import FEWEST_FILTERS
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
-    MOST_LAYERS,
     Product,
     ceil_div,
+    fills_tiles,
     product_of,
     weights_of,
 )
@@ -80,18 +79,18 @@ class View:
 
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
     """A kernel for the task, with the tile and split of the static model."""
+    problem, plan = product_of(task), plan_of(task, wish)
+    return make_kernel(task, problem, wish, plan) if problem and plan else None
+
+
+def plan_of(task: Task, wish: Wish) -> Plan | None:
+    """The tile and split of the static model; None where the task is no matrix product."""
     problem = product_of(task)
-    if problem is None:
-        return None
-    if problem.layers > MOST_LAYERS:
-        return None
-    if problem.groups > 1 and problem.filters // problem.groups < FEWEST_FILTERS:
+    if problem is None or not fills_tiles(problem):
         return None
     gpu = gpu_of(wish.arch, wish.multiprocessors)
-    plan = choose_tile(
-        problem, MENU, Costs(gpu.ffma, 16, wish.bytes_of("x"), 4, wish.bytes_of("y")), gpu
-    )
-    return make_kernel(task, problem, wish, plan)
+    costs = Costs(gpu.ffma, 16, wish.bytes_of("x"), 4, wish.bytes_of("y"))
+    return choose_tile(problem, MENU, costs, gpu)
 
 
 def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKernel | None:

@@ -16,10 +16,10 @@ from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, Tail, make_epilogue, tail_of
 from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
-    MOST_LAYERS,
     Product,
     as_bytes,
     ceil_div,
+    fills_tiles,
     product_of,
     weights_of,
 )
@@ -43,8 +43,6 @@ SLAB_BYTES = 128
 SWIZZLES = {128: "((row / 4 * 2 + row % 2) % 8)", 64: "(row / 4 % 4)"}
 """What moves pieces of 16 bytes of weights, by the bytes of a row: pairs of rows are read, four
 apart."""
-FEWEST_FILTERS = 8
-"""Of a group: tiles for fewer would be nearly empty."""
 
 
 @record
@@ -147,12 +145,16 @@ class View:
 
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
     """A kernel for the task, with the tile and split of the static model."""
+    problem, plan = product_of(task), plan_of(task, wish)
+    return make_kernel(task, problem, wish, plan) if problem and plan else None
+
+
+def plan_of(task: Task, wish: Wish) -> Plan | None:
+    """The tile and split of the static model; None where the task is none for tensor cores."""
     problem, mode = product_of(task), mode_of(wish)
     if problem is None or mode is None or copy_bytes(problem, mode, wish.alignment) is None:
         return None
-    if problem.layers > MOST_LAYERS:
-        return None
-    if problem.groups > 1 and problem.filters // problem.groups < FEWEST_FILTERS:
+    if not fills_tiles(problem):
         return None
     gpu = gpu_of(wish.arch, wish.multiprocessors)
     rate = gpu.tf32 / mode.products * (2 if mode.mma != "tf32" else 1)
@@ -160,7 +162,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     costs = Costs(rate, slab, mode.x_bytes, mode.weight_bytes, y_bytes)
     # positions of phases take registers that the largest tile does not leave
     menu = mode.menu if problem.phases == (1, 1) else [each for each in mode.menu if each in LARGE]
-    return make_kernel(task, problem, wish, choose_tile(problem, menu, costs, gpu))
+    return choose_tile(problem, menu, costs, gpu)
 
 
 def mode_of(wish: Wish) -> Mode | None:

@@ -157,7 +157,7 @@ def seconds(chain: Chain, tile: Pair, wish: Wish, gpu: Gpu) -> float:
     each = gpu.cache / gpu.multiprocessors
     loading = waves * block / each
     waiting = SPLIT_COST * ((parts > 1) + (tiles > 1 and chain.softmax is not None))
-    waiting += parts * problem.batch * 4 * THREADS / each * (parts > 1)
+    waiting += parts * problem.batch * 4 * THREADS / gpu.alone * (parts > 1)
     waiting += (ceil_div(waves, RESIDENT) - 1) * 2 * SLAB_LATENCY
     return LAUNCH + waiting + max(loading, _bytes(chain, wish) / gpu.memory)
 

@@ -20,6 +20,8 @@ MOST_LAYERS = 2**12
 """Groups times phases: with parts of sums, they are the grid's third axis, which ends at 65535."""
 MOST_ELEMENTS = 2**31 - 2**24
 """Kernels compute offsets in 32 bits, and step some tiles beyond the end."""
+FEWEST_FILTERS = 8
+"""Of a group: tiles for fewer would be nearly empty."""
 CONVOLUTIONS = ("conv", "conv_transpose", "dense")
 
 
@@ -153,6 +155,12 @@ def product_of(task: Task, *, in_planes: bool = False) -> Product | None:
         (turned[0].counts, turned[1].counts),
         pitch,
     )
+
+
+def fills_tiles(problem: Product) -> bool:
+    """Whether tiles of a matrix product are worth it, and the grid has room for its layers."""
+    few = problem.groups > 1 and problem.filters // problem.groups < FEWEST_FILTERS
+    return problem.layers <= MOST_LAYERS and not few
 
 
 def _dense(x: Shape, y: Shape) -> Product | None:

@@ -25,12 +25,18 @@ SHORTEST = 32
 out 2^-22 of a product, and the bound of a sum of n in float32 is n * 2^-24."""
 
 
-def short_sums(task: Task, wish: Wish) -> CudaKernel | None:
-    """Exact multiply-adds for sums of few products, where float32 is asked for."""
+def exact_sums(task: Task, wish: Wish) -> CudaKernel | None:
+    """Float32 multiply-adds where float32 is asked for, and tensor cores are not as exact with it,
+    or slower."""
     problem = product_of(task)
-    if wish.precision != "f32" or problem is None or problem.depth >= SHORTEST:
+    if wish.precision != "f32" or problem is None:
         return None
-    return igemm_ffma.offer(task, replace(wish, precision="f32_exact"))
+    exact = replace(wish, precision="f32_exact")
+    ours, theirs = igemm_ffma.plan_of(task, exact), igemm_mma.plan_of(task, wish)
+    is_short = problem.depth < SHORTEST
+    if ours is None or not (is_short or theirs is None or ours.seconds <= theirs.seconds):
+        return None
+    return igemm_ffma.make_kernel(task, problem, exact, ours)
 
 
 OFFERS: tuple[Offer, ...] = (
@@ -38,7 +44,7 @@ OFFERS: tuple[Offer, ...] = (
     depthwise.offer,
     stem.offer,
     dense.offer,
-    short_sums,
+    exact_sums,
     igemm_mma.offer,
     # where tensor cores cannot be fed, or are not wished for
     igemm_ffma.offer,

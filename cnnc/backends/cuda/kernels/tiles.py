@@ -20,43 +20,58 @@ SPLIT_COST = 1.5e-6
 @record
 class Gpu:
     """A GPU; rates are of one multiprocessor: multiply-adds per second in float32 and on tensor
-    cores in TF32 (16 bits: twice that). Bytes per second are of all."""
+    cores in TF32 (16 bits: twice that), bytes per second that one alone can load. Bytes per second
+    of memory and cache are of all."""
 
     multiprocessors: int
     ffma: float
     tf32: float
+    alone: float
     memory: float
     cache: float
-    shared_bytes: int
 
 
 def gpu_of(arch: int, multiprocessors: int) -> Gpu:
     """The GPU that estimates are for, with so many multiprocessors."""
-    clock, tensor, shared = _KINDS[arch] if arch in _KINDS else _KINDS[80]
-    ffma = clock * (64 if arch == 80 else 128)
-    per = 1.5e12 / 108 if arch == 80 else 4.0e12 / 132 if arch in (90, 100, 103) else 8e9
+    kind = _KINDS[max(each for each in _KINDS if each <= max(arch, 80))]
     return Gpu(
         multiprocessors,
-        ffma,
-        clock * tensor,
-        per * multiprocessors,
-        3 * per * multiprocessors,
-        shared,
+        kind.clock * kind.ffma,
+        kind.clock * kind.tf32,
+        kind.clock * LOADED,
+        kind.memory * multiprocessors,
+        3 * kind.memory * multiprocessors,
     )
 
 
-_KINDS: Mapping[int, tuple[float, int, int]] = {
-    80: (1.41e9, 512, 163 * 1024),
-    86: (1.7e9, 128, 99 * 1024),
-    87: (1.3e9, 256, 163 * 1024),
-    89: (2.5e9, 128, 99 * 1024),
-    90: (1.75e9, 680, 227 * 1024),
-    100: (1.85e9, 680, 227 * 1024),
-    103: (1.85e9, 680, 227 * 1024),
-    120: (2.4e9, 128, 99 * 1024),
-    121: (2.4e9, 128, 99 * 1024),
+LOADED = 64
+"""Bytes that a multiprocessor loads in a clock."""
+
+
+@record
+class _Kind:
+    """Clock; multiply-adds of a multiprocessor per clock, in float32 and by `mma.sync` in TF32; its
+    share of the memory's bytes per second."""
+
+    clock: float
+    ffma: int
+    tf32: int
+    memory: float
+
+
+_KINDS: Mapping[int, _Kind] = {
+    80: _Kind(1.41e9, 64, 512, 14e9),
+    86: _Kind(1.7e9, 128, 128, 8e9),
+    87: _Kind(1.3e9, 128, 256, 13e9),
+    89: _Kind(2.5e9, 128, 128, 8e9),
+    90: _Kind(1.75e9, 128, 680, 30e9),
+    100: _Kind(1.85e9, 128, 680, 30e9),
+    103: _Kind(1.85e9, 128, 680, 30e9),
+    110: _Kind(1.57e9, 128, 680, 13e9),
+    120: _Kind(2.4e9, 128, 128, 8e9),
+    121: _Kind(2.4e9, 128, 128, 6e9),
 }
-"""Compute capability × 10: clock, multiply-adds of `mma.sync` in TF32 per clock, shared memory."""
+"""By compute capability × 10."""
 
 
 @record
@@ -147,8 +162,10 @@ def _estimate(
     memory = max(moved / gpu.memory, loaded / gpu.cache) / max(busy, 0.05)
     seconds = LAUNCH + max(compute, memory)
     if splits > 1:
-        partial = blocks * tile.rows * tile.columns * 8
+        partial = blocks * tile.rows * tile.columns * 4
+        # all are written side by side, but one block reads those of its tile
         seconds += SPLIT_COST + partial / gpu.cache
+        seconds += splits * tile.rows * tile.columns * 4 / gpu.alone
     bound = "products" if compute >= memory else "bytes"
     split = f", sums in {splits} parts" if splits > 1 else ""
     number = f"{blocks} block{'s' * (blocks > 1)}"
