@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.backends.cuda.kernels.registry import OFFERS
+from cnnc.backends.cuda.kernels import dense, igemm_mma, softmax
+from cnnc.backends.cuda.kernels.registry import OFFERS, Offer
 from cnnc.backends.cuda.plan import Plan, plan_cuda
 from cnnc.backends.cuda.targets import cuda_target
 from cnnc.base.layout import Layout
@@ -25,7 +26,17 @@ from tests.ops.cases import CASES, Case, dtype_of, stored
 
 LAST = [case for case in CASES if any(each.ndim > 2 for each in case.operands)]
 BY_HAND = [case for case in LAST if case.op.name in ("conv", "conv_transpose", "pool")]
-NETS = {"rows": CASES, "last": LAST, "exact": BY_HAND}
+SUMS = [case for case in CASES if case.op.name in ("conv", "conv_transpose", "dense", "softmax")]
+NETS = {"rows": CASES, "last": LAST, "exact": BY_HAND, "split": SUMS, "dense": SUMS}
+OFFERED: dict[str, tuple[str, Sequence[Offer]]] = {
+    "exact": ("f32_exact", OFFERS),
+    # short sums would be left to others
+    "split": ("f32", (softmax.offer, igemm_mma.offer)),
+    "dense": ("f32", (dense.offer,)),
+}
+"""Precision and kernels written by hand; of other networks, loops alone."""
+SPLIT = 2.0**-21
+"""What is lost of a factor, relative to it, where it is split into two of fewer bits."""
 
 
 def _leaf(op: Input | Constant, value: Array, name: str) -> Node:
@@ -65,8 +76,8 @@ def _plan(name: str, cases: Sequence[Case]) -> Plan:
     layers = [layer_of_case(case, number, last=name != "rows") for number, case in enumerate(cases)]
     inputs = tuple(node for nodes, _ in layers for node in nodes)
     graph = Graph(name, inputs, {f"y{i}": node for i, (_, node) in enumerate(layers)})
-    target = cuda_target("cuda:f32_exact")
-    offers = OFFERS if name == "exact" else ()
+    precision, offers = OFFERED.get(name, ("f32_exact", ()))
+    target = cuda_target(f"cuda:{precision}")
     return plan_cuda(lower(graph, target).program, target, offers=offers)
 
 
@@ -83,9 +94,29 @@ def _data(cases: Sequence[Case]) -> list[list[Array]]:
     return [list(case.operands[: len(case.operands) - len(case.parameters)]) for case in cases]
 
 
-def _check(cases: Sequence[Case], data: Sequence[Sequence[Array]], outs: Sequence[Array]) -> None:
+def _check_split(case: Case, everything: Sequence[Array], out: Array) -> None:
+    """Within the bound for factors that are split; infinity may become NaN, and nothing else."""
+    wide = [np.asarray(each, np.float64) for each in everything]
+    with np.errstate(all="ignore"):
+        exact = case.op.reference(*wide)
+        errors = [np.zeros(each.shape) for each in wide]
+        if case.parameters:
+            errors[0] = np.abs(wide[0]) * SPLIT
+        bound = case.op.error(2.0**-24, exact, wide, errors) + 2.0**-126
+    assert np.isnan(out[np.isnan(exact)]).all(), str(case)
+    infinite, sure = np.isinf(exact), np.isfinite(exact) & np.isfinite(bound)
+    assert (np.isnan(out[infinite]) | (out[infinite] == exact[infinite])).all(), str(case)
+    assert (np.abs(out[sure] - exact[sure]) <= bound[sure]).all(), str(case)
+
+
+def _check(
+    name: str, cases: Sequence[Case], data: Sequence[Sequence[Array]], outs: Sequence[Array]
+) -> None:
     for case, operands, out in zip(cases, data, outs, strict=True):
         everything = [*operands, *case.operands[len(operands) :]]
+        if name == "split":
+            _check_split(case, everything, out)
+            continue
         with np.errstate(all="ignore"):
             exact = case.op.reference(*everything)
         try:
@@ -98,7 +129,7 @@ def _check(cases: Sequence[Case], data: Sequence[Sequence[Array]], outs: Sequenc
 def test_operators_agree_with_the_reference(nets: dict[str, Net], name: str) -> None:
     cases, data = NETS[name], _data(NETS[name])
     outs = nets[name].run([stored(each) for operands in data for each in operands])
-    _check(cases, data, outs)
+    _check(name, cases, data, outs)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -107,7 +138,14 @@ def test_special_values_come_out_as_in_the_reference(nets: dict[str, Net], name:
     rng = np.random.default_rng(7)
     data = [[sprinkled(each, rng) for each in operands] for operands in _data(cases)]
     outs = nets[name].run([stored(each) for operands in data for each in operands])
-    _check(cases, data, outs)
+    _check(name, cases, data, outs)
+
+
+def test_kernels_written_by_hand_are_among_them(nets: dict[str, Net]) -> None:
+    found = {name: [each.kernel.source for each in nets[name].plan.launches] for name in NETS}
+    assert sum("mma_tf32(" in source for source in found["split"]) > 10
+    assert any("of_warps" in source for source in found["split"])
+    assert any("sums_of_lane" in source for source in found["dense"])
 
 
 @pytest.mark.parametrize("order", ORDERS[1:])
