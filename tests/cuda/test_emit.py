@@ -1,5 +1,6 @@
 """Text of kernels and of host code: wide indices, and names that mean something else."""
 
+from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,30 @@ def test_long_lines_are_broken_between_words() -> None:
     assert max(map(len, lines)) <= 100
     assert " ".join(each.strip() for each in lines) == line
     assert wrapped("short;", "  ") == ["  short;"]
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+@pytest.mark.parametrize("channels", [8, 6, 7])
+def test_neighbours_are_moved_at_once(precision: str, channels: int) -> None:
+    """As many as the extent and memory allow, with reads of the results' own places."""
+    text = f"""cnn 1
+net wide {{
+input x: f32[N, 8, 5, 5]
+input s: f32[N, {channels}]
+a = x -> conv({channels}, 3)
+output y = mul(a, s -> reshape([N, {channels}, 1, 1])) -> conv(4, 1)
+weights he(seed = 1)
+}}
+"""
+    machine = driver.find_target(f"cuda:{precision}")
+    plan = plan_cuda(driver.plan(load_text(text).graph, machine)[0].program, machine)
+    (found,) = (e for e in plan.launches if e.loops.task and e.loops.task.op == "mul")
+    width = gcd(channels, 8 if precision == "bf16" else 4)
+    assert (
+        found.kernel.comment == f"a thread for each {f'{width} results' if width > 1 else 'result'}"
+    )
+    assert (f"made[{width}]" in found.kernel.source) == (width > 1)
+    assert found.is_generic
 
 
 def test_weights_are_those_of_the_plan() -> None:

@@ -1,5 +1,6 @@
 """Whole networks as CUDA under the shim: against the reference, in several orders of threads."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,12 +8,12 @@ import numpy as np
 import pytest
 
 from cnnc import driver
-from cnnc.api import Model
+from cnnc.api import Model, load_text
 from cnnc.base.target import NOTHING, Rounding
 from cnnc.compare.measure import measure
 from cnnc.compare.whole import expect
 from tests.cuda.nets import SMALL, inputs_of, planned, small
-from tests.cuda.shim import ORDERS, Array, Library, Net, compile_nets
+from tests.cuda.shim import ORDERS, SANITIZE, Array, Library, Net, compile_nets
 
 BATCHES = {"lenet5": (1, 3), "resnet18": 1, "mobilenet_v2": 2, "ds_cnn": (1, 3), "tcn": 1}
 """Two are ranges: a run takes any number of samples of them."""
@@ -25,6 +26,42 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Model, 
     plans = {name: planned(model) for name, model in models.items()}
     library = Library(compile_nets(tmp_path_factory.mktemp("cuda"), list(plans.values())))
     return {name: (models[name], Net(library, plans[name])) for name in SMALL}
+
+
+PARTS = """cnn 1
+net parts {
+input x: f32[N, 16, 9, 7]
+a = x -> conv(24, 3, pad = 1) -> relu
+b = x -> conv(8, 1)
+c, d = concat(a, b) -> pool(max, 2) -> split(20, 12)
+e = c -> conv(16, 3, pad = 1) -> relu
+f = a -> conv(16, 3, stride = 2, groups = 2, pad = 1)
+g = concat(e, d) -> conv(12, 1)
+output y = concat(g, e) -> mul(0.5) -> conv(10, 3)
+output z = f -> conv(7, 1)
+weights he(seed = 3)
+}
+"""
+"""Convolutions read parts of tensors, and write parts of others."""
+
+
+@pytest.mark.parametrize("precision", ["f32", "tf32", "bf16", "f32_exact"])
+def test_parts_of_tensors_are_read_where_they_lie(tmp_path: Path, precision: str) -> None:
+    model, target = load_text(PARTS, batch=2), f"cuda:{precision}"
+    plan = planned(model, target)
+    pitches = [
+        dict(re.findall(r"\b(PITCH|CHANNELS) = (\d+)", launch.kernel.source))
+        for launch in plan.launches
+        if "PITCH" in launch.kernel.source
+    ]
+    assert sum(int(each["PITCH"]) > int(each["CHANNELS"]) for each in pitches) >= 3
+    net = Net(Library(compile_nets(tmp_path, [plan], ("-O1", *SANITIZE))), plan)
+    inputs = inputs_of(model)
+    found = net.run(list(inputs.values()))
+    _check(model, inputs, found, driver.find_target(target).rounding)
+    for order in ORDERS[1:]:
+        again = net.run(list(inputs.values()), order)
+        assert [each.tobytes() for each in again] == [each.tobytes() for each in found]
 
 
 def _check(

@@ -1,9 +1,14 @@
 """Who takes which layer, with which tile, and why it says it does."""
 
+from dataclasses import replace
+
 import pytest
 
 from cnnc.backends.cuda.kernel import CudaKernel, Wish
+from cnnc.backends.cuda.kernels.problem import product_of
 from cnnc.backends.cuda.kernels.registry import OFFERS
+from cnnc.backends.cuda.kernels.tiles import Costs, Tile, choose_tile, gpu_of
+from cnnc.backends.cuda.targets import MULTIPROCESSORS
 from cnnc.loop.task import Task
 from tests.cuda.kernels.cases import layer
 from tests.cuda.kernels.harness import layer_of
@@ -60,6 +65,38 @@ def test_tiles_fill_the_gpu(
     assert f"// {kernel.comment}" in kernel.source
     blocks = kernel.grid[0] * kernel.grid[1] * kernel.grid[2]
     assert blocks >= 90
+
+
+@pytest.mark.parametrize(("arch", "is_exact"), [(80, False), (86, True), (89, True), (90, False)])
+def test_f32_is_computed_by_what_is_faster(arch: int, is_exact: bool) -> None:
+    """Tensor cores of smaller GPUs make four products of TF32 in the time of one of float32."""
+    _, task = layer_of(layer("x: f32[N, 64, 56, 56]", "conv(64, 3, pad = 1)"))
+    found = offered(task, Wish("k", arch, "f32", MULTIPROCESSORS[arch]))
+    assert found
+    assert ("mma_tf32(" not in found[1].source) == is_exact
+    # what was asked for less exactly stays so
+    found = offered(task, Wish("k", arch, "tf32", MULTIPROCESSORS[arch]))
+    assert found
+    assert "mma_tf32(" in found[1].source
+
+
+def test_every_gpu_has_a_model_of_its_own() -> None:
+    kinds = [gpu_of(arch, 100) for arch in MULTIPROCESSORS]
+    assert gpu_of(81, 100) == gpu_of(80, 100)
+    assert all(kind.multiprocessors == 100 for kind in kinds)
+    assert gpu_of(110, 100) != gpu_of(103, 100)
+
+
+def test_parts_cost_what_one_block_reads() -> None:
+    _, task = layer_of(layer("x: f32[N, 512, 7, 7]", "conv(512, 3, pad = 1)"))
+    problem, gpu = product_of(task), gpu_of(90, 132)
+    assert problem
+    tile, costs = (Tile(64, 64, 32, 32, 4), 0.7), Costs(gpu.tf32, 32, 4, 4)
+    quick, slow = (
+        choose_tile(problem, [tile], costs, replace(gpu, alone=rate)) for rate in (1e12, 1e9)
+    )
+    assert 1 < quick.splits
+    assert slow.splits < quick.splits
 
 
 def test_a_smaller_gpu_gets_fewer_parts() -> None:

@@ -74,6 +74,7 @@ class View:
     comment: tuple[str, ...]
     parameters: str
     threads: int
+    resident: int
     batch: int
     positions: int
     pitch: int
@@ -237,6 +238,7 @@ def _view(
         comment=(f"{what}, {chain.kind} of a plane{follows}.", reason),
         parameters=launch_parameters(arguments, {**wish.types, "weight": kind}),
         threads=THREADS,
+        resident=RESIDENT,
         batch=batch,
         positions=count,
         pitch=chain.x.layout.within or problem.channels,
