@@ -9,6 +9,7 @@ import pytest
 from cnnc import driver
 from cnnc.api import load_text
 from cnnc.backends.cuda.emit import emit_kernel, wrapped
+from cnnc.backends.cuda.kernel import Wish
 from cnnc.backends.cuda.plan import plan_cuda
 from cnnc.backends.cuda.targets import cuda_target
 from cnnc.base.errors import UserError
@@ -37,12 +38,12 @@ net launch {
 """
 
 
-def _emitted(extent: int) -> str:
+def _emitted(extent: int, alignment: int = 4) -> str:
     kind = TensorType.plain((1, 1, extent, extent))
     x = Node(Input("x"), (), kind, "x")
     graph = Graph("n", (x,), {"y": Node(Relu(), (x,), kind, "y")})
     (kernel,) = lower(graph, cuda_target("cuda")).program.kernels
-    return emit_kernel(kernel, "relu")
+    return emit_kernel(kernel, "relu", Wish("relu", alignment=alignment))
 
 
 def test_large_tensors_are_indexed_with_64_bits() -> None:
@@ -51,6 +52,9 @@ def test_large_tensors_are_indexed_with_64_bits() -> None:
     assert "const int64_t thread = (int64_t)blockIdx.x" in wide
     assert "thread >= 2500000000" in wide
     assert "int " not in wide.replace("(int64_t)", "").replace("int64_t", "")
+    at_once = _emitted(50_000, 16)
+    assert "thread >= 625000000" in at_once
+    assert "const int64_t ow = thread % 12500 * 4" in at_once
 
 
 def test_names_of_the_text_are_no_names_of_the_code(tmp_path: Path) -> None:
@@ -88,6 +92,7 @@ input x: f32[N, 8, 5, 5]
 input s: f32[N, {channels}]
 a = x -> conv({channels}, 3)
 output y = mul(a, s -> reshape([N, {channels}, 1, 1])) -> conv(4, 1)
+output z = a -> conv(4, 1)
 weights he(seed = 1)
 }}
 """
