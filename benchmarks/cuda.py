@@ -188,8 +188,8 @@ def timed(report: Report, net: str, batch: int, machine: Machine, *, compiles: b
 
 def measured(report: Report, machine: Machine, nets: list[str], batches: list[int]) -> None:
     """All parts, those first that are asked for most."""
-    part, pairs = report.part, [(net, batch) for net in nets[:2] for batch in batches]
-    pairs += [(net, batch) for net in nets[2:] for batch in batches]
+    part, pairs = report.part, [(net, batch) for net in nets for batch in batches]
+    pairs = [(net, min(batch, networks.MOST.get(net, batch))) for net, batch in pairs]
     part("primitives", SECONDS["short"], lambda: programs.primitives(machine))
     part("kernels against float64", SECONDS["kernels"], lambda: checked(machine))
     for net, batch in pairs[:FIRST]:

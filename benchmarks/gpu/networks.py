@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ZOO = Path(cnnc.__file__).resolve().parents[1] / "examples" / "zoo"
 NETS = ("resnet50", "mobilenet_v2", "resnet18", "vgg16", "unet")
 """Those first that something is asked of."""
+MOST = {"unet": 8}
+"""Batches that are large enough, and fit."""
 TINY = ("ds_cnn", "resnet18")
 """At a reduced size, on the CPU."""
 PRECISIONS = ("f32", "tf32", "bf16")

@@ -15,6 +15,8 @@ from cnnc.compare.whole import expect
 from tests.cuda.nets import SMALL, inputs_of, planned, small
 from tests.cuda.shim import ORDERS, SANITIZE, Array, Library, Net, compile_nets
 
+TYPICAL = 4e-6
+"""How far results are off, relative to them, where all is float32."""
 BATCHES = {"lenet5": (1, 3), "resnet18": 1, "mobilenet_v2": 2, "ds_cnn": (1, 3), "tcn": 1}
 """Two are ranges: a run takes any number of samples of them."""
 
@@ -24,7 +26,9 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Model, 
     """All networks in one library."""
     models = {name: small(name, BATCHES[name]) for name in SMALL}
     plans = {name: planned(model) for name, model in models.items()}
-    library = Library(compile_nets(tmp_path_factory.mktemp("cuda"), list(plans.values())))
+    library = Library(
+        compile_nets(tmp_path_factory.mktemp("cuda"), list(plans.values()), ("-O1", *SANITIZE))
+    )
     return {name: (models[name], Net(library, plans[name])) for name in SMALL}
 
 
@@ -71,6 +75,9 @@ def _check(
     for out, name in zip(outputs, model.outputs, strict=True):
         errors = measure(out, expected.values[name], expected.tolerances[name])
         assert errors.ok, (name, errors)
+        if rounding == NOTHING:  # bounds are for the worst case: most of it is much closer
+            exact = expected.values[name].astype(np.float64)
+            assert np.linalg.norm(out - exact) <= TYPICAL * np.linalg.norm(exact), name
 
 
 @pytest.mark.parametrize("name", SMALL)

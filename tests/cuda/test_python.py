@@ -9,9 +9,10 @@ import pytest
 from cnnc import driver
 from cnnc.api import Model
 from cnnc.backends.cuda import toolchain
+from cnnc.backends.cuda.backend import own_target
 from cnnc.backends.cuda.executable import CudaExecutable
 from cnnc.backends.cuda.folder import emit_module
-from cnnc.backends.cuda.toolchain import Nvcc, build, find_gpu, find_nvcc, load_library
+from cnnc.backends.cuda.toolchain import Gpu, Nvcc, build, find_gpu, find_nvcc, load_library
 from cnnc.base.errors import InternalError, UserError
 from cnnc.bench import bench
 from cnnc.cli import run_command
@@ -131,6 +132,15 @@ def test_without_gpu_and_compiler_both_are_said_to_be_missing(
     assert [each.code for each in caught.value.diagnostics] == ["E0802", "E0802"]
     assert "no NVIDIA driver" in str(caught.value)
     assert "no nvcc" in str(caught.value)
+
+
+def test_what_is_compiled_here_is_for_the_gpu_that_is_here() -> None:
+    asked = driver.find_target("cuda:sm_80,tf32")
+    found = own_target(asked, Gpu("small", 86, 28))
+    assert (found.cpu, found.cores, found.features) == ("sm_86", 28, "tf32")
+    # how many multiprocessors there are need not be known, nor need its kind
+    assert own_target(asked, Gpu("other", 90)).cores == 132
+    assert own_target(asked, Gpu("new", 130)).cores == asked.cores
 
 
 def test_nvcc_is_found_by_its_variable(tmp_path: Path) -> None:
