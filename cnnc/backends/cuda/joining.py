@@ -1,6 +1,6 @@
 """Which steps of a program one kernel may run, as nobody else sees what flows between them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cnnc.loop.kernel import Kernel, Place, Program, Region, Step
 
@@ -21,6 +21,18 @@ def chain_from(program: Program, first: int, most: int) -> tuple[Step, ...]:
     while count > 1 and _overwrites(program, steps[first : first + count]):
         count -= 1
     return steps[first : first + count]
+
+
+def joined_name(steps: Sequence[Step]) -> str:
+    """Names of layers as one: what they begin with is said once."""
+    first, *rest = (step.layer.split(".") for step in steps)
+    names = [".".join(first)]
+    for parts in rest:
+        same = 0
+        while same < min(len(first), len(parts)) - 1 and parts[same] == first[same]:
+            same += 1
+        names.append(".".join(parts[same:]))
+    return "+".join(names)
 
 
 def _feeds(program: Program, number: int) -> bool:

@@ -1,6 +1,6 @@
 """A program as launches of device kernels, and where their memory lies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.backends.abi import HEAD_BYTES, Abi, Argument
+from cnnc.backends.cuda.constants import Constant, Weights, bytes_of, packed
 from cnnc.backends.cuda.generic import GENERIC, generic_kernel
-from cnnc.backends.cuda.joining import chain_from
+from cnnc.backends.cuda.joining import chain_from, joined_name
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.joined import Joined
 from cnnc.backends.cuda.kernels.registry import JOINED, MOST_JOINED, OFFERS, Offer
@@ -21,7 +22,7 @@ from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.loop.expr import Buffer
-from cnnc.loop.kernel import Blob, Kernel, Place, Program, Region, Step, align
+from cnnc.loop.kernel import Kernel, Place, Program, Region, Step, align
 from cnnc.loop.task import Task
 
 PIECE = 16
@@ -89,7 +90,7 @@ class Plan:
     precision: str
     launches: tuple[Launch, ...]
     alone: tuple[Launch, ...]
-    weights: tuple["Constant", ...]
+    weights: tuple[Constant, ...]
     arena_bytes: int
     workspace: int
     counters: int
@@ -124,15 +125,6 @@ class Plan:
             start = HEAD_BYTES + constant.offset
             memory[start : start + constant.bytes] = constant.fill()
         return memory
-
-
-@record
-class Constant:
-    """Bytes among the weights."""
-
-    offset: int
-    bytes: int
-    fill: Callable[[], NDArray[np.uint8]]
 
 
 def plan_cuda(
@@ -181,21 +173,6 @@ def plan_cuda(
     )
 
 
-class _Weights:
-    """Constants laid out one after the other, each once."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.found: dict[object, Constant] = {}
-
-    def place(self, key: object, size: int, fill: Callable[[], NDArray[np.uint8]]) -> int:
-        """Where the constant lies, behind the head."""
-        if key not in self.found:
-            self.found[key] = Constant(align(self.bytes), size, fill)
-            self.bytes = align(self.bytes) + size
-        return self.found[key].offset
-
-
 class _Planner:
     """Finds a kernel for each step."""
 
@@ -212,7 +189,7 @@ class _Planner:
         self.offers = offers
         self.abi = abi
         self.target = target
-        self.weights = _Weights()
+        self.weights = Weights()
         self.blobs = {blob.offset: blob for blob in program.weights}
         self.functions: dict[tuple[int, int, frozenset[str]], CudaKernel] = {}
         self.joined: dict[object, Joined | None] = {}
@@ -346,40 +323,15 @@ class _Planner:
         blob = self.blobs[place.offset]
         if packing is None:
             size = blob.contents.bytes
-            return self.weights.place(blob.offset, size, partial(_bytes_of, blob))
+            return self.weights.place(blob.offset, size, partial(bytes_of, blob))
         assert task is not None
-        fill = partial(_packed, blob, task.param(param.name), packing)
+        fill = partial(packed, blob, task.param(param.name), packing)
         return self.weights.place((blob.offset, packing.key), packing.bytes, fill)
 
 
 def find_param(loops: Kernel, name: str) -> Buffer:
     """The parameter of this name."""
     return next(param for param in loops.params if param.name == name)
-
-
-def joined_name(steps: Sequence[Step]) -> str:
-    """Names of layers as one: what they begin with is said once."""
-    first, *rest = (step.layer.split(".") for step in steps)
-    names = [".".join(first)]
-    for parts in rest:
-        same = 0
-        while same < min(len(first), len(parts)) - 1 and parts[same] == first[same]:
-            same += 1
-        names.append(".".join(parts[same:]))
-    return "+".join(names)
-
-
-def _bytes_of(blob: Blob) -> NDArray[np.uint8]:
-    memory = np.zeros(blob.contents.bytes, np.uint8)
-    blob.contents.pack_into(memory)
-    return memory
-
-
-def _packed(blob: Blob, buffer: Buffer, packing: Packing) -> NDArray[np.uint8]:
-    """The constant as the packing has it: the loops' own layout is undone first."""
-    elements = _bytes_of(blob).view(buffer.dtype.numpy)
-    packed = packing.pack(buffer.layout.unpack(elements, buffer.shape))
-    return packed.reshape(-1).view(np.uint8)
 
 
 def _renamed(end: Argument) -> Argument:
