@@ -8,10 +8,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 from gpu import networks, programs
 from gpu.machine import Machine
 
-from cnnc.backends.cuda.toolchain import Gpu
+from cnnc.backends.cuda.toolchain import Gpu, Nvcc
 from tests.tools import require_tool
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "cuda.py"
@@ -25,7 +26,7 @@ def test_the_script_says_what_is_missing() -> None:
         [sys.executable, str(SCRIPT)], capture_output=True, text=True, env=os.environ | hidden
     )
     assert done.returncode == 0, done.stderr
-    assert "6 run" in done.stdout
+    assert "8 run" in done.stdout
     assert done.stdout.endswith("GPU here: nothing is measured\n")
 
 
@@ -103,4 +104,29 @@ def test_peers_are_those_of_the_same_precision() -> None:
         networks.Time("net", 64, "torch f32", 1.0),
     ]
     ratios = [line.split()[-1] for line in networks.table(times).splitlines()[1:4]]
-    assert ratios == ["0.50", "0.75", "5.000"]
+    assert ratios == ["0.50", "0.75", "-"]
+
+
+def test_contenders_are_left_out_when_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "_compiled", lambda *_: None)
+    late = networks.Job("ds_cnn", 1, Machine(Gpu("the CPU", 90), None), 0, until=0.0)
+    found = list(networks.measure(late))
+    assert {each.contender for each in found} >= {"cnnc f32", "torch bf16", "onnxruntime tf32"}
+    assert {each.note for each in found} == {networks.LATE}
+    runs = {"a": lambda: None, "b": lambda: None}
+    assert networks._take_turns(late, runs).keys() == runs.keys()
+
+
+def test_every_tool_of_the_sanitizer_is_asked_while_there_is_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "compute-sanitizer"
+    tool.write_text('#!/bin/sh\ntest "$2" = racecheck && exec sleep 60\necho "$2 found nothing"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    machine = Machine(Gpu("a GPU", 90), Nvcc(Path("nvcc"), ()))
+    found = _script().sanitized(machine, lambda: 0.0)
+    assert found["lenet5, memcheck"] == "memcheck found nothing"
+    assert found["lenet5, racecheck"] == "not done: no time was left"
+    assert found["ds_cnn, initcheck"] == "initcheck found nothing"
+    assert len(found) == 8
