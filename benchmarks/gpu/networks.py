@@ -92,10 +92,11 @@ def measure(job: Job) -> Iterator[Time]:
         builders[f"cnnc {kind}"] = _bound(_cnnc, job, model, inputs, kind)
     for kind in PRECISIONS:
         builders[f"torch {kind}"] = _bound(_torch, job, model, inputs, kind, False)
-    for kind in ("tf32", "bf16") if job.compile_seconds else ():
-        builders[f"torch.compile {kind}"] = _bound(_torch, job, model, inputs, kind, True)
     for kind in ("f32", "tf32"):
         builders[f"onnxruntime {kind}"] = _bound(_onnxruntime, job, model, inputs, kind)
+    # last, as it takes longest
+    for kind in ("tf32", "bf16") if job.compile_seconds else ():
+        builders[f"torch.compile {kind}"] = _bound(_torch, job, model, inputs, kind, True)
     found: dict[str, Contender] = {}
     notes: dict[str, str] = {}
     for name, make in builders.items():
