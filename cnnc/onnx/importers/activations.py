@@ -15,7 +15,7 @@ from cnnc.ops.attributes import Symbol
 PLAIN: Mapping[str, str] = {
     "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish",
     "Softplus": "softplus", "Softsign": "softsign", "Mish": "mish",
-    "Abs": "abs", "Neg": "neg", "Exp": "exp", "Log": "log", "Sqrt": "sqrt",
+    "Abs": "abs", "Neg": "neg", "Erf": "erf", "Exp": "exp", "Log": "log", "Sqrt": "sqrt",
 }  # fmt: skip
 """Operators without attributes that mean the same."""
 
