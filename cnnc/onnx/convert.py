@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.record import record
 from cnnc.onnx.builder import Builder, dtype_of
@@ -39,7 +40,8 @@ class UnsupportedError(UserError):
 class Converted:
     """What a model means: a net, unless all its results are known.
 
-    `results` are the model's outputs in order: the number of an output of the net, or a value.
+    `results` are the model's outputs in order: the number of an output of the net, or a value,
+    where the net has none or the value has no elements.
     """
 
     net: FlatNet | None
@@ -168,7 +170,7 @@ class _Converter:
             operands = [self._values[name] if name else None for name in node.input]
             results = self._results(node, operands, used)
         except RefusedError as error:
-            self._refuse(label, error.why, error.wants)
+            self._refuse(label, error.why, error.wants | _knowable(operands))
             results = None
         for place, name in enumerate(node.output):
             if name:
@@ -262,7 +264,7 @@ class _Converter:
         flows = any(isinstance(value, Flow) for value in values)
         for each, value in zip(self._graph.output, values, strict=True):
             assert not isinstance(value, Lost)
-            if isinstance(value, Known) and not flows:
+            if isinstance(value, Known) and (not flows or not value.array.size):
                 results.append(value.array)
                 continue
             try:
@@ -300,6 +302,19 @@ def _check_type(info: "ValueInfoProto", flow: Flow) -> None:
         names = {value: name for name, value in TensorProto.DataType.items()}
         wanted = names.get(kind, str(kind))
         raise RefusedError(f"it would be {flow.dtype}, and the model says {wanted}")
+
+
+def _knowable(operands: Sequence[Value | Lost | None]) -> frozenset[str]:
+    """Inputs whose values would help a node that is refused.
+
+    Short lists of whole numbers are shapes, as a rule. Beside a tensor without elements, what the
+    result holds follows from the others.
+    """
+    flows = [each for each in operands if isinstance(each, Flow)]
+    has_none = any(isinstance(each, Known) and not each.array.size for each in operands)
+    if has_none or all(each.dtype is DType.I64 and each.rank < 2 for each in flows):
+        return frozenset[str]().union(*(each.roots for each in flows))
+    return frozenset()
 
 
 def _used_names(graph: "GraphProto") -> frozenset[str]:

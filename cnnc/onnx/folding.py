@@ -27,9 +27,10 @@ REARRANGED = frozenset({
     "Concat", "DepthToSpace", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear",
     "Reshape", "Shape", "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose",
     "Unsqueeze", "Trilu", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
-    "ReduceL1", "ReduceL2", "ReduceSumSquare", "ArgMax", "ArgMin", "CumSum", "Softmax"
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare",
+    "ArgMax", "ArgMin", "CumSum", "Softmax"
 })  # fmt: skip
-"""Results have no more elements than all operands together."""
+"""Results have no more elements than all operands together, where these have elements."""
 GROWING = frozenset({
     "ConstantOfShape", "Expand", "Tile", "Gather", "Pad", "Range", "MatMul"
 })  # fmt: skip
@@ -61,6 +62,9 @@ def fold(node: "NodeProto", opset: int, operands: Sequence[Known | None]) -> lis
     if len(results) < len([each for each in node.output if each]):
         raise RefusedError("it has more results than its operator")
     found = [Known(np.asarray(each)) for each in results]
+    if node.op_type.startswith("Reduce") and arrays[0] is not None:
+        # the reference makes float64 of no elements
+        found = [Known(each.array.astype(arrays[0].dtype)) for each in found]
     if sum(each.array.size for each in found) > 4 * MOST:
         raise RefusedError("its value is too large")
     return found
@@ -102,8 +106,8 @@ def cut_shape(shape: Sequence[int], attributes: Mapping[str, int]) -> Array:
 def _size(op: str, arrays: Sequence[Array | None]) -> int:
     """Elements of the results at most."""
     given = [each for each in arrays if each is not None]
-    if op in REARRANGED:
-        return sum(each.size for each in given)
+    if op in REARRANGED:  # a reduction makes elements of none
+        return sum(prod(max(1, n) for n in each.shape) for each in given)
     if op in ELEMENTWISE:
         rank = max((each.ndim for each in given), default=0)
         padded = [(1,) * (rank - each.ndim) + each.shape for each in given]
@@ -128,7 +132,7 @@ def _grown(op: str, given: Sequence[Array]) -> int:
         case "Gather":
             return second.size * first.size
         case "MatMul":
-            return first.size * second.size
+            return prod(max(1, n) for n in (*first.shape, *second.shape))
         case "Pad":
             widths = second.reshape(2, -1).clip(0).sum(0).tolist()
             return prod(n + w for n, w in zip(first.shape, widths, strict=False))
