@@ -64,6 +64,7 @@ def hardmax(call: Call, build: Builder) -> Flow:
     held = build.reshape(x, (1, *x.shape)) if x.rank == 1 else x
     at = axis + held.rank - x.rank
     place = build.stage("argmax", [held], {"axis": at, "keep": True})
+    build.spend(held.shape[at])
     each = np.arange(held.shape[at]).reshape(-1, *(1,) * (held.rank - at - 1))
     is_first = build.stage("equal", [place, Known(each)])
     return build.reshape(build.cast(is_first, DType.F32), shape)

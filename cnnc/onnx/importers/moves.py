@@ -6,8 +6,9 @@ from math import prod
 import numpy as np
 
 from cnnc.base.dtype import DType
-from cnnc.onnx.builder import Builder
+from cnnc.onnx.builder import LARGEST, Builder
 from cnnc.onnx.flat import Array
+from cnnc.onnx.reading import MOST_AXES
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axis_of
 from cnnc.ops.attributes import Symbol
@@ -65,6 +66,8 @@ def _nothing(x: Flow, axis: int) -> Known:
 
 def _empty(x: Flow, shape: Sequence[int]) -> Known:
     """A result of this shape, which has no elements."""
+    if len(shape) > MOST_AXES or prod(max(1, n) for n in shape) > LARGEST:
+        raise RefusedError(f"its result would have the shape {list(shape)[:MOST_AXES]}")
     return Known(np.zeros(shape, x.dtype.numpy))
 
 
@@ -188,6 +191,7 @@ def spread(build: Builder, x: Flow, shape: Sequence[int]) -> Flow:
     if prod(factors) == 1:
         return x
     if x.dtype is DType.F32 and prod(factors) <= 2**24:
+        build.spend(prod(factors))
         ones = np.ones(factors, np.float32)
         return build.stage("mul", [x, build.tensor(ones)])  # exact for whatever is multiplied
     return _repeated(build, x, factors)
@@ -267,6 +271,7 @@ def _surrounded(build: Builder, x: Flow, ends: Sequence[tuple[int, int]], value:
     if x.dtype is not DType.F32:
         raise RefusedError(f"it pads {x.dtype} with {value}")
     made = _padded(build, x, ends, None)
+    build.spend(prod(n for n, end in zip(made.shape, ends, strict=True) if any(end)))
     outside = np.zeros((1,) * x.rank, np.bool_)
     for axis, (before, after) in enumerate(ends):
         line = np.pad(np.zeros(x.shape[axis], np.bool_), (before, after), constant_values=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.importers.resize_lines import Method, by_aspect_ratio, by_scales
-from cnnc.onnx.importers.resize_matrix import by_matrices
+from cnnc.onnx.importers.resize_matrix import by_matrices, places_of
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, RefusedError, axis_of, shortest
 from cnnc.ops.attributes import Symbol
@@ -53,8 +53,7 @@ def resize(call: Call, build: Builder) -> Flow:
         attributes |= {} if coefficient == -0.75 else {"coefficient": coefficient}
     if call.integer("exclude_outside"):
         attributes |= {"exclude_outside": True} if mode == "cubic" else {}
-    axes = call.integer_list("axes")
-    places = [*range(x.rank)] if axes is None else [axis_of(axis, x.rank) for axis in axes]
+    places = places_of(call, x)
     sizes, scales = call.integers(3, "sizes"), _scales(call, 2)
     if sizes and call.word("keep_aspect_ratio_policy", "stretch") != "stretch":
         return _keeping_aspect(call, build, x, places, sizes)
@@ -109,7 +108,7 @@ def _scales(call: Call, place: int) -> list[float] | None:
     found = call.known(place, "scales")
     if found is None or not found.size:
         return None
-    if found.dtype != np.float32 or found.size > 64:
+    if found.dtype != np.float32 or found.size > 64 or not np.isfinite(found).all():
         raise RefusedError("its scales are no short list of f32")
     return [shortest(each) for each in found.reshape(-1)]
 

@@ -20,8 +20,7 @@ def by_matrices(call: Call, build: Builder, x: Flow) -> Flow:
     Outside of what `tf_crop_and_resize` cuts out there is the `extrapolation_value`.
     """
     rank = x.rank
-    given = call.integer_list("axes")
-    axes = [*range(rank)] if given is None else [axis_of(axis, rank) for axis in given]
+    axes = places_of(call, x)
     sizes, scales, roi = call.integers(3, "sizes"), call.known(2, "scales"), call.known(1, "region")
     count = len(sizes) if sizes else scales.size if scales is not None else 0
     if count != len(axes):
@@ -40,6 +39,15 @@ def by_matrices(call: Call, build: Builder, x: Flow) -> Flow:
         return x
     value = np.array(call.number("extrapolation_value", 0.0), np.float32)
     return build.stage("where", [Known(outside), Known(value), x])
+
+
+def places_of(call: Call, x: Flow) -> list[int]:
+    """The axes in the order in which sizes and scales are given."""
+    given = call.integer_list("axes")
+    axes = [*range(x.rank)] if given is None else [axis_of(axis, x.rank) for axis in given]
+    if len({*axes}) < len(axes):
+        raise RefusedError("an axis is given twice")
+    return axes
 
 
 def by_matrix(build: Builder, x: Flow, axis: int, matrix: Array) -> Flow:
