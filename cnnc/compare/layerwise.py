@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnc.backends.base import Executable
+from cnnc.base.dtype import DType
 from cnnc.compare.blame import Suspect
 from cnnc.compare.measure import Errors, measure
 from cnnc.ir.evaluate import Evaluated, round_to, trace, widen
@@ -53,18 +54,27 @@ def bound_errors(
 ) -> Real:
     """Bound on the rounding errors of one operator on exact operands, per element.
 
-    With `rounding`, factors of products that are summed may be rounded so far before.
+    With `rounding`, factors of products that are summed may be rounded so far before. For f64 the
+    bound is doubled, as the reference rounds as much.
     """
     op = node.op
     if not isinstance(op, Operator):
         return np.zeros_like(value)
-    unit = node.type.dtype.unit_roundoff
+    unit = unit_of(node)
     if rounding and op.macs(node.type, *(operand.type for operand in node.inputs)):
         # two roundings for each product, and there is at least one beside the start of the sum
         unit = max(unit, rounding)
     zeros = [np.zeros(operand.shape) for operand in operands]
     with np.errstate(all="ignore"):
-        return op.error(unit, value, operands, zeros)
+        bound = op.error(unit, value, operands, zeros)
+    return bound * 2 if node.type.dtype is DType.F64 else bound
+
+
+def unit_of(node: Node) -> float:
+    """The unit roundoff of a node's arithmetic: the coarser one where it has both types."""
+    types = [each.type.dtype for each in (node, *node.inputs)]
+    units = [dtype.unit_roundoff for dtype in types if dtype.is_float]
+    return max(units, default=node.type.dtype.unit_roundoff)
 
 
 def _compare(
