@@ -101,7 +101,7 @@ def _slopes(slope: Array, x: Flow, *, is_old: bool) -> Array | None:
 
     Before opset 7 they do not broadcast, and a list of them is for the channels.
     """
-    if x.rank < 2 or slope.dtype != np.float32 or slope.ndim > x.rank:
+    if x.rank < 2 or slope.dtype != x.dtype.numpy or slope.ndim > x.rank:
         return None
     aligned = (1,) * (x.rank - slope.ndim) + slope.shape
     if slope.size == 1:
@@ -120,7 +120,7 @@ def clip(call: Call, build: Builder) -> Flow:
         # what opset 6 gives as defaults, the largest f32, clips nothing but infinities
         low, high = call.attributes.get("min"), call.attributes.get("max")
         limits: list[Known | Flow | None] = [
-            None if each is None else Known(np.array(each, np.float32)) for each in (low, high)
+            None if each is None else Known(np.array(each, x.dtype.numpy)) for each in (low, high)
         ]
     else:
         limits = [call.operand(1), call.operand(2)]

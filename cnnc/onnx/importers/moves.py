@@ -5,7 +5,6 @@ from math import prod
 
 import numpy as np
 
-from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.registry import importer
@@ -170,8 +169,8 @@ def spread(build: Builder, x: Flow, shape: Sequence[int]) -> Flow:
     factors = [m // n for m, n in zip(shape, x.shape, strict=True)]
     if prod(factors) == 1:
         return x
-    if x.dtype is DType.F32 and prod(factors) <= 2**24:
-        ones = np.ones(factors, np.float32)
+    if x.dtype.is_float and prod(factors) <= 2**24:
+        ones = np.ones(factors, x.dtype.numpy)
         return build.stage("mul", [x, build.tensor(ones)])  # exact for whatever is multiplied
     return _repeated(build, x, factors)
 
@@ -192,7 +191,7 @@ def tile(call: Call, build: Builder) -> Flow:
         raise RefusedError("its form before opset 6 is not known")
     if repeats is None or len(repeats) != x.rank or any(n < 1 for n in repeats):
         raise RefusedError(f"it repeats {repeats} times")
-    if max(repeats, default=1) <= 8 or x.dtype is not DType.F32:
+    if max(repeats, default=1) <= 8 or not x.dtype.is_float:
         return _repeated(build, x, repeats)
     inner = [each for n in x.shape for each in (1, n)]
     outer = [each for pair in zip(repeats, x.shape, strict=True) for each in pair]
@@ -259,4 +258,4 @@ def _pad_value(call: Call) -> float:
     value = found.reshape(-1)[0]
     if found.size != 1 or found.dtype.kind not in "fiub" or not np.isfinite(value):
         raise RefusedError("it pads with no finite number")
-    return float(str(np.float32(value))) if found.dtype.kind == "f" else float(value)
+    return float(str(value)) if found.dtype.kind == "f" else float(value)

@@ -12,7 +12,7 @@ from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axes_of, ax
 from cnnc.ops.cast import ElementType
 
 CASTABLE = {
-    1: DType.F32, 2: DType.U8, 6: DType.I32, 7: DType.I64, 9: DType.BOOL,
+    1: DType.F32, 2: DType.U8, 6: DType.I32, 7: DType.I64, 9: DType.BOOL, 11: DType.F64,
 }  # fmt: skip
 """Element types by ONNX's numbers."""
 
