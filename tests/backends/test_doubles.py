@@ -32,7 +32,7 @@ RUNS = [
     for backend, name, cases in BACKENDS
     for case in cases
 ]
-STEPS = ("round", "floor", "ceil", "sign")
+STEPS = ("round", "round_to", "floor", "ceil", "sign")
 """Functions with the same result for many operands."""
 SENSITIVE = [
     each
