@@ -27,8 +27,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "onnx.md"
 BEGIN = "<!-- what follows is written by `python -m tests.onnx.suite` -->"
 END = "<!-- end of what is written by `python -m tests.onnx.suite` -->"
 MOST_REASONS = 40
-STEPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
-"""A unit in the last place: what is expected was rounded at every step, what is found only once."""
+STEPS = {"float16": 2.0**-9, "bfloat16": 2.0**-6}
+"""Two units in the last place: what is expected was rounded at every step, what is found once."""
 
 
 @dataclass(frozen=True)

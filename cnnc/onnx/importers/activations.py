@@ -42,11 +42,11 @@ def elu(call: Call, build: Builder) -> Flow:
 
 @importer("Selu")
 def selu(call: Call, build: Builder) -> Flow:
-    """Other factors than those of the paper are a scaled `elu`."""
+    """Other factors than those of the paper are a scaled `elu`: in f64, ONNX's own of f32 are."""
     before_6 = call.opset < 6
     alpha = call.number("alpha", 1.6732 if before_6 else _SELU[0])
     gamma = call.number("gamma", 1.0507 if before_6 else _SELU[1])
-    if np.allclose((alpha, gamma), _SELU, rtol=1e-6):
+    if np.allclose((alpha, gamma), _SELU, rtol=1e-6) and not call.is_wide:
         return _same(build, "selu", call)
     return _scaled(build, _same(build, "elu", call, alpha=alpha), gamma)
 
