@@ -20,6 +20,7 @@ from cnnc.compiled import Compiled
 from cnnc.onnx.convert import Converted, UnsupportedError, convert
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.loading import to_model
+from cnnc.onnx.narrow import narrow_dtype, wide
 from cnnc.onnx.reading import read_model
 
 Array = NDArray[np.generic]
@@ -52,7 +53,8 @@ class CnncRep(BackendRep):
         for number in made.results:
             if isinstance(number, int):
                 assert made.net is not None
-                outputs.append(results[number].reshape(made.net.wanted[number].shape))
+                end = made.net.wanted[number]
+                outputs.append(_as_declared(results[number].reshape(end.shape), end.narrow))
             else:
                 outputs.append(number)
         result: tuple[Any, ...] = namedtupledict("Outputs", self._outputs)(*outputs)
@@ -111,10 +113,11 @@ class CnncRep(BackendRep):
         arrays = []
         for end in made.net.given:
             array = given[end.name]
-            if array.dtype != end.dtype.numpy:
-                message = f"`{end.name}` takes {end.dtype}, not {array.dtype}"
+            wanted = narrow_dtype(end.narrow) if end.narrow else end.dtype.numpy
+            if array.dtype != wanted:
+                message = f"`{end.name}` takes {end.narrow or end.dtype}, not {array.dtype}"
                 raise fail("E0602", message)
-            arrays.append(array.reshape(end.in_net))
+            arrays.append(wide(array).reshape(end.in_net))
         return arrays
 
 
@@ -177,6 +180,14 @@ class CnncBackend(Backend):
     def supports_device(cls, device: str) -> bool:
         """Whether it is the CPU."""
         return device.split(":")[0] == "CPU"
+
+
+def _as_declared(array: Array, narrow: str) -> Array:
+    """A result in the model's type; what is too large for it becomes infinite."""
+    if not narrow:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(narrow_dtype(narrow))
 
 
 def _operands(names: Sequence[str], inputs: Any) -> dict[str, Array]:

@@ -25,7 +25,6 @@ AT_LEAST = 2**26
 GROWTH = 16
 """so many times the elements of the model's own tensors."""
 MOST_STAGES = 50_000
-_LARGEST_NUMBER = float(np.finfo(np.float32).max)
 
 Operand = Value | float
 
@@ -83,7 +82,8 @@ class Builder:
         if len(self.stages) >= MOST_STAGES:
             raise RefusedError(f"the net would have more than {MOST_STAGES} operators")
         flows = self._align(operands)
-        types = [self._type(each) for each in flows]
+        numbers = _type_of_numbers(flows)
+        types = [self._type(each, numbers) for each in flows]
         operator = find_operator(op)
         assert operator is not None
         try:
@@ -167,22 +167,23 @@ class Builder:
     def _align(self, operands: Sequence[Operand]) -> list[Flow | float]:
         """Known operands as numbers where that changes no shape, otherwise as tensors."""
         rank = max((each.rank for each in operands if isinstance(each, Flow)), default=0)
+        numbers = _type_of_numbers(operands)
         found: list[Flow | float] = []
         for each in operands:
             if isinstance(each, Known):
                 array = each.array
-                is_number = array.size == 1 and array.ndim <= rank and array.dtype == np.float32
+                is_number = array.size == 1 and array.ndim <= rank and array.dtype == numbers.numpy
                 number = shortest_number(array) if is_number else None
                 found.append(self.tensor(array) if number is None else number)
             else:
                 found.append(each)
         return found
 
-    def _type(self, each: Flow | float) -> TensorType:
+    def _type(self, each: Flow | float, numbers: DType) -> TensorType:
         if isinstance(each, Flow):
             held = TensorType.plain(each.shape or (1,), each.dtype)
             return held
-        return TensorType.plain((1,), DType.F32)
+        return TensorType.plain((1,), numbers)
 
     def _keep(self, key: str, array: Array) -> str:
         self.spend(array.size)
@@ -214,10 +215,17 @@ def _infer(made: Operator, types: Sequence[TensorType], given: Mapping[str, Arra
         if array.shape != spec.type.shape:
             wanted, found = list(spec.type.shape), list(array.shape)
             raise RefusedError(f"its {spec.name} has shape {found}, not {wanted}")
+        if array.dtype != spec.type.dtype.numpy:
+            raise RefusedError(
+                f"its {spec.name} is {array.dtype}, and it computes in {spec.type.dtype}"
+            )
     least, most = type(made).arity
     if len(types) < least or (most is not None and len(types) > most):
         raise RefusedError(f"`{made.name}` takes no {len(types)} operands")
     return made.infer(*types, *(spec.type for spec in specs))
+
+
+_LARGEST_NUMBER = float(np.finfo(np.float32).max)
 
 
 def shortest_number(array: Array) -> float | None:
@@ -232,12 +240,15 @@ def shortest_number(array: Array) -> float | None:
 def dtype_of(dtype: np.dtype[np.generic]) -> DType:
     """The element type of the net; RefusedError where it has none."""
     try:
-        found = DType.of(dtype)
+        return DType.of(dtype)
     except (KeyError, TypeError):
-        found = DType.F64
-    if found is DType.F64:
-        raise RefusedError(f"cnnc has no tensors of {dtype}")
-    return found
+        raise RefusedError(f"cnnc has no tensors of {dtype}") from None
+
+
+def _type_of_numbers(operands: Sequence[Operand]) -> DType:
+    """What the language takes numbers beside these for."""
+    is_wide = any(isinstance(each, Flow) and each.dtype is DType.F64 for each in operands)
+    return DType.F64 if is_wide else DType.F32
 
 
 def clean(name: str) -> str:

@@ -17,8 +17,9 @@ from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
 from cnnc.onnx.folding import ALL_FORMS_KNOWN, MADE_OF_SHAPES, can_fold, fold
 from cnnc.onnx.keras_names import layer_name, scope_of
 from cnnc.onnx.naming import base_name
+from cnnc.onnx.narrow import ROUNDINGS, Narrow, narrow_type, number_of, widened
 from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
-from cnnc.onnx.registry import IMPORTERS
+from cnnc.onnx.registry import IMPORTERS, Importer
 from cnnc.onnx.values import Call, Flow, Known, Lost, RefusedError, Value
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class _Converter:
         self._refused: list[tuple[str, str]] = []
         self._wants: frozenset[str] = frozenset()
         self._report: list[Mapped] = []
+        self._narrow = Narrow()
 
     def run(self) -> Converted:
         """The whole graph."""
@@ -93,7 +95,9 @@ class _Converter:
         if len({each.name for each in graph.output}) < len(graph.output):
             raise malformed("two outputs of the model have one name")
         for tensor in graph.initializer:
-            self._define(tensor.name, self._given(read_tensor(tensor, self._folder)))
+            array = read_tensor(tensor, self._folder)
+            self._define(tensor.name, self._given(array))
+            self._say_widened(tensor.name, narrow_type(array.dtype))
         if graph.sparse_initializer:
             self._refuse("the graph", "it has sparse tensors")
         inputs, given = self._inputs()
@@ -128,7 +132,9 @@ class _Converter:
             return None
         shape = self._dims.shape_of(info)
         try:
-            dtype = dtype_of(helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))
+            found = helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
+            narrow = narrow_type(found)
+            dtype = DType.F32 if narrow else dtype_of(found)
         except RefusedError as error:
             self._lose(info.name, error.why)
             return None
@@ -136,12 +142,18 @@ class _Converter:
             self._lose(info.name, "its element type is not known")
             return None
         if 0 in shape and prod(max(1, n) for n in shape) <= LARGEST:
-            self._define(info.name, Known(np.zeros(shape, dtype.numpy)))  # nothing is to be given
+            self._define(info.name, Known(np.zeros(shape, found)))  # nothing is to be given
             return None
         if len(shape) > 7 or 0 in shape or prod(shape) > LARGEST:
             self._lose(info.name, f"its shape is {list(shape)}")
             return None
-        return End(info.name, shape, dtype)
+        self._narrow.types[info.name] = narrow
+        self._say_widened(info.name, narrow)
+        return End(info.name, shape, dtype, narrow=narrow)
+
+    def _say_widened(self, name: str, narrow: str) -> None:
+        if narrow:
+            self._report.append(Mapped(name, narrow, "f32, without the roundings between"))
 
     def _given(self, array: Array) -> Known:
         """A tensor of the model's own."""
@@ -204,11 +216,10 @@ class _Converter:
             return None
         if op == "Constant":
             return [self._given(self._constant(node))]
-        known = [each for each in values if isinstance(each, Known)]
-        is_known = len(known) == len([each for each in values if each is not None])
-        if is_known and can_fold(op, opset):
+        known = [each for each in values if not isinstance(each, Flow)]
+        if can_fold(op, opset) and len(known) == len(values):
             try:
-                return self._fold(node, [each for each in values if not isinstance(each, Flow)])
+                return self._fold(node, known)
             except RefusedError:  # ONNX's reference does not know all old forms, an importer may
                 if find is None or opset >= ALL_FORMS_KNOWN:
                     raise
@@ -218,9 +229,23 @@ class _Converter:
                 why = "its shape is computed at run time"
                 raise RefusedError(why, frozenset[str]().union(*wants))
             raise RefusedError("cnnc computes it of known tensors only")
-        attributes = self._attributes(node)
+        return self._imported(node, find, values, used)
+
+    def _imported(
+        self,
+        node: "NodeProto",
+        find: Importer,
+        operands: Sequence[Value | None],
+        used: frozenset[str],
+    ) -> list[Value]:
+        """What the importer of its operator makes of a node."""
+        opset, op, attributes = self._opsets[""], node.op_type, self._attributes(node)
+        like = self._narrow.result_type(node, self._kinds(node, operands))
+        if op == "CastLike" and like:
+            op, attributes = "Cast", {"to": number_of(like)}
         is_used = tuple(name in used for name in node.output)
-        call = Call(op, node.name, opset, tuple(values), attributes, is_used)
+        values = tuple(None if each is None else widened(each) for each in operands)
+        call = Call(op, node.name, opset, values, attributes, is_used)
         names = [name for name in node.input if isinstance(self._values.get(name), Known)]
         self._build.begin(self._name(node, names), node.name or op)
         before = len(self._build.stages)
@@ -228,7 +253,13 @@ class _Converter:
         added = [f"`{each.op}`" for each in self._build.stages[before:] if each.op != "tensor"]
         became = ", ".join(added) or "nothing"
         self._report.append(Mapped(node.name or next(iter(node.output), op), op, became))
-        return [made] if isinstance(made, Known | Flow) else list(made)
+        results = [made] if isinstance(made, Known | Flow) else list(made)
+        self._narrow.mark(node, operands, results)
+        return results
+
+    def _kinds(self, node: "NodeProto", operands: Sequence[Value | Lost | None]) -> list[str]:
+        pairs = zip(node.input, operands, strict=True)
+        return [self._narrow.of(name, value) for name, value in pairs]
 
     def _name(self, node: "NodeProto", known: Sequence[str]) -> str:
         """What the stages of a node are called."""
@@ -297,14 +328,15 @@ class _Converter:
                 continue
             try:
                 self._build.begin(each.name, "")
-                flow = self._build.flow(value)
+                narrow = _declared(each) or self._narrow.of(each.name, value)
+                flow = self._build.flow(widened(value))
                 _check_type(each, flow)
             except RefusedError as error:
                 refused = [(f"output `{each.name}`", error.why)]
                 raise UnsupportedError(_listed(refused), frozenset()) from None
             results.append(len(outputs))
             outputs.append((each.name, flow.name))
-            wanted.append(End(each.name, flow.shape, flow.dtype))
+            wanted.append(End(each.name, flow.shape, flow.dtype, narrow=narrow))
         if not flows:
             return Converted(None, tuple(results))
         if not inputs:
@@ -326,6 +358,8 @@ def _check_type(info: "ValueInfoProto", flow: Flow) -> None:
     from onnx import TensorProto, helper
 
     kind = info.type.tensor_type.elem_type
+    if _declared(info) and flow.dtype is DType.F32:
+        return
     if kind and kind != helper.np_dtype_to_tensor_dtype(flow.dtype.numpy):
         names = {value: name for name, value in TensorProto.DataType.items()}
         wanted = names.get(kind, str(kind))
@@ -343,6 +377,12 @@ def _knowable(operands: Sequence[Value | Lost | None]) -> frozenset[str]:
     if has_none or all(each.dtype is DType.I64 and each.rank < 2 for each in flows):
         return frozenset[str]().union(*(each.roots for each in flows))
     return frozenset()
+
+
+def _declared(info: "ValueInfoProto") -> str:
+    """The type of 16 bits that the model says an output has."""
+    kind = info.type.tensor_type.elem_type
+    return next((name for name in ROUNDINGS if number_of(name) == kind), "")
 
 
 def _used_names(graph: "GraphProto") -> frozenset[str]:

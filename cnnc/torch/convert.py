@@ -213,9 +213,12 @@ def dtype_of_torch(dtype: Any) -> DType:
     """The element type of the net; RefusedError where it has none."""
     name = str(dtype).removeprefix("torch.")
     try:
-        return dtype_of(np.dtype(name))
+        found = dtype_of(np.dtype(name))
     except TypeError:
         raise RefusedError(f"cnnc has no tensors of {name}") from None
+    if found is DType.F64:
+        raise RefusedError("cnnc takes no modules of float64")
+    return found
 
 
 def _check(made: Value, meta: Any) -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, shape_inference
+from onnx import helper, shape_inference
 
 from tests.onnx.random_net import Array, Net
 from tests.onnx.random_nodes import MAKERS
@@ -15,17 +16,24 @@ LARGEST = 20_000
 """Elements of a value."""
 
 
-def random_model(seed: int) -> tuple[onnx.ModelProto, dict[str, Array]] | None:
-    """A model and its inputs; None where nothing came of it."""
+def random_model(
+    seed: int, kind: type[np.floating[Any]] | None = None
+) -> tuple[onnx.ModelProto, dict[str, Array]] | None:
+    """A model and its inputs, every ninth of double; None where nothing came of it.
+
+    With another `kind` it is the same model, its numbers rounded.
+    """
     rng = np.random.default_rng(seed)
-    net = Net(rng, OPSETS[int(rng.integers(len(OPSETS)))])
+    if kind is None:
+        kind = np.float64 if seed % 9 == 5 else np.float32
+    net = Net(rng, OPSETS[int(rng.integers(len(OPSETS)))], kind)
     for number in range(1 + net.flip(0.2)):
         rank = net.pick([2, 3, 4, 4, 4]) if number == 0 else len(net.values["x0"])
         shape = tuple(net.some(1, 7, rank)) if number == 0 else net.values["x0"]
-        net.inputs.append(helper.make_tensor_value_info(f"x{number}", TensorProto.FLOAT, shape))
+        net.inputs.append(helper.make_tensor_value_info(f"x{number}", net.number, shape))
         net.values[f"x{number}"] = shape
     feeds: dict[str, Array] = {
-        name: rng.normal(size=shape).astype(np.float32) for name, shape in net.values.items()
+        name: rng.normal(size=shape).astype(kind) for name, shape in net.values.items()
     }
     for _ in range(net.some(1, 7, 1)[0]):
         _grow(net)

@@ -5,7 +5,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
 from tests.onnx.random_net import Net
 
@@ -85,7 +84,7 @@ def norm(net: Net) -> list[str] | None:
         return net.node(op, [net.x], size=net.pick([1, 3, 5])) if net.rank == 4 else None
     operands = [net.x, net.floats(c), net.floats(c)]
     if op == "BatchNormalization":
-        operands += [net.floats(c), net.constant(net.rng.uniform(0.5, 2, c).astype(np.float32))]
+        operands += [net.floats(c), net.constant(net.rng.uniform(0.5, 2, c).astype(net.kind))]
     return net.node(op, operands, epsilon=net.pick([1e-5, 1e-3]))
 
 
@@ -120,8 +119,8 @@ def clip(net: Net) -> list[str] | None:
     """Clip, whose limits were attributes."""
     if net.opset < 11:
         return net.node("Clip", [net.x], min=-0.5, max=net.pick([0.5, 6.0]))
-    low = net.constant(np.float32(-0.5)) if net.flip(0.7) else ""
-    high = [net.constant(np.float32(net.pick([0.25, 6.0])))] if net.flip(0.7) else []
+    low = net.constant(net.kind(-0.5)) if net.flip(0.7) else ""
+    high = [net.constant(net.kind(net.pick([0.25, 6.0])))] if net.flip(0.7) else []
     return net.node("Clip", [net.x, low, *high])
 
 
@@ -147,11 +146,11 @@ def choose(net: Net) -> list[str] | None:
     op = net.pick([*since])
     if net.opset < since[op]:
         return None
-    (holds,) = net.node(op, [net.x, net.constant(np.float32(0.25))])
+    (holds,) = net.node(op, [net.x, net.constant(net.kind(0.25))])
     if net.flip(0.3):
         (holds,) = net.node("Not", [holds])
     if net.flip(0.3):
-        return net.node("Cast", [holds], to=TensorProto.FLOAT)
+        return net.node("Cast", [holds], to=net.number)
     return net.node("Where", [holds, net.x, net.floats(1)])
 
 
@@ -222,7 +221,7 @@ def pad(net: Net) -> list[str] | None:
     pads = [int(net.rng.integers(low, high, endpoint=True)) for high in most + most]
     if net.opset < 11:
         return net.node("Pad", [net.x], pads=pads, mode=mode, value=0.5)
-    return net.node("Pad", [net.x, net.ints(pads), net.constant(np.float32(0.5))], mode=mode)
+    return net.node("Pad", [net.x, net.ints(pads), net.constant(net.kind(0.5))], mode=mode)
 
 
 def cut(net: Net) -> list[str] | None:
@@ -287,7 +286,7 @@ def arg(net: Net) -> list[str] | None:
     axis = net.some(0, net.rank - 1, 1)[0]
     op = net.pick(["ArgMax", "ArgMin"])
     (found,) = net.node(op, [net.x], axis=axis, keepdims=int(net.flip()), **more)
-    return net.node("Cast", [found], to=TensorProto.FLOAT)
+    return net.node("Cast", [found], to=net.number)
 
 
 def blocks(net: Net) -> list[str] | None:

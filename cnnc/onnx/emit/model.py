@@ -3,6 +3,7 @@
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper
 
+from cnnc.base.dtype import DType
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.onnx.emit import (
@@ -44,7 +45,9 @@ def onnx_model(graph: Graph) -> ModelProto:
             assert node.constant is not None
             names[node] = writer.initialise(node.name, np.ascontiguousarray(node.constant))
         else:
-            writer.begin(f"{node.name}/result" if node.name in reserved else node.name)
+            is_wide = DType.F64 in {each.type.dtype for each in (node, *node.inputs)}
+            name = f"{node.name}/result" if node.name in reserved else node.name
+            writer.begin(name, is_wide=is_wide)
             given = [names[each] for each in node.inputs]
             names[node] = writer.end(emit(node.op, node, given, writer))
     outputs = _name_outputs(graph, names, writer)

@@ -43,11 +43,11 @@ def elu(call: Call, build: Builder) -> Flow:
 
 @importer("Selu")
 def selu(call: Call, build: Builder) -> Flow:
-    """Other factors than those of the paper are a scaled `elu`."""
+    """Other factors than those of the paper are a scaled `elu`: in f64, ONNX's own of f32 are."""
     before_6 = call.opset < 6
     alpha = call.number("alpha", 1.6732 if before_6 else _SELU[0])
     gamma = call.number("gamma", 1.0507 if before_6 else _SELU[1])
-    if np.allclose((alpha, gamma), _SELU, rtol=1e-6):
+    if np.allclose((alpha, gamma), _SELU, rtol=1e-6) and not call.is_wide:
         return _same(build, "selu", call)
     return _scaled(build, _same(build, "elu", call, alpha=alpha), gamma)
 
@@ -106,7 +106,7 @@ def _slopes(slope: Array, x: Flow, *, is_old: bool) -> Array | None:
 
     Before opset 7 they do not broadcast, and a list of them is for the channels.
     """
-    if x.rank < 2 or slope.dtype != np.float32 or slope.ndim > x.rank:
+    if x.rank < 2 or slope.dtype != x.dtype.numpy or slope.ndim > x.rank:
         return None
     aligned = (1,) * (x.rank - slope.ndim) + slope.shape
     if slope.size == 1:
@@ -125,7 +125,7 @@ def clip(call: Call, build: Builder) -> Flow:
         # what opset 6 gives as defaults, the largest f32, clips nothing but infinities
         low, high = call.attributes.get("min"), call.attributes.get("max")
         limits: list[Known | Flow | None] = [
-            None if each is None else Known(np.array(each, np.float32)) for each in (low, high)
+            None if each is None else Known(np.array(each, x.dtype.numpy)) for each in (low, high)
         ]
     else:
         limits = [call.operand(1), call.operand(2)]

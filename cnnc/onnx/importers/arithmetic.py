@@ -1,13 +1,14 @@
 """Arithmetic with broadcasting, matrices."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
-from cnnc.onnx.builder import Builder
+from cnnc.onnx.builder import Builder, dtype_of
 from cnnc.onnx.flat import Array
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value
@@ -21,14 +22,16 @@ def pair(call: Call, build: Builder) -> Flow:
     """Two operands."""
     a, b = aligned(call, build)
     if call.op == "Pow" and isinstance(a, Flow) and isinstance(b, Known):
-        b = Known(np.asarray(b.array, np.float32))
-    elif call.op == "Pow" and isinstance(b, Flow) and _is_f32(a):
-        b = build.cast(b, DType.F32)
+        b = Known(np.asarray(b.array, a.dtype.numpy if a.dtype.is_float else np.float32))
+    elif call.op == "Pow" and isinstance(b, Flow) and (kind := _float_type(a)):
+        b = build.cast(b, kind)
     return broadcast(build, PAIRS[call.op], [a, b])
 
 
-def _is_f32(a: Value) -> bool:
-    return a.dtype is DType.F32 if isinstance(a, Flow) else a.array.dtype == np.float32
+def _float_type(a: Value) -> DType | None:
+    """The type of a value of floating point."""
+    kind = a.dtype if isinstance(a, Flow) else dtype_of(a.array.dtype)
+    return kind if kind.is_float else None
 
 
 def aligned(call: Call, build: Builder) -> tuple[Value, Value]:
@@ -57,7 +60,8 @@ def fold(call: Call, build: Builder) -> Flow:
     total = broadcast(build, FOLDS[call.op], operands)
     if call.op != "Mean":
         return total
-    return build.stage("mul", [total, float(np.float32(1 / len(operands)))], shape=total.shape)
+    share = 1 / len(operands) if call.is_wide else float(np.float32(1 / len(operands)))
+    return build.stage("mul", [total, share], shape=total.shape)
 
 
 def broadcast(build: Builder, op: str, operands: list[Value]) -> Flow:
@@ -107,7 +111,7 @@ def matmul(call: Call, build: Builder) -> Flow:
     if not a.shape or not b.shape:
         raise RefusedError("an operand has no axes")
     if isinstance(a, Flow) and isinstance(b, Known) and len(a.shape) == len(b.shape) == 2:
-        weight = _f32(b.array, "second operand").T
+        weight = _floats(b.array, "second operand").T
         return _dense(build, a, weight, None)
     left = _matrix(build, a, (1, *a.shape)) if len(a.shape) == 1 else a
     right = _matrix(build, b, (*b.shape, 1)) if len(b.shape) == 1 else b
@@ -136,9 +140,9 @@ def gemm(call: Call, build: Builder) -> Flow:
     if call.integer("transA"):
         a = build.transpose(a, (1, 0))
     if isinstance(b, Known):
-        weight = _f32(b.array, "second operand")
+        weight = _floats(b.array, "second operand")
         weight = weight if call.integer("transB") else weight.T
-        weight = (weight * np.float32(alpha)).astype(np.float32)
+        weight = (weight * weight.dtype.type(alpha)).astype(weight.dtype)
         bias = _bias(c, beta, weight.shape[0])
         made = _dense(build, a, weight, bias)
         return made if c is None or bias is not None else _plus(build, made, c, beta)
@@ -154,8 +158,9 @@ def _bias(c: Value | None, beta: float, features: int) -> Array | None:
     """What Gemm adds, if it is one number for each feature."""
     if not isinstance(c, Known) or c.array.shape not in ((features,), (1, features), (1,), ()):
         return None
-    bias = _f32(c.array, "third operand") * np.float32(beta)
-    return np.broadcast_to(bias.reshape(-1), (features,)).astype(np.float32)
+    bias = _floats(c.array, "third operand")
+    bias = bias * bias.dtype.type(beta)
+    return np.broadcast_to(bias.reshape(-1), (features,)).astype(bias.dtype)
 
 
 def _plus(build: Builder, made: Flow, c: Value, beta: float) -> Flow:
@@ -173,9 +178,9 @@ def _dense(build: Builder, a: Flow, weight: Array, bias: Array | None) -> Flow:
     return build.stage("dense", [a], attributes, parameters)
 
 
-def _f32(array: Array, what: str) -> NDArray[np.float32]:
-    if array.dtype != np.float32:
-        raise RefusedError(f"its {what} is {array.dtype}, and cnnc computes in f32")
+def _floats(array: Array, what: str) -> NDArray[np.floating[Any]]:
+    if array.dtype not in (np.float32, np.float64):
+        raise RefusedError(f"its {what} is {array.dtype}, which is no floating point of cnnc")
     if 0 in array.shape:
         raise RefusedError(f"its {what} has no elements")
-    return array.astype(np.float32, copy=False)
+    return cast(NDArray[np.floating[Any]], array)

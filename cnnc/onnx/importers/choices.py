@@ -98,7 +98,7 @@ def floor(call: Call, build: Builder) -> Flow:
 def sign(call: Call, build: Builder) -> Flow:
     """1, -1 or the zero itself."""
     x = build.flow(call.flow(0))
-    ones = build.tensor(np.ones((1,) * max(1, x.rank), np.float32))
+    ones = build.tensor(np.ones((1,) * max(1, x.rank), x.dtype.numpy))
     below = build.stage("less", [x, 0.0], shape=x.shape)
     lower = build.stage("where", [below, -1.0, x], shape=x.shape)
     above = build.stage("less", [0.0, x], shape=x.shape)

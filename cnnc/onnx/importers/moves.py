@@ -5,7 +5,6 @@ from math import prod
 
 import numpy as np
 
-from cnnc.base.dtype import DType
 from cnnc.onnx.builder import LARGEST, Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.reading import MOST_AXES
@@ -190,9 +189,9 @@ def spread(build: Builder, x: Flow, shape: Sequence[int]) -> Flow:
     factors = [m // n for m, n in zip(shape, x.shape, strict=True)]
     if prod(factors) == 1:
         return x
-    if x.dtype is DType.F32 and prod(factors) <= 2**24:
+    if x.dtype.is_float and prod(factors) <= 2**24:
         build.spend(prod(factors))
-        ones = np.ones(factors, np.float32)
+        ones = np.ones(factors, x.dtype.numpy)
         return build.stage("mul", [x, build.tensor(ones)])  # exact for whatever is multiplied
     return _repeated(build, x, factors)
 
@@ -214,7 +213,7 @@ def tile(call: Call, build: Builder) -> Value:
         raise RefusedError(f"it repeats {repeats} times")
     if 0 in repeats:
         return _empty(x, [n * r for n, r in zip(x.shape, repeats, strict=True)])
-    if max(repeats, default=1) <= 8 or x.dtype is not DType.F32:
+    if max(repeats, default=1) <= 8 or not x.dtype.is_float:
         return _repeated(build, x, repeats)
     inner = [each for n in x.shape for each in (1, n)]
     outer = [each for pair in zip(repeats, x.shape, strict=True) for each in pair]
@@ -268,7 +267,7 @@ def _padded(build: Builder, x: Flow, ends: Sequence[tuple[int, int]], mode: Symb
 
 def _surrounded(build: Builder, x: Flow, ends: Sequence[tuple[int, int]], value: float) -> Flow:
     """Padding with what no number of the language is: chosen where there is padding."""
-    if x.dtype is not DType.F32:
+    if not x.dtype.is_float:
         raise RefusedError(f"it pads {x.dtype} with {value}")
     made = _padded(build, x, ends, None)
     build.spend(prod(n for n, end in zip(made.shape, ends, strict=True) if any(end)))
@@ -276,7 +275,7 @@ def _surrounded(build: Builder, x: Flow, ends: Sequence[tuple[int, int]], value:
     for axis, (before, after) in enumerate(ends):
         line = np.pad(np.zeros(x.shape[axis], np.bool_), (before, after), constant_values=True)
         outside = outside | line.reshape(-1, *(1,) * (x.rank - axis - 1)) if any(line) else outside
-    return build.stage("where", [Known(outside), Known(np.array(value, np.float32)), made])
+    return build.stage("where", [Known(outside), Known(np.array(value, x.dtype.numpy)), made])
 
 
 def _pad_ends(call: Call, x: Flow) -> list[tuple[int, int]]:
@@ -305,4 +304,4 @@ def _pad_value(call: Call) -> float:
     value = found.reshape(-1)[0]
     if found.size != 1 or found.dtype.kind not in "fiub":
         raise RefusedError("it pads with no number")
-    return float(str(np.float32(value))) if found.dtype.kind == "f" else float(value)
+    return float(str(value)) if found.dtype.kind == "f" else float(value)

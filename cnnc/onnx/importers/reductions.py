@@ -70,7 +70,8 @@ def _log_sum_exp(build: Builder, x: Flow, axes: Sequence[int], *, keep: bool) ->
     """The largest is subtracted first: -log_softmax at it."""
     largest = _reduced(build, "max", x, axes, keep=True)
     # -inf everywhere, or inf somewhere, must not become NaN: what is subtracted stays finite.
-    offset = build.stage("clip", [largest], {"low": -3e38, "high": 3e38}, shape=largest.shape)
+    end = 1.7e308 if x.dtype is DType.F64 else 3e38
+    offset = build.stage("clip", [largest], {"low": -end, "high": end}, shape=largest.shape)
     down = build.stage("sub", [x, offset], shape=x.shape)
     total = _reduced(build, "sum", build.stage("exp", [down], shape=x.shape), axes, keep=True)
     log = build.stage("log", [total], shape=total.shape)

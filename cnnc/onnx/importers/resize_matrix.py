@@ -32,12 +32,12 @@ def by_matrices(call: Call, build: Builder, x: Flow) -> Flow:
         size = [x.shape[axis], sizes[place]] if sizes else None
         scale = None if sizes or scales is None else [1.0, float(scales.reshape(-1)[place])]
         part = _part(roi, place, len(axes))
-        matrix, beyond = _matrix(call, x.shape[axis], size, scale, part)
+        matrix, beyond = _matrix(call, x, axis, size, scale, part)
         outside = outside | np.asarray(beyond, np.bool_).reshape(-1, *(1,) * (rank - axis - 1))
         x = by_matrix(build, x, axis, matrix)
     if not outside.any():
         return x
-    value = np.array(call.number("extrapolation_value", 0.0), np.float32)
+    value = np.array(call.number("extrapolation_value", 0.0), x.dtype.numpy)
     return build.stage("where", [Known(outside), Known(value), x])
 
 
@@ -80,14 +80,20 @@ def _part(roi: Array | None, place: int, count: int) -> list[float]:
 
 
 def _matrix(
-    call: Call, extent: int, size: list[int] | None, scale: list[float] | None, part: list[float]
+    call: Call,
+    flow: Flow,
+    axis: int,
+    size: list[int] | None,
+    scale: list[float] | None,
+    part: list[float],
 ) -> tuple[Array, Array]:
     """[extent, out], and which of the results lie outside."""
+    extent, kind = flow.shape[axis], flow.dtype.numpy
     out = size[1] if size else int(extent * (scale or [1, 1])[1]) + 1
     if extent * out > LARGEST or out < 1:
         raise RefusedError(f"its matrix would have more than {LARGEST} elements")
-    rows = _resized(call, np.eye(extent, dtype=np.float32), size, scale, part, 0.0)
-    one = np.zeros((1, extent), np.float32)
+    rows = _resized(call, np.eye(extent).astype(kind), size, scale, part, 0.0)
+    one = np.zeros((1, extent), kind)
     beyond = _resized(call, one, size and [1, size[1]], scale, part, 1.0)
     if 0 in rows.shape:
         raise RefusedError("its result has no elements")
@@ -115,12 +121,13 @@ def _resized(
         nearest_mode=call.word("nearest_mode", "round_prefer_floor"),
         extrapolation_value=extrapolation, **attributes,
     )  # fmt: skip
-    kinds = [(TensorProto.FLOAT, "x"), (TensorProto.FLOAT, "roi"), (TensorProto.FLOAT, "scales")]
+    own = helper.np_dtype_to_tensor_dtype(x.dtype)
+    kinds = [(own, "x"), (TensorProto.FLOAT, "roi"), (TensorProto.FLOAT, "scales")]
     kinds.append((TensorProto.INT64, "sizes"))
     ends = [
         helper.make_tensor_value_info(name, kind, None) for kind, name in kinds if name in names
     ]
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    y = helper.make_tensor_value_info("y", own, None)
     model = helper.make_model(
         helper.make_graph([node], "one", ends, [y]), opset_imports=[helper.make_opsetid("", 19)]
     )
@@ -134,4 +141,4 @@ def _resized(
             made: Array = results[0]
     except Exception as error:  # the reference raises whatever NumPy does
         raise RefusedError(f"its positions cannot be computed: {error}") from None
-    return made.astype(np.float32)
+    return made.astype(x.dtype)

@@ -9,12 +9,15 @@ from cnnc.onnx.builder import Builder
 from cnnc.onnx.folding import MOST, cut_shape
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axes_of, axis_of
+from cnnc.ops.attributes import Symbol
 from cnnc.ops.cast import ElementType
 
 CASTABLE = {
-    1: DType.F32, 2: DType.U8, 6: DType.I32, 7: DType.I64, 9: DType.BOOL,
+    1: DType.F32, 2: DType.U8, 6: DType.I32, 7: DType.I64, 9: DType.BOOL, 11: DType.F64,
 }  # fmt: skip
 """Element types by ONNX's numbers."""
+ROUNDED = {10: "f16", 16: "bf16"}
+"""Those that are held as f32."""
 
 
 @importer("Identity")
@@ -125,6 +128,11 @@ def cast(call: Call, build: Builder) -> Value:
         kind = like.dtype if isinstance(like, Flow) else DType.of(like.array.dtype)
     else:
         number = call.integer("to") if call.opset > 5 else _number_of(call.word("to", ""))
+        if number in ROUNDED:
+            x = build.flow(x)
+            wide = x if x.dtype is DType.F64 else build.cast(x, DType.F32)
+            made = build.stage("round_to", [wide], {"type": Symbol(ROUNDED[number])}, shape=x.shape)
+            return build.cast(made, DType.F32)
         if number not in CASTABLE:
             from onnx import TensorProto
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from math import prod
 
-import numpy as np
-
 from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
@@ -49,8 +47,6 @@ def conv_transpose(call: Call, build: Builder) -> Flow:
 
 def _weights(call: Call, build: Builder) -> Array:
     weight = call.needed(1, "weight")
-    if weight.dtype != np.float32:
-        raise RefusedError(f"its weights are {weight.dtype}, and cnnc computes in f32")
     if weight.ndim < 3 or 0 in weight.shape:
         raise RefusedError(f"its weights have shape {list(weight.shape)}")
     if build.flow(call.flow(0)).rank != weight.ndim:

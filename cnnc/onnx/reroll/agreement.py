@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from cnnc.base.errors import InternalError
 from cnnc.ir.graph import Constant, Graph, Input, Node, Parameter
 from cnnc.onnx.flat import FlatNet, Stage
@@ -55,7 +53,7 @@ class _Matching:
             (node,) = node.inputs
         if not isinstance(value, str):
             constant = node.constant
-            if constant is None or np.float32(value) != constant.reshape(-1)[0]:
+            if constant is None or constant.dtype.type(value) != constant.reshape(-1)[0]:
                 raise _differs(f"the number {value}", node.op.label)
             return []
         if value in self.nodes:
@@ -78,10 +76,11 @@ class _Matching:
         wanted = kind.make(stage.attributes)
         if not isinstance(node.op, Named) or node.op.name != stage.op:
             raise _differs(f"`{stage.name}`, {wanted.label},", node.op.label)
-        if shown_attributes(node.op) != shown_attributes(wanted):
+        dtype = stage.result.dtype
+        if shown_attributes(node.op, dtype) != shown_attributes(wanted, dtype):
             raise _differs(f"`{stage.name}`, {wanted.label},", node.op.label)
-        if node.type.shape != stage.result.shape:
-            raise _differs(f"the shape of `{stage.name}`, {stage.result.shape},", node.type.shape)
+        if (node.type.shape, node.type.dtype) != (stage.result.shape, dtype):
+            raise _differs(f"the type of `{stage.name}`, {stage.result.shape},", node.type)
         count = len(stage.operands)
         own = [each for each in node.inputs[count:] if not isinstance(each.op, Constant)]
         names = [each.name.removeprefix(f"{node.name}.") for each in own]
