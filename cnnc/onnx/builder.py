@@ -12,6 +12,7 @@ from cnnc.base.layout import Shape
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, Stage, Tensor
+from cnnc.onnx.reading import MOST_AXES
 from cnnc.onnx.values import Flow, Known, RefusedError, Value
 from cnnc.ops.attributes import Symbol
 from cnnc.ops.attributes import Value as Attribute
@@ -19,6 +20,10 @@ from cnnc.ops.spec import Operator, find_operator
 
 LARGEST = 2**32
 """Elements of a value; the frontend has limits of its own for all of them together."""
+AT_LEAST = 2**26
+"""Elements that all constants made while reading may have; in large models more:"""
+GROWTH = 16
+"""so many times the elements of the model's own tensors."""
 MOST_STAGES = 50_000
 _LARGEST_NUMBER = float(np.finfo(np.float32).max)
 
@@ -26,13 +31,17 @@ Operand = Value | float
 
 
 class Builder:
-    """The stages so far. Stages that importers add are called after the node that is read."""
+    """The stages so far. Stages that importers add are called after the node that is read.
 
-    def __init__(self) -> None:
+    `budget` is how many elements of constants may still be made.
+    """
+
+    def __init__(self, budget: int = AT_LEAST) -> None:
         self.stages: list[Stage] = []
         self.arrays: dict[str, Array] = {}
         self.source = ""
         self.names: set[str] = set()
+        self.budget = budget
         self._base = "stage"
         self._types: dict[str, TensorType] = {}
         self._tensors: dict[tuple[bytes, Shape, str], Flow] = {}
@@ -83,8 +92,9 @@ class Builder:
         except OpError as error:
             note = f" ({error.note})" if error.note else ""
             raise RefusedError(f"`{op}` does not take this: {error.why}{note}") from None
-        if result.elements > LARGEST:
-            raise RefusedError(f"its result has {result.elements} elements")
+        if result.elements > LARGEST or result.rank > MOST_AXES:
+            what = f"{result.elements} elements" if result.rank <= MOST_AXES else "too many axes"
+            raise RefusedError(f"its result has {what}")
         name = self.claim(self._base)
         keys = {
             each: self._keep(f"{name}.{each}", value) for each, value in (parameters or {}).items()
@@ -147,6 +157,12 @@ class Builder:
             return x
         return self.stage("cast", [x], {"dtype": Symbol(dtype.value)}, shape=x.shape)
 
+    def spend(self, elements: int) -> None:
+        """RefusedError where so many elements more are too many: small models stay small."""
+        if elements > self.budget:
+            raise RefusedError("the model would have too many large constants for its size")
+        self.budget -= elements
+
     def _align(self, operands: Sequence[Operand]) -> list[Flow | float]:
         """Known operands as numbers where that changes no shape, otherwise as tensors."""
         rank = max((each.rank for each in operands if isinstance(each, Flow)), default=0)
@@ -168,6 +184,7 @@ class Builder:
         return TensorType.plain((1,), DType.F32)
 
     def _keep(self, key: str, array: Array) -> str:
+        self.spend(array.size)
         self.arrays[key] = np.ascontiguousarray(array)
         return key
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.record import record
-from cnnc.onnx.builder import Builder, dtype_of
+from cnnc.onnx.builder import GROWTH, LARGEST, Builder, dtype_of
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.ends import needed, open_inputs
 from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
-from cnnc.onnx.folding import MADE_OF_SHAPES, can_fold, fold
+from cnnc.onnx.folding import ALL_FORMS_KNOWN, MADE_OF_SHAPES, can_fold, fold
 from cnnc.onnx.naming import base_name
 from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
 from cnnc.onnx.registry import find_importer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 50
 """Nodes that an error lists before the rest is only counted."""
+MOST_OPERANDS = 10_000
 _STANDARD = ("", "ai.onnx")
 
 
@@ -39,7 +41,8 @@ class UnsupportedError(UserError):
 class Converted:
     """What a model means: a net, unless all its results are known.
 
-    `results` are the model's outputs in order: the number of an output of the net, or a value.
+    `results` are the model's outputs in order: the number of an output of the net, or a value,
+    where the net has none or the value has no elements.
     """
 
     net: FlatNet | None
@@ -88,7 +91,7 @@ class _Converter:
         if len({each.name for each in graph.output}) < len(graph.output):
             raise malformed("two outputs of the model have one name")
         for tensor in graph.initializer:
-            self._define(tensor.name, Known(read_tensor(tensor, self._folder)))
+            self._define(tensor.name, self._given(read_tensor(tensor, self._folder)))
         if graph.sparse_initializer:
             self._refuse("the graph", "it has sparse tensors")
         inputs, given = self._inputs()
@@ -105,7 +108,7 @@ class _Converter:
         for each in self._graph.input:
             if each.name in self._constants:
                 self._values.pop(each.name, None)
-                self._define(each.name, Known(self._constants[each.name]))
+                self._define(each.name, self._given(self._constants[each.name]))
             elif each.name not in self._values and (end := self._end(each)) is not None:
                 ends.append(end)
         tensors, made, flows = open_inputs(self._build, ends)
@@ -130,13 +133,18 @@ class _Converter:
         except (KeyError, TypeError):
             self._lose(info.name, "its element type is not known")
             return None
-        if 0 in shape and max(shape) < 2**31:
+        if 0 in shape and prod(max(1, n) for n in shape) <= LARGEST:
             self._define(info.name, Known(np.zeros(shape, dtype.numpy)))  # nothing is to be given
             return None
-        if len(shape) > 7 or prod(shape) > 2**32:
+        if len(shape) > 7 or 0 in shape or prod(shape) > LARGEST:
             self._lose(info.name, f"its shape is {list(shape)}")
             return None
         return End(info.name, shape, dtype)
+
+    def _given(self, array: Array) -> Known:
+        """A tensor of the model's own."""
+        self._build.budget += GROWTH * array.size
+        return Known(array)
 
     def _lose(self, name: str, why: str) -> None:
         self._refuse(f"input `{name}`", why)
@@ -168,7 +176,7 @@ class _Converter:
             operands = [self._values[name] if name else None for name in node.input]
             results = self._results(node, operands, used)
         except RefusedError as error:
-            self._refuse(label, error.why, error.wants)
+            self._refuse(label, error.why, error.wants | _knowable(operands))
             results = None
         for place, name in enumerate(node.output):
             if name:
@@ -181,20 +189,27 @@ class _Converter:
         """What a node gives; None where an operand is lost."""
         if node.domain not in _STANDARD:
             raise RefusedError(f"cnnc knows no operators of `{node.domain}`")
+        if len(operands) > MOST_OPERANDS:
+            raise RefusedError(f"it has more than {MOST_OPERANDS} operands")
         if "" not in self._opsets:
             raise RefusedError("the model does not say which opset it is for")
         opset, op = self._opsets[""], node.op_type
         find = find_importer(op)
-        if find is None and not can_fold(op) and op not in ("Constant",):
+        if find is None and not can_fold(op, opset) and op not in ("Constant",):
             raise RefusedError("cnnc has no such operator")
         values = [each for each in operands if not isinstance(each, Lost)]
         if len(values) < len(operands):
             return None
         if op == "Constant":
-            return [Known(self._constant(node))]
+            return [self._given(self._constant(node))]
         known = [each for each in values if isinstance(each, Known)]
-        if can_fold(op) and len(known) == len([each for each in values if each is not None]):
-            return list(fold(node, opset, [each for each in values if not isinstance(each, Flow)]))
+        is_known = len(known) == len([each for each in values if each is not None])
+        if is_known and can_fold(op, opset):
+            try:
+                return self._fold(node, [each for each in values if not isinstance(each, Flow)])
+            except RefusedError:  # ONNX's reference does not know all old forms, an importer may
+                if find is None or opset >= ALL_FORMS_KNOWN:
+                    raise
         if find is None:
             wants = [each.roots for each in values if isinstance(each, Flow)]
             if op in MADE_OF_SHAPES:
@@ -212,6 +227,12 @@ class _Converter:
         became = ", ".join(added) or "nothing"
         self._report.append(Mapped(node.name or next(iter(node.output), op), op, became))
         return [made] if isinstance(made, Known | Flow) else list(made)
+
+    def _fold(self, node: "NodeProto", operands: Sequence[Known | None]) -> list[Value]:
+        """The results of a node on known tensors."""
+        found = fold(node, self._opsets[""], operands)
+        self._build.spend(sum(each.array.size for each in found))
+        return [*found]
 
     def _attributes(self, node: "NodeProto") -> Mapping[str, Any]:
         from onnx import AttributeProto, helper
@@ -262,7 +283,7 @@ class _Converter:
         flows = any(isinstance(value, Flow) for value in values)
         for each, value in zip(self._graph.output, values, strict=True):
             assert not isinstance(value, Lost)
-            if isinstance(value, Known) and not flows:
+            if isinstance(value, Known) and (not flows or not value.array.size):
                 results.append(value.array)
                 continue
             try:
@@ -300,6 +321,19 @@ def _check_type(info: "ValueInfoProto", flow: Flow) -> None:
         names = {value: name for name, value in TensorProto.DataType.items()}
         wanted = names.get(kind, str(kind))
         raise RefusedError(f"it would be {flow.dtype}, and the model says {wanted}")
+
+
+def _knowable(operands: Sequence[Value | Lost | None]) -> frozenset[str]:
+    """Inputs whose values would help a node that is refused.
+
+    Short lists of whole numbers are shapes, as a rule. Beside a tensor without elements, what the
+    result holds follows from the others.
+    """
+    flows = [each for each in operands if isinstance(each, Flow)]
+    has_none = any(isinstance(each, Known) and not each.array.size for each in operands)
+    if has_none or all(each.dtype is DType.I64 and each.rank < 2 for each in flows):
+        return frozenset[str]().union(*(each.roots for each in flows))
+    return frozenset()
 
 
 def _used_names(graph: "GraphProto") -> frozenset[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnc.onnx.flat import Array
+from cnnc.onnx.reading import MOST_AXES
 from cnnc.onnx.values import Known, RefusedError
 
 if TYPE_CHECKING:
@@ -27,27 +28,35 @@ REARRANGED = frozenset({
     "Concat", "DepthToSpace", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear",
     "Reshape", "Shape", "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Transpose",
     "Unsqueeze", "Trilu", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum",
-    "ReduceL1", "ReduceL2", "ReduceSumSquare", "ArgMax", "ArgMin", "CumSum", "Softmax"
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare",
+    "ArgMax", "ArgMin", "CumSum", "Softmax"
 })  # fmt: skip
-"""Results have no more elements than all operands together."""
+"""Results have no more elements than all operands together, where these have elements."""
 GROWING = frozenset({
     "ConstantOfShape", "Expand", "Tile", "Gather", "Pad", "Range", "MatMul"
 })  # fmt: skip
 """How large results are is asked of `_grown`."""
 
 
+ALL_FORMS_KNOWN = 13
+"""From this opset on ONNX's reference evaluates nodes in the form of their opset."""
 MADE_OF_SHAPES = frozenset({"ConstantOfShape", "Range"})
 """What has no other form than a known one."""
 
 
-def can_fold(op: str) -> bool:
+def can_fold(op: str, opset: int) -> bool:
     """Whether nodes of this operator are evaluated where all their operands are known."""
+    if op == "Softmax" and opset < ALL_FORMS_KNOWN:
+        return False  # the reference takes its axis as today's
     return op in ELEMENTWISE or op in REARRANGED or op in GROWING
 
 
 def fold(node: "NodeProto", opset: int, operands: Sequence[Known | None]) -> list[Known]:
     """The node's results; RefusedError where it has none, or they are too large."""
     arrays = [None if each is None else each.array for each in operands]
+    block = max((each.i for each in node.attribute if each.name == "block_size"), default=0)
+    if block * max((each.size for each in arrays if each is not None), default=0) > 4 * MOST:
+        raise RefusedError("its blocks are too large")
     if _size(node.op_type, arrays) > MOST:
         raise RefusedError(f"it would make a constant of more than {MOST} elements")
     if node.op_type == "Shape":
@@ -61,6 +70,11 @@ def fold(node: "NodeProto", opset: int, operands: Sequence[Known | None]) -> lis
     if len(results) < len([each for each in node.output if each]):
         raise RefusedError("it has more results than its operator")
     found = [Known(np.asarray(each)) for each in results]
+    if any(each.array.ndim > MOST_AXES for each in found):
+        raise RefusedError(f"it would make a constant of more than {MOST_AXES} axes")
+    if node.op_type.startswith("Reduce") and arrays[0] is not None:
+        # the reference makes float64 of no elements
+        found = [Known(each.array.astype(arrays[0].dtype)) for each in found]
     if sum(each.array.size for each in found) > 4 * MOST:
         raise RefusedError("its value is too large")
     return found
@@ -102,8 +116,8 @@ def cut_shape(shape: Sequence[int], attributes: Mapping[str, int]) -> Array:
 def _size(op: str, arrays: Sequence[Array | None]) -> int:
     """Elements of the results at most."""
     given = [each for each in arrays if each is not None]
-    if op in REARRANGED:
-        return sum(each.size for each in given)
+    if op in REARRANGED:  # a reduction makes elements of none
+        return sum(prod(max(1, n) for n in each.shape) for each in given)
     if op in ELEMENTWISE:
         rank = max((each.ndim for each in given), default=0)
         padded = [(1,) * (rank - each.ndim) + each.shape for each in given]
@@ -112,10 +126,12 @@ def _size(op: str, arrays: Sequence[Array | None]) -> int:
 
 
 def _grown(op: str, given: Sequence[Array]) -> int:
-    if op == "Pad" and len(given) < 2:
+    if op == "Pad" and (len(given) < 2 or given[1].size % 2):
         return MOST + 1
     if len(given) < {"ConstantOfShape": 1, "Range": 3}.get(op, 2):
         return 0
+    if op == "Range" and any(each.size != 1 for each in given):
+        return MOST + 1
     first, second = given[0], given[min(1, len(given) - 1)]
     match op:
         case "ConstantOfShape":
@@ -128,10 +144,12 @@ def _grown(op: str, given: Sequence[Array]) -> int:
         case "Gather":
             return second.size * first.size
         case "MatMul":
-            return first.size * second.size
+            return prod(max(1, n) for n in (*first.shape, *second.shape))
         case "Pad":
-            widths = second.reshape(2, -1).clip(0).sum(0).tolist()
-            return prod(n + w for n, w in zip(first.shape, widths, strict=False))
+            widths = [int(each) for each in second.reshape(2, -1).clip(0).sum(0)]
+            if len(widths) != first.ndim:  # of axes that it names
+                widths = [max(widths, default=0)] * first.ndim
+            return prod(n + w for n, w in zip(first.shape, widths, strict=True))
     start, limit, delta = (float(each.reshape(-1)[0]) for each in given[:3])
     steps = abs((limit - start) / delta) if delta else float("inf")
-    return int(min(steps, 2.0**62))
+    return int(steps) if steps < MOST else MOST + 1

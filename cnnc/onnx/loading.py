@@ -29,6 +29,8 @@ def read_flat(
     made = convert(model, folder, Dimensions(dims or {}))
     if made.net is None:
         raise fail("E0902", "the model's outputs do not depend on its inputs")
+    if not all(isinstance(each, int) for each in made.results):
+        raise fail("E0902", "an output of the model has no elements")
     return made.net
 
 

@@ -1,6 +1,7 @@
 """Nodes of a graph of ATen's operators as a flat net."""
 
 import operator
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -33,7 +34,7 @@ class Converter:
         """Why cnnc cannot take a node; None where it can, or where its operand's node decides."""
         if node.target is operator.getitem:
             return None
-        build, values = Builder(), Values()
+        build, values = Builder(sys.maxsize), Values()
         try:
             for place, each in enumerate(self._read(node)):
                 values[each] = _mapped(
@@ -116,7 +117,7 @@ def convert(
     outputs: Sequence[Node],
 ) -> FlatNet:
     """Some nodes as a net, with their inputs and outputs in order; RefusedError where it cannot."""
-    build, values = Builder(), Values()
+    build, values = Builder(sys.maxsize), Values()
     ends = [_end(each.name, each.meta["val"]) for each in inputs]
     if not ends:
         raise RefusedError("it has no inputs")

@@ -24,6 +24,7 @@ from cnnc.ops.activations.tanh import Tanh
 from cnnc.ops.arithmetic.abs import Abs
 from cnnc.ops.arithmetic.add import Add
 from cnnc.ops.arithmetic.div import Div
+from cnnc.ops.arithmetic.erf import Erf
 from cnnc.ops.arithmetic.exp import Exp
 from cnnc.ops.arithmetic.log import Log
 from cnnc.ops.arithmetic.max import Max
@@ -39,7 +40,7 @@ from cnnc.ops.identity import Identity
 from cnnc.ops.preprocess import Preprocess
 
 SAME: dict[type, str] = {
-    **{Abs: "Abs", Exp: "Exp", Log: "Log", Neg: "Neg", Sqrt: "Sqrt"},
+    **{Abs: "Abs", Erf: "Erf", Exp: "Exp", Log: "Log", Neg: "Neg", Sqrt: "Sqrt"},
     **{Relu: "Relu", Sigmoid: "Sigmoid", Softplus: "Softplus", Softsign: "Softsign", Tanh: "Tanh"},
     **{Hardswish: "HardSwish", Mish: "Mish", Div: "Div", Pow: "Pow", Sub: "Sub"},
     **{Max: "Max", Min: "Min", Round: "Round"},

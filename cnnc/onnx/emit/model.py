@@ -10,6 +10,7 @@ from cnnc.onnx.emit import (
     elements,
     moves,
     normalisations,
+    pool_places,
     pools,
     reductions,
     resize,
@@ -19,7 +20,10 @@ from cnnc.onnx.emit import windows as windows
 from cnnc.onnx.emit.writer import IR_VERSION, OPSET, Writer, element_type, emit
 from cnnc.version import __version__
 
-PARTS = (comparisons, elements, moves, normalisations, pools, reductions, resize, unshared, windows)
+PARTS = (
+    comparisons, elements, moves, normalisations, pool_places, pools, reductions, resize, unshared,
+    windows,
+)  # fmt: skip
 """Importing them registers their operators."""
 BATCH = "N"
 """What the first extent is called where any number of samples may run."""

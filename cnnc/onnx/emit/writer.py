@@ -68,6 +68,13 @@ class Writer:
         self.nodes.append(node)
         return name
 
+    def add_second(self, kind: str, *inputs: str, **attributes: Attribute) -> str:
+        """One more operator; the name of its second result, where nobody reads the first."""
+        first = self.add(kind, *inputs, **attributes)
+        second = self.new_name(kind)
+        self.nodes[-1].output[:] = [first, second]
+        return second
+
     def constant(self, values: Any, dtype: type[np.generic] = np.float32) -> str:
         """The name of a tensor with these values; equal small ones are one."""
         array = np.ascontiguousarray(np.asarray(values, dtype)).reshape(np.shape(values))

@@ -15,7 +15,7 @@ from cnnc.ops.attributes import Symbol
 PLAIN: Mapping[str, str] = {
     "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish",
     "Softplus": "softplus", "Softsign": "softsign", "Mish": "mish",
-    "Abs": "abs", "Neg": "neg", "Exp": "exp", "Log": "log", "Sqrt": "sqrt",
+    "Abs": "abs", "Neg": "neg", "Erf": "erf", "Exp": "exp", "Log": "log", "Sqrt": "sqrt",
 }  # fmt: skip
 """Operators without attributes that mean the same."""
 
@@ -90,6 +90,8 @@ def prelu(call: Call, build: Builder) -> Flow:
     if weight is not None:
         shared = {"shared": True} if weight.size == 1 and x.shape[1] != 1 else {}
         return build.stage("prelu", [x], shared, {"weight": weight})
+    if call.opset < 7 and slope.shape == x.shape[1:2]:
+        slope = build.reshape(build.flow(slope), (*slope.shape, *(1,) * (x.rank - 2)))
     positive = build.stage("max", [x, 0.0], shape=x.shape)
     negative = build.stage("min", [x, 0.0], shape=x.shape)
     scaled = build.stage("mul", [negative, slope], shape=x.shape)

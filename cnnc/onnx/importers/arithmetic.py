@@ -19,13 +19,11 @@ FOLDS: Mapping[str, str] = {"Sum": "add", "Max": "max", "Min": "min", "Mean": "a
 @importer(*PAIRS)
 def pair(call: Call, build: Builder) -> Flow:
     """Two operands."""
-    a, b = call.flow(0), call.flow(1)
+    a, b = aligned(call, build)
     if call.op == "Pow" and isinstance(a, Flow) and isinstance(b, Known):
         b = Known(np.asarray(b.array, np.float32))
     elif call.op == "Pow" and isinstance(b, Flow) and _is_f32(a):
         b = build.cast(b, DType.F32)
-    if call.opset < 7:
-        b = _aligned(call, a, b, build)
     return broadcast(build, PAIRS[call.op], [a, b])
 
 
@@ -33,17 +31,18 @@ def _is_f32(a: Value) -> bool:
     return a.dtype is DType.F32 if isinstance(a, Flow) else a.array.dtype == np.float32
 
 
-def _aligned(call: Call, a: Value, b: Value, build: Builder) -> Value:
-    """The second operand of old opsets, which says itself where it broadcasts."""
-    if not call.integer("broadcast") or len(b.shape) >= len(a.shape):
-        return b
+def aligned(call: Call, build: Builder) -> tuple[Value, Value]:
+    """Two operands that broadcast; before opset 7 an attribute says where the second one does."""
+    a, b = call.flow(0), call.flow(1)
+    if call.opset >= 7 or not call.integer("broadcast") or len(b.shape) >= len(a.shape):
+        return a, b
     axis = call.integer("axis", len(a.shape) - len(b.shape))
     if not 0 <= axis <= len(a.shape) - len(b.shape):
         raise RefusedError(f"there is no axis {axis} to broadcast along")
     shape = (*b.shape, *(1,) * (len(a.shape) - axis - len(b.shape)))
     if isinstance(b, Known):
-        return Known(b.array.reshape(shape))
-    return build.reshape(b, shape)
+        return a, Known(b.array.reshape(shape))
+    return a, build.reshape(b, shape)
 
 
 @importer(*FOLDS)

@@ -43,6 +43,7 @@ def group_norm(call: Call, build: Builder) -> Flow:
     if call.opset < 21:
         if weight.shape != (groups,) or bias.shape != (groups,):
             raise RefusedError("scale and bias are not one for each group")
+        build.spend(2 * x.shape[1])
         weight, bias = (np.repeat(each, x.shape[1] // groups) for each in (weight, bias))
     parameters = {"weight": weight, "bias": bias}
     return build.stage("group_norm", [x], {"groups": groups, **_eps(call)}, parameters)
@@ -56,6 +57,7 @@ def layer_norm(call: Call, build: Builder) -> list[Value]:
     shape = x.shape[axis:]
     scale = _f32(call.needed(1, "scale"), "scale")
     bias = call.known(2, "bias")
+    build.spend(2 * prod(shape))
     weight = _spread(scale, shape, "scale")
     offset = np.zeros(shape, np.float32) if bias is None else _spread(bias, shape, "bias")
     shift = 1 if axis == 0 else 0  # the language does not normalise the batch

@@ -26,8 +26,8 @@ def quantize(call: Call, build: Builder) -> Flow:
     x = build.flow(call.flow(0))
     zero = call.known(2, "zero point")
     kind = zero.dtype if zero is not None else _output_type(call)
-    scale = _spread(call, call.needed(1, "scale"), x)
-    offset = None if zero is None else _spread(call, zero, x)
+    scale = _spread(call, build, call.needed(1, "scale"), x)
+    offset = None if zero is None else _spread(call, build, zero, x)
     divided = build.stage("div", [x, Known(scale)], shape=x.shape)
     return _quantised(build, divided, offset, kind)
 
@@ -45,14 +45,14 @@ def dequantize(call: Call, build: Builder) -> Flow:
     q = build.flow(call.flow(0))
     if q.dtype not in (DType.U8, DType.I32):
         raise RefusedError(f"its operand is {q.dtype}")
-    scale, zero = _spread(call, call.needed(1, "scale"), q), call.known(2, "zero point")
+    scale, zero = _spread(call, build, call.needed(1, "scale"), q), call.known(2, "zero point")
     x = build.cast(q, DType.F32)
     if zero is not None and zero.any():
-        x = build.stage("sub", [x, Known(_spread(call, zero, q))], shape=q.shape)
+        x = build.stage("sub", [x, Known(_spread(call, build, zero, q))], shape=q.shape)
     return build.stage("mul", [x, Known(scale)], shape=q.shape)
 
 
-def _spread(call: Call, values: Array, x: Flow) -> F32:
+def _spread(call: Call, build: Builder, values: Array, x: Flow) -> F32:
     """A scale or zero point as f32 that broadcasts: one, or one for each place or block."""
     if values.dtype.kind not in "fiu" or values.dtype in (np.float16, np.float64):
         raise RefusedError(f"its scale is {values.dtype}")
@@ -62,8 +62,9 @@ def _spread(call: Call, values: Array, x: Flow) -> F32:
     axis = axis_of(call.integer("axis", 1), x.rank)
     block = call.integer("block_size")
     if block:
-        if made.ndim != x.rank or block < 1:
+        if made.ndim != x.rank or not 0 < block <= x.shape[axis]:
             raise RefusedError("its blocks do not fit")
+        build.spend(made.size * block)
         made = np.repeat(made, block, axis)[(*(slice(None),) * axis, slice(x.shape[axis]))]
         if made.shape != x.shape:
             raise RefusedError("its blocks do not fit")

@@ -27,9 +27,9 @@ def reduce(call: Call, build: Builder) -> Flow:
     keep = bool(call.integer("keepdims", 1))
     if axes is None:
         return build.stage("id", [x], shape=x.shape)
-    if x.dtype is DType.U8 and call.op in ("ReduceMax", "ReduceMin"):
+    if x.dtype in (DType.U8, DType.BOOL) and call.op in ("ReduceMax", "ReduceMin"):
         wide = build.cast(x, DType.F32)
-        return build.cast(_reduced(build, KINDS[call.op], wide, axes, keep=keep), DType.U8)
+        return build.cast(_reduced(build, KINDS[call.op], wide, axes, keep=keep), x.dtype)
     match call.op:
         case "ReduceSumSquare":
             square = build.stage("mul", [x, x], shape=x.shape)

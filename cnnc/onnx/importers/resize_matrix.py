@@ -7,6 +7,7 @@ import numpy as np
 
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
+from cnnc.onnx.importers.moves import MOST_PIECES, pick, progressions
 from cnnc.onnx.values import Call, Flow, Known, RefusedError, axis_of
 
 LARGEST = 2**16
@@ -19,8 +20,7 @@ def by_matrices(call: Call, build: Builder, x: Flow) -> Flow:
     Outside of what `tf_crop_and_resize` cuts out there is the `extrapolation_value`.
     """
     rank = x.rank
-    given = call.integer_list("axes")
-    axes = [*range(rank)] if given is None else [axis_of(axis, rank) for axis in given]
+    axes = places_of(call, x)
     sizes, scales, roi = call.integers(3, "sizes"), call.known(2, "scales"), call.known(1, "region")
     count = len(sizes) if sizes else scales.size if scales is not None else 0
     if count != len(axes):
@@ -34,12 +34,31 @@ def by_matrices(call: Call, build: Builder, x: Flow) -> Flow:
         part = _part(roi, place, len(axes))
         matrix, beyond = _matrix(call, x.shape[axis], size, scale, part)
         outside = outside | np.asarray(beyond, np.bool_).reshape(-1, *(1,) * (rank - axis - 1))
-        if matrix.shape[0] != matrix.shape[1] or not np.array_equal(matrix, np.eye(len(matrix))):
-            x = _times(build, x, axis, matrix)
+        x = by_matrix(build, x, axis, matrix)
     if not outside.any():
         return x
     value = np.array(call.number("extrapolation_value", 0.0), np.float32)
     return build.stage("where", [Known(outside), Known(value), x])
+
+
+def places_of(call: Call, x: Flow) -> list[int]:
+    """The axes in the order in which sizes and scales are given."""
+    given = call.integer_list("axes")
+    axes = [*range(x.rank)] if given is None else [axis_of(axis, x.rank) for axis in given]
+    if len({*axes}) < len(axes):
+        raise RefusedError("an axis is given twice")
+    return axes
+
+
+def by_matrix(build: Builder, x: Flow, axis: int, matrix: Array) -> Flow:
+    """Mix the elements along an axis by [extent, out]; where each is one of them, pick them."""
+    if matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix))):
+        return x
+    places = matrix.argmax(axis=0)
+    is_picked = np.array_equal(matrix, places == np.arange(len(matrix))[:, None])
+    if is_picked and len(runs := progressions(places.tolist())) <= MOST_PIECES:
+        return pick(build, x, axis, runs)
+    return _times(build, x, axis, matrix)
 
 
 def _times(build: Builder, x: Flow, axis: int, matrix: Array) -> Flow:

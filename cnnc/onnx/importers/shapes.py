@@ -117,14 +117,14 @@ def transpose(call: Call, build: Builder) -> Flow:
 
 
 @importer("Cast", "CastLike")
-def cast(call: Call, build: Builder) -> Flow:
-    """Between the element types that cnnc has."""
-    x = build.flow(call.flow(0))
+def cast(call: Call, build: Builder) -> Value:
+    """Between the element types that cnnc has; before opset 6 these are words."""
+    x = call.flow(0)
     if call.op == "CastLike":
         like = call.flow(1)
         kind = like.dtype if isinstance(like, Flow) else DType.of(like.array.dtype)
     else:
-        number = call.integer("to")
+        number = call.integer("to") if call.opset > 5 else _number_of(call.word("to", ""))
         if number not in CASTABLE:
             from onnx import TensorProto
 
@@ -133,5 +133,15 @@ def cast(call: Call, build: Builder) -> Flow:
         kind = CASTABLE[number]
     if kind.value not in ElementType().keywords:
         raise RefusedError(f"cnnc has no tensors of {kind}")
+    if isinstance(x, Known):  # what is alike is computed at run time, but its type is known
+        with np.errstate(all="ignore"):
+            return Known(x.array.astype(kind.numpy))
     made = build.cast(x, kind)
     return build.stage("id", [x], shape=x.shape) if made is x else made
+
+
+def _number_of(word: str) -> int:
+    from onnx import TensorProto
+
+    numbers: dict[str, int] = dict(TensorProto.DataType.items())
+    return numbers.get(word.upper(), 0)

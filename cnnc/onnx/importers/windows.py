@@ -1,6 +1,6 @@
 """Convolutions and pooling."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -160,26 +160,32 @@ def _transposed(call: Call, x: Flow, kernel: Sequence[int]) -> dict[str, Attribu
 
 
 @importer("MaxPool", "AveragePool", "LpPool")
-def pool(call: Call, build: Builder) -> Flow:
-    """Bytes are pooled as f32, which holds them exactly."""
+def pool(call: Call, build: Builder) -> list[Flow]:
+    """Bytes are pooled as f32, which holds them exactly; places where somebody asks for them."""
     x = build.flow(call.flow(0))
-    call.only(1)
+    call.only(2 if call.op == "MaxPool" else 1)
     kernel = call.integer_list("kernel_shape")
     if not kernel or len(kernel) != x.rank - 2:
         raise RefusedError(f"`kernel_shape` is {kernel} for {max(0, x.rank - 2)} spatial axes")
-    attributes: dict[str, Attribute] = {"kind": _kind(call), "size": short(kernel)}
-    attributes |= window(call, len(kernel))
+    attributes: dict[str, Attribute] = {"size": short(kernel), **window(call, len(kernel))}
     attributes.setdefault("stride", 1)
     if attributes["stride"] == attributes["size"]:
         del attributes["stride"]
     if call.integer("ceil_mode"):
         attributes["ceil"] = True
+    wide = build.cast(x, DType.F32) if call.op == "MaxPool" and x.dtype is DType.U8 else x
+    kind: dict[str, Attribute] = {"kind": _kind(call)}
     if call.op == "AveragePool" and call.integer("count_include_pad"):
-        attributes["count_pad"] = True
-    if call.op == "MaxPool" and x.dtype is DType.U8:
-        wide = build.cast(x, DType.F32)
-        return build.cast(build.stage("pool", [wide], attributes), DType.U8)
-    return build.stage("pool", [x], attributes)
+        kind["count_pad"] = True
+    made = build.cast(build.stage("pool", [wide], kind | attributes), x.dtype)
+    return [made, _places(call, build, wide, attributes)] if any(call.used[1:]) else [made]
+
+
+def _places(call: Call, build: Builder, x: Flow, attributes: Mapping[str, Attribute]) -> Flow:
+    """Where the largest elements are, counted through the whole tensor."""
+    order: dict[str, Attribute] = {"order": Symbol("column_major")}
+    columns = order if call.integer("storage_order") else {}
+    return build.stage("pool_argmax", [x], {**attributes, **columns, "whole": True})
 
 
 @importer("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")
