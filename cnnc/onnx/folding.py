@@ -38,6 +38,12 @@ GROWING = frozenset({
 """How large results are is asked of `_grown`."""
 
 
+PAIRS = frozenset({
+    "Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Less", "Greater"
+})  # fmt: skip
+"""Operators that had attributes for broadcasting."""
+BROADCASTING = 7
+"""From this opset on shapes alone say how."""
 ALL_FORMS_KNOWN = 13
 """From this opset on ONNX's reference evaluates nodes in the form of their opset."""
 MADE_OF_SHAPES = frozenset({"ConstantOfShape", "Range"})
@@ -54,6 +60,8 @@ def can_fold(op: str, opset: int) -> bool:
 def fold(node: "NodeProto", opset: int, operands: Sequence[Known | None]) -> list[Known]:
     """The node's results; RefusedError where it has none, or they are too large."""
     arrays = [None if each is None else each.array for each in operands]
+    if opset < BROADCASTING and node.op_type in PAIRS:
+        node, arrays = _broadcast(node, arrays)
     block = max((each.i for each in node.attribute if each.name == "block_size"), default=0)
     if block * max((each.size for each in arrays if each is not None), default=0) > 4 * MOST:
         raise RefusedError("its blocks are too large")
@@ -97,6 +105,24 @@ def _evaluate(node: "NodeProto", opset: int, arrays: Sequence[Array | None]) -> 
     results: Any = ReferenceEvaluator(model).run(None, fed)
     by_name = dict(zip(names, results, strict=True))
     return [by_name.get(name, np.zeros(0)) for name in node.output]
+
+
+def _broadcast(
+    node: "NodeProto", arrays: Sequence[Array | None]
+) -> "tuple[NodeProto, list[Array | None]]":
+    """The node as it is today: the second operand says by `axis` where it broadcasts."""
+    from onnx import helper
+
+    given = {each.name: each.i for each in node.attribute}
+    first, second = (*arrays, None, None)[:2]
+    if first is None or second is None:
+        raise RefusedError("an operand is missing")
+    if given.get("broadcast") and second.ndim < first.ndim:
+        axis = given.get("axis", first.ndim - second.ndim)
+        if not 0 <= axis <= first.ndim - second.ndim:
+            raise RefusedError(f"there is no axis {axis} to broadcast along")
+        second = second.reshape(*second.shape, *(1,) * (first.ndim - axis - second.ndim))
+    return helper.make_node(node.op_type, node.input, node.output), [first, second]
 
 
 def _shape_of(node: "NodeProto", arrays: Sequence[Array | None]) -> Array:

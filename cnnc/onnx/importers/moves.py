@@ -10,7 +10,7 @@ from cnnc.onnx.builder import LARGEST, Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.reading import MOST_AXES
 from cnnc.onnx.registry import importer
-from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axis_of
+from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axis_of, shortest
 from cnnc.ops.attributes import Symbol
 from cnnc.ops.attributes import Value as Attribute
 
@@ -298,7 +298,10 @@ def _pad_ends(call: Call, x: Flow) -> list[tuple[int, int]]:
 
 def _pad_value(call: Call) -> float:
     if call.opset < 11:
-        return call.number("value", 0.0)
+        given = call.attributes.get("value", 0.0)
+        if not isinstance(given, int | float):
+            raise RefusedError("it pads with no number")
+        return shortest(given)
     found: Array | None = call.known(2, "constant")
     if found is None or not found.size:
         return 0.0

@@ -18,6 +18,8 @@ def batchnorm(call: Call, build: Builder) -> Flow:
     x = build.flow(call.flow(0))
     if call.integer("training_mode") or not call.integer("spatial", 1):
         raise RefusedError("it normalises as in training, or every position on its own")
+    if call.opset < 7 and not call.integer("is_test"):
+        raise RefusedError("without `is_test` it normalises as in training")
     call.only(1)
     names = ("weight", "bias", "mean", "var")
     parameters = {name: _f32(call.needed(place, name), name) for place, name in enumerate(names, 1)}

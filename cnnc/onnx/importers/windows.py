@@ -144,6 +144,8 @@ def _transposed(call: Call, x: Flow, kernel: Sequence[int]) -> dict[str, Attribu
         assert wanted is not None
         span = (kernel[axis] - 1) * dilations[axis] + 1
         total = (x.shape[2 + axis] - 1) * strides[axis] + span + extra[axis] - wanted[axis]
+        if total < 0 and call.integer_list("output_shape") is None:
+            raise RefusedError("`auto_pad` would pad its result, which implementations disagree on")
         extra[axis] += max(0, -total)
         small, large = max(0, total) // 2, max(0, total) - max(0, total) // 2
         ends[axis] = (small, large) if rule == "SAME_UPPER" else (large, small)
@@ -171,6 +173,8 @@ def pool(call: Call, build: Builder) -> list[Flow]:
     attributes.setdefault("stride", 1)
     if attributes["stride"] == attributes["size"]:
         del attributes["stride"]
+    if "dilation" in attributes and call.word("auto_pad", "NOTSET").startswith("SAME"):
+        raise RefusedError("it has `auto_pad` and dilations, which implementations disagree on")
     if call.integer("ceil_mode"):
         attributes["ceil"] = True
     wide = build.cast(x, DType.F32) if call.op == "MaxPool" and x.dtype is DType.U8 else x
