@@ -10,14 +10,15 @@ import numpy as np
 from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.record import record
-from cnnc.onnx.builder import GROWTH, LARGEST, Builder, dtype_of
+from cnnc.onnx.builder import GROWTH, LARGEST, Builder, cost, dtype_of
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.ends import needed, open_inputs
 from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
-from cnnc.onnx.folding import ALL_FORMS_KNOWN, MADE_OF_SHAPES, can_fold, fold
+from cnnc.onnx.folding import ALL_FORMS_KNOWN, MADE_OF_SHAPES, LargeError, can_fold, fold
 from cnnc.onnx.naming import base_name
-from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
+from cnnc.onnx.reading import MOST_NODES, Files, inline, malformed, opsets, read_tensor
 from cnnc.onnx.registry import find_importer
+from cnnc.onnx.schemas import check_node
 from cnnc.onnx.values import Call, Flow, Known, Lost, RefusedError, Value
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class _Converter:
         constants: Mapping[str, Array],
     ) -> None:
         self._model, self._graph = model, model.graph
-        self._folder, self._dims, self._constants = folder, dims, constants
+        self._files, self._dims, self._constants = Files(folder), dims, constants
         self._opsets = opsets(model)
         self._build = Builder()
         self._values: dict[str, Value | Lost] = {}
@@ -91,7 +92,7 @@ class _Converter:
         if len({each.name for each in graph.output}) < len(graph.output):
             raise malformed("two outputs of the model have one name")
         for tensor in graph.initializer:
-            self._define(tensor.name, self._given(read_tensor(tensor, self._folder)))
+            self._define(tensor.name, self._given(read_tensor(tensor, self._files)))
         if graph.sparse_initializer:
             self._refuse("the graph", "it has sparse tensors")
         inputs, given = self._inputs()
@@ -105,9 +106,11 @@ class _Converter:
 
     def _inputs(self) -> tuple[list[Tensor], list[End]]:
         ends: list[End] = []
+        self._dims.check(self._graph.input)
         for each in self._graph.input:
             if each.name in self._constants:
                 self._values.pop(each.name, None)
+                self._dims.shape_of(each)  # UserError where the array has another
                 self._define(each.name, self._given(self._constants[each.name]))
             elif each.name not in self._values and (end := self._end(each)) is not None:
                 ends.append(end)
@@ -197,6 +200,7 @@ class _Converter:
         find = find_importer(op)
         if find is None and not can_fold(op, opset) and op not in ("Constant",):
             raise RefusedError("cnnc has no such operator")
+        check_node(node, opset)
         values = [each for each in operands if not isinstance(each, Lost)]
         if len(values) < len(operands):
             return None
@@ -207,8 +211,11 @@ class _Converter:
         if is_known and can_fold(op, opset):
             try:
                 return self._fold(node, [each for each in values if not isinstance(each, Flow)])
-            except RefusedError:  # ONNX's reference does not know all old forms, an importer may
-                if find is None or opset >= ALL_FORMS_KNOWN:
+            except RefusedError as error:
+                # ONNX's reference does not know all old forms, an importer may; what is too large
+                # to be known may be computed at run time
+                is_old = opset < ALL_FORMS_KNOWN
+                if find is None or not (is_old or isinstance(error, LargeError)):
                     raise
         if find is None:
             wants = [each.roots for each in values if isinstance(each, Flow)]
@@ -231,7 +238,7 @@ class _Converter:
     def _fold(self, node: "NodeProto", operands: Sequence[Known | None]) -> list[Value]:
         """The results of a node on known tensors."""
         found = fold(node, self._opsets[""], operands)
-        self._build.spend(sum(each.array.size for each in found))
+        self._build.spend(sum(cost(each.array) for each in found))
         return [*found]
 
     def _attributes(self, node: "NodeProto") -> Mapping[str, Any]:
@@ -258,7 +265,7 @@ class _Converter:
         for each in node.attribute:
             match each.name:
                 case "value":
-                    return read_tensor(each.t, self._folder)
+                    return read_tensor(each.t, self._files)
                 case "value_float" | "value_floats":
                     value = each.f if each.name == "value_float" else list(each.floats)
                     return np.array(value, np.float32)

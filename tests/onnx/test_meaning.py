@@ -9,9 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-import cnnc.onnx
 import cnnc.onnx_backend as backend
-from cnnc.base.errors import InternalError, UserError
+from cnnc.base.errors import InternalError
 from cnnc.onnx import loading
 from cnnc.onnx.loading import read_flat, to_model
 from cnnc.onnx.text import plain_text

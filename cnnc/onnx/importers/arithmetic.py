@@ -138,7 +138,8 @@ def gemm(call: Call, build: Builder) -> Flow:
     if isinstance(b, Known):
         weight = _f32(b.array, "second operand")
         weight = weight if call.integer("transB") else weight.T
-        weight = (weight * np.float32(alpha)).astype(np.float32)
+        if alpha != 1:
+            weight = (weight * np.float32(alpha)).astype(np.float32)
         bias = _bias(c, beta, weight.shape[0])
         made = _dense(build, a, weight, bias)
         return made if c is None or bias is not None else _plus(build, made, c, beta)

@@ -117,7 +117,8 @@ def conv(call: Call, build: Builder) -> Flow:
     total = _sums(
         call, build, build.flow(held), (wide.astype(np.float32), call.known(8, "bias")), reach
     )
-    factor = x_scale.reshape(-1) * w_scale.reshape(-1) / y_scale.reshape(-1)
+    one, each, other = (part.reshape(-1).astype(np.float32) for part in (x_scale, w_scale, y_scale))
+    factor = one * each / other
     factor = factor.reshape(() if factor.size == 1 else aligned[:-1])
     scaled = build.stage("mul", [total, Known(factor)])
     return _quantised(build, scaled, y_zero.astype(np.float32).reshape(()), y_zero.dtype)

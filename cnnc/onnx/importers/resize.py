@@ -35,10 +35,6 @@ def resize(call: Call, build: Builder) -> Flow:
     if call.opset < 11:
         return _asymmetric(call, build, x, _scales(call, 1))
     if _needs_matrices(call, x):
-        crops = call.word("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
-        if crops and not _comes_out_even(call, x):
-            why = "it crops, and an extent times its scale is no whole number"
-            raise RefusedError(f"{why}, which implementations disagree on")
         return by_matrices(call, build, x)
     mode = _mode(call)
     coordinates = call.word("coordinate_transformation_mode", "half_pixel")
@@ -75,7 +71,11 @@ def _needs_matrices(call: Call, x: Flow) -> bool:
     leaves_out = call.integer("exclude_outside") and call.word("mode", "nearest") == "linear"
     is_odd = coordinates == "half_pixel_symmetric" and not _comes_out_even(call, x)
     is_new = call.integer("antialias") or leaves_out or is_odd
-    return bool(is_new) or coordinates == "tf_crop_and_resize"
+    crops = coordinates == "tf_crop_and_resize"
+    if crops and not _comes_out_even(call, x):
+        why = "it crops, and an extent times its scale is no whole number"
+        raise RefusedError(f"{why}, which implementations disagree on")
+    return bool(is_new) or crops
 
 
 def _comes_out_even(call: Call, x: Flow) -> bool:
