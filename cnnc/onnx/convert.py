@@ -14,7 +14,7 @@ from cnnc.onnx.builder import GROWTH, LARGEST, Builder, cost, dtype_of
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.ends import needed, open_inputs
 from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
-from cnnc.onnx.folding import ALL_FORMS_KNOWN, MADE_OF_SHAPES, LargeError, can_fold, fold
+from cnnc.onnx.folding import MADE_OF_SHAPES, can_fold, fold
 from cnnc.onnx.naming import base_name
 from cnnc.onnx.reading import MOST_NODES, Files, inline, malformed, opsets, read_tensor
 from cnnc.onnx.registry import find_importer
@@ -211,11 +211,10 @@ class _Converter:
         if is_known and can_fold(op, opset):
             try:
                 return self._fold(node, [each for each in values if not isinstance(each, Flow)])
-            except RefusedError as error:
-                # ONNX's reference does not know all old forms, an importer may; what is too large
-                # to be known may be computed at run time
-                is_old = opset < ALL_FORMS_KNOWN
-                if find is None or not (is_old or isinstance(error, LargeError)):
+            except RefusedError:
+                # ONNX's reference does not know all forms, an importer may; what is too large to
+                # be known may be computed at run time
+                if find is None:
                     raise
         if find is None:
             wants = [each.roots for each in values if isinstance(each, Flow)]

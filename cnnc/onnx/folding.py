@@ -22,11 +22,6 @@ MOST_FILLED = 2**28
 MOST_WORK = 2**34
 """Products of one operator."""
 
-
-class LargeError(RefusedError):
-    """The value of a node is too large to be computed here."""
-
-
 ELEMENTWISE = frozenset({
     "Abs", "Add", "And", "BitShift", "Cast", "CastLike", "Ceil", "Clip", "Cos", "Div", "Equal",
     "Erf", "Exp", "Floor", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual",
@@ -79,7 +74,7 @@ def fold(node: "NodeProto", opset: int, operands: Sequence[Known | None]) -> lis
         return [Known(_filled(node, arrays))]
     most = max(MOST, sum(each.size for each in arrays if each is not None))
     if _size(node, arrays) > most or _work(node.op_type, arrays) > MOST_WORK:
-        raise LargeError(f"it would make a constant of more than {most} elements")
+        raise RefusedError(f"it would make a constant of more than {most} elements")
     if node.op_type == "Shape":
         return [Known(_shape_of(node, arrays))]
     try:

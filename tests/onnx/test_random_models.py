@@ -1,6 +1,7 @@
 """Random models against ONNX Runtime; `CNNC_ONNX_MODELS=20000` tries more of them."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime
@@ -10,7 +11,7 @@ from onnx import ModelProto
 
 import cnnc.onnx_backend as backend
 from cnnc.base.errors import UserError
-from tests.onnx.random_models import random_model
+from tests.onnx.random_models import random_model, with_hostile_names, with_known_inputs
 
 COUNT = int(os.environ.get("CNNC_ONNX_MODELS", "2000"))
 SHARDS = 8
@@ -31,22 +32,44 @@ def expected(model: ModelProto, feeds: dict[str, Array]) -> list[Array] | None:
     return found
 
 
+NATIVE = 10
+"""Every so many models run as machine code."""
+
+
 def compare(seed: int) -> str:
-    """What became of a model: `same`, `refused` or `none`; AssertionError where results differ."""
+    """What became of a model: `same`, `refused` or `none`; AssertionError where results differ.
+
+    A third of them have names that mean something in the language; every fifth is compared once
+    more with its inputs as initializers.
+    """
     made = random_model(seed)
     if made is None:
         return "none"
-    model, feeds = made
+    model, feeds = made if seed % 3 else with_hostile_names(*made, seed)
     wanted = expected(model, feeds)
     if wanted is None:
         return "none"
+    by = "native" if seed % NATIVE == 0 else "reference"
     try:
-        found = backend.run_model(model, feeds, backend="reference")
+        found = backend.run_model(model, feeds, backend=by)
+        if seed % 5 == 1:
+            known, beside = with_known_inputs(model, feeds)
+            agreed(seed, (model, feeds), backend.run_model(known, beside, backend=by)[:-1], wanted)
     except UserError as error:
         return f"refused: {error.diagnostics[0].message}"
+    return agreed(seed, (model, feeds), found, wanted)
+
+
+def agreed(
+    seed: int,
+    made: tuple[ModelProto, dict[str, Array]],
+    found: Sequence[Array],
+    wanted: list[Array],
+) -> str:
+    """How far results agree; AssertionError where they do not."""
     if all(map(agree, found, wanted)):
         return "same"
-    sure = certain(model, feeds, wanted)
+    sure = certain(*made, wanted)
     for one, other, part in zip(found, wanted, sure, strict=True):
         assert agree(np.where(part, one, 0), np.where(part, other, 0)), (seed, one, other)
     return "same where it is certain"
