@@ -244,3 +244,32 @@ def test_sizes_of_known_results_are_exact() -> None:
     assert run(node_model("Gather", ["t", "i"], [], known=table)).shape == (4000, 64)
     many = {"t": np.zeros((2**13, 2**12), np.float32)}
     assert run(node_model("Transpose", ["t"], [], known=many)).shape == (2**12, 2**13)
+
+
+def test_expanding_needs_no_weights() -> None:
+    for shape, wanted in (
+        ((2, 1, 3, 1), (2, 4, 3, 5)),
+        ((1, 3), (4, 3)),
+        ((1, 2, 1, 1), (4, 2, 3, 3)),
+    ):
+        x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        model = node_model("Expand", ["x", "s"], shape, known={"s": np.array(wanted)})
+        assert read_flat(model).arrays == {}
+        np.testing.assert_array_equal(run(model, x), np.broadcast_to(x, wanted))
+
+
+def test_numbers_beside_the_usual_ones() -> None:
+    known = {name: np.ones(2, np.float32) for name in "abcd"}
+    for eps, shown in ((1.0000001e-5, {}), (0.001, {"eps": 0.001}), (1.2345678e-5, None)):
+        model = node_model("BatchNormalization", ["x", *known], X.shape, 15, known, epsilon=eps)
+        (stage,) = read_flat(model).stages
+        assert stage.attributes == ({"eps": 1.2345678e-5} if shown is None else shown)
+
+
+def test_indices_in_no_order_are_single_slices() -> None:
+    places = [0, 5, 1, 6, 7, 8, 2, 4, 6]
+    x = np.arange(18, dtype=np.float32).reshape(2, 9)
+    model = node_model("Gather", ["x", "i"], x.shape, axis=1, known={"i": np.array(places)})
+    stages = read_flat(model).stages
+    assert [each.op for each in stages] == ["slice"] * 5 + ["concat"]
+    np.testing.assert_array_equal(run(model, x), x[:, places])

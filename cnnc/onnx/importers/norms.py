@@ -7,7 +7,7 @@ import numpy as np
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.registry import importer
-from cnnc.onnx.values import Call, Flow, RefusedError, Value, axis_of
+from cnnc.onnx.values import Call, Flow, RefusedError, Value, axis_of, shortest
 from cnnc.ops.attributes import Symbol
 from cnnc.ops.attributes import Value as Attribute
 
@@ -100,8 +100,14 @@ def lrn(call: Call, build: Builder) -> Flow:
 
 
 def _eps(call: Call) -> dict[str, Attribute]:
-    eps = call.number("epsilon", 1e-5)
+    eps = _rounded(call.number("epsilon", 1e-5))
     return {} if eps == 1e-5 else {"eps": eps}
+
+
+def _rounded(eps: float) -> float:
+    """The number that was meant: some exporters write 1.0000001e-05, the f32 beside 1e-5."""
+    short, given = np.float32(f"{eps:.6g}"), np.float32(eps)
+    return shortest(short) if abs(short - given) <= np.spacing(given) else eps
 
 
 def _f32(array: Array, what: str) -> Array:
