@@ -191,6 +191,8 @@ def test_what_implementations_disagree_on_is_refused() -> None:
     crop = {"coordinate_transformation_mode": "tf_crop_and_resize", "mode": "linear"}
     known = {"r": np.float32([0, 0, 0, 0, 1, 1, 1, 1]), "s": np.float32([1, 1, 1.5, 1.3])}
     refused(node_model("Resize", ["x", "r", "s"], X.shape, 13, known, **crop), "disagree")
+    known = {"r": np.float32([0, 0, 0, 0.2, 1, 1, 1, 0.9]), "s": np.float32([1, 1, 2, 1])}
+    refused(node_model("Resize", ["x", "r", "s"], X.shape, 13, known, **crop), "disagree")
 
 
 def test_old_layers_are_for_training_unless_they_say_otherwise() -> None:

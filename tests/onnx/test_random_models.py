@@ -49,7 +49,9 @@ def compare(seed: int) -> str:
     wanted = expected(model, feeds)
     if wanted is None:
         return "none"
-    by = "native" if seed % NATIVE == 0 else "reference"
+    # the reference scales quantised layers in float64, and ties may fall to the other side
+    is_quantised = any(node.op_type == "QLinearConv" for node in model.graph.node)
+    by = "native" if seed % NATIVE == 0 or is_quantised else "reference"
     try:
         found = backend.run_model(model, feeds, backend=by)
         if seed % 5 == 1:
