@@ -163,6 +163,7 @@ class Builder:
     def spend(self, elements: int) -> None:
         """RefusedError where so many elements more are too many: small models stay small."""
         if elements > self.budget:
+            self.budget = -1  # from now on, nothing is computed any more
             raise RefusedError("the model would have too many large constants for its size")
         self.budget -= elements
 

@@ -236,6 +236,7 @@ class _Converter:
 
     def _fold(self, node: "NodeProto", operands: Sequence[Known | None]) -> list[Value]:
         """The results of a node on known tensors."""
+        self._build.spend(0)
         found = fold(node, self._opsets[""], operands)
         self._build.spend(sum(cost(each.array) for each in found))
         return [*found]
