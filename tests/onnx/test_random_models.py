@@ -106,4 +106,5 @@ def certain(model: ModelProto, feeds: dict[str, Array], wanted: list[Array]) -> 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_results_are_those_of_onnx_runtime(shard: int) -> None:
     found = [compare(seed) for seed in range(shard, COUNT, SHARDS)]
-    assert found.count("same") > 0.9 * len(found), sorted(found)
+    taken = len(found) - found.count("none")  # by ONNX Runtime
+    assert found.count("same") > 0.9 * taken > 0.8 * len(found), sorted(found)
