@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from cnnc.base.errors import UserError, fail
@@ -225,6 +225,8 @@ def _operands(node: NodeProto, inputs: Any) -> dict[str, Array]:
 def _as_array(info: ValueInfoProto, given: Any) -> Any:
     """An array of the type that the model says; what is no array becomes one, sequences stay."""
     kind = info.type.tensor_type.elem_type
+    if isinstance(given, TensorProto):
+        given = numpy_helper.to_array(given)
     if not info.type.HasField("tensor_type") or not kind:
         return given if isinstance(given, list) else np.asarray(given)
     try:
