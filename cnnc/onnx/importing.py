@@ -13,9 +13,8 @@ from cnnc.base.record import record
 from cnnc.files import replace_file
 from cnnc.onnx.flat import FlatNet, Mapped
 from cnnc.onnx.loading import read_flat
-from cnnc.onnx.reroll.names import KEYWORDS
 from cnnc.onnx.reroll.rolled import Rolled, roll
-from cnnc.onnx.text import identifier
+from cnnc.onnx.text import KEYWORDS, identifier
 from cnnc.onnx.tidy import fold_batchnorms, tidy
 
 if TYPE_CHECKING:

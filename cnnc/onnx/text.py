@@ -9,10 +9,11 @@ from cnnc.onnx.flat import Array, FlatNet, Stage
 from cnnc.ops.attributes import Symbol, format_value
 from cnnc.ops.spec import operators
 
-_WORDS = frozenset({
+KEYWORDS = frozenset({
     "cnn", "import", "param", "block", "net", "input", "output", "weights", "check", "assert",
-    "repeat", "if", "else", "in", "true", "false", "and", "or", "not", "N", "i", "open"
+    "repeat", "if", "else", "in", "true", "false", "and", "or", "not", "N", "i", "open", "from",
 })  # fmt: skip
+"""Words that are no names in a text."""
 
 
 def named(net: FlatNet) -> FlatNet:
@@ -86,7 +87,7 @@ def _names(wanted: Sequence[str], reserved: Iterable[str]) -> dict[str, str]:
 
 
 def _taken() -> frozenset[str]:
-    return _WORDS | {each.name for each in operators()} | frozenset(keyword.kwlist)
+    return KEYWORDS | {each.name for each in operators()} | frozenset(keyword.kwlist)
 
 
 def identifier(name: str, taken: Iterable[str]) -> str:
