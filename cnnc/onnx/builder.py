@@ -1,5 +1,6 @@
 """Collects the stages of a flat net, each checked by the operator it calls."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -24,6 +25,8 @@ AT_LEAST = 2**26
 """Elements that all constants made while reading may have; in large models more:"""
 GROWTH = 16
 """so many times the elements of the model's own tensors."""
+FILLED = 8
+"""How many elements of a constant that is one number count as one element of others."""
 MOST_STAGES = 50_000
 
 Operand = Value | float
@@ -110,7 +113,7 @@ class Builder:
         shape = tuple(array.shape)
         if 0 in shape:
             raise RefusedError("an operand has no elements")
-        key = (array.tobytes(), shape, str(dtype))
+        key = (_digest(array), shape, str(dtype))
         if key not in self._tensors:
             held = array.reshape(shape or (1,))
             if held.ndim > 8:
@@ -186,8 +189,8 @@ class Builder:
         return TensorType.plain((1,), numbers)
 
     def _keep(self, key: str, array: Array) -> str:
-        self.spend(array.size)
-        self.arrays[key] = np.ascontiguousarray(array)
+        self.spend(cost(array))
+        self.arrays[key] = array if is_filled(array) else np.ascontiguousarray(array)
         return key
 
     def _add(
@@ -226,6 +229,22 @@ def _infer(made: Operator, types: Sequence[TensorType], given: Mapping[str, Arra
 
 
 _LARGEST_NUMBER = float(np.finfo(np.float32).max)
+
+
+def is_filled(array: Array) -> bool:
+    """Whether it is one number, spread without taking memory for each."""
+    return array.size > 1 and not any(array.strides)
+
+
+def cost(array: Array) -> int:
+    """The elements that a constant counts as."""
+    return array.size // (FILLED if is_filled(array) else 1)
+
+
+def _digest(array: Array) -> bytes:
+    if is_filled(array):
+        return b"filled" + array.flat[0].tobytes()
+    return hashlib.sha256(np.ascontiguousarray(array).data).digest()
 
 
 def shortest_number(array: Array) -> float | None:

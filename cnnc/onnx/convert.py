@@ -10,16 +10,17 @@ import numpy as np
 from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.record import record
-from cnnc.onnx.builder import GROWTH, LARGEST, Builder, dtype_of
+from cnnc.onnx.builder import GROWTH, LARGEST, Builder, cost, dtype_of
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.ends import needed, open_inputs
 from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
-from cnnc.onnx.folding import ALL_FORMS_KNOWN, MADE_OF_SHAPES, can_fold, fold
+from cnnc.onnx.folding import MADE_OF_SHAPES, can_fold, fold
 from cnnc.onnx.keras_names import layer_name, scope_of
 from cnnc.onnx.naming import base_name
-from cnnc.onnx.narrow import ROUNDINGS, Narrow, narrow_type, number_of, widened
-from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
+from cnnc.onnx.narrow import Narrow, declared_type, narrow_type, number_of, widened
+from cnnc.onnx.reading import MOST_NODES, Files, inline, malformed, opsets, read_tensor
 from cnnc.onnx.registry import IMPORTERS, Importer
+from cnnc.onnx.schemas import check_node
 from cnnc.onnx.values import Call, Flow, Known, Lost, RefusedError, Value
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class _Converter:
         constants: Mapping[str, Array],
     ) -> None:
         self._model, self._graph = model, model.graph
-        self._folder, self._dims, self._constants = folder, dims, constants
+        self._files, self._dims, self._constants = Files(folder), dims, constants
         self._opsets = opsets(model)
         self._scope = scope_of(model)
         self._build = Builder()
@@ -95,7 +96,7 @@ class _Converter:
         if len({each.name for each in graph.output}) < len(graph.output):
             raise malformed("two outputs of the model have one name")
         for tensor in graph.initializer:
-            array = read_tensor(tensor, self._folder)
+            array = read_tensor(tensor, self._files)
             self._define(tensor.name, self._given(array))
             self._say_widened(tensor.name, narrow_type(array.dtype))
         if graph.sparse_initializer:
@@ -111,9 +112,11 @@ class _Converter:
 
     def _inputs(self) -> tuple[list[Tensor], list[End]]:
         ends: list[End] = []
+        self._dims.check(self._graph.input)
         for each in self._graph.input:
             if each.name in self._constants:
                 self._values.pop(each.name, None)
+                self._dims.shape_of(each)  # UserError where the array has another
                 self._define(each.name, self._given(self._constants[each.name]))
             elif each.name not in self._values and (end := self._end(each)) is not None:
                 ends.append(end)
@@ -211,6 +214,7 @@ class _Converter:
         find = IMPORTERS.find(op)
         if find is None and not can_fold(op, opset) and op not in ("Constant",):
             raise RefusedError("cnnc has no such operator")
+        check_node(node, opset)
         values = [each for each in operands if not isinstance(each, Lost)]
         if len(values) < len(operands):
             return None
@@ -220,8 +224,10 @@ class _Converter:
         if can_fold(op, opset) and len(known) == len(values):
             try:
                 return self._fold(node, known)
-            except RefusedError:  # ONNX's reference does not know all old forms, an importer may
-                if find is None or opset >= ALL_FORMS_KNOWN:
+            except RefusedError:
+                # ONNX's reference does not know all forms, an importer may; what is too large to
+                # be known may be computed at run time
+                if find is None:
                     raise
         if find is None:
             wants = [each.roots for each in values if isinstance(each, Flow)]
@@ -271,7 +277,7 @@ class _Converter:
         """The results of a node on known tensors."""
         self._build.spend(0)
         found = fold(node, self._opsets[""], operands)
-        self._build.spend(sum(each.array.size for each in found))
+        self._build.spend(sum(cost(each.array) for each in found))
         return [*found]
 
     def _attributes(self, node: "NodeProto") -> Mapping[str, Any]:
@@ -298,7 +304,7 @@ class _Converter:
         for each in node.attribute:
             match each.name:
                 case "value":
-                    return read_tensor(each.t, self._folder)
+                    return read_tensor(each.t, self._files)
                 case "value_float" | "value_floats":
                     value = each.f if each.name == "value_float" else list(each.floats)
                     return np.array(value, np.float32)
@@ -328,7 +334,7 @@ class _Converter:
                 continue
             try:
                 self._build.begin(each.name, "")
-                narrow = _declared(each) or self._narrow.of(each.name, value)
+                narrow = declared_type(each) or self._narrow.of(each.name, value)
                 flow = self._build.flow(widened(value))
                 _check_type(each, flow)
             except RefusedError as error:
@@ -358,7 +364,7 @@ def _check_type(info: "ValueInfoProto", flow: Flow) -> None:
     from onnx import TensorProto, helper
 
     kind = info.type.tensor_type.elem_type
-    if _declared(info) and flow.dtype is DType.F32:
+    if declared_type(info) and flow.dtype is DType.F32:
         return
     if kind and kind != helper.np_dtype_to_tensor_dtype(flow.dtype.numpy):
         names = {value: name for name, value in TensorProto.DataType.items()}
@@ -377,12 +383,6 @@ def _knowable(operands: Sequence[Value | Lost | None]) -> frozenset[str]:
     if has_none or all(each.dtype is DType.I64 and each.rank < 2 for each in flows):
         return frozenset[str]().union(*(each.roots for each in flows))
     return frozenset()
-
-
-def _declared(info: "ValueInfoProto") -> str:
-    """The type of 16 bits that the model says an output has."""
-    kind = info.type.tensor_type.elem_type
-    return next((name for name in ROUNDINGS if number_of(name) == kind), "")
 
 
 def _used_names(graph: "GraphProto") -> frozenset[str]:

@@ -14,7 +14,7 @@ from cnnc.onnx.flat import Array
 from cnnc.onnx.values import Flow, Known, Lost, Value
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    from onnx import NodeProto, ValueInfoProto
 
 ROUNDINGS: Mapping[str, str] = {"float16": "f16", "bfloat16": "bf16"}
 """What the language calls the rounding to each of them."""
@@ -87,3 +87,9 @@ class Narrow:
             name = names.get(number, "")
             return name if name in ROUNDINGS else ""
         return kinds[place] if place < len(kinds) else ""
+
+
+def declared_type(info: "ValueInfoProto") -> str:
+    """The type of 16 bits that the model says a value has; empty for other types."""
+    kind = info.type.tensor_type.elem_type
+    return next((name for name in ROUNDINGS if number_of(name) == kind), "")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, shape_inference
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from tests.onnx.random_net import Array, Net
 from tests.onnx.random_nodes import MAKERS
@@ -74,3 +74,49 @@ def _shapes(net: Net, names: Sequence[str]) -> dict[str, tuple[int, ...]] | None
 
 def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
     return shape_inference.infer_shapes(model)
+
+
+def with_known_inputs(
+    model: onnx.ModelProto, feeds: dict[str, Array]
+) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """The model with its inputs as initializers, and one more path, as a net needs an input."""
+    made = onnx.ModelProto.FromString(model.SerializeToString())
+    made.graph.ClearField("input")
+    for name, array in feeds.items():
+        made.graph.initializer.append(numpy_helper.from_array(array, name))
+    made.graph.input.append(helper.make_tensor_value_info("beside", TensorProto.FLOAT, [1, 1]))
+    made.graph.node.append(helper.make_node("Relu", ["beside"], ["beside_relu"]))
+    made.graph.output.append(helper.make_empty_tensor_value_info("beside_relu"))
+    return made, {"beside": np.ones((1, 1), np.float32)}
+
+
+HOSTILE = (
+    "1.0", "0.5", "2.0", "max", "net", "input", "x", "N", "repeat", "linear", "half_pixel", "relu",
+    "a b", "-inf", "1e-05", "é", "a.b", "a_b", "/a/b", "x_1", "v", "same", "true", "6.0", "batch",
+    "weights", "output", "i", "open", "_", "é_1", "0", "1",
+)  # fmt: skip
+"""Names that something of the language has, or that become the same in it."""
+
+
+def with_hostile_names(
+    model: onnx.ModelProto, feeds: dict[str, Array], seed: int
+) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """The same model under other names of tensors and nodes."""
+    rng = np.random.default_rng(seed)
+    made = onnx.ModelProto.FromString(model.SerializeToString())
+    graph, names = made.graph, [str(each) for each in rng.permutation(HOSTILE)]
+    moved: dict[str, str] = {"": ""}
+
+    def name_of(old: str) -> str:
+        if old not in moved:
+            moved[old] = names[len(moved) % len(names)] + "_" * (len(moved) // len(names))
+        return moved[old]
+
+    for each in (*graph.input, *graph.initializer, *graph.output, *graph.value_info):
+        each.name = name_of(each.name)
+    nodes = [str(each) for each in rng.permutation(HOSTILE)]
+    for node, name in zip(graph.node, nodes, strict=False):
+        node.name = name
+        node.input[:] = [name_of(each) for each in node.input]
+        node.output[:] = [name_of(each) for each in node.output]
+    return made, {name_of(name): array for name, array in feeds.items()}

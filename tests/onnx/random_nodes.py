@@ -281,7 +281,9 @@ def reduce(net: Net) -> list[str] | None:
 
 
 def arg(net: Net) -> list[str] | None:
-    """ArgMax or ArgMin, as floating point."""
+    """ArgMax or ArgMin, as floating point; what is interpolated has equals but for roundings."""
+    if any(net.x in each.output for each in net.nodes if each.op_type in ("Resize", "Upsample")):
+        return None
     more = {"select_last_index": 1} if net.opset >= 12 and net.flip() else {}
     axis = net.some(0, net.rank - 1, 1)[0]
     op = net.pick(["ArgMax", "ArgMin"])
@@ -305,24 +307,73 @@ def resize(net: Net) -> list[str] | None:
     """Upsample up to opset 9, Resize after that."""
     if net.rank != 4 or prod(net.shape) > 2000:
         return None
-    mode = net.pick(["nearest", "linear"])
-    scales = [1.0, 1.0, *(net.pick([1.0, 2.0, 3.0]) for _ in range(2))]
+    old = net.opset < 11
+    mode = net.pick(["nearest", "linear"] if old else ["nearest", "linear", "cubic"])
+    choices = [1.0, 2.0, 3.0] if net.opset < 10 else [0.5, 0.6, 1.0, 1.5, 2.0, 2.3]
+    scales = [1.0, 1.0, *(net.pick(choices) for _ in range(2))]
     if net.opset < 9:
         return net.node("Upsample", [net.x], scales=scales, mode=mode)
     given = net.constant(np.array(scales, np.float32))
-    if net.opset < 11:
+    if old:
         return net.node("Upsample" if net.opset < 10 else "Resize", [net.x, given], mode=mode)
-    more = {"coordinate_transformation_mode": net.pick(["half_pixel", "asymmetric"])}
+    kinds = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
+    more: dict[str, Any] = {}
+    roi = ""
+    if net.flip(0.2):
+        kinds = ["tf_crop_and_resize"]
+        cut = [0.0, 0.0, *net.rng.uniform(0, 0.4, 2), 1.0, 1.0, *net.rng.uniform(0.6, 1.2, 2)]
+        roi = net.constant(np.array(cut, np.float32))
+    more["coordinate_transformation_mode"] = net.pick(kinds)
     if mode == "nearest":
-        more["nearest_mode"] = net.pick(["round_prefer_floor", "floor"])
-    if net.flip(0.3):
+        roundings = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+        more["nearest_mode"] = net.pick(roundings)
+    if mode == "cubic" and net.flip():
+        more["cubic_coeff_a"] = -0.5
+    is_whole = all(float(n * s).is_integer() for n, s in zip(net.shape, scales, strict=True))
+    if net.flip(0.3) or (
+        more["coordinate_transformation_mode"] == "align_corners" and not is_whole
+    ):
+        # else ONNX's reference, which cnnc follows, and ONNX Runtime disagree
         sizes = net.ints([*net.shape[:2], *net.some(1, 9, 2)])
-        return net.node("Resize", [net.x, "", "", sizes], mode=mode, **more)
-    return net.node("Resize", [net.x, "", given], mode=mode, **more)
+        return net.node("Resize", [net.x, roi, "", sizes], mode=mode, **more)
+    if net.opset >= 18 and not roi and net.flip():
+        given = net.constant(np.array(scales[2:], np.float32))
+        more["axes"] = [2, 3]
+    return net.node("Resize", [net.x, roi, given], mode=mode, **more)
+
+
+def quantised(net: Net) -> list[str] | None:
+    """QLinearConv between QuantizeLinear and DequantizeLinear, of few channels or very many.
+
+    Weights have 7 bits: some of ONNX Runtime's kernels add two products in 16 bits.
+    """
+    if net.opset < 10 or net.rank != 4:
+        return None
+    wide = net.x
+    repeats = min(300, 20_000 // prod(net.shape)) if net.flip() else 1
+    if repeats > 1:
+        (wide,) = net.node("Tile", [net.x, net.ints([1, repeats, 1, 1])])
+    channels = repeats * net.shape[1]
+    scale, result = np.float32(net.rng.uniform(0.01, 0.05)), net.some(1, 3, 1)[0]
+    weight = net.rng.integers(-63, 64, (result, channels, *net.some(1, 3, 2))).astype(np.int8)
+    x_scale, x_zero = net.constant(scale), net.constant(np.uint8(net.some(0, 255, 1)[0]))
+    (held,) = net.node("QuantizeLinear", [wide, x_scale, x_zero])
+    factors = net.rng.uniform(0.001, 0.01, result if net.flip() else 1).astype(np.float32)
+    size = scale * factors.mean() * np.sqrt(weight[0].size) * 30
+    y_scale = net.constant(np.float32(size))
+    y_zero = net.constant(np.uint8(net.some(0, 255, 1)[0]))
+    operands = [held, x_scale, x_zero, net.constant(weight)]
+    operands += [net.constant(factors if factors.size > 1 else factors[0])]
+    operands += [net.constant(np.zeros(factors.size if factors.size > 1 else (), np.int8))]
+    operands += [y_scale, y_zero]
+    if net.flip():
+        operands.append(net.constant(net.rng.integers(-1000, 1000, result).astype(np.int32)))
+    made = net.node("QLinearConv", operands, pads=net.some(0, 1, 4))
+    return net.node("DequantizeLinear", [*made, y_scale, y_zero])
 
 
 MAKERS: tuple[Maker, ...] = (
     conv, conv, conv_transpose, pool, norm, layer_norm, activation, activation, prelu, clip,
     arithmetic, arithmetic, choose, softmax, matrix, reshape, squeeze, transpose, pad, cut, split,
-    spread, gather, reduce, arg, blocks, resize,
+    spread, gather, reduce, arg, blocks, resize, resize, quantised,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime
@@ -12,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 import cnnc.onnx_backend as backend
 from cnnc.base.errors import UserError
-from tests.onnx.random_models import random_model
+from tests.onnx.random_models import random_model, with_hostile_names, with_known_inputs
 
 COUNT = int(os.environ.get("CNNC_ONNX_MODELS", "2000"))
 SHARDS = 8
@@ -66,24 +67,48 @@ def is_double(feeds: dict[str, Array]) -> bool:
     return any(each.dtype == np.float64 for each in feeds.values())
 
 
+NATIVE = 10
+"""Every so many models run as machine code."""
+
+
 def compare(seed: int) -> str:
-    """What became of a model: `same`, `refused` or `none`; AssertionError where results differ."""
+    """What became of a model: `same`, `refused` or `none`; AssertionError where results differ.
+
+    A third of them have names that mean something in the language; every fifth is compared once
+    more with its inputs as initializers.
+    """
     made = random_model(seed)
     if made is None:
         return "none"
-    model, feeds = made
+    model, feeds = made if seed % 3 else with_hostile_names(*made, seed)
     wanted = expected(model, feeds)
     if wanted is None and is_double(feeds):
         wanted = expected_of_double(seed, model, feeds)
     if wanted is None:
         return "none"
+    # the reference scales quantised layers in float64, and ties may fall to the other side
+    is_quantised = any(node.op_type == "QLinearConv" for node in model.graph.node)
+    by = "native" if seed % NATIVE == 0 or is_quantised else "reference"
     try:
-        found = backend.run_model(model, feeds, backend="reference")
+        found = backend.run_model(model, feeds, backend=by)
+        if seed % 5 == 1:
+            known, beside = with_known_inputs(model, feeds)
+            agreed(seed, (model, feeds), backend.run_model(known, beside, backend=by)[:-1], wanted)
     except UserError as error:
         return f"refused: {error.diagnostics[0].message}"
+    return agreed(seed, (model, feeds), found, wanted)
+
+
+def agreed(
+    seed: int,
+    made: tuple[ModelProto, dict[str, Array]],
+    found: Sequence[Array],
+    wanted: list[Array],
+) -> str:
+    """How far results agree; AssertionError where they do not."""
     if all(map(agree, found, wanted)):
         return "same"
-    sure = certain(model, feeds, wanted)
+    sure = certain(*made, wanted)
     for one, other, part in zip(found, wanted, sure, strict=True):
         assert agree(np.where(part, one, 0), np.where(part, other, 0)), (seed, one, other)
     return "same where it is certain"
@@ -120,4 +145,5 @@ def certain(model: ModelProto, feeds: dict[str, Array], wanted: list[Array]) -> 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_results_are_those_of_onnx_runtime(shard: int) -> None:
     found = [compare(seed) for seed in range(shard, COUNT, SHARDS)]
-    assert found.count("same") > 0.9 * len(found), sorted(found)
+    taken = len(found) - found.count("none")  # by ONNX Runtime
+    assert found.count("same") > 0.9 * taken > 0.8 * len(found), sorted(found)

@@ -16,8 +16,8 @@ from cnnc.onnx.emit import (
     reductions,
     resize,
     unshared,
+    windows,
 )
-from cnnc.onnx.emit import windows as windows
 from cnnc.onnx.emit.writer import IR_VERSION, OPSET, Writer, element_type, emit
 from cnnc.version import __version__
 

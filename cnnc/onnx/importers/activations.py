@@ -135,8 +135,8 @@ def clip(call: Call, build: Builder) -> Flow:
 
 
 def _clipped(build: Builder, x: Flow, limits: list[Known | Flow | None]) -> Flow:
-    ends = [_limit(each) for each in limits]
-    low, high = ends
+    low, high = (_limit(each, none) for each, none in zip(limits, (-np.inf, np.inf), strict=True))
+    ends = (low, high)
     if isinstance(low, float) and isinstance(high, float) and low <= high:
         if (low, high) == (0.0, 6.0):
             return build.stage("relu6", [x], shape=x.shape)
@@ -147,14 +147,17 @@ def _clipped(build: Builder, x: Flow, limits: list[Known | Flow | None]) -> Flow
     return x if any(end is not None for end in ends) else build.stage("id", [x], shape=x.shape)
 
 
-def _limit(value: Known | Flow | None) -> float | Flow | None:
+def _limit(value: Known | Flow | None, none: float) -> float | Known | Flow | None:
+    """A limit; None where it is infinite and limits nothing."""
     if isinstance(value, Known):
         if value.array.size != 1 or value.array.dtype.kind not in "fiu":
             raise RefusedError("a limit is no single number")
         number = float(str(value.array.reshape(-1)[0]))
         if np.isnan(number):
             raise RefusedError("a limit is NaN")
-        return None if np.isinf(number) else number
+        if np.isinf(number):  # the text has no such number, a tensor may hold it
+            return None if number == none else Known(np.array(number, np.float32))
+        return number
     return value
 
 

@@ -142,7 +142,8 @@ def gemm(call: Call, build: Builder) -> Flow:
     if isinstance(b, Known):
         weight = _floats(b.array, "second operand")
         weight = weight if call.integer("transB") else weight.T
-        weight = (weight * weight.dtype.type(alpha)).astype(weight.dtype)
+        if alpha != 1:
+            weight = (weight * weight.dtype.type(alpha)).astype(weight.dtype)
         bias = _bias(c, beta, weight.shape[0])
         made = _dense(build, a, weight, bias)
         return made if c is None or bias is not None else _plus(build, made, c, beta)

@@ -9,10 +9,12 @@ from cnnc.onnx.builder import LARGEST, Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.reading import MOST_AXES
 from cnnc.onnx.registry import importer
-from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axis_of
+from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axis_of, shortest
 from cnnc.ops.attributes import Symbol
 from cnnc.ops.attributes import Value as Attribute
 
+MOST_RESIZED = 6
+"""Axes of a tensor that becomes larger by resizing: there are two more in front."""
 MOST_PIECES = 256
 """Slices or copies that one node may become."""
 
@@ -150,7 +152,8 @@ def progressions(places: Sequence[int]) -> list[range]:
         count = 1
         while step and at + count < len(places) and places[at + count] == places[at] + count * step:
             count += 1
-        step = step if count > 1 else 1
+        if count < (2 if abs(step) == 1 else 3):  # a step between two says nothing
+            step = count = 1
         runs.append(range(places[at], places[at] + count * step, step))
         at += count
     return runs
@@ -189,10 +192,11 @@ def spread(build: Builder, x: Flow, shape: Sequence[int]) -> Flow:
     factors = [m // n for m, n in zip(shape, x.shape, strict=True)]
     if prod(factors) == 1:
         return x
-    if x.dtype.is_float and prod(factors) <= 2**24:
-        build.spend(prod(factors))
-        ones = np.ones(factors, x.dtype.numpy)
-        return build.stage("mul", [x, build.tensor(ones)])  # exact for whatever is multiplied
+    if x.dtype.is_float and len(shape) <= MOST_RESIZED:  # the nearest of one element is it
+        kept = 2 if len(shape) > 2 and prod(factors[:2]) == 1 else 1 if factors[0] == 1 else 0
+        held = build.reshape(x, (*x.shape[:kept], *(1,) * (2 - kept), *x.shape[kept:]))
+        given: dict[str, Attribute] = {"mode": Symbol("nearest"), "size": tuple(shape[kept:])}
+        return build.reshape(build.stage("resize", [held], given), shape)
     return _repeated(build, x, factors)
 
 
@@ -297,7 +301,10 @@ def _pad_ends(call: Call, x: Flow) -> list[tuple[int, int]]:
 
 def _pad_value(call: Call) -> float:
     if call.opset < 11:
-        return call.number("value", 0.0)
+        given = call.attributes.get("value", 0.0)
+        if not isinstance(given, int | float):
+            raise RefusedError("it pads with no number")
+        return shortest(given)
     found: Array | None = call.known(2, "constant")
     if found is None or not found.size:
         return 0.0

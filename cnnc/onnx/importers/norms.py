@@ -7,7 +7,7 @@ import numpy as np
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.registry import importer
-from cnnc.onnx.values import Call, Flow, RefusedError, Value, axis_of
+from cnnc.onnx.values import Call, Flow, RefusedError, Value, axis_of, shortest
 from cnnc.ops.attributes import Symbol
 from cnnc.ops.attributes import Value as Attribute
 
@@ -18,6 +18,8 @@ def batchnorm(call: Call, build: Builder) -> Flow:
     x = build.flow(call.flow(0))
     if call.integer("training_mode") or not call.integer("spatial", 1):
         raise RefusedError("it normalises as in training, or every position on its own")
+    if call.opset < 7 and not call.integer("is_test"):
+        raise RefusedError("without `is_test` it normalises as in training")
     call.only(1)
     names = ("weight", "bias", "mean", "var")
     parameters = {
@@ -103,8 +105,14 @@ def lrn(call: Call, build: Builder) -> Flow:
 
 
 def _eps(call: Call) -> dict[str, Attribute]:
-    eps = call.number("epsilon", 1e-5)
+    eps = _rounded(call.number("epsilon", 1e-5))
     return {} if eps == 1e-5 else {"eps": eps}
+
+
+def _rounded(eps: float) -> float:
+    """The number that was meant: some exporters write 1.0000001e-05, the f32 beside 1e-5."""
+    short, given = np.float32(f"{eps:.6g}"), np.float32(eps)
+    return shortest(short) if abs(short - given) <= np.spacing(given) else eps
 
 
 def _floats(array: Array, what: str) -> Array:

@@ -26,7 +26,7 @@ def reduce(call: Call, build: Builder) -> Flow:
     axes = _axes(call, x)
     keep = bool(call.integer("keepdims", 1))
     if axes is None:
-        return build.stage("id", [x], shape=x.shape)
+        return _of_single_elements(call, build, x)
     if x.dtype in (DType.U8, DType.BOOL) and call.op in ("ReduceMax", "ReduceMin"):
         wide = build.cast(x, DType.F32)
         return build.cast(_reduced(build, KINDS[call.op], wide, axes, keep=keep), x.dtype)
@@ -40,6 +40,18 @@ def reduce(call: Call, build: Builder) -> Flow:
         case "ReduceLogSumExp":
             return _log_sum_exp(build, x, axes, keep=keep)
     return _reduced(build, KINDS[call.op], x, axes, keep=keep)
+
+
+def _of_single_elements(call: Call, build: Builder, x: Flow) -> Flow:
+    """What is reduced along no axis: functions before and after the sum are left."""
+    match call.op:
+        case "ReduceSumSquare":
+            return build.stage("mul", [x, x], shape=x.shape)
+        case "ReduceL1" | "ReduceL2":
+            return build.stage("abs", [x], shape=x.shape)
+        case "ReduceLogSum":
+            return build.stage("log", [x], shape=x.shape)
+    return build.stage("id", [x], shape=x.shape)
 
 
 def _axes(call: Call, x: Flow) -> list[int] | None:

@@ -80,7 +80,11 @@ def _needs_matrices(call: Call, x: Flow) -> bool:
     leaves_out = call.integer("exclude_outside") and call.word("mode", "nearest") == "linear"
     is_odd = coordinates == "half_pixel_symmetric" and not _comes_out_even(call, x)
     is_new = call.integer("antialias") or leaves_out or is_odd
-    return bool(is_new) or coordinates == "tf_crop_and_resize"
+    crops = coordinates == "tf_crop_and_resize"
+    if crops and not _comes_out_even(call, x):
+        why = "it crops, and an extent times its scale is no whole number"
+        raise RefusedError(f"{why}, which implementations disagree on")
+    return bool(is_new) or crops
 
 
 def _comes_out_even(call: Call, x: Flow) -> bool:
@@ -96,14 +100,21 @@ def _comes_out_even(call: Call, x: Flow) -> bool:
 
 
 def _asymmetric(call: Call, build: Builder, x: Flow, scales: object) -> Flow:
-    """What was meant before positions were an attribute: o / scale, rounded down."""
+    """What was meant before positions were an attribute: o / scale."""
     if not isinstance(scales, list):
         raise RefusedError("its scales are missing")
     mode = _mode(call)
     attributes: dict[str, Attribute] = {"coordinates": Symbol("asymmetric")}
-    if mode == "nearest":
-        attributes["rounding"] = Symbol("floor")
-    return _to_scales(build, x, range(x.rank), scales, (mode, attributes))
+    if mode != "nearest":
+        return _to_scales(build, x, range(x.rank), scales, (mode, attributes))
+    # As ONNX Runtime does, which is the only one to say: up where an axis becomes smaller.
+    by_axis = _by_axis(x, range(x.rank), scales)
+    for rounding, are_smaller in (("ceil", True), ("floor", False)):
+        own = [scale if (scale < 1) is are_smaller else 1.0 for scale in by_axis]
+        if {*own} != {1.0} or (not are_smaller and {*by_axis} == {1.0}):
+            more: dict[str, Attribute] = {"rounding": Symbol(rounding)}
+            x = _resized(build, x, own, (mode, attributes | more), "scale")
+    return x
 
 
 def _mode(call: Call) -> str:

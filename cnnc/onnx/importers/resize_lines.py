@@ -13,7 +13,7 @@ from cnnc.onnx.importers.resize_matrix import by_matrix
 from cnnc.onnx.values import Flow, RefusedError
 from cnnc.ops.movement.sampling import LONGEST, TAPS, Line, Sampling, line_of, simplest
 
-LARGEST = 2**24
+LARGEST = 2**22
 """Elements of a matrix."""
 
 

@@ -27,12 +27,16 @@ def by_matrices(call: Call, build: Builder, x: Flow) -> Flow:
         raise RefusedError("its sizes or scales are not one for each axis")
     if call.word("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise RefusedError("it keeps the aspect ratio, and is no plain resizing")
+    crops = call.word("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
     outside = np.zeros((1,) * rank, np.bool_)
     for place, axis in enumerate(axes):
         size = [x.shape[axis], sizes[place]] if sizes else None
         scale = None if sizes or scales is None else [1.0, float(scales.reshape(-1)[place])]
         part = _part(roi, place, len(axes))
         matrix, beyond = _matrix(call, x, axis, size, scale, part)
+        if crops and len(matrix) == matrix.shape[1] and part[1::2] != [0.0, 1.0]:
+            why = "it crops an axis whose extent stays, which implementations disagree on"
+            raise RefusedError(why)
         outside = outside | np.asarray(beyond, np.bool_).reshape(-1, *(1,) * (rank - axis - 1))
         x = by_matrix(build, x, axis, matrix)
     if not outside.any():

@@ -30,6 +30,8 @@ def identity(call: Call, build: Builder) -> Value:
 def dropout(call: Call, build: Builder) -> list[Value]:
     """Nothing is dropped in inference; the mask is true everywhere."""
     x = call.flow(0)
+    if call.opset < 7 and not call.integer("is_test") and call.number("ratio", 0.5):
+        raise RefusedError("without `is_test` it drops elements, as in training")
     training = call.known(2, "training mode")
     ratio = call.known(1, "ratio")
     if training is not None and np.any(training) and (ratio is None or np.any(ratio != 0)):

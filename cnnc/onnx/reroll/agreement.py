@@ -23,7 +23,7 @@ class _Matching:
     """A walk over both from the outputs on: each stage is one node, and the other way round."""
 
     def __init__(self, net: FlatNet) -> None:
-        self.stages = {stage.name: stage for stage in net.stages}
+        self.stages: dict[str | float, Stage] = {stage.name: stage for stage in net.stages}
         self.net = net
         self.inputs = {each.name: each for each in net.inputs}
         self.nodes: dict[str, Node] = {}
@@ -51,6 +51,8 @@ class _Matching:
         """Compare one value; what it is made of comes next."""
         while isinstance(node.op, Identity):
             (node,) = node.inputs
+        while value in self.stages and self.stages[value].op == "id":
+            (value,) = self.stages[value].operands
         if not isinstance(value, str):
             constant = node.constant
             if constant is None or constant.dtype.type(value) != constant.reshape(-1)[0]:
