@@ -86,12 +86,6 @@ def _compare(found: Sequence[Array], expected: Sequence[Any], rtol: float, atol:
         np.testing.assert_allclose(a, b, rtol=max(rtol, step), atol=atol)
 
 
-def _array(given: Any) -> Array:
-    """Some cases of casts hold messages."""
-    is_message = isinstance(given, onnx.TensorProto)
-    return numpy_helper.to_array(given) if is_message else np.asarray(given)
-
-
 def _stored(folder: Path) -> Iterator[tuple[list[Array], list[Array]]]:
     for data in sorted(folder.glob("test_data_set_*")):
         yield _tensors(data, "input"), _tensors(data, "output")

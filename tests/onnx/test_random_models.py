@@ -19,6 +19,8 @@ COUNT = int(os.environ.get("CNNC_ONNX_MODELS", "2000"))
 SHARDS = 8
 MISTAKEN = {"LRN"}
 """Operators that ONNX's reference computes wrong in a way that is hardly seen."""
+NARROW = {"HardSwish", "Resize"}
+"""Operators of which numbers of float32 are computed with though all else is double."""
 Array = NDArray[np.generic]
 
 
@@ -81,6 +83,8 @@ def compare(seed: int) -> str:
     if made is None:
         return "none"
     model, feeds = made if seed % 3 else with_hostile_names(*made, seed)
+    if is_double(feeds) and NARROW & {node.op_type for node in model.graph.node}:
+        return "none"
     wanted = expected(model, feeds)
     if wanted is None and is_double(feeds):
         wanted = expected_of_double(seed, model, feeds)

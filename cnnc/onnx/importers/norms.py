@@ -4,6 +4,7 @@ from math import prod
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.registry import importer
@@ -105,7 +106,9 @@ def lrn(call: Call, build: Builder) -> Flow:
 
 
 def _eps(call: Call) -> dict[str, Attribute]:
-    eps = _rounded(call.number("epsilon", 1e-5))
+    eps, x = call.number("epsilon", 1e-5), call.flow(0)
+    if isinstance(x, Flow) and x.dtype is DType.F32:
+        eps = _rounded(eps)
     return {} if eps == 1e-5 else {"eps": eps}
 
 
