@@ -8,11 +8,12 @@ know when it compiles, such as the shape of a `Reshape`: other ones compile the 
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from onnx import ModelProto, NodeProto, helper
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from cnnc.base.errors import UserError, fail
@@ -20,6 +21,7 @@ from cnnc.compiled import Compiled
 from cnnc.onnx.convert import Converted, UnsupportedError, convert
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.loading import to_model
+from cnnc.onnx.narrow import narrow_dtype, wide
 from cnnc.onnx.reading import read_model
 
 Array = NDArray[np.generic]
@@ -30,11 +32,18 @@ KEPT = 8
 class CnncRep(BackendRep):
     """A model, compiled for the shapes of its inputs as they come."""
 
-    def __init__(self, model: ModelProto, dims: Mapping[str, int], options: Mapping[str, Any]):
+    def __init__(
+        self,
+        model: ModelProto,
+        dims: Mapping[str, int],
+        options: Mapping[str, Any],
+        folder: Path | None = None,
+    ):
         super().__init__()
-        self._model, self._dims, self._options = model, dims, options
+        self._model, self._dims, self._options, self._folder = model, dims, options, folder
         initial = {each.name for each in model.graph.initializer}
-        self._inputs = [each.name for each in model.graph.input if each.name not in initial]
+        self._infos = {each.name: each for each in model.graph.input}
+        self._inputs = [name for name in self._infos if name not in initial]
         self._outputs = [each.name for each in model.graph.output]
         self._known: tuple[str, ...] = ()
         self._made: dict[object, tuple[Converted, Compiled | None]] = {}
@@ -52,30 +61,39 @@ class CnncRep(BackendRep):
         for number in made.results:
             if isinstance(number, int):
                 assert made.net is not None
-                outputs.append(results[number].reshape(made.net.wanted[number].shape))
+                end = made.net.wanted[number]
+                outputs.append(_as_declared(results[number].reshape(end.shape), end.narrow))
             else:
                 outputs.append(number)
         result: tuple[Any, ...] = namedtupledict("Outputs", self._outputs)(*outputs)
         return result
 
     def _collect(self, inputs: Any) -> dict[str, Any]:
+        """The inputs by name. Those that are initializers too may be left out, or be others."""
         if isinstance(inputs, Mapping):
-            given: dict[str, Any] = {name: np.asarray(each) for name, each in inputs.items()}
+            found = dict(inputs)
         else:
             listed = [inputs] if isinstance(inputs, np.ndarray) else [*inputs]
-            if len(listed) > len(self._inputs):
-                raise fail("E0603", f"the model has {len(self._inputs)} inputs, not {len(listed)}")
-            arrays = [each if isinstance(each, list) else np.asarray(each) for each in listed]
-            given = dict(zip(self._inputs, arrays, strict=False))
-        missing = [name for name in self._inputs if name not in given]
+            names = self._inputs if len(listed) <= len(self._inputs) else [*self._infos]
+            if len(listed) > len(names):
+                raise fail("E0603", f"the model has {len(names)} inputs, not {len(listed)}")
+            found = dict(zip(names, listed, strict=False))
+        missing = [name for name in self._inputs if name not in found]
         if missing:
             raise fail("E0603", f"inputs are missing: {', '.join(missing)}")
-        return given
+        unknown = [str(name) for name in found if name not in self._infos]
+        if unknown:
+            raise fail("E0603", f"the model has no inputs {', '.join(unknown)}")
+        return {name: _as_array(self._infos[name], each) for name, each in found.items()}
 
     def _find(self, given: Mapping[str, Array]) -> tuple[Converted, Compiled | None]:
         """The model compiled for these shapes, and values where they must be known."""
         for _ in range(len(given) + 1):
-            known = {name: given[name] for name in self._known if name in given}
+            known = {
+                name: each
+                for name, each in given.items()
+                if name in self._known or name not in self._inputs
+            }
             values = tuple((name, each.tobytes()) for name, each in known.items())
             key = (
                 tuple((name, getattr(each, "shape", None)) for name, each in given.items()),
@@ -101,7 +119,7 @@ class CnncRep(BackendRep):
         self, given: Mapping[str, Array], known: Mapping[str, Array]
     ) -> tuple[Converted, Compiled | None]:
         shapes = {name: tuple(each.shape) for name, each in given.items() if hasattr(each, "shape")}
-        made = convert(self._model, None, Dimensions(self._dims, shapes), known)
+        made = convert(self._model, self._folder, Dimensions(self._dims, shapes), known)
         if made.net is None:
             return made, None
         return made, to_model(made.net).compile(**self._options)
@@ -111,10 +129,11 @@ class CnncRep(BackendRep):
         arrays = []
         for end in made.net.given:
             array = given[end.name]
-            if array.dtype != end.dtype.numpy:
-                message = f"`{end.name}` takes {end.dtype}, not {array.dtype}"
+            wanted = narrow_dtype(end.narrow) if end.narrow else end.dtype.numpy
+            if array.dtype != wanted:
+                message = f"`{end.name}` takes {end.narrow or end.dtype}, not {array.dtype}"
                 raise fail("E0602", message)
-            arrays.append(array.reshape(end.in_net))
+            arrays.append(wide(array).reshape(end.in_net))
         return arrays
 
 
@@ -123,22 +142,33 @@ class CnncBackend(Backend):
 
     @classmethod
     def is_compatible(cls, model: ModelProto, device: str = "CPU", **kwargs: Any) -> bool:
-        """Whether cnnc takes every node; open extents are taken to be 1 here."""
+        """Whether cnnc takes every node; open extents that `dims` does not bind are 1."""
         try:
             cls.prepare(model, device, **kwargs)
-            convert(read_model(model)[0], None, Dimensions())
+            read, folder = read_model(model)
+            named = kwargs.get("dims", {})
+            open_extents = {
+                each.dim_param or f"{info.name}:{axis}": 1
+                for info in read.graph.input
+                for axis, each in enumerate(info.type.tensor_type.shape.dim)
+                if not each.HasField("dim_value") and f"{info.name}:{axis}" not in named
+            }
+            convert(read, folder, Dimensions({**open_extents, **named}))
         except UserError:
             return False
         return True
 
     @classmethod
     def prepare(cls, model: ModelProto, device: str = "CPU", **kwargs: Any) -> CnncRep:
-        """The model, ready to run; `dims` binds open extents, the rest are options of `compile`."""
+        """The model, ready to run; `dims` binds open extents, the rest are options of `compile`.
+
+        It may be a path or bytes, too.
+        """
         if not cls.supports_device(device):
             raise fail("E0801", f"there is no device `{device}`", help="cnnc runs on the CPU")
         dims = kwargs.pop("dims", {})
-        read, _ = read_model(model)
-        return CnncRep(read, dims, kwargs)
+        read, folder = read_model(model)
+        return CnncRep(read, dims, kwargs, folder)
 
     @classmethod
     def run_model(
@@ -160,8 +190,7 @@ class CnncBackend(Backend):
         from onnx.defs import onnx_opset_version
 
         opset = kwargs.pop("opset_version", onnx_opset_version())
-        names = [name for name in node.input if name]
-        arrays = _operands(names, inputs)
+        arrays = _operands(node, inputs)
         given = [
             helper.make_tensor_value_info(
                 name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
@@ -179,11 +208,46 @@ class CnncBackend(Backend):
         return device.split(":")[0] == "CPU"
 
 
-def _operands(names: Sequence[str], inputs: Any) -> dict[str, Array]:
+def _as_declared(array: Array, narrow: str) -> Array:
+    """A result in the model's type; what is too large for it becomes infinite."""
+    if not narrow:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(narrow_dtype(narrow))
+
+
+def _operands(node: NodeProto, inputs: Any) -> dict[str, Array]:
+    """The operands by name; None stands for one that the node leaves out."""
+    names = [name for name in node.input if name]
     if isinstance(inputs, Mapping):
+        missing = [name for name in names if name not in inputs]
+        if missing:
+            raise fail("E0603", f"operands are missing: {', '.join(missing)}")
         return {name: np.asarray(inputs[name]) for name in names}
-    listed: Sequence[ArrayLike] = [inputs] if isinstance(inputs, np.ndarray) else [*inputs]
+    listed: Sequence[Any] = [inputs] if isinstance(inputs, np.ndarray) else [*inputs]
+    if any(each is None for each in listed):
+        pairs = zip(node.input, listed, strict=False)
+        listed = [each for name, each in pairs if name and each is not None]
+    if len(listed) != len(names):
+        raise fail("E0603", f"the node has {len(names)} operands, not {len(listed)}")
     return {name: np.asarray(each) for name, each in zip(names, listed, strict=True)}
+
+
+def _as_array(info: ValueInfoProto, given: Any) -> Any:
+    """An array of the type that the model says; what is no array becomes one, sequences stay."""
+    kind = info.type.tensor_type.elem_type
+    if isinstance(given, TensorProto):
+        given = numpy_helper.to_array(given)
+    if not info.type.HasField("tensor_type") or not kind:
+        return given if isinstance(given, list) else np.asarray(given)
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(kind)
+        array = np.asarray(given) if hasattr(given, "dtype") else np.asarray(given, dtype)
+    except (KeyError, TypeError, ValueError) as error:
+        raise fail("E0602", f"`{info.name}` takes another type", notes=(str(error),)) from None
+    if array.dtype != dtype:
+        raise fail("E0602", f"`{info.name}` takes {dtype}, not {array.dtype}")
+    return array
 
 
 is_compatible = CnncBackend.is_compatible

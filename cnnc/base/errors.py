@@ -80,6 +80,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0901": "a model is malformed",
         "E0902": "a model has parts that cnnc cannot take",
         "E0903": "a model leaves extents open",
+        "E0904": "a network has what the other format cannot say",
         # W02xx: names that do nothing
         "W0201": "a name is never used",
         # W09xx: the net as a whole

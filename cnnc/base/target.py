@@ -49,6 +49,13 @@ class Target:
         """Elements of the type in one vector register; one where there are no vectors."""
         return self.vector_bits // (8 * dtype.bytes) if self.vector_bits > 32 else 1
 
+    def fuses(self, dtype: DType) -> bool:
+        """Whether a multiply-add of the type is one instruction; some units have floats alone."""
+        no_double = "d16sp" in self.features
+        if self.architecture.startswith("riscv"):
+            no_double = "+d" not in self.features
+        return self.has_fma and not (dtype is DType.F64 and no_double)
+
     @property
     def architecture(self) -> str:
         """The first part of the triple."""

@@ -45,6 +45,7 @@ COLUMNS = (Column("ONNX"), Column("nodes", is_number=True), Column("became"))
     is_flag=True,
     help="Call weights as the model does; the text has rules that rename them.",
 )
+@click.option("--force", is_flag=True, help="Replace files that hold something else.")
 @json_option
 def import_(
     file: Path,
@@ -53,6 +54,7 @@ def import_(
     dims: tuple[str, ...],
     fold_batchnorm: bool,
     keep_names: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Read an ONNX model and write it as a text of the language, with its weights beside it.
@@ -70,6 +72,7 @@ def import_(
             name=name,
             fold_batchnorm=fold_batchnorm,
             keep_names=keep_names,
+            force=force,
         )
     if as_json:
         print_json(_as_json(made))

@@ -61,12 +61,12 @@ def bound_errors(
     """Bound on the rounding errors of one operator on exact operands, per element.
 
     With `rounding`, factors of products that are summed may be rounded before, and the result
-    afterwards.
+    afterwards. For f64 the bound is doubled, as the reference rounds as much.
     """
     op = node.op
     if not isinstance(op, Operator):
         return np.zeros_like(value)
-    unit = node.type.dtype.unit_roundoff
+    unit = unit_of(node)
     errors: list[Real] = [np.zeros(operand.shape) for operand in operands]
     with np.errstate(all="ignore"):
         if rounding.factors and op.macs(node.type, *(operand.type for operand in node.inputs)):
@@ -75,7 +75,14 @@ def bound_errors(
         bound = op.error(unit, value, operands, errors)
         if rounding.stored and node.type.dtype is DType.F32:
             bound = bound + rounding.stored.error(np.abs(value) + bound)
-    return bound
+    return bound * 2 if node.type.dtype is DType.F64 else bound
+
+
+def unit_of(node: Node) -> float:
+    """The unit roundoff of a node's arithmetic: the coarser one where it has both types."""
+    types = [each.type.dtype for each in (node, *node.inputs)]
+    units = [dtype.unit_roundoff for dtype in types if dtype.is_float]
+    return max(units, default=node.type.dtype.unit_roundoff)
 
 
 def _compare(

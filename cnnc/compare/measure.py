@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from cnnc.ir.graph import Array, Real
 
 FLOOR = 4 * 2.0**-126
-"""Added to every tolerance: below the smallest normal number, precision is lost gradually."""
-
-_TINY = float(np.finfo(np.float32).tiny)
+"""Added to tolerances of f32: below the smallest normal number, precision is lost gradually."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,8 @@ def measure(got: Array, expected: Real, tolerance: Real) -> Errors:
     """Compare elements; `expected` is exact in float64, `tolerance` bounds each |difference|."""
     exact = np.asarray(expected, np.float64)
     values = got.astype(np.float64)
-    allowed = np.broadcast_to(tolerance, exact.shape) + FLOOR
+    kind = np.float64 if got.dtype == np.float64 else np.float32
+    allowed = np.broadcast_to(tolerance, exact.shape) + _floor(got.dtype)
     with np.errstate(all="ignore"):
         rounded = exact.astype(got.dtype)
         difference = np.abs(values - exact)
@@ -68,7 +67,9 @@ def measure(got: Array, expected: Real, tolerance: Real) -> Errors:
         allowed = np.where(np.isnan(allowed), np.inf, allowed)
         ratio = np.where(both, difference / allowed, _misplaced(values, rounded, exact, allowed))
         relative = difference / np.abs(exact)
-        ulp = difference / np.spacing(np.maximum(np.abs(rounded), _TINY)).astype(np.float64)
+        ulp = difference / np.spacing(np.maximum(np.abs(rounded), np.finfo(kind).tiny)).astype(
+            np.float64
+        )
     index = np.unravel_index(int(np.argmax(ratio)), ratio.shape) if ratio.size else ()
     return Errors(
         max_abs=_largest(difference, both),
@@ -81,6 +82,10 @@ def measure(got: Array, expected: Real, tolerance: Real) -> Errors:
         tolerance=float(allowed[index]) if ratio.size else 0.0,
         unbounded=int(np.count_nonzero(np.isfinite(rounded) & np.isinf(allowed))),
     )
+
+
+def _floor(dtype: np.dtype[np.generic]) -> float:
+    return 4 * float(np.finfo(np.float64).tiny) if dtype == np.float64 else FLOOR
 
 
 def _misplaced(

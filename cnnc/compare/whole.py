@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnc.base.target import NOTHING, Rounding
-from cnnc.compare.layerwise import bound_errors
+from cnnc.compare.layerwise import bound_errors, unit_of
 from cnnc.compare.measure import Errors, measure
 from cnnc.driver import SOURCE, Pass, optimise
 from cnnc.ir.evaluate import Evaluated, evaluate, trace
@@ -78,7 +78,7 @@ def _tolerance(step: Evaluated, moved: Evaluated) -> Real:
     pairs = zip(step.operands, moved.operands, strict=True)
     errors = [np.full(a.shape, MARGIN * _largest_shift(a, b)) for a, b in pairs]
     with np.errstate(all="ignore"):
-        return node.op.error(node.type.dtype.unit_roundoff, value, step.operands, errors)
+        return node.op.error(unit_of(node), value, step.operands, errors)
 
 
 def _largest_shift(value: Real, moved: Real) -> float:

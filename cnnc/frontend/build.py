@@ -38,7 +38,7 @@ from cnnc.ir.graph import Graph, Input, Node
 from cnnc.ir.types import TensorType
 from cnnc.ops.spec import find
 
-INPUT_DTYPES = (DType.F32, DType.U8, DType.I32, DType.I64, DType.BOOL)
+INPUT_DTYPES = (DType.F32, DType.F64, DType.U8, DType.I32, DType.I64, DType.BOOL)
 MAX_EXTENT = 2**31 - 1
 
 

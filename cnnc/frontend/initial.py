@@ -22,16 +22,17 @@ def initial_value(
 ) -> NDArray[np.generic] | Recipe:
     """First values of one parameter; they depend on its path, not on the rest of the net.
 
-    `initial.kind` "weight" is uniform in [-bound, bound) with the method's bound; f32 only. Such
-    weights are not drawn yet, but as often as somebody asks for them.
+    `initial.kind` "weight" is uniform in [-bound, bound) with the method's bound: numbers of f32,
+    whatever the type of floating point. Such weights are not drawn yet, but as often as somebody
+    asks for them.
     """
     match initial.kind:
         case "zeros":
             return np.zeros(type.shape, type.dtype.numpy)
         case "ones":
-            return np.ones(type.shape, np.float32)
+            return np.ones(type.shape, type.dtype.numpy)
         case "quarters":
-            return np.full(type.shape, 0.25, np.float32)
+            return np.full(type.shape, 0.25, type.dtype.numpy)
         case "weight":
             bound = METHODS[method](initial.fan_in, initial.fan_out)
             return Drawn(type.shape, bound, seed, path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from cnnc.base.dtype import DType
 from cnnc.base.errors import InternalError, did_you_mean
 from cnnc.base.record import record
 from cnnc.base.source import Span
@@ -56,7 +57,8 @@ def apply_operator(state: BuildState, it: Application) -> Value:
     operands = [item for each in operands for item in _items(each)]
     _check_arity(state, it, operands)
     lost = any(isinstance(each.value, Unknown) for each in it.given)
-    inputs = [_to_node(state, it, each) for each in operands]
+    numbers = _type_of_numbers(operands)
+    inputs = [_to_node(state, it, each, numbers) for each in operands]
     nodes = [node for node in inputs if isinstance(node, Node)]
     if attributes is None or len(nodes) < len(inputs) or lost or len(state.diagnostics) > before:
         return UNKNOWN
@@ -287,12 +289,20 @@ def _items(operand: Operand) -> Iterator[Operand]:
         yield Operand(item, operand.span, position)
 
 
-def _to_node(state: BuildState, it: Application, operand: Operand) -> Node | Unknown:
+def _type_of_numbers(operands: Sequence[Operand]) -> DType:
+    """What numbers beside tensors are: f64 where one of these is."""
+    types = [each.value.type.dtype for each in operands if isinstance(each.value, Node)]
+    return DType.F64 if DType.F64 in types else DType.F32
+
+
+def _to_node(
+    state: BuildState, it: Application, operand: Operand, numbers: DType
+) -> Node | Unknown:
     match operand.value:
         case Node() | Unknown():
             return operand.value
         case int() | float() if not isinstance(operand.value, bool):
-            return state.scalar(operand.value, it.path.prefix, operand.span)
+            return state.scalar(operand.value, it.path.prefix, operand.span, numbers)
         case Word(name=name):
             return state.error(
                 "E0206",

@@ -135,12 +135,14 @@ class BuildState:
             raise StopBuildError
         return Node(op, tuple(inputs), type, name, span)
 
-    def scalar(self, value: int | float, prefix: str, span: Span) -> Node | Unknown:
-        """A number as a tensor that broadcasts."""
-        if abs(value) > float(np.finfo(np.float32).max) or math.isnan(value):
-            return self.error("E0505", "this number is too large for f32", span)
-        array = np.full((1,), value, np.float32)
-        type = TensorType.plain((1,), DType.F32)
+    def scalar(
+        self, value: int | float, prefix: str, span: Span, dtype: DType = DType.F32
+    ) -> Node | Unknown:
+        """A number as a tensor that broadcasts, of a type of floating point."""
+        if abs(value) > float(np.finfo(dtype.numpy.str).max) or math.isnan(value):
+            return self.error("E0505", f"this number is too large for {dtype}", span)
+        array = np.full((1,), value, dtype.numpy)
+        type = TensorType.plain((1,), dtype)
         return self.node(Constant(array), (), type, self.paths.claim_free(prefix, "number"), span)
 
 

@@ -16,6 +16,7 @@ from cnnc.frontend.clauses import FileWeights, InitialWeights
 from cnnc.frontend.files import confine
 from cnnc.frontend.initial import initial_value
 from cnnc.frontend.renames import read_rules, rename
+from cnnc.frontend.widened import fits, widened
 from cnnc.ir.graph import Constant, Graph, Node, Parameter, Recipe
 
 SHOWN = 12
@@ -69,7 +70,8 @@ def bind_weights(
 def _bind(graph: Graph, values: Weights) -> Graph:
     def bind(node: Node) -> Node:
         if isinstance(node.op, Parameter):
-            return replace(node, op=Constant(values[node.op.path]))
+            value = widened(values[node.op.path], node.type.dtype)
+            return replace(node, op=Constant(value))
         return node
 
     return graph.rebuild(bind)
@@ -171,7 +173,7 @@ def _misfits(
             found.append(
                 Diagnostic("E0403", message, node.span, label, help=help if turned else None)
             )
-        elif info.dtype != str(node.type.dtype):
+        elif not fits(info.dtype, node.type.dtype):
             message = f"`{name}` has element type {info.dtype} in the weights file"
             help = f"convert the file to {node.type.dtype}"
             label = f"needs {node.type.dtype}"

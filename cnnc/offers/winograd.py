@@ -5,6 +5,7 @@ from functools import cache
 from math import prod
 
 from cnnc.base.choice import Choice, Chosen
+from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, even_widths, fits
@@ -55,11 +56,14 @@ OFFER = WinogradOffer()
 
 
 def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
-    """Whether the algorithm computes this convolution of these operands, in whole vectors."""
+    """Whether the algorithm computes this convolution of these operands, in whole vectors.
+
+    That of f32 only: weights are transformed in float64, which is as good as exact there.
+    """
     x, weight = operands[0].type, operands[1]
     window = op.window(x)
     plain = set(window.kernel) == {TAPS} and set(window.stride + window.dilation) == {1}
-    known = weight.is_constant and x.dtype.is_float
+    known = weight.is_constant and x.dtype is DType.F32
     lanes = target.lanes(x.dtype)
     wide = lanes > 1 and min(x.channels, op.channels) > lanes // 2
     return plain and known and wide and op.groups == 1 and len(x.spatial) <= 2

@@ -1,5 +1,6 @@
 """Collects the stages of a flat net, each checked by the operator it calls."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -12,6 +13,7 @@ from cnnc.base.layout import Shape
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, Stage, Tensor
+from cnnc.onnx.reading import MOST_AXES
 from cnnc.onnx.values import Flow, Known, RefusedError, Value
 from cnnc.ops.attributes import Symbol
 from cnnc.ops.attributes import Value as Attribute
@@ -19,20 +21,29 @@ from cnnc.ops.spec import Operator, find_operator
 
 LARGEST = 2**32
 """Elements of a value; the frontend has limits of its own for all of them together."""
+AT_LEAST = 2**26
+"""Elements that all constants made while reading may have; in large models more:"""
+GROWTH = 16
+"""so many times the elements of the model's own tensors."""
+FILLED = 8
+"""How many elements of a constant that is one number count as one element of others."""
 MOST_STAGES = 50_000
-_LARGEST_NUMBER = float(np.finfo(np.float32).max)
 
 Operand = Value | float
 
 
 class Builder:
-    """The stages so far. Stages that importers add are called after the node that is read."""
+    """The stages so far. Stages that importers add are called after the node that is read.
 
-    def __init__(self) -> None:
+    `budget` is how many elements of constants may still be made.
+    """
+
+    def __init__(self, budget: int = AT_LEAST) -> None:
         self.stages: list[Stage] = []
         self.arrays: dict[str, Array] = {}
         self.source = ""
         self.names: set[str] = set()
+        self.budget = budget
         self._base = "stage"
         self._types: dict[str, TensorType] = {}
         self._tensors: dict[tuple[bytes, Shape, str], Flow] = {}
@@ -74,7 +85,8 @@ class Builder:
         if len(self.stages) >= MOST_STAGES:
             raise RefusedError(f"the net would have more than {MOST_STAGES} operators")
         flows = self._align(operands)
-        types = [self._type(each) for each in flows]
+        numbers = _type_of_numbers(flows)
+        types = [self._type(each, numbers) for each in flows]
         operator = find_operator(op)
         assert operator is not None
         try:
@@ -83,8 +95,9 @@ class Builder:
         except OpError as error:
             note = f" ({error.note})" if error.note else ""
             raise RefusedError(f"`{op}` does not take this: {error.why}{note}") from None
-        if result.elements > LARGEST:
-            raise RefusedError(f"its result has {result.elements} elements")
+        if result.elements > LARGEST or result.rank > MOST_AXES:
+            what = f"{result.elements} elements" if result.rank <= MOST_AXES else "too many axes"
+            raise RefusedError(f"its result has {what}")
         name = self.claim(self._base)
         keys = {
             each: self._keep(f"{name}.{each}", value) for each, value in (parameters or {}).items()
@@ -100,7 +113,7 @@ class Builder:
         shape = tuple(array.shape)
         if 0 in shape:
             raise RefusedError("an operand has no elements")
-        key = (array.tobytes(), shape, str(dtype))
+        key = (_digest(array), shape, str(dtype))
         if key not in self._tensors:
             held = array.reshape(shape or (1,))
             if held.ndim > 8:
@@ -147,28 +160,37 @@ class Builder:
             return x
         return self.stage("cast", [x], {"dtype": Symbol(dtype.value)}, shape=x.shape)
 
+    def spend(self, elements: int) -> None:
+        """RefusedError where so many elements more are too many: small models stay small."""
+        if elements > self.budget:
+            self.budget = -1  # from now on, nothing is computed any more
+            raise RefusedError("the model would have too many large constants for its size")
+        self.budget -= elements
+
     def _align(self, operands: Sequence[Operand]) -> list[Flow | float]:
         """Known operands as numbers where that changes no shape, otherwise as tensors."""
         rank = max((each.rank for each in operands if isinstance(each, Flow)), default=0)
+        numbers = _type_of_numbers(operands)
         found: list[Flow | float] = []
         for each in operands:
             if isinstance(each, Known):
                 array = each.array
-                is_number = array.size == 1 and array.ndim <= rank and array.dtype == np.float32
+                is_number = array.size == 1 and array.ndim <= rank and array.dtype == numbers.numpy
                 number = shortest_number(array) if is_number else None
                 found.append(self.tensor(array) if number is None else number)
             else:
                 found.append(each)
         return found
 
-    def _type(self, each: Flow | float) -> TensorType:
+    def _type(self, each: Flow | float, numbers: DType) -> TensorType:
         if isinstance(each, Flow):
             held = TensorType.plain(each.shape or (1,), each.dtype)
             return held
-        return TensorType.plain((1,), DType.F32)
+        return TensorType.plain((1,), numbers)
 
     def _keep(self, key: str, array: Array) -> str:
-        self.arrays[key] = np.ascontiguousarray(array)
+        self.spend(cost(array))
+        self.arrays[key] = array if is_filled(array) else np.ascontiguousarray(array)
         return key
 
     def _add(
@@ -196,10 +218,33 @@ def _infer(made: Operator, types: Sequence[TensorType], given: Mapping[str, Arra
         if array.shape != spec.type.shape:
             wanted, found = list(spec.type.shape), list(array.shape)
             raise RefusedError(f"its {spec.name} has shape {found}, not {wanted}")
+        if array.dtype != spec.type.dtype.numpy:
+            raise RefusedError(
+                f"its {spec.name} is {array.dtype}, and it computes in {spec.type.dtype}"
+            )
     least, most = type(made).arity
     if len(types) < least or (most is not None and len(types) > most):
         raise RefusedError(f"`{made.name}` takes no {len(types)} operands")
     return made.infer(*types, *(spec.type for spec in specs))
+
+
+_LARGEST_NUMBER = float(np.finfo(np.float32).max)
+
+
+def is_filled(array: Array) -> bool:
+    """Whether it is one number, spread without taking memory for each."""
+    return array.size > 1 and not any(array.strides)
+
+
+def cost(array: Array) -> int:
+    """The elements that a constant counts as."""
+    return array.size // (FILLED if is_filled(array) else 1)
+
+
+def _digest(array: Array) -> bytes:
+    if is_filled(array):
+        return b"filled" + array.flat[0].tobytes()
+    return hashlib.sha256(np.ascontiguousarray(array).data).digest()
 
 
 def shortest_number(array: Array) -> float | None:
@@ -214,12 +259,15 @@ def shortest_number(array: Array) -> float | None:
 def dtype_of(dtype: np.dtype[np.generic]) -> DType:
     """The element type of the net; RefusedError where it has none."""
     try:
-        found = DType.of(dtype)
+        return DType.of(dtype)
     except (KeyError, TypeError):
-        found = DType.F64
-    if found is DType.F64:
-        raise RefusedError(f"cnnc has no tensors of {dtype}")
-    return found
+        raise RefusedError(f"cnnc has no tensors of {dtype}") from None
+
+
+def _type_of_numbers(operands: Sequence[Operand]) -> DType:
+    """What the language takes numbers beside these for."""
+    is_wide = any(isinstance(each, Flow) and each.dtype is DType.F64 for each in operands)
+    return DType.F64 if is_wide else DType.F32
 
 
 def clean(name: str) -> str:

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.base.errors import Diagnostic, UserError
 from cnnc.base.record import record
-from cnnc.onnx.builder import Builder, dtype_of
+from cnnc.onnx.builder import GROWTH, LARGEST, Builder, cost, dtype_of
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.ends import needed, open_inputs
 from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
 from cnnc.onnx.folding import MADE_OF_SHAPES, can_fold, fold
 from cnnc.onnx.keras_names import layer_name, scope_of
 from cnnc.onnx.naming import base_name
-from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
-from cnnc.onnx.registry import IMPORTERS
+from cnnc.onnx.narrow import Narrow, declared_type, narrow_type, number_of, widened
+from cnnc.onnx.reading import MOST_NODES, Files, inline, malformed, opsets, read_tensor
+from cnnc.onnx.registry import IMPORTERS, Importer
+from cnnc.onnx.schemas import check_node
 from cnnc.onnx.values import Call, Flow, Known, Lost, RefusedError, Value
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 50
 """Nodes that an error lists before the rest is only counted."""
+MOST_OPERANDS = 10_000
 _STANDARD = ("", "ai.onnx")
 
 
@@ -40,7 +44,8 @@ class UnsupportedError(UserError):
 class Converted:
     """What a model means: a net, unless all its results are known.
 
-    `results` are the model's outputs in order: the number of an output of the net, or a value.
+    `results` are the model's outputs in order: the number of an output of the net, or a value,
+    where the net has none or the value has no elements.
     """
 
     net: FlatNet | None
@@ -70,7 +75,7 @@ class _Converter:
         constants: Mapping[str, Array],
     ) -> None:
         self._model, self._graph = model, model.graph
-        self._folder, self._dims, self._constants = folder, dims, constants
+        self._files, self._dims, self._constants = Files(folder), dims, constants
         self._opsets = opsets(model)
         self._scope = scope_of(model)
         self._build = Builder()
@@ -79,6 +84,7 @@ class _Converter:
         self._refused: list[tuple[str, str]] = []
         self._wants: frozenset[str] = frozenset()
         self._report: list[Mapped] = []
+        self._narrow = Narrow()
 
     def run(self) -> Converted:
         """The whole graph."""
@@ -90,7 +96,9 @@ class _Converter:
         if len({each.name for each in graph.output}) < len(graph.output):
             raise malformed("two outputs of the model have one name")
         for tensor in graph.initializer:
-            self._define(tensor.name, Known(read_tensor(tensor, self._folder)))
+            array = read_tensor(tensor, self._files)
+            self._define(tensor.name, self._given(array))
+            self._say_widened(tensor.name, narrow_type(array.dtype))
         if graph.sparse_initializer:
             self._refuse("the graph", "it has sparse tensors")
         inputs, given = self._inputs()
@@ -104,10 +112,12 @@ class _Converter:
 
     def _inputs(self) -> tuple[list[Tensor], list[End]]:
         ends: list[End] = []
+        self._dims.check(self._graph.input)
         for each in self._graph.input:
             if each.name in self._constants:
                 self._values.pop(each.name, None)
-                self._define(each.name, Known(self._constants[each.name]))
+                self._dims.shape_of(each)  # UserError where the array has another
+                self._define(each.name, self._given(self._constants[each.name]))
             elif each.name not in self._values and (end := self._end(each)) is not None:
                 ends.append(end)
         tensors, made, flows = open_inputs(self._build, ends)
@@ -125,20 +135,33 @@ class _Converter:
             return None
         shape = self._dims.shape_of(info)
         try:
-            dtype = dtype_of(helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))
+            found = helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
+            narrow = narrow_type(found)
+            dtype = DType.F32 if narrow else dtype_of(found)
         except RefusedError as error:
             self._lose(info.name, error.why)
             return None
         except (KeyError, TypeError):
             self._lose(info.name, "its element type is not known")
             return None
-        if 0 in shape and max(shape) < 2**31:
-            self._define(info.name, Known(np.zeros(shape, dtype.numpy)))  # nothing is to be given
+        if 0 in shape and prod(max(1, n) for n in shape) <= LARGEST:
+            self._define(info.name, Known(np.zeros(shape, found)))  # nothing is to be given
             return None
-        if len(shape) > 7 or prod(shape) > 2**32:
+        if len(shape) > 7 or 0 in shape or prod(shape) > LARGEST:
             self._lose(info.name, f"its shape is {list(shape)}")
             return None
-        return End(info.name, shape, dtype)
+        self._narrow.types[info.name] = narrow
+        self._say_widened(info.name, narrow)
+        return End(info.name, shape, dtype, narrow=narrow)
+
+    def _say_widened(self, name: str, narrow: str) -> None:
+        if narrow:
+            self._report.append(Mapped(name, narrow, "f32, without the roundings between"))
+
+    def _given(self, array: Array) -> Known:
+        """A tensor of the model's own."""
+        self._build.budget += GROWTH * array.size
+        return Known(array)
 
     def _lose(self, name: str, why: str) -> None:
         self._refuse(f"input `{name}`", why)
@@ -170,7 +193,7 @@ class _Converter:
             operands = [self._values[name] if name else None for name in node.input]
             results = self._results(node, operands, used)
         except RefusedError as error:
-            self._refuse(label, error.why, error.wants)
+            self._refuse(label, error.why, error.wants | _knowable(operands))
             results = None
         for place, name in enumerate(node.output):
             if name:
@@ -183,29 +206,52 @@ class _Converter:
         """What a node gives; None where an operand is lost."""
         if node.domain not in _STANDARD:
             raise RefusedError(f"cnnc knows no operators of `{node.domain}`")
+        if len(operands) > MOST_OPERANDS:
+            raise RefusedError(f"it has more than {MOST_OPERANDS} operands")
         if "" not in self._opsets:
             raise RefusedError("the model does not say which opset it is for")
         opset, op = self._opsets[""], node.op_type
         find = IMPORTERS.find(op)
-        if find is None and not can_fold(op) and op not in ("Constant",):
+        if find is None and not can_fold(op, opset) and op not in ("Constant",):
             raise RefusedError("cnnc has no such operator")
+        check_node(node, opset)
         values = [each for each in operands if not isinstance(each, Lost)]
         if len(values) < len(operands):
             return None
         if op == "Constant":
-            return [Known(self._constant(node))]
-        known = [each for each in values if isinstance(each, Known)]
-        if can_fold(op) and len(known) == len([each for each in values if each is not None]):
-            return list(fold(node, opset, [each for each in values if not isinstance(each, Flow)]))
+            return [self._given(self._constant(node))]
+        known = [each for each in values if not isinstance(each, Flow)]
+        if can_fold(op, opset) and len(known) == len(values):
+            try:
+                return self._fold(node, known)
+            except RefusedError:
+                # ONNX's reference does not know all forms, an importer may; what is too large to
+                # be known may be computed at run time
+                if find is None:
+                    raise
         if find is None:
             wants = [each.roots for each in values if isinstance(each, Flow)]
             if op in MADE_OF_SHAPES:
                 why = "its shape is computed at run time"
                 raise RefusedError(why, frozenset[str]().union(*wants))
             raise RefusedError("cnnc computes it of known tensors only")
-        attributes = self._attributes(node)
+        return self._imported(node, find, values, used)
+
+    def _imported(
+        self,
+        node: "NodeProto",
+        find: Importer,
+        operands: Sequence[Value | None],
+        used: frozenset[str],
+    ) -> list[Value]:
+        """What the importer of its operator makes of a node."""
+        opset, op, attributes = self._opsets[""], node.op_type, self._attributes(node)
+        like = self._narrow.result_type(node, self._kinds(node, operands))
+        if op == "CastLike" and like:
+            op, attributes = "Cast", {"to": number_of(like)}
         is_used = tuple(name in used for name in node.output)
-        call = Call(op, node.name, opset, tuple(values), attributes, is_used)
+        values = tuple(None if each is None else widened(each) for each in operands)
+        call = Call(op, node.name, opset, values, attributes, is_used)
         names = [name for name in node.input if isinstance(self._values.get(name), Known)]
         self._build.begin(self._name(node, names), node.name or op)
         before = len(self._build.stages)
@@ -213,13 +259,26 @@ class _Converter:
         added = [f"`{each.op}`" for each in self._build.stages[before:] if each.op != "tensor"]
         became = ", ".join(added) or "nothing"
         self._report.append(Mapped(node.name or next(iter(node.output), op), op, became))
-        return [made] if isinstance(made, Known | Flow) else list(made)
+        results = [made] if isinstance(made, Known | Flow) else list(made)
+        self._narrow.mark(node, operands, results)
+        return results
+
+    def _kinds(self, node: "NodeProto", operands: Sequence[Value | Lost | None]) -> list[str]:
+        pairs = zip(node.input, operands, strict=True)
+        return [self._narrow.of(name, value) for name, value in pairs]
 
     def _name(self, node: "NodeProto", known: Sequence[str]) -> str:
         """What the stages of a node are called."""
         if self._scope is not None and (name := layer_name(node, known, self._scope)):
             return name
         return base_name(node, known)
+
+    def _fold(self, node: "NodeProto", operands: Sequence[Known | None]) -> list[Value]:
+        """The results of a node on known tensors."""
+        self._build.spend(0)
+        found = fold(node, self._opsets[""], operands)
+        self._build.spend(sum(cost(each.array) for each in found))
+        return [*found]
 
     def _attributes(self, node: "NodeProto") -> Mapping[str, Any]:
         from onnx import AttributeProto, helper
@@ -245,7 +304,7 @@ class _Converter:
         for each in node.attribute:
             match each.name:
                 case "value":
-                    return read_tensor(each.t, self._folder)
+                    return read_tensor(each.t, self._files)
                 case "value_float" | "value_floats":
                     value = each.f if each.name == "value_float" else list(each.floats)
                     return np.array(value, np.float32)
@@ -270,19 +329,20 @@ class _Converter:
         flows = any(isinstance(value, Flow) for value in values)
         for each, value in zip(self._graph.output, values, strict=True):
             assert not isinstance(value, Lost)
-            if isinstance(value, Known) and not flows:
+            if isinstance(value, Known) and (not flows or not value.array.size):
                 results.append(value.array)
                 continue
             try:
                 self._build.begin(each.name, "")
-                flow = self._build.flow(value)
+                narrow = declared_type(each) or self._narrow.of(each.name, value)
+                flow = self._build.flow(widened(value))
                 _check_type(each, flow)
             except RefusedError as error:
                 refused = [(f"output `{each.name}`", error.why)]
                 raise UnsupportedError(_listed(refused), frozenset()) from None
             results.append(len(outputs))
             outputs.append((each.name, flow.name))
-            wanted.append(End(each.name, flow.shape, flow.dtype))
+            wanted.append(End(each.name, flow.shape, flow.dtype, narrow=narrow))
         if not flows:
             return Converted(None, tuple(results))
         if not inputs:
@@ -304,10 +364,25 @@ def _check_type(info: "ValueInfoProto", flow: Flow) -> None:
     from onnx import TensorProto, helper
 
     kind = info.type.tensor_type.elem_type
+    if declared_type(info) and flow.dtype is DType.F32:
+        return
     if kind and kind != helper.np_dtype_to_tensor_dtype(flow.dtype.numpy):
         names = {value: name for name, value in TensorProto.DataType.items()}
         wanted = names.get(kind, str(kind))
         raise RefusedError(f"it would be {flow.dtype}, and the model says {wanted}")
+
+
+def _knowable(operands: Sequence[Value | Lost | None]) -> frozenset[str]:
+    """Inputs whose values would help a node that is refused.
+
+    Short lists of whole numbers are shapes, as a rule. Beside a tensor without elements, what the
+    result holds follows from the others.
+    """
+    flows = [each for each in operands if isinstance(each, Flow)]
+    has_none = any(isinstance(each, Known) and not each.array.size for each in operands)
+    if has_none or all(each.dtype is DType.I64 and each.rank < 2 for each in flows):
+        return frozenset[str]().union(*(each.roots for each in flows))
+    return frozenset()
 
 
 def _used_names(graph: "GraphProto") -> frozenset[str]:

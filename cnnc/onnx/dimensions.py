@@ -1,6 +1,6 @@
 """Extents that a model leaves open."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ class Dimensions:
         if len(kind.shape.dim) > MOST_AXES:
             raise malformed(f"`{name}` has {len(kind.shape.dim)} axes")
         if name in self.shapes:
-            return self.shapes[name]
+            return self._given(info, self.shapes[name])
         if not kind.HasField("shape"):
             raise fail("E0903", f"the model says no shape for its input `{name}`")
         extents: list[int] = []
@@ -54,3 +54,38 @@ class Dimensions:
         if any(not 0 <= n < 2**31 for n in extents):
             raise fail("E0903", f"`{name}` would have the shape {extents}")
         return tuple(extents)
+
+    def _given(self, info: "ValueInfoProto", shape: Shape) -> Shape:
+        """The shape of the array at hand; UserError where the model or `named` says another."""
+        kind, name = info.type.tensor_type, info.name
+        if not kind.HasField("shape"):
+            return shape
+        wanted = [
+            each.dim_value
+            if each.HasField("dim_value")
+            else self.named.get(each.dim_param, self.named.get(f"{name}:{axis}"))
+            for axis, each in enumerate(kind.shape.dim)
+        ]
+        if len(wanted) != len(shape) or any(
+            n is not None and n != extent for n, extent in zip(wanted, shape, strict=True)
+        ):
+            shown = ", ".join("?" if n is None else str(n) for n in wanted)
+            raise fail("E0601", f"`{name}` takes [{shown}], not {list(shape)}")
+        return shape
+
+    def check(self, inputs: "Iterable[ValueInfoProto]") -> None:
+        """UserError where a name is that of no extent, or an extent is none."""
+        known = {
+            key: None
+            for info in inputs
+            for axis, each in enumerate(info.type.tensor_type.shape.dim)
+            if not each.HasField("dim_value")
+            for key in (each.dim_param, f"{info.name}:{axis}")
+            if key
+        }
+        for name, extent in self.named.items():
+            if isinstance(extent, bool) or not isinstance(extent, int) or not 0 <= extent < 2**31:
+                raise fail("E0903", f"`{name}` is to be {extent!r}, which is no extent")
+            if name not in known:
+                help = f"open are {', '.join(known)}" if known else "it leaves none open"
+                raise fail("E0903", f"the model leaves no extent `{name}` open", help=help)

@@ -1,6 +1,7 @@
 """Inputs of a flat net, and what its outputs need."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import End, Stage, Tensor
@@ -17,7 +18,7 @@ def open_inputs(
     """
     first = {end.shape[0] for end in ends if len(end.shape) > 1}
     is_wrapped = len(first) != 1 or any(len(end.shape) < 2 for end in ends)
-    made = tuple(End(end.name, end.shape, end.dtype, is_wrapped) for end in ends)
+    made = tuple(replace(end, is_wrapped=is_wrapped) for end in ends)
     tensors = [build.input(end.name, end.in_net, end.dtype) for end in made]
     flows = []
     for end, tensor in zip(made, tensors, strict=True):

@@ -76,8 +76,21 @@ def _write(model: "ModelProto", path: Path, *, is_large: bool) -> None:
                 model, whole, save_as_external_data=True, location=data, size_threshold=LEAST
             )
             checker.check_model(str(whole))
-            os.replace(Path(folder, data), path.with_name(data))
-            os.replace(whole, path)
+            _replace_both(whole, path, data)
     except OSError as error:
         reason = error.strerror or str(error)
         raise fail("E0704", f"`{path}` cannot be written", notes=(reason,)) from None
+
+
+def _replace_both(made: Path, path: Path, data: str) -> None:
+    """Put a model and its data in place; no model is ever beside the data of another."""
+    before = made.with_name("before")
+    if path.exists():
+        os.replace(path, before)
+    try:
+        os.replace(made.with_name(data), path.with_name(data))
+    except OSError:
+        if before.exists():
+            os.replace(before, path)
+        raise
+    os.replace(made, path)

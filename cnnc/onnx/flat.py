@@ -60,13 +60,15 @@ class End:
     """An input or output as ONNX has it: its name and shape there.
 
     In the net it may be called otherwise, and have an axis of extent 1 in front (`is_wrapped`), as
-    the language wants every input to begin with the batch, and to have two axes or more.
+    the language wants every input to begin with the batch, and to have two axes or more. `narrow`
+    is the type there, such as `float16`, where the net holds it as f32.
     """
 
     name: str
     shape: Shape
     dtype: DType
     is_wrapped: bool = False
+    narrow: str = ""
 
     @property
     def in_net(self) -> Shape:

@@ -14,9 +14,8 @@ from cnnc.files import replace_file
 from cnnc.onnx.flat import FlatNet, Mapped
 from cnnc.onnx.loading import read_flat
 from cnnc.onnx.reporting import reported
-from cnnc.onnx.reroll.names import KEYWORDS
 from cnnc.onnx.reroll.rolled import Rolled, roll
-from cnnc.onnx.text import identifier
+from cnnc.onnx.text import KEYWORDS, identifier
 from cnnc.onnx.tidy import fold_batchnorms, tidy
 
 if TYPE_CHECKING:
@@ -47,21 +46,24 @@ def import_model(
     name: str | None = None,
     fold_batchnorm: bool = False,
     keep_names: bool = False,
+    force: bool = False,
 ) -> Imported:
     """Write an ONNX model into the folder, as `NAME.cnn` and `NAME.safetensors`.
 
     `dims` binds the extents that the model leaves open. The files are called as the model's file,
     or as `name` says. Batchnorms stay what they are, unless `fold_batchnorm` makes them part of the
     layers before them. Weights are called by their paths in the text; with `keep_names` by those of
-    the model, and the text renames them. UserError with every node that cnnc cannot take, or where
-    a file cannot be written.
+    the model, and the text renames them. UserError with every node that cnnc cannot take, where a
+    file cannot be written, or where one of this name holds something else, unless `force` is set.
     """
     net = read_flat(given, dims)
     if name is None:
         name = Path(given).stem if isinstance(given, str | os.PathLike) else net.name
     if net.name in GENERIC:
         net = replace(net, name=identifier(name, KEYWORDS))
-    return write_net(net, Path(folder), name, fold_batchnorm=fold_batchnorm, keep_names=keep_names)
+    return write_net(
+        net, Path(folder), name, fold_batchnorm=fold_batchnorm, keep_names=keep_names, force=force
+    )
 
 
 def write_net(
@@ -72,6 +74,7 @@ def write_net(
     fold_batchnorm: bool,
     keep_names: bool,
     keep_weights: bool = False,
+    force: bool = True,
 ) -> Imported:
     """Write a flat net as the files of this name; see `import_model`, and `tidy`."""
     net = tidy(net, keep_weights=keep_weights)
@@ -85,7 +88,21 @@ def write_net(
         reason = error.strerror or str(error)
         raise fail("E0704", f"the folder `{folder}` cannot be made", notes=(reason,)) from None
     path, weights = folder / f"{stem}.cnn", folder / f"{stem}.safetensors"
+    files = {path: rolled.text.encode()}
     if rolled.arrays:
-        replace_file(weights, save({key: rolled.arrays[key] for key in sorted(rolled.arrays)}))
-    replace_file(path, rolled.text.encode())
+        held = save({key: rolled.arrays[key] for key in sorted(rolled.arrays)})
+        files = {weights: held, **files}  # first: the text needs them
+    for each, data in files.items():
+        if not force and _holds_other(each, data):
+            help = "write into another folder, or say --force"
+            raise fail("E0704", f"`{each}` is there, and holds something else", help=help)
+    for each, data in files.items():
+        replace_file(each, data)
     return Imported(path, weights if rolled.arrays else None, rolled, net, reported(net))
+
+
+def _holds_other(path: Path, data: bytes) -> bool:
+    try:
+        return path.exists() and (path.stat().st_size != len(data) or path.read_bytes() != data)
+    except OSError:
+        return True

@@ -2,18 +2,21 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cnnc.api import Model
-from cnnc.base.errors import fail
+from cnnc.base.errors import InternalError, fail
 from cnnc.base.source import SourceFile
 from cnnc.frontend import load as frontend
+from cnnc.frontend.weights import bind_arrays
 from cnnc.onnx.convert import convert
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.flat import FlatNet
 from cnnc.onnx.reading import read_model
+from cnnc.onnx.reroll.agreement import match
 from cnnc.onnx.reroll.rolled import roll
-from cnnc.onnx.text import plain_text
+from cnnc.onnx.text import named, plain_text
 from cnnc.onnx.tidy import tidy
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ def read_flat(
     made = convert(model, folder, Dimensions(dims or {}))
     if made.net is None:
         raise fail("E0902", "the model's outputs do not depend on its inputs")
+    if not all(isinstance(each, int) for each in made.results):
+        raise fail("E0902", "an output of the model has no elements")
     return made.net
 
 
@@ -52,7 +57,17 @@ def load(
 
 
 def to_model(net: FlatNet) -> Model:
-    """The net as one of the language: from its text, with its arrays as weights."""
+    """The net as one of the language: from its text, with its arrays as weights.
+
+    InternalError where the text would say anything else than the net.
+    """
+    net = named(net)
     text, arrays = plain_text(net)
-    choices = frontend.Choices(batch=net.batch, arrays=arrays)
-    return Model(frontend.load_text(SourceFile(f"{net.name}.cnn", text), None, choices), choices)
+    source = SourceFile(f"{net.name}.cnn", text)
+    choices = frontend.Choices(batch=net.batch, with_weights=False)
+    loaded = frontend.load_text(source, None, choices)
+    for path, key in match(net, loaded.graph).items():
+        if arrays[path] is not net.arrays[key]:
+            raise InternalError(f"`{path}` is not `{key}` in the text", stage="import")
+    graph = bind_arrays(loaded.graph, arrays, source.span(0, 0))
+    return Model(replace(loaded, graph=graph), replace(choices, with_weights=True, arrays=arrays))

@@ -1,6 +1,7 @@
 """From a file or message to a model whose parts can be trusted to be there."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,8 @@ def read_model(
         return parse_model(given, "the model"), None
     path = Path(given)
     try:
-        if path.is_fifo():
-            raise fail("E0702", f"`{path}` is a pipe, not a file")
+        if path.exists() and not path.is_file():
+            raise fail("E0702", f"`{path}` is no regular file")
         if path.stat().st_size > LARGEST_FILE:
             raise fail("E0501", f"`{path}` is larger than {LARGEST_FILE} bytes")
         data = path.read_bytes()
@@ -136,17 +137,48 @@ def _check_functions(model: "ModelProto") -> None:
 
 def opsets(model: "ModelProto") -> dict[str, int]:
     """Versions by domain; the standard's own is called "" here."""
+    from onnx.defs import onnx_opset_version
+
     found = {each.domain: each.version for each in model.opset_import}
     if "ai.onnx" in found:
         found.setdefault("", found["ai.onnx"])
     if "" not in found and model.ir_version < 3:
         found[""] = 1
-    if not 1 <= found.get("", 1) <= 10_000:
-        raise malformed(f"the model is for opset {found['']}")
+    newest = onnx_opset_version()
+    if not 1 <= found.get("", 1) <= newest:
+        why = f"the package `onnx` that is installed knows up to {newest}"
+        raise malformed(f"the model is for opset {found['']}", why)
     return found
 
 
-def read_tensor(tensor: "TensorProto", folder: Path | None) -> Array:
+class Files:
+    """The files beside a model that hold tensors; `folder` is None where it has none."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._parts: dict[tuple[Path, int, int], bytes] = {}
+        self._read: Counter[Path] = Counter()
+
+    def part(self, path: Path, offset: int, size: int) -> bytes:
+        """Some bytes of a file, read once; UserError where they end early or parts overlap.
+
+        Without overlaps, tensors take no more memory than their files.
+        """
+        key = (path, offset, size)
+        if key not in self._parts:
+            self._read[path] += size
+            if self._read[path] > path.stat().st_size:
+                raise malformed(f"tensors overlap in `{path.name}`")
+            with path.open("rb") as file:
+                file.seek(offset)
+                data = file.read(size)
+            if len(data) != size:
+                raise malformed(f"`{path.name}` ends too early")
+            self._parts[key] = data
+        return self._parts[key]
+
+
+def read_tensor(tensor: "TensorProto", files: Files) -> Array:
     """The elements of a tensor; UserError where they are not there, or lie elsewhere."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -162,7 +194,7 @@ def read_tensor(tensor: "TensorProto", folder: Path | None) -> Array:
         raise malformed(f"`{name}` has the unknown element type {tensor.data_type}") from None
     count = int(np.prod([float(n) for n in shape]))
     if tensor.data_location == TensorProto.EXTERNAL:
-        return _external(tensor, dtype, shape, folder)
+        return _external(tensor, dtype, shape, files)
     held = len(tensor.raw_data) or 8 * tensor.ByteSize()
     if count > 16 * held + 64:  # four bits at least are an element
         raise malformed(f"`{name}` should have {count} elements, and there is too little data")
@@ -174,14 +206,14 @@ def read_tensor(tensor: "TensorProto", folder: Path | None) -> Array:
 
 
 def _external(
-    tensor: "TensorProto", dtype: np.dtype[np.generic], shape: tuple[int, ...], folder: Path | None
+    tensor: "TensorProto", dtype: np.dtype[np.generic], shape: tuple[int, ...], files: Files
 ) -> Array:
     entries = {each.key: each.value for each in tensor.external_data}
     text, name = entries.get("location", ""), tensor.name or "a tensor"
-    if folder is None:
+    if files.folder is None:
         message = f"`{name}` lies in the file `{text}`, and the model has no folder"
         raise fail("E0407", message, help="load the model by its path")
-    path = confined(text, folder, name)
+    path = confined(text, files.folder, name)
     if dtype.itemsize * 8 < 8 or dtype.names or dtype.kind not in "biuf":
         raise malformed(f"`{name}` of {dtype} cannot lie in a file of its own")
     size = dtype.itemsize * int(np.prod([float(n) for n in shape]))
@@ -192,11 +224,7 @@ def _external(
     if offset < 0 or length != size or size > LARGEST_TENSOR or offset + size > path.stat().st_size:
         have = path.stat().st_size
         raise malformed(f"`{name}` needs {size} bytes at {offset} of `{text}`, which has {have}")
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(size)
-    if len(data) != size:
-        raise malformed(f"`{text}` ends too early")
+    data = files.part(path, offset, size)
     return np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
 
 

@@ -2,38 +2,56 @@
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from cnnc.onnx.flat import Array, FlatNet, Stage
 from cnnc.ops.attributes import Symbol, format_value
 from cnnc.ops.spec import operators
 
-_WORDS = frozenset({
+KEYWORDS = frozenset({
     "cnn", "import", "param", "block", "net", "input", "output", "weights", "check", "assert",
-    "repeat", "if", "else", "in", "true", "false", "and", "or", "not", "N", "i", "open"
+    "repeat", "if", "else", "in", "true", "false", "and", "or", "not", "N", "i", "open", "from",
 })  # fmt: skip
+"""Words that are no names in a text."""
+
+
+def named(net: FlatNet) -> FlatNet:
+    """The net under names that the language has for inputs, then outputs, then stages."""
+    words = _taken() | words_of(net)
+    inputs = _names([each.name for each in net.inputs], words)
+    outputs = _names([name for name, _ in net.outputs], words | {*inputs.values()})
+    taken = words | {*inputs.values(), *outputs.values()}
+    names = {**inputs, **_names([stage.name for stage in net.stages], taken)}
+    stages = tuple(
+        replace(
+            stage,
+            name=names[stage.name],
+            operands=tuple(names[x] if isinstance(x, str) else x for x in stage.operands),
+        )
+        for stage in net.stages
+    )
+    return replace(
+        net,
+        name=identifier(net.name, _taken()),
+        inputs=tuple(replace(each, name=inputs[each.name]) for each in net.inputs),
+        stages=stages,
+        outputs=tuple((outputs[name], names[source]) for name, source in net.outputs),
+    )
 
 
 def plain_text(net: FlatNet) -> tuple[str, dict[str, Array]]:
-    """The program, and the arrays by the names that its parameters have."""
-    words = words_of(net)
-    outputs = [*_names([name for name, _ in net.outputs], _taken() | words).values()]
-    names = _names(
-        [*(each.name for each in net.inputs), *(stage.name for stage in net.stages)],
-        _taken() | words | {*outputs},
-    )
+    """The program of a net that is `named`, and its arrays by the names of parameters."""
     arrays: dict[str, Array] = {}
-    lines = ["cnn 1", "", f"net {identifier(net.name, _taken())} {{"]
+    lines = ["cnn 1", "", f"net {net.name} {{"]
     for each in net.inputs:
         extents = ", ".join(["N", *map(str, each.shape[1:])])
-        lines.append(f"  input {names[each.name]}: {each.dtype}[{extents}]")
+        lines.append(f"  input {each.name}: {each.dtype}[{extents}]")
     for stage in net.stages:
-        lines.append(f"  {names[stage.name]} = {_call(stage, names)}")
+        lines.append(f"  {stage.name} = {_call(stage)}")
         for parameter, key in stage.parameters.items():
-            path = names[stage.name] + (f".{parameter}" if parameter else "")
-            arrays[path] = net.arrays[key]
-    for made, (_, source) in zip(outputs, net.outputs, strict=True):
-        lines.append(f"  output {made} = {names[source]}")
+            arrays[stage.name + (f".{parameter}" if parameter else "")] = net.arrays[key]
+    lines += [f"  output {name} = {source}" for name, source in net.outputs]
     return "\n".join([*lines, "}", ""]), arrays
 
 
@@ -50,10 +68,9 @@ def words_of(net: FlatNet) -> frozenset[str]:
     return frozenset(found)
 
 
-def _call(stage: Stage, names: Mapping[str, str]) -> str:
+def _call(stage: Stage) -> str:
     given = [f"{name} = {format_value(value)}" for name, value in stage.attributes.items()]
-    operands = [each if isinstance(each, str) else repr(each) for each in stage.operands]
-    shown = [names.get(each, each) for each in operands]
+    shown = [each if isinstance(each, str) else repr(each) for each in stage.operands]
     if len(shown) == 1:
         return f"{shown[0]} -> {stage.op}" + (f"({', '.join(given)})" if given else "")
     return f"{stage.op}({', '.join([*shown, *given])})"
@@ -70,7 +87,7 @@ def _names(wanted: Sequence[str], reserved: Iterable[str]) -> dict[str, str]:
 
 
 def _taken() -> frozenset[str]:
-    return _WORDS | {each.name for each in operators()} | frozenset(keyword.kwlist)
+    return KEYWORDS | {each.name for each in operators()} | frozenset(keyword.kwlist)
 
 
 def identifier(name: str, taken: Iterable[str]) -> str:

@@ -210,14 +210,15 @@ def _batchnorm(
     eps = stage.attributes.get("eps", 1e-5)
     assert isinstance(eps, int | float)
     scale = own["weight"] / np.sqrt(own["var"] + eps)
+    kind = stage.result.dtype.numpy
     weight = arrays[layer.parameters["weight"]].astype(np.float64)
     axis = 1 if layer.op == "conv_transpose" else 0
     spread = scale.reshape([-1 if place == axis else 1 for place in range(weight.ndim)])
     key = layer.parameters.get("bias")
     bias = np.zeros(1) if key is None else arrays[key].astype(np.float64)
     found = {
-        "weight": (weight * spread).astype(np.float32),
-        "bias": (own["bias"] + (bias - own["mean"]) * scale).astype(np.float32),
+        "weight": (weight * spread).astype(kind),
+        "bias": (own["bias"] + (bias - own["mean"]) * scale).astype(kind),
     }
     keys = {name: free_key(f"{layer.name}.{name}", arrays) for name in found}
     made = replace(layer, attributes={**layer.attributes, "bias": True}, parameters=keys)

@@ -119,14 +119,21 @@ class Call:
             raise RefusedError(f"its attribute `{name}` is no integer")
         return value
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether an operand is of f64."""
+        return any(_is_wide(each) for each in self.operands)
+
     def number(self, name: str, default: float) -> float:
-        """An attribute; what is given as f32 is the shortest number that rounds to it."""
-        value = self.attributes.get(name)
-        if value is None:
-            return default
+        """An attribute, which ONNX holds as f32.
+
+        It is the shortest number that rounds to it; beside operands of f64 it is that number of
+        f32, defaults too.
+        """
+        value = self.attributes.get(name, default)
         if not isinstance(value, int | float) or not np.isfinite(value):
             raise RefusedError(f"its attribute `{name}` is no finite number")
-        return shortest(value)
+        return float(np.float32(value)) if self.is_wide else shortest(value)
 
     def word(self, name: str, default: str) -> str:
         """An attribute."""
@@ -146,6 +153,15 @@ class Call:
         """RefusedError where somebody reads more than the first results."""
         if any(self.used[results:]):
             raise RefusedError(f"its result {results} is used, which cnnc does not compute")
+
+
+def _is_wide(value: Value | None) -> bool:
+    match value:
+        case Flow(dtype=dtype):
+            return dtype is DType.F64
+        case Known(array):
+            return bool(array.dtype == np.float64)
+    return False
 
 
 def shortest(value: float | np.generic) -> float:

@@ -15,6 +15,7 @@ _FIELDS: Mapping[str, str] = {
     "unshared": "Convolution and dense layers",
     "dense": "Convolution and dense layers",
     "pool": "Pooling",
+    "pool_argmax": "Pooling",
     "batchnorm": "Normalisation",
     "normalisation": "Normalisation",
     "activations": "Activations",

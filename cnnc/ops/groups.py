@@ -61,15 +61,22 @@ def convolution_error(
 ) -> Real:
     """gamma(terms) (|w| * |x| + |b|), and |w| * error of x; `terms` additions for each result.
 
-    The sizes are summed in float32: all are positive, so that is as good, and twice as fast.
+    The sizes are summed in float32 where that is enough: all are positive, so that is as good, and
+    twice as fast.
     """
     relative = gamma(terms, unit)
-    size = op.reference(*(cast(Real, np.abs(value).astype(np.float32)) for value in inputs))
+    size = op.reference(*sizes(inputs, unit))
     bound: Real = relative * (1 + gamma(terms, 2.0**-24)) * size.astype(np.float64)
     if errors[0].any():
         weights = [np.abs(inputs[1]), *(np.zeros_like(value) for value in inputs[2:])]
         bound += op.reference(errors[0], *weights) * (1 + relative)
     return bound
+
+
+def sizes(inputs: Sequence[Real], unit: float) -> list[Real]:
+    """|x| of each, in float32 unless bounds for float64 need more range."""
+    kind = np.float64 if unit < 2.0**-50 else np.float32
+    return [cast(Real, np.abs(value).astype(kind)) for value in inputs]
 
 
 def fan(weight: Sequence[int], groups: int = 1) -> tuple[int, int]:

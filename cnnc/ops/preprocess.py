@@ -61,7 +61,7 @@ class PerChannel(Kind[tuple[float, ...]]):
 
 @operator("preprocess")
 class Preprocess(Operator):
-    """(x * scale - mean) / std for each channel, channels first, as f32.
+    """(x * scale - mean) / std for each channel, channels first, as f32, or f64 where x is.
 
     `layout` says how the operand's axes stand: `nchw` or `nhwc` for images, `ncl` or `nlc` for
     series, `ncdhw` or `ndhwc` for volumes; `channels_first` and `channels_last` fit any rank. The
@@ -70,7 +70,7 @@ class Preprocess(Operator):
     number, or one for each channel of the result, so after `colors`; both are meant for values that
     `scale` has been applied to.
 
-    Operands of any element type become f32 first. For each channel scale / std and mean / std are
+    Integers and truth values become f32 first. For each channel scale / std and mean / std are
     computed once, so that an element takes one multiplication and one addition.
     """
 
@@ -127,7 +127,7 @@ class Preprocess(Operator):
             return ()
         factor, offset = scale / std, -mean / std
         with np.errstate(all="ignore"):
-            tables = np.array([factor, offset], np.float32)
+            tables = np.array([factor, offset]).astype(made.dtype.numpy)
         if self.scale == 0 or not np.isfinite(tables).all():
             note = f"scale / std is {factor.min():g} to {factor.max():g}"
             raise OpError("nothing is left of the operand", at="scale", note=note)
@@ -137,7 +137,7 @@ class Preprocess(Operator):
         )
 
     def _spread(self, name: str, made: TensorType) -> Real:
-        """One number for each channel of the result, as it is in f32."""
+        """One number for each channel of the result."""
         value = getattr(self, name)
         given = value if isinstance(value, tuple) else (value,)
         if len(given) not in (1, made.channels):
@@ -156,7 +156,7 @@ class Preprocess(Operator):
         return self.result(inputs[0])
 
     def reference(self, *inputs: Real) -> Real:
-        """See Operator: the tables are f32, so scale / std and mean / std are rounded once."""
+        """See Operator: scale / std and mean / std are rounded once, in the tables."""
         y: Real = inputs[0].astype(np.float64)
         y = np.moveaxis(y, -1, 1) if self.is_last else y
         y = y[:, ::-1] if self.colors == "bgr" else y

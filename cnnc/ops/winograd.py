@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import cast
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer, Const, Expr, Fma, Load
 from cnnc.ops.cook_toom import TAPS, along, cook_toom, transform_input, transform_output
+from cnnc.ops.groups import sizes
 from cnnc.ops.spec import Blocking, Nest, Operator, ParameterSpec, Real, Sample, gamma
 
 Ends = tuple[tuple[int, int], ...]
@@ -113,15 +113,13 @@ class Winograd(Operator):
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: gamma(roundings) |A^T| (|U| * (|B^T| |x|)) as for any sum of products.
 
-        Every product passes a transform's sums on each axis twice, and the sum over channels. The
-        sizes are summed in float32, as all are positive.
+        Every product passes a transform's sums on each axis twice, and the sum over channels.
         """
         transforms, axes = cook_toom(self.results), len(self.pads)
         sides = (np.abs(transforms.input), np.abs(transforms.output))
         depth = sum(int(np.count_nonzero(side, axis=1).max()) for side in sides)
         relative = gamma(inputs[1].shape[1] + axes * depth + 2, unit)
-        sizes = [cast(Real, np.abs(value).astype(np.float32)) for value in inputs]
-        size = self._compute(*sides, sizes).astype(np.float64)
+        size = self._compute(*sides, sizes(inputs, unit)).astype(np.float64)
         bound: Real = relative * (1 + 1e-4) * size
         if errors[0].any():
             zeros = [np.zeros_like(value) for value in inputs[2:]]

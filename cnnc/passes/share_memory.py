@@ -70,6 +70,8 @@ class _Parts:
         x = node.inputs[0]
         if node in self.wholes or not self.is_movable(node) or not self.is_movable(x):
             return
+        if not can_be_view(node.op, x.type):
+            return
         kind = node.type.with_layout(replace(x.type.layout, within=within(x.type)))
         if _lie_alike(node, x) and _view(node.op).find_fault(kind, x.type) is None:
             self.wholes[node] = x

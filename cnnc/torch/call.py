@@ -48,7 +48,7 @@ class Call:
             if isinstance(found, Flow | Known):
                 return found
             if isinstance(found, int | float) and not isinstance(found, bool):
-                return Known(np.array(found, np.float32))
+                return Known(_number(found))
         raise RefusedError(f"its `{names[0]}` is no tensor")
 
     def promoted(self, build: Builder, *names: str) -> Value:
@@ -110,3 +110,9 @@ def through(
     made = importer(OnnxCall(op, op, _OPSET, tuple(operands), attributes, (True,)), build)
     first = made if isinstance(made, Flow | Known) else made[0]
     return build.flow(first)
+
+
+def _number(number: float) -> Array:
+    """In float32, unless it is an integer that float32 does not have."""
+    found = np.array(number, np.float32)
+    return np.array(number) if isinstance(number, int) and int(found) != number else found

@@ -1,6 +1,7 @@
 """Nodes of a graph of ATen's operators as a flat net."""
 
 import operator
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -33,7 +34,7 @@ class Converter:
         """Why cnnc cannot take a node; None where it can, or where its operand's node decides."""
         if node.target is operator.getitem:
             return None
-        build, values = Builder(), Values()
+        build, values = Builder(sys.maxsize), Values()
         try:
             for place, each in enumerate(self._read(node)):
                 values[each] = _mapped(
@@ -118,7 +119,7 @@ def convert(
     outputs: Sequence[Node],
 ) -> FlatNet:
     """Some nodes as a net, with their inputs and outputs in order; RefusedError where it cannot."""
-    build, values = Builder(), Values()
+    build, values = Builder(sys.maxsize), Values()
     ends = [_end(each.name, each.meta["val"]) for each in inputs]
     if not ends:
         raise RefusedError("it has no inputs")
@@ -212,9 +213,12 @@ def dtype_of_torch(dtype: Any) -> DType:
     """The element type of the net; RefusedError where it has none."""
     name = str(dtype).removeprefix("torch.")
     try:
-        return dtype_of(np.dtype(name))
+        found = dtype_of(np.dtype(name))
     except TypeError:
         raise RefusedError(f"cnnc has no tensors of {name}") from None
+    if found is DType.F64:
+        raise RefusedError("cnnc takes no modules of float64")
+    return found
 
 
 def _check(made: Value, meta: Any) -> None:

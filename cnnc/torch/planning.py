@@ -54,16 +54,24 @@ def _segment(
 
 
 def handed_views(captured: Captured) -> dict[Node, str]:
-    """Nodes that only make views of an input that is handed out: torch must make these."""
-    found: dict[Node, str] = {}
+    """Nodes that only make views which are handed out: torch must make these.
+
+    Of an input, or of what is handed out too, itself or as another view: a change of one shows in
+    the other.
+    """
     inputs = {each for each in captured.inputs if each not in captured.known}
-    for end in captured.outputs:
+    chains: dict[Node, list[list[Node]]] = {}
+    for end in dict.fromkeys(each for each in captured.outputs if hasattr(each, "op")):
         chain = []
-        while getattr(end, "op", "") == "call_function" and _is_view(end):
+        while end.op == "call_function" and _is_view(end):
             chain.append(end)
             end = end.args[0]
-        if end in inputs:
-            found.update(dict.fromkeys(chain, "it hands out a view of an input"))
+        chains.setdefault(end, []).append(chain)
+    found: dict[Node, str] = {}
+    for base, all_views in chains.items():
+        why = "an input" if base in inputs else "another result" if len(all_views) > 1 else ""
+        for chain in all_views if why else ():
+            found.update(dict.fromkeys(chain, f"it hands out a view of {why}"))
     return found
 
 

@@ -115,7 +115,15 @@ class Program:
             values[node] = leaves[place]
         for step in self.steps:
             step.run(values)
-        return [constant if node is None else values[node] for node, constant in self._gives]
+        return [
+            constant if node is None else self._given(node, values)
+            for node, constant in self._gives
+        ]
+
+    def _given(self, node: Node, values: Environment) -> Any:
+        """A result; what is known stays as it is whatever becomes of what was handed out."""
+        known = node in self.captured.known
+        return values[node].detach().clone() if known else values[node]
 
 
 def _step(

@@ -9,9 +9,8 @@ from typing import Any
 from cnnc.base.errors import Diagnostic, UserError
 from cnnc.onnx.flat import FlatNet
 from cnnc.onnx.importing import Imported, write_net
-from cnnc.onnx.reroll.names import KEYWORDS
 from cnnc.onnx.reroll.rolled import roll
-from cnnc.onnx.text import identifier
+from cnnc.onnx.text import KEYWORDS, identifier
 from cnnc.onnx.tidy import tidy
 from cnnc.onnx.values import RefusedError
 from cnnc.torch.convert import convert, refused_nodes

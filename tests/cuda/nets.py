@@ -9,6 +9,7 @@ import numpy as np
 from cnnc import driver
 from cnnc.api import Model, load_text
 from cnnc.backends.cuda.plan import Plan, plan_cuda
+from cnnc.ir.graph import Graph
 
 ZOO = Path(__file__).resolve().parents[2] / "examples" / "zoo"
 SMALL: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType(
@@ -32,10 +33,11 @@ def small(name: str, batch: int | tuple[int, int] | None = None) -> Model:
     return load_text(text, name=f"{name}.cnn", folder=ZOO, batch=batch)
 
 
-def planned(model: Model, target: str = "cuda", name: str | None = None) -> Plan:
+def planned(model: Model | Graph, target: str = "cuda", name: str | None = None) -> Plan:
     """How a GPU runs it."""
     machine = driver.find_target(target)
-    lowered, _ = driver.plan(model.graph, machine)
+    graph = model if isinstance(model, Graph) else model.graph
+    lowered, _ = driver.plan(graph, machine)
     return plan_cuda(lowered.program, machine, name)
 
 

@@ -1,17 +1,20 @@
 """Fits the polynomials of the elementary functions: prints cnnc/lowering/polynomials.py.
 
-    python tests/lowering/fit_elementary.py > cnnc/lowering/polynomials.py
+    python -m tests.lowering.fit_elementary > cnnc/lowering/polynomials.py
 
 Each is a weighted minimax fit: Lawson's iteration over Chebyshev nodes. Coefficients for float32
 are rounded one after the other, lowest degree first, and the rest is fitted again around them.
+What computes in float64 for a float64 result is in fit_doubles.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import erfc, factorial, log, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tests.lowering.fit_doubles import DOUBLES, ERF_END_F64, ERF_MIDDLE_F64, ERF_SPLIT, interpolate
 
 Reals = NDArray[np.float64]
 NODES = 400
@@ -65,7 +68,6 @@ def sum_of(terms: Iterator[Reals]) -> Reals:
     return total
 
 
-ERF_SPLIT = 0.921875
 ERF_END = 3.9375
 
 FITS = (
@@ -102,8 +104,8 @@ FITS = (
         lambda t: t * np.array([erfc(each) / (1 - erfc(each)) for each in t]),
     ),
     Fit(
-        "EXP_F64",
-        "as EXP_F32; enough for a float32 result",
+        "EXP_WIDE",
+        "as EXP_F32, in float64; enough for a float32 result",
         exp_tail,
         (-REACH, REACH),
         6,
@@ -111,7 +113,7 @@ FITS = (
         single=False,
     ),
     Fit(
-        "LOG_F64",
+        "LOG_WIDE",
         "log(1 + f) = 2 s + s**3 * P(s**2) with s = f / (2 + f); enough for a float32 result",
         log_quotient_tail,
         (0, (3 - 2 * sqrt(2)) ** 2),
@@ -171,12 +173,19 @@ def main() -> None:
     print(HEADER)
     print(f"ERF_SPLIT = {ERF_SPLIT}")
     print(f"ERF_END = {ERF_END}")
+    print(f"ERF_MIDDLE_F64, ERF_END_F64 = {ERF_MIDDLE_F64}, {ERF_END_F64}")
     for task in FITS:
-        coefficients, error = fit(task)
-        print(f"\n{task.name} = (")
-        for each in coefficients:
-            print(f"    {each!r},")
-        print(f')\n"""{task.doc}.\n\nLargest error {error:.1e}.\n"""')
+        show(task.name, task.doc, *fit(task))
+    for double in DOUBLES:
+        show(double.name, double.doc, *interpolate(double))
+
+
+def show(name: str, doc: str, coefficients: Sequence[float], error: float) -> None:
+    """Print one table."""
+    print(f"\n{name} = (")
+    for each in coefficients:
+        print(f"    {each!r},")
+    print(f')\n"""{doc}.\n\nLargest error {error:.1e}.\n"""')
 
 
 if __name__ == "__main__":

@@ -55,10 +55,12 @@ def vector_loop(size: int, lanes: int, store: Callable[[Expr], Store]) -> For:
     return For("i.0", size // lanes, (inner,), Kind.PARALLEL)
 
 
-def elementary_kernel(function: str, size: int, lanes: int, *more: float) -> Kernel:
+def elementary_kernel(
+    function: str, size: int, lanes: int, *more: float, dtype: DType = DType.F32
+) -> Kernel:
     """y[i] = function(x[i], …) in vectors."""
-    x, y = (Buffer(name, (size,), DType.F32, Layout.plain(1)) for name in "xy")
-    rest = [Const(each, DType.F32) for each in more]
+    x, y = (Buffer(name, (size,), dtype, Layout.plain(1)) for name in "xy")
+    rest = [Const(each, dtype) for each in more]
     loop = vector_loop(size, lanes, lambda i: Store(y, (i,), call(function, x[i], *rest)))
     return expand_elementary(expand_vectors(flatten(Kernel("k", (x, y), ("y",), (loop,)))))
 

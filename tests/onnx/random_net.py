@@ -14,15 +14,21 @@ Array = NDArray[np.generic]
 
 @dataclass
 class Net:
-    """A model that grows node by node; `values` are the float tensors so far, with their shapes."""
+    """A model that grows node by node; `values` are its tensors of the `kind`, with shapes."""
 
     rng: np.random.Generator
     opset: int
+    kind: type[np.floating[Any]] = np.float32
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initial: list[onnx.TensorProto] = field(default_factory=list)
     inputs: list[Any] = field(default_factory=list)
     values: dict[str, tuple[int, ...]] = field(default_factory=dict)
     x: str = ""
+
+    @property
+    def number(self) -> int:
+        """ONNX's number of the kind."""
+        return helper.np_dtype_to_tensor_dtype(np.dtype(self.kind))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,7 +64,7 @@ class Net:
 
     def floats(self, *shape: int) -> str:
         """Random weights."""
-        return self.constant(self.rng.normal(size=shape).astype(np.float32))
+        return self.constant(self.rng.normal(size=shape).astype(self.kind))
 
     def ints(self, values: Sequence[int]) -> str:
         """A list of integers."""

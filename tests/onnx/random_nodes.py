@@ -5,7 +5,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
 from tests.onnx.random_net import Net
 
@@ -85,7 +84,7 @@ def norm(net: Net) -> list[str] | None:
         return net.node(op, [net.x], size=net.pick([1, 3, 5])) if net.rank == 4 else None
     operands = [net.x, net.floats(c), net.floats(c)]
     if op == "BatchNormalization":
-        operands += [net.floats(c), net.constant(net.rng.uniform(0.5, 2, c).astype(np.float32))]
+        operands += [net.floats(c), net.constant(net.rng.uniform(0.5, 2, c).astype(net.kind))]
     return net.node(op, operands, epsilon=net.pick([1e-5, 1e-3]))
 
 
@@ -120,8 +119,8 @@ def clip(net: Net) -> list[str] | None:
     """Clip, whose limits were attributes."""
     if net.opset < 11:
         return net.node("Clip", [net.x], min=-0.5, max=net.pick([0.5, 6.0]))
-    low = net.constant(np.float32(-0.5)) if net.flip(0.7) else ""
-    high = [net.constant(np.float32(net.pick([0.25, 6.0])))] if net.flip(0.7) else []
+    low = net.constant(net.kind(-0.5)) if net.flip(0.7) else ""
+    high = [net.constant(net.kind(net.pick([0.25, 6.0])))] if net.flip(0.7) else []
     return net.node("Clip", [net.x, low, *high])
 
 
@@ -147,11 +146,11 @@ def choose(net: Net) -> list[str] | None:
     op = net.pick([*since])
     if net.opset < since[op]:
         return None
-    (holds,) = net.node(op, [net.x, net.constant(np.float32(0.25))])
+    (holds,) = net.node(op, [net.x, net.constant(net.kind(0.25))])
     if net.flip(0.3):
         (holds,) = net.node("Not", [holds])
     if net.flip(0.3):
-        return net.node("Cast", [holds], to=TensorProto.FLOAT)
+        return net.node("Cast", [holds], to=net.number)
     return net.node("Where", [holds, net.x, net.floats(1)])
 
 
@@ -222,7 +221,7 @@ def pad(net: Net) -> list[str] | None:
     pads = [int(net.rng.integers(low, high, endpoint=True)) for high in most + most]
     if net.opset < 11:
         return net.node("Pad", [net.x], pads=pads, mode=mode, value=0.5)
-    return net.node("Pad", [net.x, net.ints(pads), net.constant(np.float32(0.5))], mode=mode)
+    return net.node("Pad", [net.x, net.ints(pads), net.constant(net.kind(0.5))], mode=mode)
 
 
 def cut(net: Net) -> list[str] | None:
@@ -282,12 +281,14 @@ def reduce(net: Net) -> list[str] | None:
 
 
 def arg(net: Net) -> list[str] | None:
-    """ArgMax or ArgMin, as floating point."""
+    """ArgMax or ArgMin, as floating point; what is interpolated has equals but for roundings."""
+    if any(net.x in each.output for each in net.nodes if each.op_type in ("Resize", "Upsample")):
+        return None
     more = {"select_last_index": 1} if net.opset >= 12 and net.flip() else {}
     axis = net.some(0, net.rank - 1, 1)[0]
     op = net.pick(["ArgMax", "ArgMin"])
     (found,) = net.node(op, [net.x], axis=axis, keepdims=int(net.flip()), **more)
-    return net.node("Cast", [found], to=TensorProto.FLOAT)
+    return net.node("Cast", [found], to=net.number)
 
 
 def blocks(net: Net) -> list[str] | None:
@@ -306,24 +307,73 @@ def resize(net: Net) -> list[str] | None:
     """Upsample up to opset 9, Resize after that."""
     if net.rank != 4 or prod(net.shape) > 2000:
         return None
-    mode = net.pick(["nearest", "linear"])
-    scales = [1.0, 1.0, *(net.pick([1.0, 2.0, 3.0]) for _ in range(2))]
+    old = net.opset < 11
+    mode = net.pick(["nearest", "linear"] if old else ["nearest", "linear", "cubic"])
+    choices = [1.0, 2.0, 3.0] if net.opset < 10 else [0.5, 0.6, 1.0, 1.5, 2.0, 2.3]
+    scales = [1.0, 1.0, *(net.pick(choices) for _ in range(2))]
     if net.opset < 9:
         return net.node("Upsample", [net.x], scales=scales, mode=mode)
     given = net.constant(np.array(scales, np.float32))
-    if net.opset < 11:
+    if old:
         return net.node("Upsample" if net.opset < 10 else "Resize", [net.x, given], mode=mode)
-    more = {"coordinate_transformation_mode": net.pick(["half_pixel", "asymmetric"])}
+    kinds = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
+    more: dict[str, Any] = {}
+    roi = ""
+    if net.flip(0.2):
+        kinds = ["tf_crop_and_resize"]
+        cut = [0.0, 0.0, *net.rng.uniform(0, 0.4, 2), 1.0, 1.0, *net.rng.uniform(0.6, 1.2, 2)]
+        roi = net.constant(np.array(cut, np.float32))
+    more["coordinate_transformation_mode"] = net.pick(kinds)
     if mode == "nearest":
-        more["nearest_mode"] = net.pick(["round_prefer_floor", "floor"])
-    if net.flip(0.3):
+        roundings = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+        more["nearest_mode"] = net.pick(roundings)
+    if mode == "cubic" and net.flip():
+        more["cubic_coeff_a"] = -0.5
+    is_whole = all(float(n * s).is_integer() for n, s in zip(net.shape, scales, strict=True))
+    if net.flip(0.3) or (
+        more["coordinate_transformation_mode"] == "align_corners" and not is_whole
+    ):
+        # else ONNX's reference, which cnnc follows, and ONNX Runtime disagree
         sizes = net.ints([*net.shape[:2], *net.some(1, 9, 2)])
-        return net.node("Resize", [net.x, "", "", sizes], mode=mode, **more)
-    return net.node("Resize", [net.x, "", given], mode=mode, **more)
+        return net.node("Resize", [net.x, roi, "", sizes], mode=mode, **more)
+    if net.opset >= 18 and not roi and net.flip():
+        given = net.constant(np.array(scales[2:], np.float32))
+        more["axes"] = [2, 3]
+    return net.node("Resize", [net.x, roi, given], mode=mode, **more)
+
+
+def quantised(net: Net) -> list[str] | None:
+    """QLinearConv between QuantizeLinear and DequantizeLinear, of few channels or very many.
+
+    Weights have 7 bits: some of ONNX Runtime's kernels add two products in 16 bits.
+    """
+    if net.opset < 10 or net.rank != 4:
+        return None
+    wide = net.x
+    repeats = min(300, 20_000 // prod(net.shape)) if net.flip() else 1
+    if repeats > 1:
+        (wide,) = net.node("Tile", [net.x, net.ints([1, repeats, 1, 1])])
+    channels = repeats * net.shape[1]
+    scale, result = np.float32(net.rng.uniform(0.01, 0.05)), net.some(1, 3, 1)[0]
+    weight = net.rng.integers(-63, 64, (result, channels, *net.some(1, 3, 2))).astype(np.int8)
+    x_scale, x_zero = net.constant(scale), net.constant(np.uint8(net.some(0, 255, 1)[0]))
+    (held,) = net.node("QuantizeLinear", [wide, x_scale, x_zero])
+    factors = net.rng.uniform(0.001, 0.01, result if net.flip() else 1).astype(np.float32)
+    size = scale * factors.mean() * np.sqrt(weight[0].size) * 30
+    y_scale = net.constant(np.float32(size))
+    y_zero = net.constant(np.uint8(net.some(0, 255, 1)[0]))
+    operands = [held, x_scale, x_zero, net.constant(weight)]
+    operands += [net.constant(factors if factors.size > 1 else factors[0])]
+    operands += [net.constant(np.zeros(factors.size if factors.size > 1 else (), np.int8))]
+    operands += [y_scale, y_zero]
+    if net.flip():
+        operands.append(net.constant(net.rng.integers(-1000, 1000, result).astype(np.int32)))
+    made = net.node("QLinearConv", operands, pads=net.some(0, 1, 4))
+    return net.node("DequantizeLinear", [*made, y_scale, y_zero])
 
 
 MAKERS: tuple[Maker, ...] = (
     conv, conv, conv_transpose, pool, norm, layer_norm, activation, activation, prelu, clip,
     arithmetic, arithmetic, choose, softmax, matrix, reshape, squeeze, transpose, pad, cut, split,
-    spread, gather, reduce, arg, blocks, resize,
+    spread, gather, reduce, arg, blocks, resize, resize, quantised,
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Networks as ONNX files: names, weights, batches, files."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -113,6 +114,29 @@ def test_large_weights_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(each.name for each in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
     x = np.ones((1, 3, 8, 8), np.float32)
     assert apart(model.compile()(x)["y"], run_onnx(str(path), {"x": x})["y"]) < TOLERANCE
+
+
+def test_a_model_is_never_beside_the_weights_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where weights cannot be put in place, the model that was there stays."""
+    monkeypatch.setattr("cnnc.onnx.exporting.LARGEST", 1000)
+    monkeypatch.setattr("cnnc.onnx.exporting.LEAST", 100)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"before")
+    seen: list[bool] = []
+
+    def replace(source: str | Path, target: str | Path) -> None:
+        if Path(target).name == "m.onnx.data":
+            seen.append(path.exists())
+            raise OSError("full")
+        os.rename(source, target)
+
+    monkeypatch.setattr("cnnc.onnx.exporting.os.replace", replace)
+    with pytest.raises(UserError, match="E0704"):
+        cnnc.onnx.export(cnnc.load_text(NET), path)
+    assert seen == [False]
+    assert path.read_bytes() == b"before"
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -16,12 +16,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 import cnnc.onnx
 from cnnc.base.errors import UserError
+from cnnc.onnx.loading import read_flat
+from cnnc.onnx.reroll.rolled import roll
+from cnnc.onnx.tidy import tidy
 from tests.onnx.random_models import random_model
 
 MUTATIONS = int(os.environ.get("CNNC_ONNX_MUTATIONS", "5000"))
 SHARDS = 4
 LONGEST = 5.0
 """CPU seconds for one model at most; all are small."""
+MOST_RUN = 2**20
+"""Elements of all values of a model that is run; a change may make it large."""
 MOST_MEMORY = 600 * 2**20
 """Bytes by which the process may have grown at most."""
 
@@ -123,10 +128,26 @@ def seeds() -> list[bytes]:
     ]
 
 
-def attempt(data: bytes) -> bool:
+IMPORTED, RUN, COMPILED = 5, 7, 41
+"""Every so many of the models that load become text, run, and run as machine code."""
+
+
+def attempt(data: bytes, number: int = 0) -> bool:
     """Whether it loads; everything but a UserError is an error."""
     try:
-        cnnc.onnx.load(data)
+        model = cnnc.onnx.load(data)
+        if number % IMPORTED == 0:
+            roll(tidy(read_flat(data)), "w.safetensors")
+        inputs = {
+            node.name: np.ones(node.type.shape, node.type.dtype.numpy)
+            for node in model.graph.inputs
+        }
+        if sum(node.type.elements for node in model.graph.nodes) > MOST_RUN:
+            return True
+        if number % RUN == 0:
+            model.reference(inputs)
+        if number % COMPILED == 0:
+            model.compile()(inputs)
     except UserError:
         return False
     return True
@@ -143,7 +164,7 @@ def test_mutations(shard: int) -> None:
         change = distort if number % 3 else mutate
         data = change(models[number % len(models)], rng)
         start = time.thread_time()
-        loaded += attempt(data)
+        loaded += attempt(data, number)
         assert time.thread_time() - start < LONGEST, data
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert after - before < MOST_MEMORY

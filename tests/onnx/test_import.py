@@ -175,3 +175,28 @@ def test_dims_that_are_none(dim: str, tmp_path: Path) -> None:
     error = CliRunner().invoke(cli, given).exception
     assert isinstance(error, UserError)
     assert error.diagnostics[0].code == "E0803"
+
+
+def test_files_that_hold_something_else_stay(tmp_path: Path) -> None:
+    """What somebody wrote is replaced only where it is asked for."""
+    path = tmp_path / "residual.onnx"
+    onnx.save(residual_model(), path)
+    made = cnnc.onnx.import_model(path, tmp_path)
+    cnnc.onnx.import_model(path, tmp_path)
+    for written in (made.path, made.weights):
+        assert written is not None
+        before = written.read_bytes()
+        written.write_bytes(before + b"\n")
+        with pytest.raises(UserError, match="E0704"):
+            cnnc.onnx.import_model(path, tmp_path)
+        assert written.read_bytes() == before + b"\n"
+        found = CliRunner().invoke(cli, ["import", str(path), "-o", str(tmp_path), "--force"])
+        assert found.exit_code == 0, found.output
+        assert written.read_bytes() == before
+
+
+def test_a_dim_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "residual.onnx"
+    onnx.save(residual_model(), path)
+    found = CliRunner().invoke(cli, ["import", str(path), "-o", str(tmp_path), "--dim", "H=3"])
+    assert "E0903" in str(found.exception)

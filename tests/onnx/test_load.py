@@ -16,7 +16,7 @@ import cnnc.onnx_backend as backend
 from cnnc.base.errors import UserError
 from cnnc.onnx.loading import read_flat
 from cnnc.onnx.reroll.rolled import roll
-from cnnc.onnx.text import plain_text
+from cnnc.onnx.text import named, plain_text
 from cnnc.onnx.tidy import tidy
 from tests.onnx.runtime import run_onnx
 
@@ -153,7 +153,7 @@ def test_the_text_of_a_flat_net() -> None:
         helper.make_node("Add", ["input", "table"], ["y"]),
     ]
     known = {"half": np.array([0.5], np.float32), "table": np.ones((3, 1), np.float32)}
-    text, arrays = plain_text(read_flat(model_of(nodes, {"x": [1, 3, 2]}, ["y"], **known)))
+    text, arrays = plain_text(named(read_flat(model_of(nodes, {"x": [1, 3, 2]}, ["y"], **known))))
     assert "input_1 = add(x, 0.5)" in text
     assert list(arrays) == ["y_value"]
     assert text.rstrip().splitlines()[-2] == "  output y = y_1"

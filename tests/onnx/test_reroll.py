@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 import cnnc
@@ -10,8 +11,10 @@ from cnnc.base.errors import InternalError
 from cnnc.base.source import SourceFile
 from cnnc.frontend.formatting.format import format_source
 from cnnc.onnx.flat import FlatNet
+from cnnc.onnx.loading import read_flat
 from cnnc.onnx.reroll.agreement import match
 from cnnc.onnx.reroll.rolled import roll
+from cnnc.onnx.tidy import tidy
 from tests.onnx.flatten import flatten
 
 ZOO = Path(__file__).resolve().parents[2] / "examples" / "zoo"
@@ -78,6 +81,16 @@ net resnet50 {
   weights "w.safetensors"
 }
 """
+
+
+def test_resnet50_of_the_onnx_package() -> None:
+    """As another exporter wrote it, with names that say nothing."""
+    light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+    net = tidy(read_flat(light / "light_resnet50.onnx"))
+    text = roll(net, "w.safetensors").text
+    assert len(text.splitlines()) < 50
+    for part in ("stage(64, 2)", "stage(128, 3, stride = 2)", "stage(256, 5, stride = 2)"):
+        assert part in text
 
 
 def test_resnet50_is_stages_of_a_repeated_block() -> None:

@@ -59,7 +59,7 @@ def make_case(
     operands = [draw(rng, kind) for kind in kinds]
     if positive:
         operands = [np.abs(value) for value in operands]
-    operands += [_parameter(spec, rng) for spec in op.parameters(*kinds)]
+    operands += [parameter(spec, rng) for spec in op.parameters(*kinds)]
     return Case(op, tuple(map(rounded, operands)))
 
 
@@ -88,7 +88,8 @@ def stored(value: Real) -> NDArray[np.generic]:
     return value.astype(dtype_of(value).numpy)
 
 
-def _parameter(spec: ParameterSpec, rng: np.random.Generator) -> Real:
+def parameter(spec: ParameterSpec, rng: np.random.Generator) -> Real:
+    """Values for a parameter, in float64."""
     shape = spec.type.shape
     if spec.value is not None:
         return spec.value.astype(np.float64)

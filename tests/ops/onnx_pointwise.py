@@ -22,7 +22,7 @@ SAME_NAME = {
     "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "hardswish": "HardSwish", "mul": "Mul",
     "sub": "Sub", "div": "Div", "round": "Round",
     "selu": "Selu", "softplus": "Softplus", "softsign": "Softsign", "mish": "Mish", "pow": "Pow",
-    "abs": "Abs", "neg": "Neg", "exp": "Exp", "log": "Log", "sqrt": "Sqrt",
+    "abs": "Abs", "neg": "Neg", "erf": "Erf", "exp": "Exp", "log": "Log", "sqrt": "Sqrt",
 }  # fmt: skip
 
 

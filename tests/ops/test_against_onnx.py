@@ -17,13 +17,15 @@ from tests.ops.onnx_windows import OnnxCall, translate_window
 SAME_NAME = {"flatten": "Flatten", "id": "Identity", "dropout": "Dropout"}
 ELSEWHERE = {
     "reshape", "slice", "pad", "transpose", "depth_to_space", "space_to_depth", "resize",
-    "reduce", "argmax", "argmin", "matmul", "cast", "less", "less_equal", "equal", "where",
+    "reduce", "argmax", "argmin", "pool_argmax", "matmul", "cast", "less", "less_equal", "equal",
+    "where",
 }  # fmt: skip
 """Operators that tests of their own compare: movement, resizing, reductions, choices, casts."""
 NO_COUNTERPART = {
     "silu",
     "unshared",
     "preprocess",
+    "round_to",  # test_round_to.py
     *ELSEWHERE,
 }
 

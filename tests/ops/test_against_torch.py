@@ -46,6 +46,7 @@ ACTIVATIONS: dict[str, Callable[..., "torch.Tensor"]] = {
     "abs": torch.abs,
     "neg": torch.neg,
     "sqrt": torch.sqrt,
+    "erf": torch.erf,
     "exp": torch.exp,
     "log": torch.log,
 }

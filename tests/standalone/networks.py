@@ -20,6 +20,7 @@ FILES = {
     "lenet5": ROOT / "examples/zoo/lenet5.cnn",
     "fsrcnn": ROOT / "examples/zoo/fsrcnn.cnn",
     "ds_cnn": ROOT / "examples/zoo/ds_cnn.cnn",
+    "doubles": ROOT / "tests/standalone/doubles.cnn",
 }
 
 

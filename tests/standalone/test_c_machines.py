@@ -28,6 +28,10 @@ CASES = [
     ("thumbv7em-none-eabi", "thumbv7em-none-eabi", "sunspots"),
     ("cortex-m3", "cortex-m3", "sunspots"),
     ("cortex-m0", "cortex-m0", "sunspots"),
+    ("aarch64", "aarch64", "doubles"),
+    ("riscv32", "riscv32", "doubles"),
+    ("cortex-m4", "cortex-m4", "doubles"),
+    ("cortex-m0", "cortex-m0", "doubles"),
 ]
 
 

@@ -28,6 +28,11 @@ CASES = [
     ("thumbv7em-none-eabi", "sunspots"),
     ("cortex-m3", "sunspots"),
     ("cortex-m0", "sunspots"),
+    ("aarch64", "doubles"),
+    ("armv7", "doubles"),
+    ("riscv32", "doubles"),
+    ("cortex-m4", "doubles"),
+    ("cortex-m0", "doubles"),
 ]
 ALIASES = {
     "aarch64-linux-gnu:cortex-a53": "aarch64",
@@ -45,7 +50,12 @@ def test_outputs_equal_the_reference(target: str, name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("target", "name"),
-    [("wasm32", "digits"), ("wasm32-simd", "ds_cnn"), ("wasm32-simd", "sunspots")],
+    [
+        ("wasm32", "digits"),
+        ("wasm32-simd", "ds_cnn"),
+        ("wasm32-simd", "sunspots"),
+        ("wasm32-simd", "doubles"),
+    ],
 )
 def test_webassembly_in_node(target: str, name: str, tmp_path: Path) -> None:
     built = build(name, target)

@@ -166,6 +166,19 @@ def test_views_and_changes_of_inputs() -> None:
     assert norm.running_mean.abs().sum() > 0
 
 
+def test_views_of_results() -> None:
+    """Two results that are one memory in torch are one when compiled."""
+
+    def both(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = torch.relu(x)
+        return y, y.view(-1)
+
+    with pytest.warns(cnnc.torch.FallbackWarning, match="view of another result"):
+        y, flat = torch.compile(both, backend="cnnc")(torch.ones(2, 3))
+    y.fill_(7)
+    assert (flat == 7).all()
+
+
 def test_results_are_kept_apart() -> None:
     """The next call does not write over results of the one before."""
     compiled = torch.compile(torch.relu, backend="cnnc")

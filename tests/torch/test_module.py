@@ -119,6 +119,39 @@ def test_weights_that_are_replaced() -> None:
         compiled(x)
 
 
+class Knows(torch.nn.Module):
+    """Results that do not depend on its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return torch.relu(x), self.weight * 2, self.weight
+
+
+def test_known_results_are_handed_out_as_copies() -> None:
+    """What somebody does to them is not in the next ones, nor in the weights."""
+    module, x = Knows(), torch.ones(1, 3)
+    compiled = cnnc.torch.compile_module(module, x)
+    for result in compiled(x)[1:]:
+        assert not result.requires_grad
+        result.add_(100)
+    assert [each[0].item() for each in compiled(x)[1:]] == [2, 1]
+    assert module.weight[0] == 1
+
+
+def test_integers_are_compared_as_they_are() -> None:
+    """Beyond 2**24 float32 does not have all of them."""
+
+    class Equals(torch.nn.Module):
+        def forward(self, a: torch.Tensor) -> torch.Tensor:
+            return a == 2**24 + 1
+
+    a = torch.tensor([[2**24, 2**24 + 1, 2**24 + 2]])
+    assert cnnc.torch.compile_module(Equals(), a)(a).tolist() == [[False, True, False]]
+
+
 def test_arguments_by_place_or_by_name() -> None:
     """A call gives them as the module would take them, not only as the example did."""
 

@@ -36,7 +36,7 @@ def set_positions(x: "torch.Tensor") -> "torch.Tensor":
 POINTWISE: dict[str, Function] = {
     "relu": functional.relu, "relu6": functional.relu6, "sigmoid": torch.sigmoid,
     "tanh": torch.tanh, "silu": functional.silu, "hardswish": functional.hardswish,
-    "mish": functional.mish, "abs": torch.abs, "neg": torch.neg, "exp": torch.exp,
+    "mish": functional.mish, "abs": torch.abs, "neg": torch.neg, "erf": torch.erf, "exp": torch.exp,
     "softsign": functional.softsign, "selu": functional.selu, "celu": functional.celu,
     "log": lambda x: torch.log(x.abs()), "sqrt": lambda x: torch.sqrt(x.abs()),
     "round": torch.round, "rsqrt": lambda x: torch.rsqrt(x * x + 1),

@@ -6,6 +6,7 @@ from functools import reduce
 from math import prod
 
 from cnnc.backends.native import ir, values
+from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from cnnc.loop.affine import Affine, affine
 from cnnc.loop.expr import (
@@ -56,7 +57,8 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
     function = ir.Function(module, kernel_type(kernel, target), kernel.name)
     wide = target.vector_bits == 512
     arithmetic = values.Arithmetic(
-        target.has_fma,
+        target.fuses(DType.F32),
+        target.fuses(DType.F64),
         scales_by=16 if wide else 0,
         has_extremes=not target.architecture.startswith(("armv7", "thumb", "riscv")),
     )

@@ -171,19 +171,22 @@ def index_binary(
 class Arithmetic:
     """Operations on values.
 
-    `has_fma`: the target multiplies and adds in one instruction; `scales_by`: lanes of the vectors
+    `has_fma`: the target multiplies and adds in one instruction, `has_wide_fma` that of float64;
+    `scales_by`: lanes of the vectors
     of float32 that it multiplies by powers of two in one (AVX-512); `has_extremes`: it has an
     instruction for the larger of two numbers, NaN if one is. LLVM calls functions for those that no
     library has where there is no floating point.
     """
 
     has_fma: bool
+    has_wide_fma: bool
     scales_by: int = 0
     has_extremes: bool = True
 
     def fma(self, builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a * b + c."""
-        if self.has_fma:
+        scalar = c.type.element if isinstance(c.type, ir.VectorType) else c.type
+        if self.has_wide_fma if isinstance(scalar, ir.DoubleType) else self.has_fma:
             return _intrinsic(builder, "llvm.fma", (a, b, c))
         return builder.fadd(builder.fmul(a, b), c)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from onnx import TensorProto
+
 from cnnc.base.dtype import DType
 from cnnc.ir.graph import Node
 from cnnc.onnx.emit.writer import Writer, emit, operand_type
@@ -9,6 +11,7 @@ from cnnc.ops.comparisons.equal import Equal
 from cnnc.ops.comparisons.less import Less
 from cnnc.ops.comparisons.less_equal import LessEqual
 from cnnc.ops.comparisons.where import Where
+from cnnc.ops.round_to import RoundTo
 
 
 @emit.register
@@ -29,6 +32,13 @@ def _less_equal(op: LessEqual, node: Node, inputs: Sequence[str], writer: Writer
 @emit.register
 def _where(op: Where, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     return writer.add("Where", *inputs)
+
+
+@emit.register
+def _round_to(op: RoundTo, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    """There and back."""
+    narrow = {"f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}[op.type]
+    return writer.cast(writer.add("Cast", *inputs, to=narrow), operand_type(node).dtype)
 
 
 def _known_to_runtimes(node: Node, inputs: Sequence[str], writer: Writer) -> list[str]:

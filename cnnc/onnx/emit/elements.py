@@ -15,7 +15,7 @@ from cnnc.ops.activations.mish import Mish
 from cnnc.ops.activations.prelu import Prelu
 from cnnc.ops.activations.relu import Relu
 from cnnc.ops.activations.relu6 import Relu6
-from cnnc.ops.activations.selu import Selu
+from cnnc.ops.activations.selu import ALPHA, SCALE, Selu
 from cnnc.ops.activations.sigmoid import Sigmoid
 from cnnc.ops.activations.silu import Silu
 from cnnc.ops.activations.softplus import Softplus
@@ -24,6 +24,7 @@ from cnnc.ops.activations.tanh import Tanh
 from cnnc.ops.arithmetic.abs import Abs
 from cnnc.ops.arithmetic.add import Add
 from cnnc.ops.arithmetic.div import Div
+from cnnc.ops.arithmetic.erf import Erf
 from cnnc.ops.arithmetic.exp import Exp
 from cnnc.ops.arithmetic.log import Log
 from cnnc.ops.arithmetic.max import Max
@@ -39,9 +40,9 @@ from cnnc.ops.identity import Identity
 from cnnc.ops.preprocess import Preprocess
 
 SAME: dict[type, str] = {
-    **{Abs: "Abs", Exp: "Exp", Log: "Log", Neg: "Neg", Sqrt: "Sqrt"},
+    **{Abs: "Abs", Erf: "Erf", Exp: "Exp", Log: "Log", Neg: "Neg", Sqrt: "Sqrt"},
     **{Relu: "Relu", Sigmoid: "Sigmoid", Softplus: "Softplus", Softsign: "Softsign", Tanh: "Tanh"},
-    **{Hardswish: "HardSwish", Mish: "Mish", Div: "Div", Pow: "Pow", Sub: "Sub"},
+    **{Mish: "Mish", Div: "Div", Pow: "Pow", Sub: "Sub"},
     **{Max: "Max", Min: "Min", Round: "Round"},
 }
 """Operators that ONNX has under another name, with the same operands."""
@@ -95,6 +96,8 @@ def _silu(op: Silu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
 
 @emit.register
 def _leaky(op: LeakyRelu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    if not writer.holds(op.slope):
+        return writer.add("PRelu", inputs[0], writer.constant(op.slope))
     return writer.add("LeakyRelu", inputs[0], alpha=op.slope)
 
 
@@ -106,21 +109,47 @@ def _prelu(op: Prelu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
 
 @emit.register
 def _hard_sigmoid(op: HardSigmoid, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    if not writer.holds(op.alpha, op.beta):
+        return _line(inputs[0], op.alpha, op.beta, writer)
     return writer.add("HardSigmoid", inputs[0], alpha=op.alpha, beta=op.beta)
 
 
 @emit.register
+def _hardswish(op: Hardswish, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    if writer.is_wide:  # ONNX's sixth is one of float32
+        return writer.add("Mul", inputs[0], _line(inputs[0], 1 / 6, 0.5, writer))
+    return writer.add("HardSwish", inputs[0])
+
+
+def _line(x: str, slope: float, offset: float, writer: Writer) -> str:
+    """slope x + offset, kept between 0 and 1."""
+    scaled = writer.add("Mul", x, writer.constant(slope))
+    moved = writer.add("Add", scaled, writer.constant(offset))
+    return writer.add("Clip", moved, writer.constant(0.0), writer.constant(1.0))
+
+
+@emit.register
 def _elu(op: Elu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    if not writer.holds(op.alpha):
+        return writer.add("PRelu", writer.add("Elu", inputs[0]), writer.constant(op.alpha))
     return writer.add("Elu", inputs[0], alpha=op.alpha)
 
 
 @emit.register
 def _celu(op: Celu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    if writer.is_wide:  # which ONNX's has not
+        below = writer.add("Min", inputs[0], writer.constant(0.0))
+        scaled = writer.add("Elu", writer.add("Div", below, writer.constant(op.alpha)))
+        curved = writer.add("Mul", scaled, writer.constant(op.alpha))
+        return writer.add("Add", writer.add("Max", inputs[0], writer.constant(0.0)), curved)
     return writer.add("Celu", inputs[0], alpha=op.alpha)
 
 
 @emit.register
 def _selu(op: Selu, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    if writer.is_wide:  # ONNX's factors are of float32
+        below = writer.add("PRelu", writer.add("Elu", inputs[0]), writer.constant(ALPHA))
+        return writer.add("Mul", below, writer.constant(SCALE))
     return writer.add("Selu", inputs[0])
 
 

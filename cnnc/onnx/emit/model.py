@@ -3,6 +3,7 @@
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper
 
+from cnnc.base.dtype import DType
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.onnx.emit import (
@@ -10,16 +11,20 @@ from cnnc.onnx.emit import (
     elements,
     moves,
     normalisations,
+    pool_places,
     pools,
     reductions,
     resize,
     unshared,
+    windows,
 )
-from cnnc.onnx.emit import windows as windows
 from cnnc.onnx.emit.writer import IR_VERSION, OPSET, Writer, element_type, emit
 from cnnc.version import __version__
 
-PARTS = (comparisons, elements, moves, normalisations, pools, reductions, resize, unshared, windows)
+PARTS = (
+    comparisons, elements, moves, normalisations, pool_places, pools, reductions, resize, unshared,
+    windows,
+)  # fmt: skip
 """Importing them registers their operators."""
 BATCH = "N"
 """What the first extent is called where any number of samples may run."""
@@ -40,7 +45,9 @@ def onnx_model(graph: Graph) -> ModelProto:
             assert node.constant is not None
             names[node] = writer.initialise(node.name, np.ascontiguousarray(node.constant))
         else:
-            writer.begin(f"{node.name}/result" if node.name in reserved else node.name)
+            is_wide = DType.F64 in {each.type.dtype for each in (node, *node.inputs)}
+            name = f"{node.name}/result" if node.name in reserved else node.name
+            writer.begin(name, is_wide=is_wide)
             given = [names[each] for each in node.inputs]
             names[node] = writer.end(emit(node.op, node, given, writer))
     outputs = _name_outputs(graph, names, writer)

@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from cnnc.ir.graph import Node
-from cnnc.onnx.emit.writer import Writer, emit, operand_type
+from cnnc.onnx.emit.writer import Writer, constant_of, emit, operand_type
 from cnnc.ops.axes import resolve_axes
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.log_softmax import LogSoftmax
@@ -29,6 +29,10 @@ def _log_softmax(op: LogSoftmax, node: Node, inputs: Sequence[str], writer: Writ
 
 @emit.register
 def _batchnorm(op: BatchNorm, node: Node, inputs: Sequence[str], writer: Writer) -> str:
+    if not writer.holds(op.eps):
+        near = float(np.float32(op.eps))
+        var = writer.constant(constant_of(node, 4).astype(np.float64) + (op.eps - near))
+        return writer.add("BatchNormalization", *inputs[:4], var, epsilon=near)
     return writer.add("BatchNormalization", *inputs, epsilon=op.eps)
 
 

@@ -21,7 +21,7 @@ from cnnc.ops.window import Window
 def _pool(op: Pool, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     window, x = op.window(operand_type(node)), inputs[0]
     spatial = operand_type(node).spatial
-    plain = _is_plain(op, window, spatial)
+    plain = is_plain(window, spatial, ceil=op.ceil)
     counts = {"ceil_mode": int(op.ceil), "count_include_pad": int(op.count_pad)}
     match op.kind:
         case Maximum() if not op.size:
@@ -34,7 +34,7 @@ def _pool(op: Pool, node: Node, inputs: Sequence[str], writer: Writer) -> str:
             return writer.add("AveragePool", x, **window_attributes(window), **counts)
         case Maximum():
             bare = padded(window, spatial, x, -inf, writer)
-            return writer.add("MaxPool", bare, **window_attributes(_unpadded(window)))
+            return writer.add("MaxPool", bare, **window_attributes(unpadded(window)))
         case Average():
             shares = prod(window.kernel) / _counts(Pooling(window, spatial, op.count_pad))
             mean = _mean(window, spatial, x, writer)
@@ -52,10 +52,10 @@ def _pool(op: Pool, node: Node, inputs: Sequence[str], writer: Writer) -> str:
     raise InternalError(f"nothing writes `{op.label}`", stage="export")
 
 
-def _is_plain(op: Pool, window: Window, spatial: Shape) -> bool:
+def is_plain(window: Window, spatial: Shape, *, ceil: bool) -> bool:
     """Whether runtimes take the padding and have as many positions."""
     wide = any(max(ends) >= k for ends, k in zip(window.pads, window.kernel, strict=True))
-    return not wide and (not op.ceil or _keeps_last(window, spatial))
+    return not wide and (not ceil or _keeps_last(window, spatial))
 
 
 def _norm(p: float, node: Node, x: str, writer: Writer) -> str:
@@ -96,7 +96,7 @@ def _weighted(node: Node, window: Window, x: str, writer: Writer) -> str:
 def _mean(window: Window, spatial: Shape, x: str, writer: Writer) -> str:
     """The sum of all that is under a window, zeros outside, over the number of its taps."""
     bare = padded(window, spatial, x, 0.0, writer)
-    return writer.add("AveragePool", bare, **window_attributes(_unpadded(window)))
+    return writer.add("AveragePool", bare, **window_attributes(unpadded(window)))
 
 
 def padded(window: Window, spatial: Shape, x: str, value: float, writer: Writer) -> str:
@@ -122,7 +122,8 @@ def _keeps_last(window: Window, spatial: Shape) -> bool:
     )
 
 
-def _unpadded(window: Window) -> Window:
+def unpadded(window: Window) -> Window:
+    """The same window on an operand that is padded already."""
     pads = ((0, 0),) * len(window.pads)
     return Window(window.kernel, window.stride, window.dilation, pads, window.out)
 

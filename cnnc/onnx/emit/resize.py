@@ -24,7 +24,7 @@ def _resize(op: Resize, node: Node, inputs: Sequence[str], writer: Writer) -> st
     more: dict[str, Attribute] = {"coordinate_transformation_mode": op.coordinates}
     if op.scale:
         scale = op.scale * (len(spatial) if len(op.scale) == 1 else 1)
-        new = ["", writer.constant(np.array(scale))]
+        new = ["", writer.constant(np.array(scale), np.float32)]
     else:
         new = ["", "", writer.integers(node.type.spatial)]
     if op.mode == "nearest":

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from cnnc.base.dtype import DType
-from cnnc.base.errors import InternalError
+from cnnc.base.errors import InternalError, fail
 from cnnc.ir.graph import Node
 from cnnc.ir.types import TensorType
 
@@ -22,7 +22,8 @@ Attribute = int | float | str | Sequence[int]
 class Writer:
     """Nodes and initial values of a model; tensors go by name.
 
-    `begin` names the layer that the next nodes belong to. `samples` is the batch where it is open:
+    `begin` names the layer that the next nodes belong to, and says whether it `is_wide`, of f64:
+    then numbers are, too. `samples` is the batch where it is open:
     no shape may hold it then.
     """
 
@@ -32,11 +33,16 @@ class Writer:
         self.samples = samples
         self._names = set(taken)
         self._known: dict[tuple[bytes, str, tuple[int, ...]], str] = {}
+        self.is_wide = False
         self._layer, self._start = "", 0
 
-    def begin(self, layer: str) -> None:
+    def begin(self, layer: str, *, is_wide: bool) -> None:
         """What is added from now on belongs to this layer."""
-        self._layer, self._start = layer, len(self.nodes)
+        self._layer, self._start, self.is_wide = layer, len(self.nodes), is_wide
+
+    def holds(self, *numbers: float) -> bool:
+        """Whether ONNX's attributes, which are of float32, can be these numbers here."""
+        return not self.is_wide or all(float(np.float32(each)) == each for each in numbers)
 
     def end(self, result: str) -> str:
         """Call the layer's result as the layer, if the layer has made it."""
@@ -60,7 +66,15 @@ class Writer:
         self.nodes.append(helper.make_node("Identity", [old], [new], name=new))
 
     def add(self, kind: str, *inputs: str, **attributes: Attribute) -> str:
-        """One more operator; the name of its result. An input called "" is left out."""
+        """One more operator; the name of its result. An input called "" is left out.
+
+        UserError where an attribute cannot be what the layer needs.
+        """
+        for key, value in attributes.items():
+            if isinstance(value, float) and not self.holds(value):
+                why = f"the attribute `{key}` of `{kind}` is of float32, which has no {value!r}"
+                what = f"ONNX cannot say `{self._layer}`, which computes in f64"
+                raise fail("E0904", what, notes=(why,))
         name = self.new_name(kind)
         node = helper.make_node(kind, [*inputs], [name], name=name)
         for key, value in sorted(attributes.items()):
@@ -68,8 +82,17 @@ class Writer:
         self.nodes.append(node)
         return name
 
-    def constant(self, values: Any, dtype: type[np.generic] = np.float32) -> str:
-        """The name of a tensor with these values; equal small ones are one."""
+    def add_second(self, kind: str, *inputs: str, **attributes: Attribute) -> str:
+        """One more operator; the name of its second result, where nobody reads the first."""
+        first = self.add(kind, *inputs, **attributes)
+        second = self.new_name(kind)
+        self.nodes[-1].output[:] = [first, second]
+        return second
+
+    def constant(self, values: Any, dtype: type[np.generic] | None = None) -> str:
+        """The name of a tensor with these values, floats of the layer's type unless it is said;
+        equal small ones are one."""
+        dtype = dtype or (np.float64 if self.is_wide else np.float32)
         array = np.ascontiguousarray(np.asarray(values, dtype)).reshape(np.shape(values))
         if array.nbytes > 1024:
             return self.initialise(self.new_name("constant"), array)

@@ -16,7 +16,7 @@ from cnnc.ops.attributes import Symbol
 PLAIN: Mapping[str, str] = {
     "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish",
     "Softplus": "softplus", "Softsign": "softsign", "Mish": "mish",
-    "Abs": "abs", "Neg": "neg", "Exp": "exp", "Log": "log", "Sqrt": "sqrt",
+    "Abs": "abs", "Neg": "neg", "Erf": "erf", "Exp": "exp", "Log": "log", "Sqrt": "sqrt",
 }  # fmt: skip
 """Operators without attributes that mean the same."""
 
@@ -43,11 +43,11 @@ def elu(call: Call, build: Builder) -> Flow:
 
 @importer("Selu")
 def selu(call: Call, build: Builder) -> Flow:
-    """Other factors than those of the paper are a scaled `elu`."""
+    """Other factors than those of the paper are a scaled `elu`: in f64, ONNX's own of f32 are."""
     before_6 = call.opset < 6
     alpha = call.number("alpha", 1.6732 if before_6 else _SELU[0])
     gamma = call.number("gamma", 1.0507 if before_6 else _SELU[1])
-    if np.allclose((alpha, gamma), _SELU, rtol=1e-6):
+    if np.allclose((alpha, gamma), _SELU, rtol=1e-6) and not call.is_wide:
         return _same(build, "selu", call)
     return _scaled(build, _same(build, "elu", call, alpha=alpha), gamma)
 
@@ -91,6 +91,8 @@ def prelu(call: Call, build: Builder) -> Flow:
     if weight is not None:
         shared = {"shared": True} if weight.size == 1 and x.shape[1] != 1 else {}
         return build.stage("prelu", [x], shared, {"weight": weight})
+    if call.opset < 7 and slope.shape == x.shape[1:2]:
+        slope = build.reshape(build.flow(slope), (*slope.shape, *(1,) * (x.rank - 2)))
     if common_shape([x.shape, slope.shape]) != x.shape:
         raise RefusedError(f"slopes of {list(slope.shape)} do not broadcast to {list(x.shape)}")
     positive = build.stage("max", [x, 0.0], shape=x.shape)
@@ -104,7 +106,7 @@ def _slopes(slope: Array, x: Flow, *, is_old: bool) -> Array | None:
 
     Before opset 7 they do not broadcast, and a list of them is for the channels.
     """
-    if x.rank < 2 or slope.dtype != np.float32 or slope.ndim > x.rank:
+    if x.rank < 2 or slope.dtype != x.dtype.numpy or slope.ndim > x.rank:
         return None
     aligned = (1,) * (x.rank - slope.ndim) + slope.shape
     if slope.size == 1:
@@ -123,7 +125,7 @@ def clip(call: Call, build: Builder) -> Flow:
         # what opset 6 gives as defaults, the largest f32, clips nothing but infinities
         low, high = call.attributes.get("min"), call.attributes.get("max")
         limits: list[Known | Flow | None] = [
-            None if each is None else Known(np.array(each, np.float32)) for each in (low, high)
+            None if each is None else Known(np.array(each, x.dtype.numpy)) for each in (low, high)
         ]
     else:
         limits = [call.operand(1), call.operand(2)]
@@ -133,8 +135,8 @@ def clip(call: Call, build: Builder) -> Flow:
 
 
 def _clipped(build: Builder, x: Flow, limits: list[Known | Flow | None]) -> Flow:
-    ends = [_limit(each) for each in limits]
-    low, high = ends
+    low, high = (_limit(each, none) for each, none in zip(limits, (-np.inf, np.inf), strict=True))
+    ends = (low, high)
     if isinstance(low, float) and isinstance(high, float) and low <= high:
         if (low, high) == (0.0, 6.0):
             return build.stage("relu6", [x], shape=x.shape)
@@ -145,14 +147,17 @@ def _clipped(build: Builder, x: Flow, limits: list[Known | Flow | None]) -> Flow
     return x if any(end is not None for end in ends) else build.stage("id", [x], shape=x.shape)
 
 
-def _limit(value: Known | Flow | None) -> float | Flow | None:
+def _limit(value: Known | Flow | None, none: float) -> float | Known | Flow | None:
+    """A limit; None where it is infinite and limits nothing."""
     if isinstance(value, Known):
         if value.array.size != 1 or value.array.dtype.kind not in "fiu":
             raise RefusedError("a limit is no single number")
         number = float(str(value.array.reshape(-1)[0]))
         if np.isnan(number):
             raise RefusedError("a limit is NaN")
-        return None if np.isinf(number) else number
+        if np.isinf(number):  # the text has no such number, a tensor may hold it
+            return None if number == none else Known(np.array(number, np.float32))
+        return number
     return value
 
 

@@ -1,13 +1,14 @@
 """Arithmetic with broadcasting, matrices."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
-from cnnc.onnx.builder import Builder
+from cnnc.onnx.builder import Builder, dtype_of
 from cnnc.onnx.flat import Array
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value
@@ -19,31 +20,32 @@ FOLDS: Mapping[str, str] = {"Sum": "add", "Max": "max", "Min": "min", "Mean": "a
 @importer(*PAIRS)
 def pair(call: Call, build: Builder) -> Flow:
     """Two operands."""
-    a, b = call.flow(0), call.flow(1)
+    a, b = aligned(call, build)
     if call.op == "Pow" and isinstance(a, Flow) and isinstance(b, Known):
-        b = Known(np.asarray(b.array, np.float32))
-    elif call.op == "Pow" and isinstance(b, Flow) and _is_f32(a):
-        b = build.cast(b, DType.F32)
-    if call.opset < 7:
-        b = _aligned(call, a, b, build)
+        b = Known(np.asarray(b.array, a.dtype.numpy if a.dtype.is_float else np.float32))
+    elif call.op == "Pow" and isinstance(b, Flow) and (kind := _float_type(a)):
+        b = build.cast(b, kind)
     return broadcast(build, PAIRS[call.op], [a, b])
 
 
-def _is_f32(a: Value) -> bool:
-    return a.dtype is DType.F32 if isinstance(a, Flow) else a.array.dtype == np.float32
+def _float_type(a: Value) -> DType | None:
+    """The type of a value of floating point."""
+    kind = a.dtype if isinstance(a, Flow) else dtype_of(a.array.dtype)
+    return kind if kind.is_float else None
 
 
-def _aligned(call: Call, a: Value, b: Value, build: Builder) -> Value:
-    """The second operand of old opsets, which says itself where it broadcasts."""
-    if not call.integer("broadcast") or len(b.shape) >= len(a.shape):
-        return b
+def aligned(call: Call, build: Builder) -> tuple[Value, Value]:
+    """Two operands that broadcast; before opset 7 an attribute says where the second one does."""
+    a, b = call.flow(0), call.flow(1)
+    if call.opset >= 7 or not call.integer("broadcast") or len(b.shape) >= len(a.shape):
+        return a, b
     axis = call.integer("axis", len(a.shape) - len(b.shape))
     if not 0 <= axis <= len(a.shape) - len(b.shape):
         raise RefusedError(f"there is no axis {axis} to broadcast along")
     shape = (*b.shape, *(1,) * (len(a.shape) - axis - len(b.shape)))
     if isinstance(b, Known):
-        return Known(b.array.reshape(shape))
-    return build.reshape(b, shape)
+        return a, Known(b.array.reshape(shape))
+    return a, build.reshape(b, shape)
 
 
 @importer(*FOLDS)
@@ -58,7 +60,8 @@ def fold(call: Call, build: Builder) -> Flow:
     total = broadcast(build, FOLDS[call.op], operands)
     if call.op != "Mean":
         return total
-    return build.stage("mul", [total, float(np.float32(1 / len(operands)))], shape=total.shape)
+    share = 1 / len(operands) if call.is_wide else float(np.float32(1 / len(operands)))
+    return build.stage("mul", [total, share], shape=total.shape)
 
 
 def broadcast(build: Builder, op: str, operands: list[Value]) -> Flow:
@@ -108,7 +111,7 @@ def matmul(call: Call, build: Builder) -> Flow:
     if not a.shape or not b.shape:
         raise RefusedError("an operand has no axes")
     if isinstance(a, Flow) and isinstance(b, Known) and len(a.shape) == len(b.shape) == 2:
-        weight = _f32(b.array, "second operand").T
+        weight = _floats(b.array, "second operand").T
         return _dense(build, a, weight, None)
     left = _matrix(build, a, (1, *a.shape)) if len(a.shape) == 1 else a
     right = _matrix(build, b, (*b.shape, 1)) if len(b.shape) == 1 else b
@@ -137,9 +140,10 @@ def gemm(call: Call, build: Builder) -> Flow:
     if call.integer("transA"):
         a = build.transpose(a, (1, 0))
     if isinstance(b, Known):
-        weight = _f32(b.array, "second operand")
+        weight = _floats(b.array, "second operand")
         weight = weight if call.integer("transB") else weight.T
-        weight = (weight * np.float32(alpha)).astype(np.float32)
+        if alpha != 1:
+            weight = (weight * weight.dtype.type(alpha)).astype(weight.dtype)
         bias = _bias(c, beta, weight.shape[0])
         made = _dense(build, a, weight, bias)
         return made if c is None or bias is not None else _plus(build, made, c, beta)
@@ -155,8 +159,9 @@ def _bias(c: Value | None, beta: float, features: int) -> Array | None:
     """What Gemm adds, if it is one number for each feature."""
     if not isinstance(c, Known) or c.array.shape not in ((features,), (1, features), (1,), ()):
         return None
-    bias = _f32(c.array, "third operand") * np.float32(beta)
-    return np.broadcast_to(bias.reshape(-1), (features,)).astype(np.float32)
+    bias = _floats(c.array, "third operand")
+    bias = bias * bias.dtype.type(beta)
+    return np.broadcast_to(bias.reshape(-1), (features,)).astype(bias.dtype)
 
 
 def _plus(build: Builder, made: Flow, c: Value, beta: float) -> Flow:
@@ -174,9 +179,9 @@ def _dense(build: Builder, a: Flow, weight: Array, bias: Array | None) -> Flow:
     return build.stage("dense", [a], attributes, parameters)
 
 
-def _f32(array: Array, what: str) -> NDArray[np.float32]:
-    if array.dtype != np.float32:
-        raise RefusedError(f"its {what} is {array.dtype}, and cnnc computes in f32")
+def _floats(array: Array, what: str) -> NDArray[np.floating[Any]]:
+    if array.dtype not in (np.float32, np.float64):
+        raise RefusedError(f"its {what} is {array.dtype}, which is no floating point of cnnc")
     if 0 in array.shape:
         raise RefusedError(f"its {what} has no elements")
-    return array.astype(np.float32, copy=False)
+    return cast(NDArray[np.floating[Any]], array)

@@ -1,14 +1,15 @@
 """Comparisons, logic, and what chooses by them."""
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
-from cnnc.onnx.importers.arithmetic import common_shape
+from cnnc.onnx.importers.arithmetic import aligned, common_shape
 from cnnc.onnx.registry import importer
-from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value
+from cnnc.onnx.values import Call, Flow, Known, Value, axis_of
 
 COMPARISONS: Mapping[str, tuple[str, bool]] = {
     "Equal": ("equal", False), "Less": ("less", False), "LessOrEqual": ("less_equal", False),
@@ -20,10 +21,8 @@ COMPARISONS: Mapping[str, tuple[str, bool]] = {
 @importer(*COMPARISONS)
 def compare(call: Call, build: Builder) -> Flow:
     """Of equal element types."""
-    if call.opset < 7:
-        raise RefusedError("its form before opset 7 is not known")
     op, is_turned = COMPARISONS[call.op]
-    operands = [call.flow(0), call.flow(1)]
+    operands = [*aligned(call, build)]
     shape = common_shape([each.shape for each in operands])
     return build.stage(op, operands[::-1] if is_turned else operands, shape=shape)
 
@@ -41,9 +40,7 @@ def where(call: Call, build: Builder) -> Flow:
 @importer("And", "Or", "Xor")
 def logic(call: Call, build: Builder) -> Flow:
     """0 and 1 multiplied, the larger of them, or their difference."""
-    if call.opset < 7:
-        raise RefusedError("its form before opset 7 is not known")
-    operands = [_as_number(build, call.flow(place)) for place in (0, 1)]
+    operands = [_as_number(build, each) for each in aligned(call, build)]
     shape = common_shape([each.shape for each in operands])
     op = {"And": "mul", "Or": "max", "Xor": "sub"}[call.op]
     return build.cast(build.stage(op, operands, shape=shape), DType.BOOL)
@@ -54,6 +51,23 @@ def negation(call: Call, build: Builder) -> Flow:
     """1 less the number."""
     x = build.flow(_as_number(build, call.flow(0)))
     return build.cast(build.stage("sub", [1.0, x], shape=x.shape), DType.BOOL)
+
+
+@importer("Hardmax")
+def hardmax(call: Call, build: Builder) -> Flow:
+    """1 at the first of the largest elements, 0 elsewhere; before opset 13 of all axes from one."""
+    x = build.flow(call.flow(0))
+    axis = axis_of(call.integer("axis", -1 if call.opset >= 13 else 1), x.rank)
+    shape = x.shape
+    if call.opset < 13:
+        x, axis = build.reshape(x, (prod(shape[:axis]), prod(shape[axis:]))), 1
+    held = build.reshape(x, (1, *x.shape)) if x.rank == 1 else x
+    at = axis + held.rank - x.rank
+    place = build.stage("argmax", [held], {"axis": at, "keep": True})
+    build.spend(held.shape[at])
+    each = np.arange(held.shape[at]).reshape(-1, *(1,) * (held.rank - at - 1))
+    is_first = build.stage("equal", [place, Known(each)])
+    return build.reshape(build.cast(is_first, DType.F32), shape)
 
 
 def _as_number(build: Builder, value: Value) -> Value:
@@ -84,7 +98,7 @@ def floor(call: Call, build: Builder) -> Flow:
 def sign(call: Call, build: Builder) -> Flow:
     """1, -1 or the zero itself."""
     x = build.flow(call.flow(0))
-    ones = build.tensor(np.ones((1,) * max(1, x.rank), np.float32))
+    ones = build.tensor(np.ones((1,) * max(1, x.rank), x.dtype.numpy))
     below = build.stage("less", [x, 0.0], shape=x.shape)
     lower = build.stage("where", [below, -1.0, x], shape=x.shape)
     above = build.stage("less", [0.0, x], shape=x.shape)

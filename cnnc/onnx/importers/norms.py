@@ -4,10 +4,11 @@ from math import prod
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
 from cnnc.onnx.registry import importer
-from cnnc.onnx.values import Call, Flow, RefusedError, Value, axis_of
+from cnnc.onnx.values import Call, Flow, RefusedError, Value, axis_of, shortest
 from cnnc.ops.attributes import Symbol
 from cnnc.ops.attributes import Value as Attribute
 
@@ -18,9 +19,13 @@ def batchnorm(call: Call, build: Builder) -> Flow:
     x = build.flow(call.flow(0))
     if call.integer("training_mode") or not call.integer("spatial", 1):
         raise RefusedError("it normalises as in training, or every position on its own")
+    if call.opset < 7 and not call.integer("is_test"):
+        raise RefusedError("without `is_test` it normalises as in training")
     call.only(1)
     names = ("weight", "bias", "mean", "var")
-    parameters = {name: _f32(call.needed(place, name), name) for place, name in enumerate(names, 1)}
+    parameters = {
+        name: _floats(call.needed(place, name), name) for place, name in enumerate(names, 1)
+    }
     return build.stage("batchnorm", [x], _eps(call), parameters)
 
 
@@ -28,8 +33,8 @@ def batchnorm(call: Call, build: Builder) -> Flow:
 def instance_norm(call: Call, build: Builder) -> Flow:
     """Weight and bias must be known."""
     x = build.flow(call.flow(0))
-    parameters = {"weight": _f32(call.needed(1, "scale"), "scale")}
-    parameters["bias"] = _f32(call.needed(2, "bias"), "bias")
+    parameters = {"weight": _floats(call.needed(1, "scale"), "scale")}
+    parameters["bias"] = _floats(call.needed(2, "bias"), "bias")
     return build.stage("instance_norm", [x], _eps(call), parameters)
 
 
@@ -37,12 +42,16 @@ def instance_norm(call: Call, build: Builder) -> Flow:
 def group_norm(call: Call, build: Builder) -> Flow:
     """Before opset 21 a weight is for a whole group."""
     x, groups = build.flow(call.flow(0)), call.integer("num_groups")
-    weight, bias = _f32(call.needed(1, "scale"), "scale"), _f32(call.needed(2, "bias"), "bias")
+    weight, bias = (
+        _floats(call.needed(1, "scale"), "scale"),
+        _floats(call.needed(2, "bias"), "bias"),
+    )
     if groups < 1 or x.rank < 2 or x.shape[1] % groups:
         raise RefusedError(f"{groups} groups do not divide its channels")
     if call.opset < 21:
         if weight.shape != (groups,) or bias.shape != (groups,):
             raise RefusedError("scale and bias are not one for each group")
+        build.spend(2 * x.shape[1])
         weight, bias = (np.repeat(each, x.shape[1] // groups) for each in (weight, bias))
     parameters = {"weight": weight, "bias": bias}
     return build.stage("group_norm", [x], {"groups": groups, **_eps(call)}, parameters)
@@ -54,10 +63,11 @@ def layer_norm(call: Call, build: Builder) -> list[Value]:
     x = build.flow(call.flow(0))
     axis = axis_of(call.integer("axis", -1), x.rank)
     shape = x.shape[axis:]
-    scale = _f32(call.needed(1, "scale"), "scale")
+    scale = _floats(call.needed(1, "scale"), "scale")
     bias = call.known(2, "bias")
+    build.spend(2 * prod(shape))
     weight = _spread(scale, shape, "scale")
-    offset = np.zeros(shape, np.float32) if bias is None else _spread(bias, shape, "bias")
+    offset = np.zeros(shape, scale.dtype) if bias is None else _spread(bias, shape, "bias")
     shift = 1 if axis == 0 else 0  # the language does not normalise the batch
     held = build.reshape(x, (1, *x.shape)) if shift else x
     axes = tuple(range(axis + shift, x.rank + shift))
@@ -96,18 +106,26 @@ def lrn(call: Call, build: Builder) -> Flow:
 
 
 def _eps(call: Call) -> dict[str, Attribute]:
-    eps = call.number("epsilon", 1e-5)
+    eps, x = call.number("epsilon", 1e-5), call.flow(0)
+    if isinstance(x, Flow) and x.dtype is DType.F32:
+        eps = _rounded(eps)
     return {} if eps == 1e-5 else {"eps": eps}
 
 
-def _f32(array: Array, what: str) -> Array:
-    if array.dtype != np.float32:
-        raise RefusedError(f"its {what} is {array.dtype}, and cnnc computes in f32")
+def _rounded(eps: float) -> float:
+    """The number that was meant: some exporters write 1.0000001e-05, the f32 beside 1e-5."""
+    short, given = np.float32(f"{eps:.6g}"), np.float32(eps)
+    return shortest(short) if abs(short - given) <= np.spacing(given) else eps
+
+
+def _floats(array: Array, what: str) -> Array:
+    if array.dtype not in (np.float32, np.float64):
+        raise RefusedError(f"its {what} is {array.dtype}, which is no floating point of cnnc")
     return array
 
 
 def _spread(array: Array, shape: tuple[int, ...], what: str) -> Array:
     try:
-        return np.broadcast_to(_f32(array, what), shape)
+        return np.broadcast_to(_floats(array, what), shape)
     except ValueError:
         raise RefusedError(f"its {what} has shape {list(array.shape)}, not {list(shape)}") from None

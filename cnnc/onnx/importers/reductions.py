@@ -26,10 +26,10 @@ def reduce(call: Call, build: Builder) -> Flow:
     axes = _axes(call, x)
     keep = bool(call.integer("keepdims", 1))
     if axes is None:
-        return build.stage("id", [x], shape=x.shape)
-    if x.dtype is DType.U8 and call.op in ("ReduceMax", "ReduceMin"):
+        return _of_single_elements(call, build, x)
+    if x.dtype in (DType.U8, DType.BOOL) and call.op in ("ReduceMax", "ReduceMin"):
         wide = build.cast(x, DType.F32)
-        return build.cast(_reduced(build, KINDS[call.op], wide, axes, keep=keep), DType.U8)
+        return build.cast(_reduced(build, KINDS[call.op], wide, axes, keep=keep), x.dtype)
     match call.op:
         case "ReduceSumSquare":
             square = build.stage("mul", [x, x], shape=x.shape)
@@ -40,6 +40,18 @@ def reduce(call: Call, build: Builder) -> Flow:
         case "ReduceLogSumExp":
             return _log_sum_exp(build, x, axes, keep=keep)
     return _reduced(build, KINDS[call.op], x, axes, keep=keep)
+
+
+def _of_single_elements(call: Call, build: Builder, x: Flow) -> Flow:
+    """What is reduced along no axis: functions before and after the sum are left."""
+    match call.op:
+        case "ReduceSumSquare":
+            return build.stage("mul", [x, x], shape=x.shape)
+        case "ReduceL1" | "ReduceL2":
+            return build.stage("abs", [x], shape=x.shape)
+        case "ReduceLogSum":
+            return build.stage("log", [x], shape=x.shape)
+    return build.stage("id", [x], shape=x.shape)
 
 
 def _axes(call: Call, x: Flow) -> list[int] | None:
@@ -70,7 +82,8 @@ def _log_sum_exp(build: Builder, x: Flow, axes: Sequence[int], *, keep: bool) ->
     """The largest is subtracted first: -log_softmax at it."""
     largest = _reduced(build, "max", x, axes, keep=True)
     # -inf everywhere, or inf somewhere, must not become NaN: what is subtracted stays finite.
-    offset = build.stage("clip", [largest], {"low": -3e38, "high": 3e38}, shape=largest.shape)
+    end = 1.7e308 if x.dtype is DType.F64 else 3e38
+    offset = build.stage("clip", [largest], {"low": -end, "high": end}, shape=largest.shape)
     down = build.stage("sub", [x, offset], shape=x.shape)
     total = _reduced(build, "sum", build.stage("exp", [down], shape=x.shape), axes, keep=True)
     log = build.stage("log", [total], shape=total.shape)

@@ -1,12 +1,12 @@
 """Resizing."""
 
 from collections.abc import Sequence
-from math import floor
 
 import numpy as np
 
 from cnnc.onnx.builder import Builder
-from cnnc.onnx.importers.resize_matrix import by_matrices
+from cnnc.onnx.importers.resize_lines import Method, by_aspect_ratio, by_scales
+from cnnc.onnx.importers.resize_matrix import by_matrices, places_of
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, RefusedError, axis_of, shortest
 from cnnc.ops.attributes import Symbol
@@ -21,8 +21,10 @@ def upsample(call: Call, build: Builder) -> Flow:
     """Scales are an attribute up to opset 8, an operand after that; positions are asymmetric."""
     x = build.flow(call.flow(0))
     if call.opset < 7:
-        raise RefusedError("its form before opset 7 is not known")
-    scales = call.attributes.get("scales") if call.opset < 9 else _scales(call, 1)
+        factors = [call.number(f"{side}_scale", 0.0) for side in ("height", "width")]
+        scales: object = [1.0, 1.0, *factors] if x.rank == 4 else None
+    else:
+        scales = call.attributes.get("scales") if call.opset < 9 else _scales(call, 1)
     return _asymmetric(call, build, x, scales)
 
 
@@ -34,6 +36,21 @@ def resize(call: Call, build: Builder) -> Flow:
         return _asymmetric(call, build, x, _scales(call, 1))
     if _needs_matrices(call, x):
         return by_matrices(call, build, x)
+    mode, attributes = _mode(call), _attributes(call)
+    places = places_of(call, x)
+    sizes, scales = call.integers(3, "sizes"), _scales(call, 2)
+    if sizes and call.word("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return _keeping_aspect(call, build, x, places, sizes)
+    if sizes:
+        return _to_sizes(build, x, places, sizes, (mode, attributes))
+    if attributes.get("coordinates") == Symbol("align_corners") and not _comes_out_even(call, x):
+        by_axis = _by_axis(x, places, scales)
+        return by_scales(build, x, range(x.rank), by_axis, _method(call))
+    return _to_scales(build, x, places, scales, (mode, attributes))
+
+
+def _attributes(call: Call) -> dict[str, Attribute]:
+    """Those of the language, but the mode."""
     mode = _mode(call)
     coordinates = call.word("coordinate_transformation_mode", "half_pixel")
     if coordinates == "half_pixel_symmetric":
@@ -54,14 +71,7 @@ def resize(call: Call, build: Builder) -> Flow:
         attributes |= {} if coefficient == -0.75 else {"coefficient": coefficient}
     if call.integer("exclude_outside"):
         attributes |= {"exclude_outside": True} if mode == "cubic" else {}
-    if coordinates == "align_corners" and not _comes_out_even(call, x):
-        raise RefusedError("corners are aligned, and an extent times its scale is no whole number")
-    axes = call.integer_list("axes")
-    places = [*range(x.rank)] if axes is None else [axis_of(axis, x.rank) for axis in axes]
-    sizes, scales = call.integers(3, "sizes"), _scales(call, 2)
-    if sizes:
-        return _to_sizes(call, build, x, places, sizes, (mode, attributes))
-    return _to_scales(build, x, places, scales, (mode, attributes))
+    return attributes
 
 
 def _needs_matrices(call: Call, x: Flow) -> bool:
@@ -70,7 +80,11 @@ def _needs_matrices(call: Call, x: Flow) -> bool:
     leaves_out = call.integer("exclude_outside") and call.word("mode", "nearest") == "linear"
     is_odd = coordinates == "half_pixel_symmetric" and not _comes_out_even(call, x)
     is_new = call.integer("antialias") or leaves_out or is_odd
-    return bool(is_new) or coordinates == "tf_crop_and_resize"
+    crops = coordinates == "tf_crop_and_resize"
+    if crops and not _comes_out_even(call, x):
+        why = "it crops, and an extent times its scale is no whole number"
+        raise RefusedError(f"{why}, which implementations disagree on")
+    return bool(is_new) or crops
 
 
 def _comes_out_even(call: Call, x: Flow) -> bool:
@@ -86,14 +100,21 @@ def _comes_out_even(call: Call, x: Flow) -> bool:
 
 
 def _asymmetric(call: Call, build: Builder, x: Flow, scales: object) -> Flow:
-    """What was meant before positions were an attribute: o / scale, rounded down."""
+    """What was meant before positions were an attribute: o / scale."""
     if not isinstance(scales, list):
         raise RefusedError("its scales are missing")
     mode = _mode(call)
     attributes: dict[str, Attribute] = {"coordinates": Symbol("asymmetric")}
-    if mode == "nearest":
-        attributes["rounding"] = Symbol("floor")
-    return _to_scales(build, x, range(x.rank), scales, (mode, attributes))
+    if mode != "nearest":
+        return _to_scales(build, x, range(x.rank), scales, (mode, attributes))
+    # As ONNX Runtime does, which is the only one to say: up where an axis becomes smaller.
+    by_axis = _by_axis(x, range(x.rank), scales)
+    for rounding, are_smaller in (("ceil", True), ("floor", False)):
+        own = [scale if (scale < 1) is are_smaller else 1.0 for scale in by_axis]
+        if {*own} != {1.0} or (not are_smaller and {*by_axis} == {1.0}):
+            more: dict[str, Attribute] = {"rounding": Symbol(rounding)}
+            x = _resized(build, x, own, (mode, attributes | more), "scale")
+    return x
 
 
 def _mode(call: Call) -> str:
@@ -107,7 +128,7 @@ def _scales(call: Call, place: int) -> list[float] | None:
     found = call.known(place, "scales")
     if found is None or not found.size:
         return None
-    if found.dtype != np.float32 or found.size > 64:
+    if found.dtype != np.float32 or found.size > 64 or not np.isfinite(found).all():
         raise RefusedError("its scales are no short list of f32")
     return [shortest(each) for each in found.reshape(-1)]
 
@@ -119,6 +140,11 @@ def _to_scales(
     scales: Sequence[float] | None,
     made: tuple[str, dict[str, Attribute]],
 ) -> Flow:
+    return _resized(build, x, _by_axis(x, places, scales), made, "scale")
+
+
+def _by_axis(x: Flow, places: Sequence[int], scales: Sequence[float] | None) -> list[float]:
+    """A scale for every axis, 1 for those that are not named."""
     if scales is None or len(scales) != len(places):
         raise RefusedError(f"its scales {scales} are not one for each axis")
     by_axis = [1.0] * x.rank
@@ -126,32 +152,46 @@ def _to_scales(
         if not 0 < scale < 2**20:
             raise RefusedError(f"a scale is {scale}")
         by_axis[axis] = float(scale)
-    return _resized(build, x, by_axis, made, "scale")
+    return by_axis
 
 
 def _to_sizes(
-    call: Call,
     build: Builder,
     x: Flow,
     places: Sequence[int],
     sizes: Sequence[int],
     made: tuple[str, dict[str, Attribute]],
 ) -> Flow:
+    _check_sizes(places, sizes)
+    extents = list(x.shape)
+    for axis, size in zip(places, sizes, strict=True):
+        extents[axis] = size
+    return _resized(build, x, extents, made, "size")
+
+
+def _check_sizes(places: Sequence[int], sizes: Sequence[int]) -> None:
     if len(sizes) != len(places) or any(n < 1 for n in sizes):
         raise RefusedError(f"its sizes {list(sizes)} are not one for each axis")
+
+
+def _keeping_aspect(
+    call: Call, build: Builder, x: Flow, places: Sequence[int], sizes: Sequence[int]
+) -> Flow:
     policy = call.word("keep_aspect_ratio_policy", "stretch")
-    if policy == "stretch":
-        extents = list(x.shape)
-        for axis, size in zip(places, sizes, strict=True):
-            extents[axis] = size
-        return _resized(build, x, extents, made, "size")
+    _check_sizes(places, sizes)
     if policy not in ("not_larger", "not_smaller"):
         raise RefusedError(f"its policy is {policy}")
-    factors = [size / x.shape[axis] for axis, size in zip(places, sizes, strict=True)]
-    factor = min(factors) if policy == "not_larger" else max(factors)
-    if any(floor(x.shape[axis] * factor) != floor(x.shape[axis] * factor + 0.5) for axis in places):
-        raise RefusedError("it keeps the aspect ratio, and sizes would be rounded")
-    return _to_scales(build, x, places, [factor] * len(places), made)
+    return by_aspect_ratio(build, x, places, sizes, policy, _method(call))
+
+
+def _method(call: Call) -> Method:
+    return Method(
+        _mode(call),
+        call.word("coordinate_transformation_mode", "half_pixel"),
+        call.word("nearest_mode", "round_prefer_floor"),
+        call.number("cubic_coeff_a", -0.75),
+        bool(call.integer("exclude_outside")),
+    )
 
 
 def _resized(

@@ -9,12 +9,15 @@ from cnnc.onnx.builder import Builder
 from cnnc.onnx.folding import MOST, cut_shape
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, Known, RefusedError, Value, axes_of, axis_of
+from cnnc.ops.attributes import Symbol
 from cnnc.ops.cast import ElementType
 
 CASTABLE = {
-    1: DType.F32, 2: DType.U8, 6: DType.I32, 7: DType.I64, 9: DType.BOOL,
+    1: DType.F32, 2: DType.U8, 6: DType.I32, 7: DType.I64, 9: DType.BOOL, 11: DType.F64,
 }  # fmt: skip
 """Element types by ONNX's numbers."""
+ROUNDED = {10: "f16", 16: "bf16"}
+"""Those that are held as f32."""
 
 
 @importer("Identity")
@@ -27,6 +30,8 @@ def identity(call: Call, build: Builder) -> Value:
 def dropout(call: Call, build: Builder) -> list[Value]:
     """Nothing is dropped in inference; the mask is true everywhere."""
     x = call.flow(0)
+    if call.opset < 7 and not call.integer("is_test") and call.number("ratio", 0.5):
+        raise RefusedError("without `is_test` it drops elements, as in training")
     training = call.known(2, "training mode")
     ratio = call.known(1, "ratio")
     if training is not None and np.any(training) and (ratio is None or np.any(ratio != 0)):
@@ -117,14 +122,19 @@ def transpose(call: Call, build: Builder) -> Flow:
 
 
 @importer("Cast", "CastLike")
-def cast(call: Call, build: Builder) -> Flow:
-    """Between the element types that cnnc has."""
-    x = build.flow(call.flow(0))
+def cast(call: Call, build: Builder) -> Value:
+    """Between the element types that cnnc has; before opset 6 these are words."""
+    x = call.flow(0)
     if call.op == "CastLike":
         like = call.flow(1)
         kind = like.dtype if isinstance(like, Flow) else DType.of(like.array.dtype)
     else:
-        number = call.integer("to")
+        number = call.integer("to") if call.opset > 5 else _number_of(call.word("to", ""))
+        if number in ROUNDED:
+            x = build.flow(x)
+            wide = x if x.dtype is DType.F64 else build.cast(x, DType.F32)
+            made = build.stage("round_to", [wide], {"type": Symbol(ROUNDED[number])}, shape=x.shape)
+            return build.cast(made, DType.F32)
         if number not in CASTABLE:
             from onnx import TensorProto
 
@@ -133,5 +143,15 @@ def cast(call: Call, build: Builder) -> Flow:
         kind = CASTABLE[number]
     if kind.value not in ElementType().keywords:
         raise RefusedError(f"cnnc has no tensors of {kind}")
+    if isinstance(x, Known):  # what is alike is computed at run time, but its type is known
+        with np.errstate(all="ignore"):
+            return Known(x.array.astype(kind.numpy))
     made = build.cast(x, kind)
     return build.stage("id", [x], shape=x.shape) if made is x else made
+
+
+def _number_of(word: str) -> int:
+    from onnx import TensorProto
+
+    numbers: dict[str, int] = dict(TensorProto.DataType.items())
+    return numbers.get(word.upper(), 0)

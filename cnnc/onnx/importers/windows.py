@@ -1,9 +1,7 @@
 """Convolutions and pooling."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
-
-import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
@@ -49,8 +47,6 @@ def conv_transpose(call: Call, build: Builder) -> Flow:
 
 def _weights(call: Call, build: Builder) -> Array:
     weight = call.needed(1, "weight")
-    if weight.dtype != np.float32:
-        raise RefusedError(f"its weights are {weight.dtype}, and cnnc computes in f32")
     if weight.ndim < 3 or 0 in weight.shape:
         raise RefusedError(f"its weights have shape {list(weight.shape)}")
     if build.flow(call.flow(0)).rank != weight.ndim:
@@ -84,10 +80,10 @@ def window(call: Call, rank: int) -> dict[str, Attribute]:
     found: dict[str, Attribute] = {}
     for name, attribute in (("strides", "stride"), ("dilations", "dilation")):
         values = call.integer_list(name)
+        if values is not None and len(values) != rank:
+            raise RefusedError(f"`{name}` has {len(values)} numbers for {rank} axes")
         if values is None or {*values} == {1}:
             continue
-        if len(values) != rank:
-            raise RefusedError(f"`{name}` has {len(values)} numbers for {rank} axes")
         found[attribute] = short(values)
     if (pad := _padding(call, rank)) is not None:
         found["pad"] = pad
@@ -106,10 +102,10 @@ def _padding(call: Call, rank: int) -> Attribute | None:
     if rule != "NOTSET":
         raise RefusedError(f"`auto_pad` is {rule}")
     pads = call.integer_list("pads")
+    if pads is not None and len(pads) != 2 * rank:
+        raise RefusedError(f"`pads` has {len(pads)} numbers for {rank} axes")
     if pads is None or not any(pads):
         return None
-    if len(pads) != 2 * rank:
-        raise RefusedError(f"`pads` has {len(pads)} numbers for {rank} axes")
     return pairs(list(zip(pads[:rank], pads[rank:], strict=True)))
 
 
@@ -128,25 +124,19 @@ def _transposed(call: Call, x: Flow, kernel: Sequence[int]) -> dict[str, Attribu
     pads = call.integer_list("pads") or [0] * (2 * rank)
     if {len(strides), len(dilations), len(extra)} != {rank} or len(pads) != 2 * rank:
         raise RefusedError(f"its attributes are not for {rank} axes")
-    rule, wanted = call.word("auto_pad", "NOTSET"), call.integer_list("output_shape")
+    rule = call.word("auto_pad", "NOTSET")
     if rule not in (*_AUTO, "NOTSET"):
         raise RefusedError(f"`auto_pad` is {rule}")
-    if wanted is not None:
-        wanted = wanted[-rank:]
-        if len(wanted) != rank:
-            raise RefusedError(f"`output_shape` is not for {rank} axes")
-    elif rule.startswith("SAME"):
-        wanted = [n * s for n, s in zip(x.shape[2:], strides, strict=True)]
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    reach = [span + more for span, more in zip(spans, extra, strict=True)]
+    wanted = _wanted(call, x, strides, reach)
     ends = list(zip(pads[:rank], pads[rank:], strict=True))
     if rule == "VALID":
         ends = [(0, 0)] * rank
-    for axis in range(rank if wanted is not None else 0):
-        assert wanted is not None
-        span = (kernel[axis] - 1) * dilations[axis] + 1
-        total = (x.shape[2 + axis] - 1) * strides[axis] + span + extra[axis] - wanted[axis]
+    for axis, extent in enumerate(wanted):
+        total = (x.shape[2 + axis] - 1) * strides[axis] + reach[axis] - extent
         extra[axis] += max(0, -total)
-        small, large = max(0, total) // 2, max(0, total) - max(0, total) // 2
-        ends[axis] = (small, large) if rule == "SAME_UPPER" else (large, small)
+        ends[axis] = _halves(max(0, total), is_upper=rule == "SAME_UPPER")
     found: dict[str, Attribute] = {}
     if {*strides} != {1}:
         found["stride"] = short(strides)
@@ -159,27 +149,54 @@ def _transposed(call: Call, x: Flow, kernel: Sequence[int]) -> dict[str, Attribu
     return found
 
 
+def _wanted(call: Call, x: Flow, strides: Sequence[int], reach: Sequence[int]) -> Sequence[int]:
+    """The spatial extents that the result is padded or cropped to; none where pads say it."""
+    given = call.integer_list("output_shape")
+    if given is not None:
+        if len(given) < len(strides):
+            raise RefusedError(f"`output_shape` is not for {len(strides)} axes")
+        return given[-len(strides) :]
+    if not call.word("auto_pad", "NOTSET").startswith("SAME"):
+        return ()
+    if any(n < stride for n, stride in zip(reach, strides, strict=True)):
+        raise RefusedError("`auto_pad` would pad its result, which implementations disagree on")
+    return [n * stride for n, stride in zip(x.shape[2:], strides, strict=True)]
+
+
+def _halves(total: int, *, is_upper: bool) -> tuple[int, int]:
+    small, large = total // 2, total - total // 2
+    return (small, large) if is_upper else (large, small)
+
+
 @importer("MaxPool", "AveragePool", "LpPool")
-def pool(call: Call, build: Builder) -> Flow:
-    """Bytes are pooled as f32, which holds them exactly."""
+def pool(call: Call, build: Builder) -> list[Flow]:
+    """Bytes are pooled as f32, which holds them exactly; places where somebody asks for them."""
     x = build.flow(call.flow(0))
-    call.only(1)
+    call.only(2 if call.op == "MaxPool" else 1)
     kernel = call.integer_list("kernel_shape")
     if not kernel or len(kernel) != x.rank - 2:
         raise RefusedError(f"`kernel_shape` is {kernel} for {max(0, x.rank - 2)} spatial axes")
-    attributes: dict[str, Attribute] = {"kind": _kind(call), "size": short(kernel)}
-    attributes |= window(call, len(kernel))
+    attributes: dict[str, Attribute] = {"size": short(kernel), **window(call, len(kernel))}
     attributes.setdefault("stride", 1)
     if attributes["stride"] == attributes["size"]:
         del attributes["stride"]
+    if "dilation" in attributes and call.word("auto_pad", "NOTSET").startswith("SAME"):
+        raise RefusedError("it has `auto_pad` and dilations, which implementations disagree on")
     if call.integer("ceil_mode"):
         attributes["ceil"] = True
+    wide = build.cast(x, DType.F32) if call.op == "MaxPool" and x.dtype is DType.U8 else x
+    kind: dict[str, Attribute] = {"kind": _kind(call)}
     if call.op == "AveragePool" and call.integer("count_include_pad"):
-        attributes["count_pad"] = True
-    if call.op == "MaxPool" and x.dtype is DType.U8:
-        wide = build.cast(x, DType.F32)
-        return build.cast(build.stage("pool", [wide], attributes), DType.U8)
-    return build.stage("pool", [x], attributes)
+        kind["count_pad"] = True
+    made = build.cast(build.stage("pool", [wide], kind | attributes), x.dtype)
+    return [made, _places(call, build, wide, attributes)] if any(call.used[1:]) else [made]
+
+
+def _places(call: Call, build: Builder, x: Flow, attributes: Mapping[str, Attribute]) -> Flow:
+    """Where the largest elements are, counted through the whole tensor."""
+    order: dict[str, Attribute] = {"order": Symbol("column_major")}
+    columns = order if call.integer("storage_order") else {}
+    return build.stage("pool_argmax", [x], {**attributes, **columns, "whole": True})
 
 
 @importer("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from cnnc.base.errors import InternalError
 from cnnc.ir.graph import Constant, Graph, Input, Node, Parameter
 from cnnc.onnx.flat import FlatNet, Stage
@@ -25,7 +23,7 @@ class _Matching:
     """A walk over both from the outputs on: each stage is one node, and the other way round."""
 
     def __init__(self, net: FlatNet) -> None:
-        self.stages = {stage.name: stage for stage in net.stages}
+        self.stages: dict[str | float, Stage] = {stage.name: stage for stage in net.stages}
         self.net = net
         self.inputs = {each.name: each for each in net.inputs}
         self.nodes: dict[str, Node] = {}
@@ -53,9 +51,11 @@ class _Matching:
         """Compare one value; what it is made of comes next."""
         while isinstance(node.op, Identity):
             (node,) = node.inputs
+        while value in self.stages and self.stages[value].op == "id":
+            (value,) = self.stages[value].operands
         if not isinstance(value, str):
             constant = node.constant
-            if constant is None or np.float32(value) != constant.reshape(-1)[0]:
+            if constant is None or constant.dtype.type(value) != constant.reshape(-1)[0]:
                 raise _differs(f"the number {value}", node.op.label)
             return []
         if value in self.nodes:
@@ -78,10 +78,11 @@ class _Matching:
         wanted = kind.make(stage.attributes)
         if not isinstance(node.op, Named) or node.op.name != stage.op:
             raise _differs(f"`{stage.name}`, {wanted.label},", node.op.label)
-        if shown_attributes(node.op) != shown_attributes(wanted):
+        dtype = stage.result.dtype
+        if shown_attributes(node.op, dtype) != shown_attributes(wanted, dtype):
             raise _differs(f"`{stage.name}`, {wanted.label},", node.op.label)
-        if node.type.shape != stage.result.shape:
-            raise _differs(f"the shape of `{stage.name}`, {stage.result.shape},", node.type.shape)
+        if (node.type.shape, node.type.dtype) != (stage.result.shape, dtype):
+            raise _differs(f"the type of `{stage.name}`, {stage.result.shape},", node.type)
         count = len(stage.operands)
         own = [each for each in node.inputs[count:] if not isinstance(each.op, Constant)]
         names = [each.name.removeprefix(f"{node.name}.") for each in own]

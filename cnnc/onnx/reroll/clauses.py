@@ -22,7 +22,7 @@ class Clause:
         kind = find("preprocess")
         assert kind is not None
         usual = default_attributes(kind)
-        shown = shown_attributes(kind.make(self.stage.attributes))
+        shown = shown_attributes(kind.make(self.stage.attributes), self.stage.result.dtype)
         lines = [f"{name} = {_spelled(value)}" for name, value in shown if value != usual[name]]
         return "{\n" + "\n".join(lines) + "\n}"
 

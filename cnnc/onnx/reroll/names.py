@@ -5,12 +5,8 @@ from collections.abc import Container
 from dataclasses import replace
 
 from cnnc.onnx.flat import FlatNet
-from cnnc.onnx.text import identifier, words_of
+from cnnc.onnx.text import KEYWORDS, identifier, words_of
 
-KEYWORDS = frozenset({
-    "cnn", "import", "param", "block", "net", "input", "output", "weights", "check", "assert",
-    "repeat", "if", "else", "in", "true", "false", "and", "or", "not", "N", "i", "open", "from",
-})  # fmt: skip
 _NAME = re.compile(r"[^\W\d]\w*")
 
 

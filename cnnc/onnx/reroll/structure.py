@@ -91,7 +91,7 @@ def _attributes(stage: Stage) -> tuple[tuple[str, Hole], ...]:
     kind = find(stage.op)
     if kind is None:
         raise InternalError(f"there is no operator `{stage.op}`", stage="import")
-    return shown_attributes(kind.make(stage.attributes))
+    return shown_attributes(kind.make(stage.attributes), stage.result.dtype)
 
 
 def structure(net: FlatNet) -> tuple[Statement, ...]:

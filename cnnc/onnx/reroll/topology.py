@@ -1,5 +1,6 @@
 """Who reads what in a flat net, and where branches begin that meet again."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -109,8 +110,10 @@ class Topology:
         return found | self._shared_tensors(bound)
 
     def _shared_tensors(self, bound: set[str]) -> set[str]:
+        """Tensors of the weights file that are read more than once, by one stage or several."""
+        reads = Counter(name for stage in self.net.stages for name in stage.operands)
         return {
-            name
-            for name, readers in self.readers.items()
-            if self.is_tensor(name) and len(readers) > 1 and name not in bound
+            str(name)
+            for name, count in reads.items()
+            if count > 1 and self.is_tensor(str(name)) and name not in bound
         }

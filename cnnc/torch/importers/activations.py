@@ -13,8 +13,8 @@ from cnnc.torch.registry import importer
 
 PLAIN: Mapping[str, str] = {
     "relu": "relu", "relu6": "relu6", "sigmoid": "sigmoid", "tanh": "tanh", "silu": "silu",
-    "hardswish": "hardswish", "mish": "mish", "abs": "abs", "neg": "neg", "exp": "exp",
-    "log": "log", "sqrt": "sqrt", "round": "round",
+    "hardswish": "hardswish", "mish": "mish", "abs": "abs", "neg": "neg", "erf": "erf",
+    "exp": "exp", "log": "log", "sqrt": "sqrt", "round": "round",
 }  # fmt: skip
 """Operators without attributes that mean the same."""
 _SELU = (1.6732632423543772, 1.0507009873554805)
