@@ -144,12 +144,12 @@ def test_layers_are_compared_and_timed(network: Compiled, monkeypatch: pytest.Mo
 def test_without_gpu_and_compiler_both_are_said_to_be_missing(
     monkeypatch: pytest.MonkeyPatch, model: Model
 ) -> None:
-    monkeypatch.setattr(toolchain, "find_gpu", lambda: None)
+    monkeypatch.setattr(toolchain, "look_for_gpu", lambda: "there is no NVIDIA driver here")
     monkeypatch.setattr(toolchain, "find_nvcc", lambda: None)
     with pytest.raises(UserError) as caught:
         model.compile(target="cuda")
     assert [each.code for each in caught.value.diagnostics] == ["E0802", "E0802"]
-    assert "no NVIDIA GPU" in str(caught.value)
+    assert "no NVIDIA driver" in str(caught.value)
     assert "no nvcc" in str(caught.value)
 
 
