@@ -24,18 +24,22 @@ from cnnc.loop.task import Task
 PIECE = 16
 """Bytes that kernels written by hand move at once: their tensors begin at multiples of it."""
 _VARIABLES = """
-net stream status bytes made data error at of staging enable start stop argc argv run i
+net stream status bytes made data error at of staging enable start stop argc argv run i on capture
+recorded place other device code functions milliseconds check check_cuda read_file name memory file
+RUNS At Same On HEAD dim3 calloc exit fclose fopen fprintf fread free memcmp memcpy printf
 """
 _RESERVED = frozenset(_VARIABLES.split())
-"""What the generated host code calls its variables."""
+"""What the generated host code calls its variables, and other things beside inputs and outputs."""
 _VERBS = """
 create run run_host use_graph destroy strerror status_of launch enqueue check_device prepare
 capture copy_in copy_out steps_open steps_run steps_close run_step device_malloc device_free
-device_read device_wait status
+device_read device_wait status net share load fill replay start check_pointers device_create
+device_of device_order device_is_captured open_step close_step read order
 """
 _FUNCTIONS = frozenset(_VERBS.split())
 """What stands behind the network's name in functions that are no kernels."""
-_TYPES = ("At", "Same", "HEAD", "TRY")
+_FILES = frozenset({"cuda_runtime", "cnnc_math", "cnnc_prims", "main"})
+"""Headers, or sources, that those of the network would hide."""
 
 
 @record
@@ -112,10 +116,10 @@ def plan_cuda(
 
     What none of the `offers` takes is computed as the loops say, a thread for each result.
     """
-    abi = Abi.of(program, name)
-    if abi.name in _TYPES:
+    abi = _renamed(Abi.of(program, name))
+    if abi.name.lower() in _FILES:
         help = "choose another with `--name`"
-        raise fail("E0803", f"the code calls something else `{abi.name}`", help=help)
+        raise fail("E0803", f"the code has another file called `{abi.name}`", help=help)
     planner = _Planner(program, abi, target, offers)
     launches = [planner.launch(step) for step in program.steps]
     workspace = align(program.arena_bytes)
@@ -129,8 +133,6 @@ def plan_cuda(
     weights_bytes = align(planner.weights.bytes)
     made = replace(
         abi,
-        inputs=tuple(map(_renamed, abi.inputs)),
-        outputs=tuple(map(_renamed, abi.outputs)),
         hash=_hash(abi, placed),
         weights_bytes=HEAD_BYTES + weights_bytes,
     )
@@ -203,7 +205,7 @@ class _Planner:
             wish = Wish(name, arch, self.target.features, self.target.cores, few, alignment)
             for offer in self.offers:
                 found = offer(loops.task, wish)
-                if found is not None and (found.samples or not few):
+                if found is not None and (found.samples or not few) and _fits(found):
                     return found
         names = tuple(param.name for param in loops.params)
         blocks = -(-threads_of(loops) // THREADS)
@@ -236,7 +238,7 @@ class _Planner:
         if place.region is Region.ARENA:
             return "arena", place.offset
         ends = self.abi.inputs if place.region is Region.INPUT else self.abi.outputs
-        return _renamed(ends[place.index]).c_name, place.offset
+        return ends[place.index].c_name, place.offset
 
     def _constant(
         self, place: Place, param: Buffer, task: Task | None, packing: Packing | None
@@ -248,6 +250,12 @@ class _Planner:
         assert task is not None
         fill = partial(_packed, blob, task.param(param.name), packing)
         return self.weights.place((blob.offset, packing.key), packing.bytes, fill)
+
+
+def _fits(kernel: CudaKernel) -> bool:
+    """Whether a GPU takes a grid of that many blocks."""
+    x, y, z = kernel.grid
+    return x < 2**31 and y < 2**16 and z < 2**16
 
 
 GENERIC = "a thread for each result"
@@ -267,9 +275,22 @@ def _packed(blob: Blob, buffer: Buffer, packing: Packing) -> NDArray[np.uint8]:
     return packed.reshape(-1).view(np.uint8)
 
 
-def _renamed(end: Argument) -> Argument:
-    """No input or output is called as a variable of the host code."""
-    return replace(end, c_name=f"{end.c_name}_") if end.c_name in _RESERVED else end
+def _renamed(abi: Abi) -> Abi:
+    """No input or output is called as something else that the host code speaks of."""
+    taken = {end.c_name.lower() for end in abi.ends}
+    found = list[Argument]()
+    for end in abi.ends:
+        name = end.c_name
+        if name.startswith(("cuda", f"{abi.name}_", "host_")):
+            name = f"end_{name}"
+        if name in _RESERVED or name.endswith("_bytes"):
+            name += "_"
+        while name != end.c_name and name.lower() in taken:
+            name += "_"
+        taken.add(name.lower())
+        found.append(replace(end, c_name=name))
+    count = len(abi.inputs)
+    return replace(abi, inputs=tuple(found[:count]), outputs=tuple(found[count:]))
 
 
 def _hash(abi: Abi, launches: Sequence[Launch]) -> int:
