@@ -118,7 +118,7 @@ def _library(folder: Path, launches: Sequence[Launch], nvcc: Nvcc, arch: int) ->
 
 def _sizes(launch: Launch) -> dict[str, int]:
     kernel = launch.kernel
-    sizes = {param.name: param.size * param.dtype.bytes for param in launch.loops.params}
+    sizes = {param.name: launch.bytes_of(param) for param in launch.loops.params}
     sizes |= {packing.argument: packing.bytes for packing in kernel.packings}
     sizes |= {WORKSPACE: kernel.workspace_bytes, COUNTERS: 4 * kernel.counters}
     return {name: max(16, sizes[name]) for name in kernel.arguments}

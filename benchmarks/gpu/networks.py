@@ -169,17 +169,22 @@ def _onnxruntime(model: cnnc.Model, inputs: Mapping[str, np.ndarray]) -> Run:
     return lambda: session.run_with_iobinding(binding)
 
 
+def _is_peer(one: Time, other: Time) -> bool:
+    """Whether one is another program on the same network in the same precision.
+
+    ONNX Runtime multiplies in TF32 unless it is told otherwise.
+    """
+    precision = other.contender.split()[-1].replace("onnxruntime", "tf32")
+    same = (one.net, one.batch, one.contender.split()[-1]) == (other.net, other.batch, precision)
+    return same and not other.contender.startswith("cnnc")
+
+
 def table(times: Sequence[Time]) -> str:
-    """Milliseconds, and the ratio of cnnc's best to the best of the others for each kind."""
+    """Milliseconds, and the ratio of cnnc's to those of the best peer in the same precision."""
     lines = [f"{'network':14} {'batch':>5}  {'contender':20} {'ms':>9}  of best peer"]
     for time in times:
-        peers = [
-            each.milliseconds
-            for each in times
-            if (each.net, each.batch) == (time.net, time.batch)
-            and each.milliseconds is not None
-            and not each.contender.startswith("cnnc")
-        ]
+        found = [each.milliseconds for each in times if _is_peer(time, each)]
+        peers = [each for each in found if each is not None]
         shown = f"{time.milliseconds:9.3f}" if time.milliseconds is not None else f"{'-':>9}"
         ratio = time.note
         if time.contender.startswith("cnnc") and time.milliseconds is not None and peers:

@@ -33,8 +33,8 @@ __global__ void products(uint32_t *out, const uint32_t *data) {
     const uint32_t word = drawn(lane * 6 + i + KIND * 1000);
     const float first = small(word), second = small(word >> 11);
     uint32_t made = __float_as_uint(first);
-    if (KIND == 1) made = cnnc::pair_bf16(first, second);
-    if (KIND == 2) made = cnnc::pair_f16(first, second);
+    if (KIND == 1) made = cnnc::pair_of<cnnc::bf16>(first, second);
+    if (KIND == 2) made = cnnc::pair_of<cnnc::f16>(first, second);
     if (KIND == 3) made = word;
     (i < 4 ? a[i] : b[i - 4]) = made;
   }
@@ -58,9 +58,25 @@ __global__ void roundings(uint32_t *out, const uint32_t *data) {
   cnnc::split_tf32(rounded, rest);
   const bool is_number = value == value && other == other;
   out[lane * 4] = is_number ? rounded : 0;
-  out[lane * 4 + 1] = is_number ? cnnc::pair_bf16(value, other) : 0;
-  out[lane * 4 + 2] = is_number ? cnnc::pair_f16(value, other) : 0;
+  out[lane * 4 + 1] = is_number ? cnnc::pair_of<cnnc::bf16>(value, other) : 0;
+  out[lane * 4 + 2] = is_number ? cnnc::pair_of<cnnc::f16>(value, other) : 0;
   out[lane * 4 + 3] = is_number ? __float_as_uint(cnnc::max_nan(value, other)) : 0;
+}
+
+template <class T>
+__global__ void halves(uint32_t *out, const uint32_t *data) {
+  const int lane = threadIdx.x;
+  float values[4], back[4];
+  for (int i = 0; i < 4; ++i) {
+    values[i] = __uint_as_float(data[lane * 4 + i]);
+    if (values[i] != values[i]) values[i] = 0.0f;
+  }
+  T *to = reinterpret_cast<T *>(out + lane * 4);
+  cnnc::store(to, values);
+  cnnc::round_to(to[0], values[1]);
+  cnnc::copy(back, to);
+  out[lane * 4 + 2] = __float_as_uint(back[0]);
+  out[lane * 4 + 3] = __float_as_uint(back[2]);
 }
 
 using Kernel = void (*)(uint32_t *, const uint32_t *);
@@ -85,6 +101,8 @@ int main() {
   if (!status) status = cudaMemcpy(data, words, sizeof words, cudaMemcpyHostToDevice);
   if (!status) status = show("copies", copies, out, data);
   if (!status) status = show("roundings", roundings, out, data);
+  if (!status) status = show("halves_bf16", halves<cnnc::bf16>, out, data);
+  if (!status) status = show("halves_f16", halves<cnnc::f16>, out, data);
   if (!status) status = show("mma_tf32", products<0>, out, data);
   if (!status) status = show("mma_bf16", products<1>, out, data);
   if (!status) status = show("mma_f16", products<2>, out, data);

@@ -1,10 +1,27 @@
 """The machine code is made for, as plain facts, so that lowering never asks a backend."""
 
 from cnnc.base.dtype import DType
+from cnnc.base.half import HALVES, Half
 from cnnc.base.record import record
 
 GPU = "nvptx64"
 """The architecture of NVIDIA's GPUs in a triple."""
+
+
+@record
+class Rounding:
+    """What a machine rounds beside results to their types.
+
+    Factors of products that are summed may be off by `factors`, relative to themselves, and float32
+    tensors between layers are kept as `stored`.
+    """
+
+    factors: float = 0.0
+    stored: Half | None = None
+
+
+NOTHING = Rounding()
+"""Of most machines."""
 
 
 @record
@@ -49,12 +66,11 @@ class Target:
         return self.architecture == GPU
 
     @property
-    def factor_roundoff(self) -> float:
-        """How far factors of products that are summed may be rounded before; 0 where they are not.
-
-        A GPU's precision is its only feature.
-        """
-        return {"tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}.get(self.features, 0.0)
+    def rounding(self) -> Rounding:
+        """What is rounded beside results; a GPU's precision is its only feature."""
+        if half := HALVES.get(self.features):
+            return Rounding(half.roundoff, half)
+        return Rounding(2.0**-11) if self.features == "tf32" else NOTHING
 
     @property
     def multiplies_by_lane(self) -> bool:

@@ -97,7 +97,7 @@ class _Comparison:
     def add(self, inputs: Mapping[str, Array], seed: int) -> None:
         """Compare one batch."""
         network = self.network
-        rounding = network.target.factor_roundoff
+        rounding = network.target.rounding
         expected = expect(network.graph, inputs, seed, rounding)
         around = self._compare_passes(inputs, expected)
         lowered = network.lowered

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnc.backends.base import Executable
+from cnnc.base.dtype import DType
+from cnnc.base.target import NOTHING, Rounding
 from cnnc.compare.blame import Suspect
 from cnnc.compare.measure import Errors, measure
 from cnnc.ir.evaluate import Evaluated, round_to, trace, widen
@@ -27,20 +29,25 @@ class LayerResult:
 
 
 def compare_layers(
-    lowered: Lowered, executable: Executable, inputs: Mapping[str, Array], rounding: float = 0.0
+    lowered: Lowered,
+    executable: Executable,
+    inputs: Mapping[str, Array],
+    rounding: Rounding = NOTHING,
 ) -> Iterator[LayerResult]:
     """Run each kernel once on the reference's values, rounded to their types.
 
     A layer's tolerance bounds the rounding errors of its own arithmetic: `Operator.error` with
-    exact operands. `rounding` is the target's `factor_roundoff`. Values are let go after their last
-    reader.
+    exact operands. `rounding` is the target's. Values are let go after their last reader.
     """
     layers = {layer.node: layer for layer in lowered.layers}
     exact: list[Real] = []
 
     def rounded(node: Node, value: Real) -> Real:
         exact[:] = [value]
-        return widen(round_to(value, node.type.dtype))
+        found = round_to(value, node.type.dtype)
+        if rounding.stored and node.type.dtype is DType.F32 and not node.is_constant:
+            return widen(rounding.stored.widen(rounding.stored.narrow(found)))
+        return widen(found)
 
     for step in trace(lowered.graph, inputs, rounded):
         if step.node in layers:
@@ -49,22 +56,26 @@ def compare_layers(
 
 
 def bound_errors(
-    node: Node, value: Real, operands: tuple[Real, ...], rounding: float = 0.0
+    node: Node, value: Real, operands: tuple[Real, ...], rounding: Rounding = NOTHING
 ) -> Real:
     """Bound on the rounding errors of one operator on exact operands, per element.
 
-    With `rounding`, factors of products that are summed may be rounded so far before.
+    With `rounding`, factors of products that are summed may be rounded before, and the result
+    afterwards.
     """
     op = node.op
     if not isinstance(op, Operator):
         return np.zeros_like(value)
     unit = node.type.dtype.unit_roundoff
-    if rounding and op.macs(node.type, *(operand.type for operand in node.inputs)):
-        # two roundings for each product, and there is at least one beside the start of the sum
-        unit = max(unit, rounding)
-    zeros = [np.zeros(operand.shape) for operand in operands]
+    errors: list[Real] = [np.zeros(operand.shape) for operand in operands]
     with np.errstate(all="ignore"):
-        return op.error(unit, value, operands, zeros)
+        if rounding.factors and op.macs(node.type, *(operand.type for operand in node.inputs)):
+            # products are off as if the first factor alone were, by the roundings of both
+            errors[0] = (2 * rounding.factors + rounding.factors**2) * np.abs(operands[0])
+        bound = op.error(unit, value, operands, errors)
+        if rounding.stored and node.type.dtype is DType.F32:
+            bound = bound + rounding.stored.error(np.abs(value) + bound)
+    return bound
 
 
 def _compare(

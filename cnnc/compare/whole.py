@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnnc.base.target import NOTHING, Rounding
 from cnnc.compare.layerwise import bound_errors
 from cnnc.compare.measure import Errors, measure
 from cnnc.driver import SOURCE, Pass, optimise
@@ -34,10 +35,12 @@ class Expected:
         return measure(got, self.values[name], self.tolerances[name])
 
 
-def expect(graph: Graph, inputs: Mapping[str, Array], seed: int, rounding: float = 0.0) -> Expected:
+def expect(
+    graph: Graph, inputs: Mapping[str, Array], seed: int, rounding: Rounding = NOTHING
+) -> Expected:
     """Evaluate the network with and without rounding errors, side by side.
 
-    `rounding` is the target's `factor_roundoff`.
+    `rounding` is the target's.
     """
     random = np.random.default_rng(seed)
     bound: list[Real] = [np.zeros(())]

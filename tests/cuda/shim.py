@@ -3,14 +3,20 @@
 import ctypes
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from cnnc.api import Model
+from cnnc.backends.cuda import backend
 from cnnc.backends.cuda.folder import emit_sources
 from cnnc.backends.cuda.plan import Plan
+from cnnc.backends.cuda.toolchain import Gpu, Nvcc
+from cnnc.base.store import Store
+from cnnc.compiled import Compiled
 
 SHIM = Path(__file__).resolve().parents[2] / "templates" / "cuda" / "shim"
 FLAGS = ("-std=c++17", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing")
@@ -46,6 +52,27 @@ def compile_nets(folder: Path, plans: Sequence[Plan], flags: Sequence[str] = ("-
     command = ["g++", *FLAGS, *flags, f"-I{SHIM}", "-w", str(folder / "all.cc"), "-o", str(library)]
     subprocess.run(command, check=True)
     return library
+
+
+def compile_model(model: Model, target: str, folder: Path) -> Compiled:
+    """A network as Python calls it, for a GPU that is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = Nvcc(folder, ()), Gpu("shim", 90)
+        patch.setattr(backend, "require", lambda: found)
+        patch.setattr(backend, "build", _build)
+        return model.compile(target=target)
+
+
+def _build(
+    nvcc: Nvcc, arch: int, files: Mapping[str, bytes], main: str, store: Store | None
+) -> bytes:
+    """What nvcc would do."""
+    folder = nvcc.path
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    flags = [*FLAGS, "-O1", "-w", f"-I{SHIM}", "-x", "c++"]
+    subprocess.run(["g++", *flags, main, "-o", "net.so"], check=True, cwd=folder)
+    return (folder / "net.so").read_bytes()
 
 
 class Library:

@@ -146,8 +146,9 @@ def _write(plan: Plan, folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
-def test_large_layers_keep_their_numbers_in_registers(tmp_path: Path) -> None:
-    plan = planned(load(ZOO / "unet.cnn"))
+@pytest.mark.parametrize("target", ["cuda", "cuda:bf16"])
+def test_large_layers_keep_their_numbers_in_registers(tmp_path: Path, target: str) -> None:
+    plan = planned(load(ZOO / "unet.cnn"), target)
     _write(plan, tmp_path)
     nvcc = require_nvcc()
     command = [

@@ -8,6 +8,7 @@ import pytest
 
 from cnnc import driver
 from cnnc.api import Model
+from cnnc.base.target import NOTHING, Rounding
 from cnnc.compare.measure import measure
 from cnnc.compare.whole import expect
 from tests.cuda.nets import SMALL, inputs_of, planned, small
@@ -27,7 +28,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Model, 
 
 
 def _check(
-    model: Model, inputs: Mapping[str, Array], outputs: list[Array], rounding: float = 0.0
+    model: Model, inputs: Mapping[str, Array], outputs: list[Array], rounding: Rounding = NOTHING
 ) -> None:
     expected = expect(model.graph, inputs, 0, rounding)
     for out, name in zip(outputs, model.outputs, strict=True):
@@ -96,7 +97,7 @@ def test_precisions_keep_their_bounds(tmp_path: Path, precision: str) -> None:
     net = Net(Library(compile_nets(tmp_path, [plan])), plan)
     inputs = inputs_of(model)
     found = net.run(list(inputs.values()))
-    _check(model, inputs, found, driver.find_target(target).factor_roundoff)
+    _check(model, inputs, found, driver.find_target(target).rounding)
     rounds = precision in ("tf32", "bf16", "f16")
     expected = expect(model.graph, inputs, 0)
     exact = expected.measure("words", found[0])

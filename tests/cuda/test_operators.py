@@ -32,8 +32,10 @@ def _leaf(op: Input | Constant, value: Array, name: str) -> Node:
     return Node(op, (), TensorType.plain(value.shape, dtype_of(value)), name)
 
 
-def _layer(case: Case, number: int, *, last: bool) -> tuple[list[Node], Node]:
-    """The inputs of a case, and its result; with channels last in between."""
+def layer_of_case(
+    case: Case, number: int, *, last: bool, copied: bool = False
+) -> tuple[list[Node], Node]:
+    """The inputs of a case, and its result; with channels last in between, or as copies."""
     split = len(case.operands) - len(case.parameters)
     inputs, operands = list[Node](), list[Node]()
     for position, value in enumerate(case.operands):
@@ -42,25 +44,25 @@ def _layer(case: Case, number: int, *, last: bool) -> tuple[list[Node], Node]:
             operands.append(_leaf(Constant(stored(value)), value, name))
             continue
         inputs.append(_leaf(Input(name), value, name))
-        operands.append(_turned(inputs[-1]) if last else inputs[-1])
+        operands.append(_turned(inputs[-1], last=last) if last or copied else inputs[-1])
     out = case.op.infer(*(operand.type for operand in operands))
     node = Node(case.op, tuple(operands), TensorType.plain(out.shape, out.dtype), f"op{number}")
-    if not last or out.rank < 3:
-        return inputs, node
-    turned = Node(node.op, node.inputs, _last(node.type), f"op{number}")
-    return inputs, Node(Repack(), (turned,), node.type, f"y{number}")
+    if last and out.rank >= 3:
+        turned = Node(node.op, node.inputs, _last(node.type), f"op{number}")
+        return inputs, Node(Repack(), (turned,), node.type, f"y{number}")
+    return inputs, Node(Repack(), (node,), node.type, f"y{number}") if copied else node
 
 
 def _last(kind: TensorType) -> TensorType:
     return kind.with_layout(Layout.channels_last(kind.rank))
 
 
-def _turned(node: Node) -> Node:
-    return Node(Repack(), (node,), _last(node.type), f"{node.name}_last")
+def _turned(node: Node, *, last: bool) -> Node:
+    return Node(Repack(), (node,), _last(node.type) if last else node.type, f"{node.name}_copy")
 
 
 def _plan(name: str, cases: Sequence[Case]) -> Plan:
-    layers = [_layer(case, number, last=name != "rows") for number, case in enumerate(cases)]
+    layers = [layer_of_case(case, number, last=name != "rows") for number, case in enumerate(cases)]
     inputs = tuple(node for nodes, _ in layers for node in nodes)
     graph = Graph(name, inputs, {f"y{i}": node for i, (_, node) in enumerate(layers)})
     target = cuda_target("cuda:f32_exact")

@@ -1,7 +1,5 @@
 """The backend `cuda` from Python, with a library that g++ compiled for the shim."""
 
-import subprocess
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +8,11 @@ import pytest
 
 from cnnc import driver
 from cnnc.api import Model
-from cnnc.backends.cuda import backend, toolchain
+from cnnc.backends.cuda import toolchain
 from cnnc.backends.cuda.executable import CudaExecutable
 from cnnc.backends.cuda.folder import emit_module
-from cnnc.backends.cuda.toolchain import Gpu, Nvcc, build, find_gpu, find_nvcc, load_library
+from cnnc.backends.cuda.toolchain import Nvcc, build, find_gpu, find_nvcc, load_library
 from cnnc.base.errors import InternalError, UserError
-from cnnc.base.store import Store
 from cnnc.bench import bench
 from cnnc.cli import run_command
 from cnnc.compare.compare import diff
@@ -24,20 +21,8 @@ from cnnc.device import DeviceArray
 from cnnc.dlpack import read_capsule
 from cnnc.options import Options
 from tests.cuda.nets import ZOO, inputs_of, planned, small
-from tests.cuda.shim import FLAGS, SHIM
+from tests.cuda.shim import compile_model
 from tests.cuda.tools import require_nvcc
-
-
-def _build(
-    nvcc: Nvcc, arch: int, files: Mapping[str, bytes], main: str, store: Store | None
-) -> bytes:
-    """What nvcc would do."""
-    folder = nvcc.path
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    flags = [*FLAGS, "-O1", "-w", f"-I{SHIM}", "-x", "c++"]
-    subprocess.run(["g++", *flags, main, "-o", "net.so"], check=True, cwd=folder)
-    return (folder / "net.so").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +34,7 @@ def model() -> Model:
 @pytest.fixture(scope="module")
 def network(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     """It compiled for a GPU that is none."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("module")
-        found = Nvcc(folder, ()), Gpu("shim", 90)
-        patch.setattr(backend, "require", lambda: found)
-        patch.setattr(backend, "build", _build)
-        return model.compile(target="cuda")
+    return compile_model(model, "cuda", tmp_path_factory.mktemp("module"))
 
 
 class Foreign:

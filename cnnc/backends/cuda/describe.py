@@ -16,9 +16,8 @@ def describe(launch: Launch, number: int) -> tuple[str, ...]:
     if task is None:
         return f"{number}. {launch.layer}", run
     flops = f"{_count(2 * task.macs)}FLOP, " if task.macs else ""
-    moved = sum(param.layout.alone.size(param.shape) * param.dtype.bytes for param in task.params)
     what = f"{number}. {launch.layer}: {operator(task)} to {_tensor(task.params[-1])}"
-    return what, f"   {flops}{_count(moved)}B moved; {run}"
+    return what, f"   {flops}{_count(launch.moved_bytes)}B moved; {run}"
 
 
 def title(launch: Launch) -> str:

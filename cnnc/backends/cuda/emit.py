@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from types import MappingProxyType
 
 from cnnc.backends.cuda.expressions import TYPES, Printer, Text, value_type
 from cnnc.base.dtype import DType
@@ -24,6 +25,7 @@ template this throw true try typedef typename union unsigned using virtual void 
 exp log pow sqrt fabs floor ceil round min max exponent mantissa scaled thread samples minimum
 maximum lesser larger signbit isnan isinf
 """
+_ALL_WIDE: Mapping[str, str] = MappingProxyType({})
 _TAKEN = frozenset(_WORDS.split())
 """Words that nothing in a kernel is called."""
 
@@ -68,26 +70,27 @@ def is_wide(kernel: Kernel) -> bool:
     return max(threads_of(kernel), *(param.size for param in kernel.params)) > _WIDE
 
 
-def signature(kernel: Kernel, name: str) -> str:
+def signature(kernel: Kernel, name: str, narrow: Mapping[str, str]) -> str:
     """How the function is declared."""
-    params = [parameter(kernel, each) for each in kernel.params]
+    params = [parameter(kernel, each, narrow) for each in kernel.params]
     params += ["int samples"] if kernel.takes_samples else []
     return f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}({", ".join(params)})'
 
 
-def parameter(kernel: Kernel, buffer: Buffer) -> str:
+def parameter(kernel: Kernel, buffer: Buffer, narrow: Mapping[str, str]) -> str:
     """A buffer as a parameter.
 
     What is as large as a result may lie in the same memory, and is not declared to lie apart.
     """
     sizes = [(each.size, each.dtype) for each in kernel.params if each.name in kernel.outputs]
     const = "" if buffer.name in kernel.outputs else "const "
-    apart = "__restrict__ " if const and (buffer.size, buffer.dtype) not in sizes else ""
-    return f"{const}{TYPES[buffer.dtype]} *{apart}{_plain(buffer.name)}"
+    apart = "CNNC_READ_ONLY " if const and (buffer.size, buffer.dtype) not in sizes else ""
+    kind = narrow.get(buffer.name, TYPES[buffer.dtype])
+    return f"{const}{kind} *{apart}{_plain(buffer.name)}"
 
 
-def emit_kernel(kernel: Kernel, name: str) -> str:
-    """The text of the function."""
+def emit_kernel(kernel: Kernel, name: str, narrow: Mapping[str, str] = _ALL_WIDE) -> str:
+    """The text of the function; `narrow` has the types of floats that have 16 bits in memory."""
     kind = "int64_t" if is_wide(kernel) else "int"
     lines = Lines()
     lines.put("cnnc::wait_for_previous();")
@@ -96,15 +99,15 @@ def emit_kernel(kernel: Kernel, name: str) -> str:
     nests = _nests(kernel)
     lines.put(f"{'const ' * (len(nests) == 1)}{kind} thread = {_index(whole, kind)};")
     for number, nest in enumerate(nests):
-        _Nest(kernel, lines, kind).emit(nest, is_last=number == len(nests) - 1)
-    return "\n".join([*wrapped(signature(kernel, name), ""), "{", *lines.found, "}"]) + "\n"
+        _Nest(kernel, lines, kind, narrow).emit(nest, is_last=number == len(nests) - 1)
+    return "\n".join([*wrapped(signature(kernel, name, narrow), ""), "{", *lines.found, "}"]) + "\n"
 
 
 def tail_text(task: Task, names: Mapping[str, str]) -> list[str]:
     """What becomes of a sum, as lines: `names` says what `sum`, `n`, `oc`, `oh`, … are called."""
     assert task.tail is not None
     lines = Lines(0)
-    nest = _Nest(None, lines, "int")
+    nest = _Nest(None, lines, "int", _ALL_WIDE)
     axes = task.params[-1].shape
     letters = [name for name in names if name != SUM]
     for name, extent in zip(letters, axes, strict=True):
@@ -150,7 +153,10 @@ def _shared(nest: Body) -> tuple[list[For], Body]:
 class _Nest:
     """Writes one nest of loops."""
 
-    def __init__(self, kernel: Kernel | None, lines: Lines, kind: str) -> None:
+    def __init__(
+        self, kernel: Kernel | None, lines: Lines, kind: str, narrow: Mapping[str, str]
+    ) -> None:
+        self.narrow = narrow
         self.kernel = kernel
         self.lines = lines
         self.kind = kind
@@ -212,8 +218,7 @@ class _Nest:
                     kind = value_type(value.dtype, self.kind)
                     self.lines.put(f"const {kind} {found} = {text[0]};")
                 case Store(buffer, (index,), value):
-                    text = self.printer.value(value)
-                    self.lines.put(f"{self._element(buffer, index)} = {text[0]};")
+                    self._store(self._element(buffer, index), buffer, value)
                 case _:
                     raise InternalError(f"no CUDA for {type(stmt).__name__}", stage="cuda")
 
@@ -240,9 +245,23 @@ class _Nest:
         kind = value_type(buffer.dtype, self.kind)
         self.lines.put(f"{kind} {name}{f'[{buffer.size}]' * (buffer.size > 1)};")
 
+    def _store(self, element: str, buffer: Buffer, value: Expr) -> None:
+        text, _ = self.printer.value(value)
+        is_narrow = self._is_narrow(buffer)
+        self.lines.put(
+            f"cnnc::round_to({element}, {text});" if is_narrow else f"{element} = {text};"
+        )
+
+    def _is_narrow(self, buffer: Buffer) -> bool:
+        return buffer.name in self.narrow and buffer.space is Space.MEMORY
+
     def _load(self, load: Load) -> Text:
         (index,) = load.index
         text = self._element(load.buffer, index)
+        if self._is_narrow(load.buffer):
+            if self.kernel and load.buffer.name in self.kernel.outputs:
+                raise InternalError("what was rounded is computed with further", stage="cuda")
+            return f"cnnc::to_float({text})", 0
         if load.buffer.dtype is DType.BOOL and load.buffer.space is not Space.REGISTER:
             return f"({text} != 0)", 0
         return text, 0

@@ -14,6 +14,7 @@ from cnnc.backends.cuda.memory import Memory
 from cnnc.backends.cuda.plan import Launch, Plan
 from cnnc.backends.cuda.source import CUDA
 from cnnc.base.errors import InternalError, fail
+from cnnc.base.half import HALVES
 from cnnc.loop.kernel import Program
 
 HOST = 0
@@ -192,7 +193,9 @@ class _Step:
         self.position = position
         names = [param.name for param in launch.loops.params]
         by_name = dict(zip(names, buffers, strict=True))
+        self.half = HALVES.get(owner.plan.precision)
         self.host = [self._operand(name, launch, by_name) for name in launch.kernel.arguments]
+        self.given = [by_name.get(name) for name in launch.kernel.arguments]
         self.sizes = (ctypes.c_size_t * len(self.host))(*(max(1, e.nbytes) for e in self.host))
         self.device = (ctypes.c_void_p * len(self.host))()
         self.writes = [name in launch.loops.outputs for name in launch.kernel.arguments]
@@ -210,6 +213,9 @@ class _Step:
         """Copy results back and free the memory."""
         kept = [e if w and write else None for e, w in zip(self.host, self.writes, strict=True)]
         self.call("steps_close", self._count, _pointers(kept), self.sizes, self.device)
+        for memory, given in zip(kept, self.given, strict=True):
+            if self.half and memory is not None and given is not None and memory is not given:
+                given[:] = self.half.widen(memory)
 
     def _operand(self, name: str, launch: Launch, buffers: dict[str, Array]) -> Array:
         kernel = launch.kernel
@@ -221,6 +227,8 @@ class _Step:
             if packing.argument == name and launch.loops.task:
                 param = launch.loops.task.param(name)
                 return packing.pack(param.layout.unpack(buffers[name], param.shape))
+        if self.half and name in launch.narrow:
+            return self.half.narrow(buffers[name])
         return buffers[name]
 
 

@@ -1,10 +1,11 @@
 """What a device kernel is to the host code: its text and how it is launched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.base.half import HALVES, Half
 from cnnc.base.layout import Shape
 from cnnc.base.record import record
 
@@ -76,7 +77,7 @@ class Wish:
     `tf32`, `bf16` or `f16`; `name` is what the function has to be called; `multiprocessors` there
     are on the GPU that estimates are for. With `takes_samples`, a run may bring fewer samples than
     the batch, and others must not be touched. All tensors begin at multiples of `alignment` bytes,
-    16 at most."""
+    16 at most. Elements of the `narrow` parameters are of `half` in memory, other ones float32."""
 
     name: str
     arch: int = 80
@@ -84,6 +85,35 @@ class Wish:
     multiprocessors: int = 132
     takes_samples: bool = False
     alignment: int = 16
+    narrow: frozenset[str] = frozenset()
+
+    @property
+    def half(self) -> Half | None:
+        """The type of 16 bits that the precision multiplies in; None where there is none."""
+        return HALVES.get(self.precision)
+
+    @property
+    def weight_type(self) -> str:
+        """The type of packed weights, in the kernels' text."""
+        return f"cnnc::{self.half.name}" if self.half else "float"
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of a packed weight."""
+        return self.half.bytes if self.half else 4
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """The types of the narrow parameters, in the kernels' text."""
+        return dict.fromkeys(sorted(self.narrow), self.weight_type)
+
+    def bytes_of(self, name: str) -> int:
+        """Bytes of an element of a parameter that is not packed."""
+        return 2 if name in self.narrow else 4
+
+    def neighbours(self, name: str) -> int:
+        """How many neighbouring elements of a parameter are loaded at once, 16 bytes at most."""
+        return max(1, self.alignment // self.bytes_of(name))
 
 
 def elements(shape: Shape) -> int:

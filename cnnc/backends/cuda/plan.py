@@ -14,6 +14,7 @@ from cnnc.backends.cuda.emit import THREADS, emit_kernel, threads_of, threads_pe
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.registry import OFFERS, Offer
 from cnnc.backends.cuda.prims import prims_header
+from cnnc.backends.cuda.storage import Storage
 from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.base.target import Target
@@ -46,6 +47,7 @@ _FILES = frozenset({"cuda_runtime", "cnnc_math", "cnnc_prims", "main"})
 class Launch:
     """One launch, of the program's distinct kernel of this number.
 
+    Elements of the `narrow` parameters have 16 bits in memory.
     `arguments` says for each pointer what it is relative to, and by how many bytes.
     `samples` says how the grid follows the samples of a run, where these may be fewer.
     """
@@ -57,6 +59,20 @@ class Launch:
     is_generic: bool
     samples: Samples | None
     loops: Kernel
+    narrow: frozenset[str]
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes of all parameters, each read or written once."""
+        packed = {each.argument: each.bytes for each in self.kernel.packings}
+        return sum(
+            packed.get(param.name) or self.bytes_of(replace(param, layout=param.layout.alone))
+            for param in (self.loops.task or self.loops).params
+        )
+
+    def bytes_of(self, param: Buffer) -> int:
+        """Bytes from a parameter's first element in memory to its last."""
+        return param.size * (2 if param.name in self.narrow else param.dtype.bytes)
 
 
 @record
@@ -87,8 +103,9 @@ class Plan:
         ]
 
     def launch_of(self, kernel: int) -> Launch:
-        """The first launch that computes a distinct kernel of the program."""
-        return next(each for each in self.launches if each.number == kernel)
+        """A launch that computes a distinct kernel of the program: one that rounds least."""
+        found = (each for each in self.launches if each.number == kernel)
+        return min(found, key=lambda each: len(each.narrow))
 
     def weights_file(self) -> NDArray[np.uint8]:
         """The head and all constants."""
@@ -120,9 +137,10 @@ def plan_cuda(
     if abi.name.lower() in _FILES:
         help = "choose another with `--name`"
         raise fail("E0803", f"the code has another file called `{abi.name}`", help=help)
-    planner = _Planner(program, abi, target, offers)
+    storage = Storage.of(program, target.features)
+    planner = _Planner(program, abi, target, storage, offers)
     launches = [planner.launch(step) for step in program.steps]
-    workspace = align(program.arena_bytes)
+    workspace = storage.bytes
     counters = workspace + align(max((e.kernel.workspace_bytes for e in launches), default=0))
     counter_bytes = 4 * max((each.kernel.counters for each in launches), default=0)
     places = {WORKSPACE: ("arena", workspace), COUNTERS: ("arena", counters)}
@@ -169,14 +187,22 @@ class _Weights:
 class _Planner:
     """Finds a kernel for each step."""
 
-    def __init__(self, program: Program, abi: Abi, target: Target, offers: Sequence[Offer]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        abi: Abi,
+        target: Target,
+        storage: Storage,
+        offers: Sequence[Offer],
+    ) -> None:
         self.program = program
+        self.storage = storage
         self.offers = offers
         self.abi = abi
         self.target = target
         self.weights = _Weights()
         self.blobs = {blob.offset: blob for blob in program.weights}
-        self.functions: dict[tuple[int, int], CudaKernel] = {}
+        self.functions: dict[tuple[int, int, frozenset[str]], CudaKernel] = {}
         self.taken = {f"{abi.name}_{each}" for each in _FUNCTIONS}
 
     def macs(self, step: Step) -> int:
@@ -187,22 +213,26 @@ class _Planner:
     def launch(self, step: Step) -> Launch:
         """How a step is run."""
         loops = self.program.kernels[step.kernel]
-        alignment = gcd(PIECE, *(place.offset for place in step.places))
-        key = step.kernel, alignment
+        places = zip(step.places, loops.params, strict=True)
+        alignment = gcd(PIECE, *(self.storage.offset(*each) for each in places))
+        narrow = self.storage.narrow(step, loops)
+        key = step.kernel, alignment, narrow
         if key not in self.functions:
-            self.functions[key] = self._kernel(step, loops, alignment)
+            self.functions[key] = self._kernel(step, loops, alignment, narrow)
         kernel = self.functions[key]
         is_generic = kernel.comment == GENERIC
         samples = kernel.samples if loops.takes_samples else None
         arguments = tuple(self._argument(each, step, loops, kernel) for each in kernel.arguments)
-        return Launch(step.kernel, step.layer, kernel, arguments, is_generic, samples, loops)
+        launch = step.kernel, step.layer, kernel, arguments, is_generic, samples, loops, narrow
+        return Launch(*launch)
 
-    def _kernel(self, step: Step, loops: Kernel, alignment: int) -> CudaKernel:
-        name = self._name(step.layer)
-        if loops.task and alignment >= 4:
-            arch = int(self.target.cpu.removeprefix("sm_"))
-            few = loops.takes_samples
-            wish = Wish(name, arch, self.target.features, self.target.cores, few, alignment)
+    def _kernel(
+        self, step: Step, loops: Kernel, alignment: int, narrow: frozenset[str]
+    ) -> CudaKernel:
+        name, few = self._name(step.layer), loops.takes_samples
+        arch, precision = int(self.target.cpu.removeprefix("sm_")), self.target.features
+        wish = Wish(name, arch, precision, self.target.cores, few, alignment, narrow)
+        if loops.task and alignment >= (2 if narrow else 4):
             for offer in self.offers:
                 found = offer(loops.task, wish)
                 if found is not None and (found.samples or not few) and _fits(found):
@@ -210,7 +240,7 @@ class _Planner:
         names = tuple(param.name for param in loops.params)
         blocks = -(-threads_of(loops) // THREADS)
         grid = (blocks, 1, 1)
-        source, block = emit_kernel(loops, name), (THREADS, 1, 1)
+        source, block = emit_kernel(loops, name, wish.types), (THREADS, 1, 1)
         samples = None
         if loops.takes_samples:
             samples = Samples(0, threads_per_sample(loops), THREADS, takes=True)
@@ -236,7 +266,7 @@ class _Planner:
             packing = next((each for each in kernel.packings if each.argument == name), None)
             return "weights", self._constant(place, param, loops.task, packing)
         if place.region is Region.ARENA:
-            return "arena", place.offset
+            return "arena", self.storage.offset(place, param)
         ends = self.abi.inputs if place.region is Region.INPUT else self.abi.outputs
         return ends[place.index].c_name, place.offset
 

@@ -9,6 +9,7 @@ from cnnc.backends.cuda.describe import describe, title
 from cnnc.backends.cuda.plan import PIECE, Launch, Plan
 from cnnc.backends.cuda.templates import render
 from cnnc.backends.cuda.toolchain import ALL_KNOWN, OLDEST
+from cnnc.base.half import HALVES
 from cnnc.base.record import record
 from cnnc.loop.kernel import align
 
@@ -91,6 +92,7 @@ class NetView:
     weights_bytes: int
     payload_bytes: int
     arena_bytes: int
+    stored: str
     overlaps: bool
     functions: tuple[str, ...]
     oldest: int
@@ -135,6 +137,7 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         weights_bytes=abi.weights_bytes,
         payload_bytes=abi.weights_bytes - HEAD_BYTES,
         arena_bytes=plan.arena_bytes,
+        stored=_stored(plan.precision),
         overlaps=all(_WAITS in each.kernel.source for each in plan.launches),
         functions=tuple(each.kernel.name for each in plan.kernels),
         oldest=OLDEST[0] * 1000 + OLDEST[1] * 10,
@@ -191,6 +194,13 @@ def _signatures(abi: Abi, ends: Sequence[EndView]) -> Signatures:
         staged_arguments=", ".join(["net", *count, *staged, "net->stream"]),
         example_arguments=", ".join(["net", *[f"{macro}_BATCH"] * samples, *names, "stream"]),
     )
+
+
+def _stored(precision: str) -> str:
+    """What is said of elements between layers."""
+    if precision in HALVES:
+        return f"Those of float are rounded to {precision} there, and computed with as float."
+    return "None of them is rounded there."
 
 
 def _fat(arch: int) -> str:

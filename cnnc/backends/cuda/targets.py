@@ -13,8 +13,8 @@ PRECISIONS: Mapping[str, str] = MappingProxyType(
         "f32": "as exact as float32: three TF32 products for each on tensor cores",
         "f32_exact": "float32 multiply-adds only",
         "tf32": "factors of 10 bits on tensor cores",
-        "bf16": "factors of 7 bits on tensor cores",
-        "f16": "factors of 10 bits on tensor cores, up to 65504",
+        "bf16": "factors of 7 bits on tensor cores, and tensors in memory",
+        "f16": "factors of 10 bits on tensor cores, and tensors in memory, up to 65504",
     }
 )
 """How products are computed that are summed over channels; all sums are in float32."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
+from itertools import product
 from math import gcd
 
 from cnnc.backends.cuda.kernel import CudaKernel, Wish
@@ -75,6 +76,8 @@ DENSE = {
     "vectors": ("x: f32[N, 256]", "dense(10, bias = false) -> gelu", 1),
 }
 PRECISIONS = tuple(igemm_mma.MODES)
+KINDS = ("f32_exact", "bf16_memory", "f16_memory")
+"""Of layers whose products are float32."""
 
 
 def layer(end: str, what: str) -> str:
@@ -87,14 +90,14 @@ def added(end: str, what: str) -> str:
     return f"input {end}\nt = x -> layer: {what}\ny = add(t, x) -> relu\noutput y"
 
 
-def pooled(label: str, name: str) -> Case:
+def pooled(label: str, name: str, precision: str = "f32_exact") -> Case:
     """A pool between two convolutions, so that channels are last on both sides."""
     channels, what, batch = POOLS[name]
     side = SIDES.get(name, 9)
     text = f"""input x: f32[N, {channels}, {side}, {side - 1}]
 y = x -> a: conv({channels}, 1) -> layer: {what} -> b: conv(4, 1)
 output y"""
-    return case(label, text, "f32_exact", pool.offer, batch)
+    return case(label, text, precision, pool.offer, batch)
 
 
 def mma(tile: Tile, splits: int, task: Task, wish: Wish) -> CudaKernel | None:
@@ -112,7 +115,7 @@ def ffma(tile: Tile, splits: int, task: Task, wish: Wish) -> CudaKernel | None:
 def in_registers(tile: tuple[int, int], task: Task, wish: Wish) -> CudaKernel | None:
     """A depthwise kernel with this tile."""
     problem = product_of(task)
-    width = gcd(4, problem.channels) if problem else 1
+    width = gcd(depthwise.WIDEST, problem.channels) if problem else 1
     return problem and depthwise.make_kernel(task, problem, wish, tile, width)
 
 
@@ -140,54 +143,81 @@ def _products() -> Iterator[Case]:
         make = partial(ffma, tile, splits)
         label = f"ffma_{name}_{tile}_{splits}"
         yield case(label, layer(end, what), "f32_exact", make, batch)
-    for alignment in (4, 8):
+        if name in ("odd", "strided", "transposed"):
+            kind = KINDS[1 + row % 2]
+            yield case(f"ffma_{name}_{kind}", layer(end, what), kind, make, batch)
+    for alignment in (2, 4, 8):
         yield from _misaligned(alignment)
     text = added("x: f32[N, 40, 5, 5]", "conv(40, 1)")
-    yield case("mma_residual", text, "f32", igemm_mma.offer, 3)
-    yield case("ffma_residual", text, "f32_exact", igemm_ffma.offer, 3)
+    for precision in ("f32", *KINDS[1:]):
+        yield case(f"mma_residual_{precision}", text, precision, igemm_mma.offer, 3)
+    for precision in KINDS:
+        yield case(f"ffma_residual_{precision}", text, precision, igemm_ffma.offer, 3)
 
 
 def _misaligned(alignment: int) -> Iterator[Case]:
     # What lies within another tensor may begin at any multiple of an element.
-    for name, precision, offer, text in (
-        ("mma", "f32", igemm_mma.offer, added("x: f32[N, 40, 5, 5]", "conv(40, 1)")),
-        ("ffma", "f32_exact", igemm_ffma.offer, added("x: f32[N, 40, 5, 5]", "conv(40, 1)")),
-        ("depthwise", "f32", depthwise.offer, layer(*DEPTHWISE["plain"][:2])),
-        ("dense", "f32", dense.offer, layer(*DENSE["vectors"][:2])),
+    for name, precisions, offer, text in (
+        (
+            "mma",
+            ("f32", "bf16_memory"),
+            igemm_mma.offer,
+            added("x: f32[N, 40, 5, 5]", "conv(40, 1)"),
+        ),
+        ("ffma", KINDS[:2], igemm_ffma.offer, added("x: f32[N, 40, 5, 5]", "conv(40, 1)")),
+        ("depthwise", KINDS[:2], depthwise.offer, layer(*DEPTHWISE["plain"][:2])),
+        ("dense", KINDS[:2], dense.offer, layer(*DENSE["vectors"][:2])),
     ):
-        wished = partial(_wish, offer, alignment)
-        made = case(f"{name}_at{alignment}", text, precision, wished, 1)
-        yield replace(made, shift=alignment)
+        for precision in precisions[alignment == 2 :]:
+            if name == "mma" and alignment == 2:
+                continue  # an asynchronous copy moves 4 bytes at least
+            wished = partial(_wish, offer, alignment)
+            made = case(f"{name}_at{alignment}_{precision}", text, precision, wished, 1)
+            yield replace(made, shift=alignment)
 
 
 def _wish(offer: Make, alignment: int, task: Task, wish: Wish) -> CudaKernel | None:
     return offer(task, replace(wish, alignment=alignment))
 
 
+def stored(label: str, end: str, what: str, number: int, batch: int) -> Case:
+    """A first convolution: only its result has 16 bits."""
+    precision, narrow = ("bf16", "f16")[number % 2], frozenset("y")
+
+    def make(task: Task, wish: Wish) -> CudaKernel | None:
+        return stem.offer(task, replace(wish, narrow=narrow))
+
+    return replace(case(label, layer(end, what), precision, make, batch), narrow=narrow)
+
+
 def _others() -> Iterator[Case]:
     for number, (name, (end, what, batch)) in enumerate(DEPTHWISE.items()):
-        label = f"depthwise_{name}"
-        yield case(label, layer(end, what), "f32_exact", depthwise.offer, batch)
         tile = depthwise.TILES[number % 3]
         make = partial(in_registers, tile)
-        label += f"_{tile[0]}x{tile[1]}"
-        yield case(label, layer(end, what), "f32_exact", make, batch)
+        for kind in KINDS:
+            label = f"depthwise_{name}_{kind}"
+            yield case(label, layer(end, what), kind, depthwise.offer, batch)
+            label += f"_{tile[0]}x{tile[1]}"
+            yield case(label, layer(end, what), kind, make, batch)
     text = added("x: f32[N, 16, 9, 8]", "conv(16, 3, groups = 16, pad = 1)")
-    yield case("depthwise_residual", text, "f32_exact", depthwise.offer, 3)
-    for name, (end, what, batch) in STEMS.items():
+    for kind in KINDS:
+        yield case(f"depthwise_residual_{kind}", text, kind, depthwise.offer, 3)
+    for number, (name, (end, what, batch)) in enumerate(STEMS.items()):
         yield case(f"stem_{name}", layer(end, what), "f32_exact", stem.offer, batch)
+        yield stored(f"stem_{name}_{KINDS[1 + number % 2]}", end, what, number, batch)
     for columns in (8, 16, 32, 64):
         end, what, _ = STEMS["dilated"]
         yield case(f"stem_{columns}", layer(end, what), "f32_exact", partial(first, columns), 3)
-    for name in POOLS:
-        yield pooled(f"pool_{name}", name)
+    for name, kind in product(POOLS, KINDS):
+        yield pooled(f"pool_{name}_{kind}", name, kind)
     for name, (end, what, batch) in DENSE.items():
-        for precision in ("f32", "bf16", "f16"):
+        for precision in ("f32", "bf16", "f16", *KINDS[1:]):
             text = layer(end, what)
             yield case(f"dense_{name}_{precision}", text, precision, dense.offer, batch)
     for extent, batch in ((1000, 1), (10, 3)):
         text = f"input x: f32[N, {extent}]\nt = x -> layer: softmax\ny = mul(t, x)\noutput y"
-        yield case(f"softmax_{extent}", text, "f32_exact", softmax.offer, batch)
+        for kind in KINDS:
+            yield case(f"softmax_{extent}_{kind}", text, kind, softmax.offer, batch)
 
 
 @cache

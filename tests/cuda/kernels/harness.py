@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 import cnnc
 from cnnc import driver
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Wish
-from cnnc.backends.cuda.kernels.igemm_mma import MODES, narrowed
 from cnnc.backends.cuda.prims import HEADER, prims_header
 from cnnc.backends.cuda.templates import render
+from cnnc.base.half import HALVES, Half
 from cnnc.loop.expr import Buffer
 from cnnc.loop.task import Task
 from cnnc.lowering.lowered import Layer
@@ -35,6 +35,7 @@ FACTORS = {
 """Largest relative errors of factors. In 3xTF32 a factor is two numbers, the second of which is off
 by 2^-22, and the product of two rests, of 2^-22 at most, is left out. Sums are in float32."""
 
+MEMORY = "_memory"
 _HEAD = """#include <cuda_runtime.h>
 #include "cnnc_math.h"
 #include "{header}"
@@ -84,6 +85,12 @@ class Case:
     kernel: CudaKernel
     precision: str
     shift: int = 0
+    narrow: frozenset[str] = frozenset()
+
+    @property
+    def half(self) -> Half:
+        """The type of what is narrow."""
+        return HALVES[_features(self.precision)]
 
     def __str__(self) -> str:
         return self.kernel.name
@@ -104,11 +111,25 @@ def layer_of(text: str, batch: int = 1) -> tuple[Layer, Task]:
 
 
 def case(name: str, text: str, precision: str, make: Make, batch: int = 1) -> Case:
-    """The case of a network's layer; the kernel has to be there."""
+    """The case of a network's layer; the kernel has to be there.
+
+    Where the precision ends in `_memory`, all but constants has 16 bits in memory.
+    """
     layer, task = layer_of(text, batch)
-    kernel = make(task, Wish(name, 80, precision))
+    narrow = narrow_names(layer) if precision.endswith(MEMORY) else frozenset()
+    kernel = make(task, Wish(name, 80, _features(precision), narrow=narrow))
     assert kernel is not None, name
-    return Case(layer, kernel, precision)
+    return Case(layer, kernel, precision, narrow=narrow)
+
+
+def narrow_names(layer: Layer) -> frozenset[str]:
+    """What has 16 bits between two layers."""
+    named = zip(layer.kernel.params, layer.operands, strict=True)
+    return frozenset(param.name for param, operand in named if operand.constant is None)
+
+
+def _features(precision: str) -> str:
+    return precision.removesuffix(MEMORY)
 
 
 def source_of(kernels: Sequence[CudaKernel], *, launches: bool = True) -> str:
@@ -183,8 +204,7 @@ def _memory(case: Case, param: Buffer, value: Array) -> Array:
         assert packed.nbytes == packing.bytes
         return packed
     packed = np.ascontiguousarray(param.layout.pack(value)).reshape(-1)
-    mode = MODES.get(case.precision)
-    return narrowed(packed, mode.x_type) if mode and param.name == "x" else packed
+    return case.half.narrow(packed) if param.name in case.narrow else packed
 
 
 def run(library: ctypes.CDLL, case: Case, values: Sequence[Array], order: str) -> Array:
@@ -195,7 +215,8 @@ def run(library: ctypes.CDLL, case: Case, values: Sequence[Array], order: str) -
     contents: dict[str, Array] = {COUNTERS: np.zeros(kernel.counters, np.uint32)}
     for param, value in zip(params, values, strict=True):
         contents[param.name] = _memory(case, param, value)
-    sizes = {out.name: out.size * out.dtype.bytes, WORKSPACE: kernel.workspace_bytes}
+    kind = np.dtype(np.uint16) if out.name in case.narrow else out.dtype.numpy
+    sizes = {out.name: out.size * kind.itemsize, WORKSPACE: kernel.workspace_bytes}
     memory: dict[str, int] = {}
     packed = {packing.argument for packing in kernel.packings}
     moved = {param.name for param in case.layer.kernel.params} - packed - {"bias"}
@@ -214,14 +235,15 @@ def run(library: ctypes.CDLL, case: Case, values: Sequence[Array], order: str) -
             assert library.device_fill(memory[name], 0xFF, sizes[name]) == 0
         status = getattr(library, f"run_{kernel.name}")(table)
         assert status == 0, (kernel.name, status)
-        results.append(np.empty(out.size, out.dtype.numpy))
+        results.append(np.empty(out.size, kind))
         place = results[-1].ctypes.data
         status = library.device_read(place, memory[out.name], results[-1].nbytes)
         assert status == 0, (kernel.name, status)
     for name in kernel.arguments:
         library.device_free(memory[name] - case.shift * (name in moved))
     assert results[0].tobytes() == results[1].tobytes(), (kernel.name, order)
-    return out.layout.unpack(results[0], out.shape)
+    result = case.half.widen(results[0]) if out.name in case.narrow else results[0]
+    return out.layout.unpack(result, out.shape)
 
 
 def assert_right(
@@ -229,17 +251,20 @@ def assert_right(
 ) -> None:
     """Within the operator's bound on errors, for factors as inexact as the precision has them.
 
+    What has 16 bits in memory is rounded once more when it is stored.
     `unit` is what an addition is off by, relative to its result.
     """
     op, exact = case.layer.node.op, [np.asarray(value, np.float64) for value in values]
     expected = op.reference(*exact)
     names, off = [param.name for param in case.layer.kernel.params], FACTORS[case.precision]
     # Operators know of errors of x: those of the weights are carried by it.
-    carried = {"x": 2 * off + off**2}
+    carried = dict.fromkeys(case.narrow, off) | {"x": 2 * off + off**2}
     errors = [
         np.abs(value) * carried.get(name, 0.0) for name, value in zip(names, exact, strict=False)
     ]
     bound = op.error(unit, expected, exact, errors) + 1e-30
+    if "y" in case.narrow:
+        bound += case.half.roundoff * (np.abs(expected) + bound) + case.half.smallest
     excess = np.abs(result.astype(np.float64) - expected) / bound
     assert np.max(excess) <= 1, (case.kernel.name, float(np.max(excess)))
 

@@ -24,6 +24,7 @@ from tests.cuda.kernels.cases import (
     DEPTHWISE,
     PRODUCTS,
     STEMS,
+    added,
     ffma,
     in_registers,
     layer,
@@ -53,13 +54,13 @@ MUTANTS = (
     Mutant("a slab is read before it has come", "mma", "wait<STAGES - 2>", "wait<STAGES - 1>"),
     Mutant("rows beyond the result are stored", "mma", "if (m >= POSITIONS) continue;", ""),
     Mutant(
-        "filters beyond the result are stored", "mma_wide", "if (column >= FILTERS) continue;", ""
+        "filters beyond the result are stored", "mma_groups", "if (column >= FILTERS) continue;", ""
     ),
     Mutant("shared memory is a row short", "mma", shared_bytes=-128),
     Mutant(
         "weights are swizzled only where they are read",
         "mma",
-        "w_tile + row * W_ROW + (piece ^ (row % 8)) * 16,\n",
+        "w_tile + row * W_ROW + (piece ^ ((row / 4 * 2 + row % 2) % 8)) * 16,\n",
         "w_tile + row * W_ROW + piece * 16,\n",
     ),
     Mutant(
@@ -104,6 +105,22 @@ MUTANTS = (
         "low[e + 2]), __uint_as_float(low[e])",
     ),
     Mutant(
+        "channels of 16 bits beyond the last are read",
+        "mma_half",
+        "min(16, (CHANNELS - channel) * 2)",
+        "16",
+    ),
+    Mutant(
+        "halves of a fragment of 16 bits change places",
+        "mma_half",
+        "((step * 2 + lane / 16) ^ (row % 8))",
+        "((step * 2 + 1 - lane / 16) ^ (row % 8))",
+    ),
+    Mutant("half of a slab of 16 bits is left out", "mma_half", "step < 4", "step < 2"),
+    Mutant(
+        "the residual of another channel", "half_residual", "&e0[pixel * 40 + c]", "&e0[pixel * 40]"
+    ),
+    Mutant(
         "no barrier between buffers",
         "ffma",
         "put(1 - buffer);\n    __syncthreads();",
@@ -131,20 +148,23 @@ MUTANTS = (
 
 def subjects() -> dict[str, Case]:
     """The kernels that bugs are seeded into."""
-    small, middle = igemm_mma.SMALL[-1][0], igemm_mma.SMALL[0][0]
+    small = igemm_mma.SMALL[-1][0]
 
     def product(net: str, precision: str, splits: int) -> Case:
         end, what, batch = PRODUCTS[net]
-        tile = small if net != "wide" else middle
-        return case("k", layer(end, what), precision, partial(mma, tile, splits), batch)
+        return case("k", layer(end, what), precision, partial(mma, small, splits), batch)
 
     text = layer("x: f32[N, 64, 7, 7]", "conv(48, 3, pad = 1) -> relu")
     end, exact, samples = PRODUCTS["dilated"]
     return {
         "mma": case("k", text, "f32", partial(mma, small, 1), 1),
         "mma_bf16": case("k", text, "bf16", partial(mma, small, 1), 1),
+        "mma_half": product("dilated", "bf16_memory", 1),
+        "half_residual": case(
+            "k", added("x: f32[N, 40, 5, 5]", "conv(40, 1)"), "f16_memory", igemm_mma.offer, 3
+        ),
         "mma_split": case("k", text, "f32", partial(mma, small, 3), 1),
-        "mma_wide": product("wide", "f32", 1),
+        "mma_groups": product("groups", "f32", 1),
         "mma_odd": product("odd", "f32", 1),
         "mma_transposed": product("transposed", "f32", 1),
         "ffma": case(

@@ -41,7 +41,9 @@ def chosen() -> tuple[Case, ...]:
     return tuple(found)
 
 
-def assemble(nvcc: Nvcc, folder: Path, cases: Sequence[Case], arch: int) -> dict[str, Use]:
+def assemble(
+    nvcc: Nvcc, folder: Path, cases: Sequence[Case], arch: int, *defines: str
+) -> dict[str, Use]:
     """Compile to `folder`/kernels.cubin; what each kernel uses."""
     path = write_sources(folder, [case.kernel for case in cases], launches=False)
     target = ["-cubin", f"-arch=sm_{arch}", "-std=c++17", "--fmad=false", "-Xptxas", "-v"]
@@ -49,6 +51,7 @@ def assemble(nvcc: Nvcc, folder: Path, cases: Sequence[Case], arch: int) -> dict
         str(nvcc.path),
         *nvcc.flags,
         *target,
+        *defines,
         str(path),
         "-o",
         str(path.with_suffix(".cubin")),

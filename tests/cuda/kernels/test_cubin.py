@@ -19,6 +19,16 @@ MULTIPLY = {
     "bf16": "HMMA.16816.F32.BF16",
     "f16": "HMMA.16816.F32 ",
 }
+WIDE = {
+    "mma_residual_f32": ["LDG.E.128", "STG.E.128"],
+    "mma_residual_bf16_memory": ["LDG.E.64", "STG.E.64", "F2FP.BF16"],
+    "mma_residual_f16_memory": ["LDG.E.64", "STG.E.64", "F2FP"],
+    "depthwise_plain_bf16_memory": ["LDG.E.64", "STG.E.64"],
+    "pool_largest_bf16_memory": ["LDG.E.128", "STG.E.128"],
+    "dense_vectors_bf16_memory": ["LDG.E.128"],
+    "stem_large_bf16_memory": ["STG.E.128"],
+}
+"""How some of them read and write their tensors."""
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -56,10 +66,7 @@ def test_registers_are_as_recorded(cubin: tuple[int, Path, dict[str, Use]]) -> N
 def test_instructions_are_those_meant(cubin: tuple[int, Path, dict[str, Use]]) -> None:
     """Matrix products, their loads, and asynchronous copies of 16 bytes; nothing local."""
     _, path, used = cubin
-    tool = require_tool("nvdisasm", "nvidia-cuda-nvdisasm")
-    text = subprocess.run([str(tool), "-c", str(path)], check=True, capture_output=True, text=True)
-    parts = re.split(r"\.section\s+\.text\._Z\d+(\w+?)P\w*,", text.stdout)
-    bodies = dict(zip(parts[1::2], parts[2::2], strict=True))
+    bodies = _bodies(path)
     assert bodies.keys() == used.keys()
     for name, body in bodies.items():
         assert not re.search(r"\b(LDL|STL)\b", body), name
@@ -67,11 +74,46 @@ def test_instructions_are_those_meant(cubin: tuple[int, Path, dict[str, Use]]) -
             assert instruction in body, (name, instruction)
 
 
+def test_kernels_that_overlap_wait_before_they_read(tmp_path: Path) -> None:
+    """Only weights come before; what comes behind is not read as memory that nobody writes."""
+    require_tool("nvcc", "the CUDA toolkit or cnnc[cuda]")
+    nvcc = find_nvcc()
+    assert nvcc
+    first = {case.kernel.name.partition("_")[0]: case for case in reversed(chosen())}
+    assemble(nvcc, tmp_path, list(first.values()), 90, "-DCNNC_OVERLAP=1")
+    for name, body in _bodies(tmp_path / "kernels.cubin").items():
+        before, after = body.split("ACQBULK")
+        assert body.count("PREEXIT") == 1
+        early = re.findall(r"\b(?:LDG|STG|LDGSTS|ATOMG|RED)\b\S*", before)
+        assert set(early) <= ({"LDG.E.CONSTANT"} if name.startswith("stem") else set()), name
+        assert ".CONSTANT" not in after, name
+
+
+def _bodies(path: Path) -> dict[str, str]:
+    """The instructions of each kernel."""
+    tool = require_tool("nvdisasm", "nvidia-cuda-nvdisasm")
+    text = subprocess.run([str(tool), "-c", str(path)], check=True, capture_output=True, text=True)
+    parts = re.split(r"\.section\s+\.text\._Z\d+(\w+?)P\w*,", text.stdout)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
 def _meant(name: str) -> list[str]:
     template, _, rest = name.partition("_")
     if template == "mma":
         precision = re.search(r"(?:^|_)(bf16|f16|tf32|f32)", rest)
         multiply = MULTIPLY[precision[1]] if precision else MULTIPLY["f32"]
-        return [multiply, "LDSM.16.M88.4", "LDGSTS.E.BYPASS.128"]
+        return [multiply, "LDSM.16.M88.4", "LDGSTS.E.BYPASS.128", *WIDE.get(name, [])]
     wide = {"ffma": ["FFMA", "LDS.128", "STS.128"], "stem": ["FFMA", "LDS.128"]}
-    return wide.get(template, [])
+    return [*wide.get(template, []), *WIDE.get(name, [])]
+
+
+def test_products_of_16_bits_are_fed_as_memory_has_them(
+    cubin: tuple[int, Path, dict[str, Use]],
+) -> None:
+    """Nothing is converted between shared memory and tensor cores."""
+    bodies = _bodies(cubin[1])
+    found = [body for name, body in bodies.items() if re.match(r"mma_\w+_memory", name)]
+    assert found
+    for body in found:
+        loop = body[body.index("LDSM") : body.rindex("HMMA")]
+        assert not re.search(r"\b(F2FP|HADD2)", loop)

@@ -8,18 +8,22 @@ from numpy.typing import NDArray
 
 from cnnc.backends.cuda.kernel import Bytes, CudaKernel, Packing, Wish
 from cnnc.backends.cuda.kernels.epilogue import Epilogue, make_epilogue, tail_of
-from cnnc.backends.cuda.kernels.igemm_mma import narrowed
-from cnnc.backends.cuda.kernels.problem import MOST_ELEMENTS, Product, ceil_div, product_of
+from cnnc.backends.cuda.kernels.problem import (
+    MOST_ELEMENTS,
+    Product,
+    as_bytes,
+    ceil_div,
+    product_of,
+)
 from cnnc.backends.cuda.kernels.text import arguments_of, describe, launch_parameters
 from cnnc.backends.cuda.templates import render
+from cnnc.base.half import Half
 from cnnc.base.record import record
 from cnnc.loop.task import Task
 
 THREADS = 128
 MOST_SAMPLES = 8
 """From here on tiles of a matrix product read less."""
-WEIGHT_TYPES = {"bf16": "cnnc::bf16", "f16": "cnnc::f16"}
-"""By precision; other ones have floats. x is as it lies, and sums are in float32."""
 
 
 @record
@@ -44,24 +48,21 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         return None
     if not problem.x == problem.y == problem.kernel == (1, 1) or any(problem.is_padded):
         return None
-    kind = WEIGHT_TYPES.get(wish.precision, "float")
-    size = 4 if kind == "float" else 2
+    kind, size = wish.weight_type, wish.weight_bytes
     if problem.channels * problem.filters * size > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(
-        wish.name, tail, (problem.batch, 1, 1), problem.filters, 1, wish.alignment
-    )
+    epilogue = make_epilogue(wish, tail, (problem.batch, 1, 1), problem.filters, 1)
     if not epilogue.is_vector:
         return None
     arguments = arguments_of(task, 1)
     reason = f"a warp for each of {problem.filters} filters, bound by bytes of weights"
     view = View(
         name=wish.name,
-        comment=(describe(problem, 4, size), reason),
-        parameters=launch_parameters(arguments, {"weight": kind}),
+        comment=(describe(problem, wish, size), reason),
+        parameters=launch_parameters(arguments, {**wish.types, "weight": kind}),
         problem=problem,
         threads=THREADS,
-        width=gcd(wish.alignment // 4, problem.channels, problem.pitch),
+        width=gcd(wish.neighbours("x"), problem.channels, problem.pitch),
         weight_type=kind,
         epilogue=epilogue,
         position=epilogue.position({"pixel": "s", "n": "s"}),
@@ -74,12 +75,11 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         grid=(ceil_div(problem.filters, THREADS // 32), 1, 1),
         block=(THREADS, 1, 1),
         shared_bytes=0,
-        packings=(Packing("weight", packed, partial(pack_weights, kind), f"dense {kind}"),),
+        packings=(Packing("weight", packed, partial(pack_weights, wish.half), f"dense {kind}"),),
         comment=reason,
     )
 
 
-def pack_weights(kind: str, weight: NDArray[np.generic]) -> Bytes:
+def pack_weights(half: Half | None, weight: NDArray[np.generic]) -> Bytes:
     """[filter, channel], in the type of memory."""
-    rows = np.ascontiguousarray(weight, np.float32).reshape(weight.shape[0], -1)
-    return narrowed(rows, kind).view(np.uint8).reshape(-1)
+    return as_bytes(np.ascontiguousarray(weight, np.float32), half)

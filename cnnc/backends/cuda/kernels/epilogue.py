@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 from cnnc.backends.cuda.expressions import ATOM, Printer, value_type
+from cnnc.backends.cuda.kernel import Wish
 from cnnc.backends.cuda.templates import render
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
@@ -106,16 +107,17 @@ class Epilogue:
 
 
 def make_epilogue(
-    name: str, tail: Tail, space: tuple[int, int, int], channels: int, width: int, alignment: int
+    wish: Wish, tail: Tail, space: tuple[int, int, int], channels: int, width: int
 ) -> Epilogue:
     """The epilogue of a kernel for results of (batch, height, width) and these channels.
 
-    `width` neighbouring channels are done at a time; of a group, where there are groups. Tensors
-    begin at multiples of `alignment` bytes.
+    `width` neighbouring channels are done at a time; of a group, where there are groups.
     """
-    everything = (*tail.operands, tail.result_operand)
-    fits = channels % width == 0 and alignment % (4 * width) == 0
-    is_vector = fits and all(each.allows(width) or each.channel == 0 for each in everything)
+    name, everything = wish.name, (*tail.operands, tail.result_operand)
+    is_vector = channels % width == 0 and all(
+        each.channel == 0 or (each.allows(width) and _is_aligned(each, width, wish))
+        for each in everything
+    )
     loads = []
     for operand in tail.operands:
         at = f"&{operand.argument}[{operand.at(space)}]"
@@ -148,6 +150,12 @@ def make_epilogue(
         "sums[i]" if is_plain else f"{name}_tail({called})",
         store,
     )
+
+
+def _is_aligned(operand: Operand, width: int, wish: Wish) -> bool:
+    """Whether so many neighbours are moved by one instruction, or by several of 16 bytes."""
+    size = wish.bytes_of(operand.argument) * width
+    return width == 1 or wish.alignment % min(size, 16) == 0
 
 
 def _values(tail: Tail) -> Iterator[str]:

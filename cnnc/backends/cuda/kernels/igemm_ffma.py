@@ -1,6 +1,7 @@
 """Convolutions, dense layers and transposed convolutions as matrix products in exact float32.
 
-For the precision `f32_exact`, and for what tensor cores cannot be fed with. Tiles of x and of the
+For the precision `f32_exact`, and for what tensor cores cannot be fed with: weights are float32, x
+is read as it lies. Tiles of x and of the
 weights lie in shared memory twice: while threads multiply one, they fetch the next.
 """
 
@@ -53,6 +54,7 @@ class View:
     name: str
     comment: tuple[str, ...]
     parameters: str
+    x_type: str
     problem: Product
     tile: Tile
     threads: int
@@ -79,14 +81,16 @@ class View:
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
     """A kernel for the task, with the tile and split of the static model."""
     problem = product_of(task)
-    if problem is None or wish.precision not in ("f32", "f32_exact"):
+    if problem is None:
         return None
     if problem.layers > MOST_LAYERS:
         return None
     if problem.groups > 1 and problem.filters // problem.groups < FEWEST_FILTERS:
         return None
     gpu = gpu_of(wish.arch, wish.multiprocessors)
-    plan = choose_tile(problem, MENU, Costs(gpu.ffma, 16, 4, 4), gpu)
+    plan = choose_tile(
+        problem, MENU, Costs(gpu.ffma, 16, wish.bytes_of("x"), 4, wish.bytes_of("y")), gpu
+    )
     return make_kernel(task, problem, wish, plan)
 
 
@@ -127,15 +131,17 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, wish: Wish) -> V
     row = ceil_div(filters, 4) * 4
     if problem.layers * row * slabs * slab > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(
-        wish.name, tail, (problem.batch, *problem.y), filters, 4, wish.alignment
+    epilogue = make_epilogue(wish, tail, (problem.batch, *problem.y), filters, 4)
+    parameters = launch_parameters(
+        arguments_of(task, splits), wish.types, samples=wish.takes_samples
     )
     threads = tile.rows // tile.warp_rows * (tile.columns // tile.warp_columns)
     value = "sums_of_thread[v / TN][v % TN]"
     return View(
         name=wish.name,
-        comment=(describe(problem, 4, 4), plan.reason),
-        parameters=launch_parameters(arguments_of(task, splits), {}, samples=wish.takes_samples),
+        comment=(describe(problem, wish, 4), plan.reason),
+        parameters=parameters,
+        x_type=wish.types.get("x", "float"),
         problem=problem,
         tile=tile,
         threads=threads,
@@ -151,7 +157,7 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, wish: Wish) -> V
         tap_parts=tap_parts,
         slabs=slabs,
         weight_row=row,
-        is_vector=gcd(problem.pitch, channels, wish.alignment // 4) % 4 == 0,
+        is_vector=gcd(problem.pitch, channels, wish.neighbours("x")) % 4 == 0,
         start_h=picked("phase_h", problem.starts[0]),
         start_w=picked("phase_w", problem.starts[1]),
         first_slab=f"blockIdx.z % {splits} * {step}" if splits > 1 else "0",

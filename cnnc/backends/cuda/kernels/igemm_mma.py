@@ -18,6 +18,7 @@ from cnnc.backends.cuda.kernels.problem import (
     MOST_ELEMENTS,
     MOST_LAYERS,
     Product,
+    as_bytes,
     ceil_div,
     product_of,
     weights_of,
@@ -34,10 +35,14 @@ from cnnc.backends.cuda.kernels.text import (
 )
 from cnnc.backends.cuda.kernels.tiles import Costs, Plan, Tile, choose_tile, gpu_of
 from cnnc.backends.cuda.templates import render
+from cnnc.base.half import Half
 from cnnc.base.record import record
 from cnnc.loop.task import Task
 
 SLAB_BYTES = 128
+SWIZZLES = {128: "((row / 4 * 2 + row % 2) % 8)", 64: "(row / 4 % 4)"}
+"""What moves pieces of 16 bytes of weights, by the bytes of a row: pairs of rows are read, four
+apart."""
 FEWEST_FILTERS = 8
 """Of a group: tiles for fewer would be nearly empty."""
 
@@ -101,7 +106,7 @@ MODES: Mapping[str, Mode] = {
     "bf16_memory": Mode("bf16", 1, "cnnc::bf16", "cnnc::bf16", LARGEST),
     "f16_memory": Mode("f16", 1, "cnnc::f16", "cnnc::f16", LARGEST),
 }
-"""By precision; the last two are for activations that lie in memory so."""
+"""By precision; the last two are for an x that has 16 bits in memory: inputs have 32."""
 
 
 _VALUE = "sums_of_warp[v / (WN / 2)][v / 4 % (WN / 8)][v % 4]"
@@ -142,7 +147,7 @@ class View:
 
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
     """A kernel for the task, with the tile and split of the static model."""
-    problem, mode = product_of(task), MODES.get(wish.precision)
+    problem, mode = product_of(task), mode_of(wish)
     if problem is None or mode is None or copy_bytes(problem, mode, wish.alignment) is None:
         return None
     if problem.layers > MOST_LAYERS:
@@ -151,8 +156,16 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         return None
     gpu = gpu_of(wish.arch, wish.multiprocessors)
     rate = gpu.tf32 / mode.products * (2 if mode.mma != "tf32" else 1)
-    costs = Costs(rate, SLAB_BYTES // mode.x_bytes, mode.x_bytes, mode.weight_bytes)
-    return make_kernel(task, problem, wish, choose_tile(problem, mode.menu, costs, gpu))
+    slab, y_bytes = SLAB_BYTES // mode.x_bytes, wish.bytes_of("y")
+    costs = Costs(rate, slab, mode.x_bytes, mode.weight_bytes, y_bytes)
+    # positions of phases take registers that the largest tile does not leave
+    menu = mode.menu if problem.phases == (1, 1) else [each for each in mode.menu if each in LARGE]
+    return make_kernel(task, problem, wish, choose_tile(problem, menu, costs, gpu))
+
+
+def mode_of(wish: Wish) -> Mode | None:
+    """How x and the weights are multiplied, as x lies."""
+    return MODES.get(wish.precision + "_memory" * ("x" in wish.narrow))
 
 
 def copy_bytes(problem: Product, mode: Mode, alignment: int = 16) -> int | None:
@@ -165,16 +178,16 @@ def copy_bytes(problem: Product, mode: Mode, alignment: int = 16) -> int | None:
 
 def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKernel | None:
     """The kernel with this tile and split; None where the tail is none of float32."""
-    mode, tail, tile, splits = MODES[wish.precision], tail_of(task), plan.tile, plan.splits
-    view = _view(task, problem, mode, plan, tail, wish) if tail else None
-    if view is None:
+    mode, tail, tile, splits = mode_of(wish), tail_of(task), plan.tile, plan.splits
+    view = _view(task, problem, mode, plan, tail, wish) if tail and mode else None
+    if view is None or mode is None:
         return None
     blocks = (ceil_div(problem.pixels, tile.rows), ceil_div(view.filters, tile.columns))
     tiles = prod(blocks) * problem.layers
     stage = tile.rows * SLAB_BYTES + tile.columns * view.weight_row
     packed = problem.layers * view.filters * view.slabs * view.weight_row
-    pack = partial(pack_weights, task, mode, view.part)
-    key = f"igemm_mma {wish.precision} {task.op} {task.windows} {problem}"
+    pack = partial(pack_weights, task, mode, wish.half, view.part)
+    key = f"igemm_mma {wish.precision} {view.part} {task.op} {task.windows} {problem}"
     return CudaKernel(
         name=wish.name,
         source=render("igemm_mma.cu", view),
@@ -202,14 +215,12 @@ def _view(
     weight_row = SLAB_BYTES * mode.weight_bytes // mode.x_bytes
     if problem.layers * filters * slabs * weight_row > MOST_ELEMENTS:
         return None
-    epilogue = make_epilogue(
-        wish.name, tail, (problem.batch, *problem.y), filters, 2, wish.alignment
-    )
-    types = {"x": mode.x_type, "weight": mode.weight_type}
+    epilogue = make_epilogue(wish, tail, (problem.batch, *problem.y), filters, 4)
+    types = {**wish.types, "weight": mode.weight_type}
     is_split = plan.splits > 1
     return View(
         name=wish.name,
-        comment=(describe(problem, mode.x_bytes, mode.weight_bytes), plan.reason),
+        comment=(describe(problem, wish, mode.weight_bytes), plan.reason),
         parameters=launch_parameters(
             arguments_of(task, plan.splits), types, samples=wish.takes_samples
         ),
@@ -229,7 +240,7 @@ def _view(
         slabs=slabs,
         copy_bytes=copy_bytes(problem, mode, wish.alignment) or 16,
         weight_row=weight_row,
-        weight_swizzle="(piece ^ (row % 8))" if weight_row == 128 else "(piece ^ (row / 2 % 4))",
+        weight_swizzle=f"(piece ^ {SWIZZLES[weight_row]})",
         start_h=picked("phase_h", problem.starts[0]),
         start_w=picked("phase_w", problem.starts[1]),
         first_slab=f"blockIdx.z % {plan.splits} * {step}" if is_split else "0",
@@ -239,7 +250,9 @@ def _view(
     )
 
 
-def pack_weights(task: Task, mode: Mode, part: int, weight: NDArray[np.generic]) -> Bytes:
+def pack_weights(
+    task: Task, mode: Mode, half: Half | None, part: int, weight: NDArray[np.generic]
+) -> Bytes:
     """[layer, filter, slabs of taps and channels], in the type that is multiplied."""
     parts = weights_of(task, weight)
     layers, filters, *taps, channels = parts.shape
@@ -254,19 +267,8 @@ def pack_weights(task: Task, mode: Mode, part: int, weight: NDArray[np.generic])
         by_lane = made.reshape(layers, filters, -1, 2, 2, 4)
         made = np.ascontiguousarray(by_lane.swapaxes(-1, -2)).reshape(made.shape)
     if mode.products == 1 and mode.mma == "tf32":
-        return _round_tf32(made).view(np.uint8).reshape(-1)
-    return narrowed(made, mode.weight_type).view(np.uint8).reshape(-1)
-
-
-def narrowed(values: NDArray[np.float32], kind: str) -> NDArray[np.generic]:
-    """Floats as elements of this type in memory; 16 bits are rounded to nearest, halves to even."""
-    if kind == "cnnc::f16":
-        with np.errstate(over="ignore"):
-            return values.astype(np.float16)
-    if kind == "cnnc::bf16":
-        bits = values.view(np.uint32)
-        return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-    return values
+        made = _round_tf32(made)
+    return as_bytes(made, half)
 
 
 def _round_tf32(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -73,15 +73,12 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         return None
     space = both_axes(y.shape[2:], 1)
     is_plane = space == (1, 1) and _covers(task.windows, x)
-    width = 1 if is_plane else gcd(wish.alignment // 4, x.shape[1], x.layout.within or x.shape[1])
-    epilogue = make_epilogue(
-        wish.name, tail, (x.shape[0], *space), x.shape[1], width, wish.alignment
-    )
+    pitch, everything = x.layout.within or x.shape[1], (x.shape[0], *space)
+    width = 1 if is_plane else gcd(wish.neighbours(x.name), x.shape[1], pitch)
+    epilogue = make_epilogue(wish, tail, everything, x.shape[1], width)
     if not epilogue.is_vector:
         width = 1
-        epilogue = make_epilogue(
-            wish.name, tail, (x.shape[0], *space), x.shape[1], 1, wish.alignment
-        )
+        epilogue = make_epilogue(wish, tail, everything, x.shape[1], 1)
     if not epilogue.is_vector:
         return None
     splits = _splits(x, wish.multiprocessors) if is_plane else 1
@@ -140,7 +137,7 @@ def _view(
     return View(
         name=wish.name,
         comment=(f"{text}, {kind} of {kernel[0]}x{kernel[1]}.", reason),
-        parameters=launch_parameters(arguments, {}, samples=takes),
+        parameters=launch_parameters(arguments, wish.types, samples=takes),
         threads=PLANE_THREADS[prod(space) >= LARGE_PLANE] if splits else THREADS,
         batch=x.shape[0],
         x=space,

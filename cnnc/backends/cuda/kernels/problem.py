@@ -6,8 +6,10 @@ from math import gcd, prod
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.backends.cuda.kernel import Bytes
 from cnnc.backends.cuda.kernels.epilogue import strides_of
 from cnnc.base.dtype import DType
+from cnnc.base.half import Half
 from cnnc.base.layout import Shape
 from cnnc.base.record import record
 from cnnc.loop.expr import Buffer
@@ -197,6 +199,11 @@ def _turned(kernel: int, stride: int, dilation: int, before: int) -> Turned:
         starts.append(first)
         picks.append(tuple(taps))
     return Turned(most, dilation // common, tuple(starts), tuple(picks))
+
+
+def as_bytes(weights: NDArray[np.float32], half: Half | None) -> Bytes:
+    """Packed weights as they lie in memory, rounded where that has 16 bits."""
+    return (half.narrow(weights) if half else weights).reshape(-1).view(np.uint8)
 
 
 def weights_of(task: Task, weight: Reals) -> Reals:

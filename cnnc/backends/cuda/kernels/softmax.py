@@ -38,14 +38,14 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     is_plain = x.dtype is DType.F32 and x.layout.is_plain and x.size <= MOST_ELEMENTS
     if tail is None or not is_plain or each > MOST_EACH:
         return None
-    epilogue = make_epilogue(wish.name, tail, (samples, 1, 1), extent, 1, wish.alignment)
+    epilogue = make_epilogue(wish, tail, (samples, 1, 1), extent, 1)
     if not epilogue.is_vector:
         return None
     arguments, reason = arguments_of(task, 1), "a block for each sample"
     view = View(
         name=wish.name,
         comment=(f"{samples} x {extent}.", reason),
-        parameters=launch_parameters(arguments, {}),
+        parameters=launch_parameters(arguments, wish.types),
         threads=threads,
         extent=extent,
         each=each,

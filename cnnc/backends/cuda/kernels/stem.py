@@ -1,8 +1,8 @@
 """First convolutions: few channels, which lie row-major as the network's input does.
 
 A block keeps the piece of x under its tile and the weights in shared memory; a thread holds a
-segment of a row in registers while the window moves over it. Sums are exact float32: these layers
-have too few channels to fill a tensor core's fragments.
+segment of a row in registers while the window moves over it. Factors and sums are float32: these
+layers have too few channels to fill a tensor core's fragments.
 """
 
 from functools import partial
@@ -79,12 +79,12 @@ def make_kernel(task: Task, problem: Product, wish: Wish, columns: int) -> CudaK
     arguments, parts = arguments_of(task, 1), ceil_div(problem.filters, columns)
     tiles = (ceil_div(problem.y[0], tile[0]), ceil_div(problem.y[1], tile[1]))
     space = (problem.batch, *problem.y)
-    epilogue = make_epilogue(wish.name, tail, space, problem.filters, 4, wish.alignment)
+    epilogue = make_epilogue(wish, tail, space, problem.filters, min(8, wish.neighbours("y")))
     reason = f"{tile[0]}x{tile[1]} positions of {columns} filters a block"
     view = View(
         name=wish.name,
-        comment=(describe(problem, 4, 4), reason),
-        parameters=launch_parameters(arguments, {}),
+        comment=(describe(problem, wish, 4), reason),
+        parameters=launch_parameters(arguments, wish.types),
         problem=problem,
         threads=THREADS,
         tile=tile,

@@ -27,7 +27,7 @@ def launch_parameters(
         elif name == "y":
             made.append(f"{types.get(name, 'float')} *__restrict__ {name}")
         else:
-            made.append(f"const {types.get(name, 'float')} *__restrict__ {name}")
+            made.append(f"const {types.get(name, 'float')} *CNNC_READ_ONLY {name}")
     return ", ".join([*made, *["int samples"] * samples])
 
 
@@ -81,12 +81,12 @@ def inside_test(problem: Product, *, has_rest: bool) -> str:
     return " && ".join(tests)
 
 
-def describe(problem: Product, x_bytes: int, weight_bytes: int) -> str:
+def describe(problem: Product, wish: Wish, weight_bytes: int) -> str:
     """Shapes, operations and bytes in one line."""
     (h, w), (oh, ow), (kh, kw) = problem.x, problem.y, problem.kernel
-    moved = problem.batch * h * w * problem.channels * x_bytes
+    moved = problem.batch * h * w * problem.channels * wish.bytes_of("x")
     moved += problem.depth * problem.filters * prod(problem.phases) * weight_bytes
-    moved += problem.batch * oh * ow * problem.filters * x_bytes
+    moved += problem.batch * oh * ow * problem.filters * wish.bytes_of("y")
     return (
         f"{problem.batch}x{h}x{w}x{problem.channels} -> "
         f"{problem.batch}x{oh}x{ow}x{problem.filters}, {kh}x{kw} taps: "
