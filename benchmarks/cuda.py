@@ -1,14 +1,21 @@
 """Everything that only a GPU shows, in one run of under ten minutes; the table comes last.
 
-    pip install -e '.[bench]' torch
+    pip install -e '.[bench]' torch onnxruntime-gpu
     python benchmarks/cuda.py --json gpu.json
 
 1. Primitives on the GPU against their twins on the CPU. 2. Every hand-written kernel against
-float64. 3. What the GPU can do at most. 4. compute-sanitizer on two small networks, where it is
-installed. 5. Layers of ResNet-50 one by one. 6. Networks at batch 1 and 64 against PyTorch and ONNX
-Runtime.
+float64. 3. ResNet-50 and MobileNetV2 at batch 1 and 64 against PyTorch and ONNX Runtime. 4. What
+the GPU can do at most. 5. Layers of ResNet-50 one by one. 6. Other networks. 7. compute-sanitizer
+on two small ones, where it is installed.
 
-What is missing is said and left out. Without a GPU, sources are compiled and nothing is timed.
+The file has what was found as soon as a part is over, so that a run that is cut short is not lost.
+Each part says how long it should take, and is left out where less time is left. What is missing is
+said and left out; without a GPU, sources are compiled and nothing is timed.
+
+    python benchmarks/cuda.py --dry-run
+
+does all of it on the CPU, with small networks and few kernels: CUDA runs under the shim, PyTorch on
+the CPU, and a clock stands in for events. Its times mean nothing.
 """
 
 import argparse
@@ -29,14 +36,21 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *sys.path[1:], str(ROOT / "benchmarks")]
 
 from gpu import networks, programs  # noqa: E402
+from gpu.machine import Machine, pretend  # noqa: E402
 
 import cnnc  # noqa: E402
 from cnnc import driver  # noqa: E402
 from cnnc.backends.cuda.plan import plan_cuda  # noqa: E402
-from cnnc.backends.cuda.toolchain import Nvcc, find_gpu, find_nvcc  # noqa: E402
+from cnnc.backends.cuda.toolchain import Gpu, Nvcc, find_gpu, find_nvcc  # noqa: E402
 
 MINUTES = 9.5
 SMALL = ("lenet5", "ds_cnn")
+FIRST = 4
+"""Pairs of network and batch that come before all that explains them."""
+SECONDS = {"network": 40.0, "layers": 40.0, "kernels": 60.0, "short": 20.0, "sanitizer": 40.0}
+"""What parts should take on a machine with 16 cores, most of it nvcc."""
+MOST_COMPILING = 75.0
+"""Seconds for one network by torch.compile."""
 _SANITIZED = (
     "import sys, numpy, cnnc\n"
     "model = cnnc.load(sys.argv[1], batch=1)\n"
@@ -48,23 +62,38 @@ _SANITIZED = (
 class Report:
     """What was found, by part, and how much time is left."""
 
-    def __init__(self) -> None:
-        self.found: dict[str, object] = {}
+    def __init__(self, minutes: float, path: Path | None, head: dict[str, object]) -> None:
+        self.found: dict[str, object] = head
+        self.times: list[networks.Time] = []
         self.start = monotonic()
+        self.minutes = minutes
+        self.path = path
 
     @property
     def left(self) -> float:
         """Seconds until the run should be over."""
-        return 60 * MINUTES - (monotonic() - self.start)
+        return 60 * self.minutes - (monotonic() - self.start)
 
-    def part(self, name: str, work: Callable[[], object]) -> None:
-        """Do a part and keep what it returns; an error becomes what was found."""
-        print(f"== {name}", flush=True)
-        try:
-            self.found[name] = work()
-        except Exception as error:  # the parts behind it still have something to say
-            self.found[name] = f"{type(error).__name__}: {error}"
+    def part(self, name: str, seconds: float, work: Callable[[], object]) -> None:
+        """Do a part that should take so long, and keep what it returns, or why there is nothing."""
+        print(f"== {name} ({self.left:.0f} s are left, it should take {seconds:.0f})", flush=True)
+        if self.left < seconds:
+            self.found[name] = "left out: too little time was left"
+        else:
+            try:
+                self.found[name] = work()
+            except Exception as error:  # the parts behind it still have something to say
+                self.found[name] = f"{type(error).__name__}: {error}"
+        self.write()
         print(_shown(self.found[name]), flush=True)
+
+    def write(self) -> None:
+        """The file, as far as things are known: whole, or as it was."""
+        if self.path:
+            found = {**self.found, "times": [asdict(each) for each in self.times]}
+            part = self.path.with_suffix(".part")
+            part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            part.replace(self.path)
 
 
 def _shown(found: object) -> str:
@@ -83,25 +112,27 @@ def sources(nvcc: Nvcc | None) -> dict[str, str]:
         generic = sum(launch.is_generic for launch in plan.launches)
         made[name] = f"{len(plan.launches)} launches, {generic} of them from loops"
     with TemporaryDirectory() as folder:
-        twin = programs.compile_twin("primitives", Path(folder))
+        twin = programs.compile_program("primitives", Path(folder), programs.twin())
         made["primitives on the CPU"] = f"{len(programs.output(twin).splitlines())} run"
         for program in ("primitives", "ceilings"):
             if nvcc:
-                programs.compile_program(program, Path(folder), nvcc, 90)
+                programs.compile_program(program, Path(folder), Machine(Gpu("sm_90", 90), nvcc))
                 made[program] = "compiled for sm_90"
     return made
 
 
-def checked(nvcc: Nvcc, arch: int) -> list[str]:
+def checked(machine: Machine) -> list[str]:
     """Kernels that are wrong, and how many there are."""
     from gpu.kernels import check_kernels
 
-    count, wrong = check_kernels(nvcc, arch)
+    count, wrong = check_kernels(machine)
     return [f"{count - len(wrong)} of {count} kernels are right", *wrong]
 
 
-def sanitized() -> dict[str, str]:
+def sanitized(machine: Machine) -> dict[str, str]:
     """compute-sanitizer's last words on small networks."""
+    if machine.is_dry:
+        return {"compute-sanitizer": "needs a GPU"}
     tool = shutil.which("compute-sanitizer")
     if tool is None:
         return {"compute-sanitizer": "not installed: it comes with the CUDA toolkit"}
@@ -114,60 +145,79 @@ def sanitized() -> dict[str, str]:
     return found
 
 
-def layers(nvcc: Nvcc, arch: int, batch: int, ceilings: object) -> str:
-    """The layers of ResNet-50, next to their floors and to PyTorch's convolutions."""
+def layers(job: networks.Job, ceilings: object) -> str:
+    """The layers of a network, next to their floors and to PyTorch's convolutions."""
     from gpu.layers import layer_table, measure_layers
 
     if not isinstance(ceilings, dict):
         return "no ceilings, no floors"
-    net, target = networks.ZOO / "resnet50.cnn", f"cuda:sm_{arch},tf32"
-    return layer_table(measure_layers(net, batch, target, nvcc, ceilings))
+    machine = job.machine
+    target = f"cuda:sm_{machine.gpu.arch},tf32"
+    return layer_table(measure_layers(job.model(), target, machine, ceilings))
 
 
-def timed(report: Report, nets: list[str], batches: list[int], arch: int) -> list[networks.Time]:
-    """Times as long as there is time; torch.compile takes minutes, so it comes where it matters."""
-    if find_spec("torch") is None:
-        return [networks.Time("-", 0, "torch", None, "not installed: pip install torch")]
-    times = []
+def timed(report: Report, net: str, batch: int, machine: Machine, *, compiles: bool) -> None:
+    """All contenders on a network; torch.compile as long as the rest has time enough."""
+    spare = (report.left - 330) / 4
+    seconds = min(MOST_COMPILING, spare) if compiles and spare > 20 else 0.0
+    if machine.is_dry:  # once is enough: it takes a CPU a minute
+        seconds = 1.0 if (net, batch) == (networks.TINY[0], 1) else 0.0
+
+    def work() -> str:
+        if find_spec("torch") is None:
+            return "PyTorch is not installed: pip install torch"
+        found = list(networks.measure(networks.Job(net, batch, machine, seconds)))
+        report.times += found
+        return networks.table(found)
+
+    report.part(f"{net}, batch {batch}", SECONDS["network"] + 2 * seconds, work)
+
+
+def measured(report: Report, machine: Machine, nets: list[str], batches: list[int]) -> None:
+    """All parts, those first that are asked for most."""
+    part, pairs = report.part, [(net, batch) for net in nets[:2] for batch in batches]
+    pairs += [(net, batch) for net in nets[2:] for batch in batches]
+    part("primitives", SECONDS["short"], lambda: programs.primitives(machine))
+    part("kernels against float64", SECONDS["kernels"], lambda: checked(machine))
+    for net, batch in pairs[:FIRST]:
+        timed(report, net, batch, machine, compiles=True)
+    part("ceilings", SECONDS["short"], lambda: programs.ceilings(machine))
+    floors = report.found["ceilings"]
     for batch in batches:
-        for net in nets:
-            if report.left < 60:
-                times.append(networks.Time(net, batch, "all", None, "no time was left"))
-                continue
-            compiled = net in ("resnet50", "mobilenet_v2") and report.left > 240
-            times += networks.measure(net, batch, arch, compiled=compiled)
-            print(f"{net} {batch}: {report.left:.0f} s left", flush=True)
-    return times
+        job = networks.Job(nets[0], batch, machine, 0)
+        part(f"layers at batch {batch}", SECONDS["layers"], bind(layers, job, floors))
+    for net, batch in pairs[FIRST:]:
+        timed(report, net, batch, machine, compiles=False)
+    part("compute-sanitizer", SECONDS["sanitizer"], lambda: sanitized(machine))
 
 
 def main() -> int:
     """The script."""
     parser = argparse.ArgumentParser(description="measure generated CUDA on this machine's GPU")
-    parser.add_argument("--nets", default=",".join(networks.NETS))
-    parser.add_argument("--batches", default="1,64")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--nets", help="names of the zoo, the most important ones first")
+    parser.add_argument("--batches")
+    parser.add_argument("--json", type=Path, help="where to keep what is found")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="how long it may take")
+    parser.add_argument("--dry-run", action="store_true", help="on the CPU; times mean nothing")
     asked = parser.parse_args()
-    report, nvcc, gpu = Report(), find_nvcc(), find_gpu()
-    report.part("sources, without a GPU", lambda: sources(nvcc))
-    if nvcc is None or gpu is None:
+    nvcc, gpu = find_nvcc(), find_gpu()
+    if not asked.dry_run and (nvcc is None or gpu is None):
         what = " and no ".join(name for name, it in (("nvcc", nvcc), ("GPU", gpu)) if it is None)
+        Report(asked.minutes, asked.json, {}).part("sources", 0, lambda: sources(nvcc))
         print(f"== no {what} here: nothing is measured")
         return 0
-    arch = gpu.arch
-    print(f"== {gpu.name}, sm_{arch}, nvcc {nvcc.version}")
-    report.part("primitives", lambda: programs.primitives(nvcc, arch))
-    report.part("kernels against float64", lambda: checked(nvcc, arch))
-    report.part("ceilings", lambda: programs.ceilings(nvcc, arch))
-    report.part("compute-sanitizer", sanitized)
-    batches = [int(each) for each in asked.batches.split(",")]
-    for batch in batches:
-        floors = report.found["ceilings"]
-        report.part(f"layers at batch {batch}", bind(layers, nvcc, arch, batch, floors))
-    times = timed(report, asked.nets.split(","), batches, arch)
-    if asked.json:
-        found = {**report.found, "gpu": gpu.name, "times": [asdict(each) for each in times]}
-        asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(networks.table(times))
+    machine = pretend() if asked.dry_run or gpu is None else Machine(gpu, nvcc)
+    named = networks.TINY if machine.is_dry else networks.NETS
+    nets = asked.nets.split(",") if asked.nets else list(named)
+    batches = asked.batches or ("1,2" if machine.is_dry else "1,64")
+    about = f"nvcc {nvcc.release}" if nvcc and not machine.is_dry else "a dry run"
+    print(f"== {machine.gpu.name}, sm_{machine.gpu.arch}, {about}")
+    head: dict[str, object] = {"gpu": machine.gpu.name, "dry_run": machine.is_dry}
+    report = Report(asked.minutes, asked.json, head)
+    measured(report, machine, nets, [int(each) for each in batches.split(",")])
+    print(networks.table(report.times))
+    if machine.is_dry:
+        print("== a dry run: everything ran on the CPU, and no time means anything")
     return 0
 
 

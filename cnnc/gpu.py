@@ -33,14 +33,19 @@ def emit_cuda(
 
 
 def show_cuda(lowered: Lowered, kernel: int | None, target: Target) -> str:
-    """The CUDA C++ of one distinct kernel, or of the whole network."""
+    """The CUDA C++ of one distinct kernel, or of the whole network.
+
+    Of a layer that others are joined with, it is the kernel of all of them.
+    """
     from cnnc.backends.cuda.folder import emit_sources
     from cnnc.backends.cuda.plan import plan_cuda
 
     plan = plan_cuda(lowered.program, target)
     if kernel is None:
         return emit_sources(plan, __version__, ())[f"{plan.abi.name}.cu"].decode()
-    return plan.launch_of(kernel).kernel.source
+    loops = lowered.program.kernels[kernel]
+    joined = [each for each in plan.launches if any(loops is part for part in each.joined)]
+    return (joined or [plan.launch_of(kernel)])[0].kernel.source
 
 
 def find_gpu_runner(runner: object) -> "CudaExecutable | None":

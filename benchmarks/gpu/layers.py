@@ -4,7 +4,6 @@ What a kernel reads is in the second-level cache from the launch before, if it f
 """
 
 import ctypes
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ import cnnc
 from cnnc import driver
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE
 from cnnc.backends.cuda.plan import Launch, plan_cuda
-from cnnc.backends.cuda.toolchain import Nvcc
+from gpu.machine import Machine
 from tests.cuda.kernels.harness import load, source_of, write_headers
 
 if TYPE_CHECKING:
@@ -78,11 +77,11 @@ class LayerTime:
 
 
 def measure_layers(
-    net: Path, batch: int, target: str, nvcc: Nvcc, ceilings: Mapping[str, float]
+    model: cnnc.Model, target: str, on: Machine, ceilings: Mapping[str, float]
 ) -> list[LayerTime]:
     """All distinct kernels of a network, those that take longest in all first."""
     machine = driver.find_target(target)
-    lowered, _ = driver.plan(cnnc.load(net, batch=batch).graph, machine)
+    lowered, _ = driver.plan(model.graph, machine)
     plan = plan_cuda(lowered.program, machine)
     counts: dict[str, list[Launch]] = {}
     for launch in plan.launches:
@@ -90,17 +89,17 @@ def measure_layers(
     firsts = [launches[0] for launches in counts.values()]
     found = []
     with TemporaryDirectory() as folder:
-        library = _library(Path(folder), firsts, nvcc, plan.arch)
+        library = _library(Path(folder), firsts, on)
         for launch in firsts:
             time = _time(library, launch)
-            peer = _torch_time(launch, plan.precision)
+            peer = _torch_time(launch, plan.precision, on)
             floor = _floor(launch, plan.precision, ceilings)
             count = len(counts[launch.kernel.name])
             found.append(LayerTime(launch.layer, count, time, peer, floor, launch.kernel.comment))
     return sorted(found, key=lambda each: -each.count * each.microseconds)
 
 
-def _library(folder: Path, launches: Sequence[Launch], nvcc: Nvcc, arch: int) -> ctypes.CDLL:
+def _library(folder: Path, launches: Sequence[Launch], on: Machine) -> ctypes.CDLL:
     kernels = [launch.kernel for launch in launches]
     write_headers(folder)
     parts = [source_of(kernels), _TIMING]
@@ -109,11 +108,8 @@ def _library(folder: Path, launches: Sequence[Launch], nvcc: Nvcc, arch: int) ->
         parts.append(_TIMED.format(name=kernel.name, **places))
     path = folder / "layers.cu"
     path.write_text("\n".join(parts))
-    library = folder / "layers.so"
-    flags = ["-shared", "-std=c++17", "-O3", "--fmad=false", f"-arch=sm_{arch}"]
-    flags += ["-Xcompiler", "-fPIC", f"-DREPEATS={REPEATS}", *nvcc.flags]
-    subprocess.run([str(nvcc.path), *flags, str(path), "-o", str(library)], check=True)
-    return load(library)
+    repeats = 1 if on.is_dry else REPEATS
+    return load(on.compile(path, folder / "layers.so", ["-shared", f"-DREPEATS={repeats}"]))
 
 
 def _sizes(launch: Launch) -> dict[str, int]:
@@ -141,16 +137,16 @@ def _time(library: ctypes.CDLL, launch: Launch) -> float:
 
 def _floor(launch: Launch, precision: str, ceilings: Mapping[str, float]) -> float:
     """Microseconds that products and bytes need at the measured ceilings."""
-    task = launch.loops.task
     rates = {"f32": ("mma_tf32_flops", 3), "f32_exact": ("ffma_flops", 1)}
     name, times = rates.get(precision, (f"mma_{precision}_flops", 1))
-    macs = task.macs if task else 0
+    tasks = [loops.task for loops in launch.joined or (launch.loops,)]
+    macs = sum(task.macs for task in tasks if task)
     moved = sum(size for name, size in _sizes(launch).items() if name not in (WORKSPACE, COUNTERS))
     seconds = max(2 * macs * times / ceilings[name], moved / ceilings["copy_bytes_per_second"])
     return 1e6 * seconds
 
 
-def _torch_time(launch: Launch, precision: str) -> float | None:
+def _torch_time(launch: Launch, precision: str, on: Machine) -> float | None:
     """Microseconds of a convolution alone, without what is fused behind it; None for others."""
     task = launch.loops.task
     if task is None or task.op != "conv" or task.windows is None or find_spec("torch") is None:
@@ -163,8 +159,8 @@ def _torch_time(launch: Launch, precision: str) -> float | None:
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     dtype = {"bf16": torch.bfloat16, "f16": torch.float16}.get(precision, torch.float32)
-    x, weight = (_drawn(task.param(name).shape, dtype) for name in ("x", "weight"))
-    bias = torch.zeros(weight.shape[0], device="cuda", dtype=dtype)
+    x, weight = (_drawn(task.param(name).shape, dtype, on) for name in ("x", "weight"))
+    bias = torch.zeros(weight.shape[0], device=on.device, dtype=dtype)
     windows, groups = task.windows, x.shape[1] // weight.shape[1]
 
     def run() -> object:
@@ -173,26 +169,14 @@ def _torch_time(launch: Launch, precision: str) -> float | None:
             x, weight, bias, windows.stride, padding, windows.dilation, groups
         )
 
-    for _ in range(3):
-        run()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for _ in range(REPEATS):
-            run()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    graph.replay()
-    start.record()
-    graph.replay()
-    end.record()
-    end.synchronize()
-    return 1000 * start.elapsed_time(end) / REPEATS
+    repeats = 1 if on.is_dry else REPEATS
+    return 1000 * on.milliseconds(on.captured(run, repeats), 1) / repeats
 
 
-def _drawn(shape: Sequence[int], dtype: "torch.dtype") -> "torch.Tensor":
+def _drawn(shape: Sequence[int], dtype: "torch.dtype", on: Machine) -> "torch.Tensor":
     import torch
 
-    made = torch.full(tuple(shape), 0.01, device="cuda", dtype=dtype)
+    made = torch.full(tuple(shape), 0.01, device=on.device, dtype=dtype)
     return made.to(memory_format=torch.channels_last)
 
 

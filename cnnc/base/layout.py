@@ -54,9 +54,15 @@ class Layout:
         return Layout(tuple(range(rank)), ((axis, size),) if size > 1 else ())
 
     @staticmethod
-    def channels_last(rank: int) -> "Layout":
-        """Axis 1 innermost, as in NHWC; plain for fewer than three axes."""
-        return Layout((0, *range(2, rank), 1)) if rank > 2 else Layout.plain(rank)
+    def channels_last(rank: int, positions: int | None = None) -> "Layout":
+        """Axis 1 innermost, as in NHWC; plain for fewer than three axes.
+
+        `positions` says how many axes, the last ones, count positions where these are not all but
+        two: those between them and the batch are innermost then.
+        """
+        first = 2 if positions is None else rank - positions
+        order = (0, *range(first, rank), *range(1, first))
+        return Layout(order) if rank > 2 else Layout.plain(rank)
 
     def with_halo(self, halo: tuple[tuple[int, int], ...]) -> "Layout":
         """The same layout with this halo; an all-zero halo is the same as none."""

@@ -207,7 +207,8 @@ def shortest_number(array: Array) -> float | None:
     value = array.reshape(-1)[0]
     if not np.isfinite(value) or (value == 0 and np.signbit(value)):
         return None
-    return float(str(value))
+    shortest = float(str(value))
+    return shortest if abs(shortest) <= _LARGEST_NUMBER else None
 
 
 def dtype_of(dtype: np.dtype[np.generic]) -> DType:

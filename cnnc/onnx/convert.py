@@ -14,9 +14,10 @@ from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.ends import needed, open_inputs
 from cnnc.onnx.flat import Array, End, FlatNet, Mapped, Tensor
 from cnnc.onnx.folding import MADE_OF_SHAPES, can_fold, fold
+from cnnc.onnx.keras_names import layer_name, scope_of
 from cnnc.onnx.naming import base_name
 from cnnc.onnx.reading import MOST_NODES, inline, malformed, opsets, read_tensor
-from cnnc.onnx.registry import find_importer
+from cnnc.onnx.registry import IMPORTERS
 from cnnc.onnx.values import Call, Flow, Known, Lost, RefusedError, Value
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class _Converter:
         self._model, self._graph = model, model.graph
         self._folder, self._dims, self._constants = folder, dims, constants
         self._opsets = opsets(model)
+        self._scope = scope_of(model)
         self._build = Builder()
         self._values: dict[str, Value | Lost] = {}
         self._owners: dict[str, str] = {}
@@ -184,7 +186,7 @@ class _Converter:
         if "" not in self._opsets:
             raise RefusedError("the model does not say which opset it is for")
         opset, op = self._opsets[""], node.op_type
-        find = find_importer(op)
+        find = IMPORTERS.find(op)
         if find is None and not can_fold(op) and op not in ("Constant",):
             raise RefusedError("cnnc has no such operator")
         values = [each for each in operands if not isinstance(each, Lost)]
@@ -205,13 +207,19 @@ class _Converter:
         is_used = tuple(name in used for name in node.output)
         call = Call(op, node.name, opset, tuple(values), attributes, is_used)
         names = [name for name in node.input if isinstance(self._values.get(name), Known)]
-        self._build.begin(base_name(node, names), node.name or op)
+        self._build.begin(self._name(node, names), node.name or op)
         before = len(self._build.stages)
         made = find(call, self._build)
         added = [f"`{each.op}`" for each in self._build.stages[before:] if each.op != "tensor"]
         became = ", ".join(added) or "nothing"
         self._report.append(Mapped(node.name or next(iter(node.output), op), op, became))
         return [made] if isinstance(made, Known | Flow) else list(made)
+
+    def _name(self, node: "NodeProto", known: Sequence[str]) -> str:
+        """What the stages of a node are called."""
+        if self._scope is not None and (name := layer_name(node, known, self._scope)):
+            return name
+        return base_name(node, known)
 
     def _attributes(self, node: "NodeProto") -> Mapping[str, Any]:
         from onnx import AttributeProto, helper

@@ -1,6 +1,7 @@
 """What an ONNX model means in operators of the language: a flat list of calls."""
 
 from collections.abc import Mapping
+from dataclasses import field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,8 @@ class FlatNet:
     """A network as calls in the order they run, each after those it reads.
 
     All inputs have the same first extent, `batch`. `outputs` are (name, input or stage). `given`
-    and `wanted` are the model's inputs and outputs, in their order.
+    and `wanted` are the model's inputs and outputs, in their order. `notes` say of stages from a
+    node what has been done to them.
     """
 
     name: str
@@ -90,3 +92,4 @@ class FlatNet:
     given: tuple[End, ...] = ()
     wanted: tuple[End, ...] = ()
     report: tuple[Mapped, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)

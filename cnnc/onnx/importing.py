@@ -13,6 +13,7 @@ from cnnc.base.record import record
 from cnnc.files import replace_file
 from cnnc.onnx.flat import FlatNet, Mapped
 from cnnc.onnx.loading import read_flat
+from cnnc.onnx.reporting import reported
 from cnnc.onnx.reroll.names import KEYWORDS
 from cnnc.onnx.reroll.rolled import Rolled, roll
 from cnnc.onnx.text import identifier
@@ -64,10 +65,16 @@ def import_model(
 
 
 def write_net(
-    net: FlatNet, folder: Path, name: str, *, fold_batchnorm: bool, keep_names: bool
+    net: FlatNet,
+    folder: Path,
+    name: str,
+    *,
+    fold_batchnorm: bool,
+    keep_names: bool,
+    keep_weights: bool = False,
 ) -> Imported:
-    """Write a flat net as the files of this name; see `import_model`."""
-    net = tidy(net)
+    """Write a flat net as the files of this name; see `import_model`, and `tidy`."""
+    net = tidy(net, keep_weights=keep_weights)
     if fold_batchnorm:
         net = fold_batchnorms(net)
     stem = identifier(name, KEYWORDS)
@@ -81,4 +88,4 @@ def write_net(
     if rolled.arrays:
         replace_file(weights, save({key: rolled.arrays[key] for key in sorted(rolled.arrays)}))
     replace_file(path, rolled.text.encode())
-    return Imported(path, weights if rolled.arrays else None, rolled, net, net.report)
+    return Imported(path, weights if rolled.arrays else None, rolled, net, reported(net))

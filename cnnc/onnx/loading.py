@@ -12,7 +12,9 @@ from cnnc.onnx.convert import convert
 from cnnc.onnx.dimensions import Dimensions
 from cnnc.onnx.flat import FlatNet
 from cnnc.onnx.reading import read_model
+from cnnc.onnx.reroll.rolled import roll
 from cnnc.onnx.text import plain_text
+from cnnc.onnx.tidy import tidy
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -39,9 +41,14 @@ def load(
 
     `dims` binds the extents that the model leaves open, by their names there, `input:axis` for one
     without a name; a first extent that is not bound is the batch, 1. Tensors in files of their own
-    are read from the model's folder and below. UserError with every node that cnnc cannot take.
+    are read from the model's folder and below. The text is the one that `import_model` writes.
+    UserError with every node that cnnc cannot take.
     """
-    return to_model(read_flat(given, dims))
+    net = tidy(read_flat(given, dims))
+    rolled = roll(net, "weights.safetensors")
+    choices = frontend.Choices(batch=net.batch, arrays=rolled.arrays)
+    source = SourceFile(f"{rolled.name}.cnn", rolled.text)
+    return Model(frontend.load_text(source, None, choices), choices)
 
 
 def to_model(net: FlatNet) -> Model:

@@ -1,15 +1,28 @@
 """Flat nets made simpler before they become text."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from cnnc.base.errors import InternalError
 from cnnc.base.layout import Shape
 from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, FlatNet, Stage
+from cnnc.onnx.tidying.edits import (
+    LAYERS,
+    Change,
+    free_key,
+    join,
+    put_in_order,
+    shapes_of,
+    sources,
+)
+from cnnc.onnx.tidying.factors import find_batchnorms, fold_factors
+from cnnc.onnx.tidying.global_pools import find_global_pools
+from cnnc.onnx.tidying.layouts import move_layouts
+from cnnc.onnx.tidying.pads import join_pads
+from cnnc.onnx.tidying.preprocessing import find_preprocessing
+from cnnc.onnx.tidying.upsampling import find_upsampling
 from cnnc.ops.attributes import Padding, Symbol, Value
 from cnnc.ops.conv import Conv
 from cnnc.ops.movement.slice import Slice
@@ -17,33 +30,33 @@ from cnnc.ops.pool import Pool
 from cnnc.ops.spec import find
 from cnnc.ops.unshared import Unshared
 
-Attempt = Callable[[Stage, Mapping[str, Stage], Mapping[str, Array]], "Change | None"]
-Change = tuple[Stage, dict[str, Array]]
-"""What stands for a stage and the one after it, and its arrays by name."""
-LAYERS = ("conv", "conv_transpose", "dense")
 
+def tidy(net: FlatNet, *, keep_weights: bool = False) -> FlatNet:
+    """The net as text should show it, computing the same.
 
-def tidy(net: FlatNet) -> FlatNet:
-    """The net as text should show it, computing the same."""
+    With `keep_weights` the arrays stay what they are, so that a file of them fits that another has
+    written; only added tensors become biases.
+    """
     for step in STEPS:
-        net = step(net)
+        if not keep_weights or step not in CHANGING:
+            net = step(net)
     return net
 
 
 def join_biases(net: FlatNet) -> FlatNet:
     """Tensors that are added to what a layer without bias makes become its bias."""
-    return _join(net, _bias)
+    return join(net, _bias)
 
 
 def fold_batchnorms(net: FlatNet) -> FlatNet:
     """Batchnorms right behind a layer become part of its weights, computed in double precision."""
-    return _join(net, _batchnorm)
+    return join(net, _batchnorm)
 
 
 def skip_identities(net: FlatNet) -> FlatNet:
     """Without stages that pass on what they read."""
     moved: dict[str | float, str | float] = {}
-    shapes = _shapes(net)
+    shapes = shapes_of(net)
     kept = []
     for stage in net.stages:
         stage = replace(stage, operands=tuple(moved.get(each, each) for each in stage.operands))
@@ -53,11 +66,6 @@ def skip_identities(net: FlatNet) -> FlatNet:
             kept.append(stage)
     outputs = tuple((name, str(moved.get(value, value))) for name, value in net.outputs)
     return replace(net, stages=tuple(kept), outputs=outputs)
-
-
-def _shapes(net: FlatNet) -> Mapping[str, Shape]:
-    results = ((stage.name, stage.result.shape) for stage in net.stages)
-    return {**{each.name: each.shape for each in net.inputs}, **dict(results)}
 
 
 def _passes(stage: Stage, shapes: Mapping[str, Shape]) -> bool:
@@ -71,7 +79,7 @@ def _passes(stage: Stage, shapes: Mapping[str, Shape]) -> bool:
 
 def settle_slices(net: FlatNet) -> FlatNet:
     """One way to say the same slice: axes that are cut, and ends where they are no extent."""
-    shapes = _shapes(net)
+    shapes = shapes_of(net)
     stages = []
     for stage in net.stages:
         if stage.op == "slice":
@@ -116,7 +124,7 @@ def join_products(net: FlatNet) -> FlatNet:
             return None
         return replace(first, operands=(*first.operands, *stage.operands[1:])), {}
 
-    return _join(net, attempt)
+    return join(net, attempt)
 
 
 def find_silus(net: FlatNet) -> FlatNet:
@@ -128,40 +136,16 @@ def find_silus(net: FlatNet) -> FlatNet:
             gate = known.get(str(other))
             if stage.op == "mul" and gate and gate.op == "sigmoid" and gate.operands == (x,):
                 stage = replace(
-                    stage, op="silu", attributes={}, operands=(x,), source=_sources(gate, stage)
+                    stage, op="silu", attributes={}, operands=(x,), source=sources(gate, stage)
                 )
                 break
         stages.append(stage)
     return replace(net, stages=tuple(stages))
 
 
-def put_in_order(net: FlatNet) -> FlatNet:
-    """Stages as the outputs need them, depth first; what no output needs is left out."""
-    known = {stage.name: stage for stage in net.stages}
-    done: dict[str, Stage] = {}
-    for _, value in net.outputs:
-        stack = [value]
-        while stack:
-            if len(stack) > 1 + sum(len(stage.operands) for stage in net.stages):
-                raise InternalError(f"`{stack[-1]}` is read before it is made", stage="onnx")
-            stage = known.get(stack[-1])
-            if stage is None or stage.name in done:
-                stack.pop()
-                continue
-            rest = [
-                name
-                for name in stage.operands
-                if isinstance(name, str) and name in known and name not in done
-            ]
-            if not rest:
-                done[stage.name] = stage
-            stack += reversed(rest)
-    return _used(replace(net, stages=tuple(done.values())))
-
-
 def settle_pads(net: FlatNet) -> FlatNet:
     """One way to say the same padding: numbers where both ends are alike, else a rule's name."""
-    shapes = _shapes(net)
+    shapes = shapes_of(net)
     stages = []
     for stage in net.stages:
         kind = find(stage.op)
@@ -193,51 +177,6 @@ def _settled(op: Conv | Pool | Unshared, x: TensorType) -> Mapping[str, Value]:
     return values
 
 
-def _join(net: FlatNet, attempt: Attempt) -> FlatNet:
-    """The net with a stage and the layer it reads as one, wherever the attempt has a change."""
-    readers = Counter(name for stage in net.stages for name in {*stage.operands})
-    readers.update(value for _, value in net.outputs)
-    stages: dict[str, Stage] = {}
-    arrays, moved = dict(net.arrays), dict[str | float, str]()
-    for stage in net.stages:
-        stage = replace(stage, operands=tuple(moved.get(each, each) for each in stage.operands))
-        made = attempt(stage, stages, arrays)
-        if made is None or readers[made[0].name] > 1:
-            stages[stage.name] = stage
-            continue
-        layer, own = made
-        stages[layer.name] = replace(
-            layer, result=replace(stage.result, name=layer.name), source=_sources(layer, stage)
-        )
-        arrays |= own
-        moved[stage.name] = layer.name
-        readers[layer.name] = readers[stage.name]
-    outputs = tuple((name, moved.get(value, value)) for name, value in net.outputs)
-    return _used(replace(net, stages=tuple(stages.values()), outputs=outputs, arrays=arrays))
-
-
-def _sources(one: Stage, two: Stage) -> str:
-    return ", ".join(filter(None, (one.source, two.source)))
-
-
-def _used(net: FlatNet) -> FlatNet:
-    """Without tensors and arrays that nothing reads any more."""
-    read = {name for stage in net.stages for name in stage.operands}
-    read |= {value for _, value in net.outputs}
-    stages = tuple(each for each in net.stages if each.op != "tensor" or each.name in read)
-    keys = {key for stage in stages for key in stage.parameters.values()}
-    called = {key: key for key in keys}
-    for key in sorted(keys, key=len):
-        if (short := key.rstrip("_")) not in called.values():
-            called[key] = short
-    named = tuple(
-        replace(each, parameters={name: called[key] for name, key in each.parameters.items()})
-        for each in stages
-    )
-    arrays = {called[key]: array for key, array in net.arrays.items() if key in keys}
-    return replace(net, stages=named, arrays=arrays)
-
-
 def _bias(stage: Stage, before: Mapping[str, Stage], arrays: Mapping[str, Array]) -> Change | None:
     if stage.op != "add" or len(stage.operands) != 2:
         return None
@@ -250,7 +189,7 @@ def _bias(stage: Stage, before: Mapping[str, Stage], arrays: Mapping[str, Array]
     aligned = (1,) * (len(shape) - array.ndim) + array.shape
     if aligned != tuple(extent if axis == 1 else 1 for axis, extent in enumerate(shape)):
         return None
-    key = _free(f"{layer.name}.bias", arrays)
+    key = free_key(f"{layer.name}.bias", arrays)
     made_layer = replace(
         layer,
         attributes={**layer.attributes, "bias": True},
@@ -280,20 +219,18 @@ def _batchnorm(
         "weight": (weight * spread).astype(np.float32),
         "bias": (own["bias"] + (bias - own["mean"]) * scale).astype(np.float32),
     }
-    keys = {name: _free(f"{layer.name}.{name}", arrays) for name in found}
+    keys = {name: free_key(f"{layer.name}.{name}", arrays) for name in found}
     made = replace(layer, attributes={**layer.attributes, "bias": True}, parameters=keys)
     return made, {keys[name]: value for name, value in found.items()}
 
 
-def _free(key: str, arrays: Mapping[str, Array]) -> str:
-    """The key, with marks behind it where another array has it."""
-    while key in arrays:
-        key += "_"
-    return key
-
-
 STEPS = (
-    *(skip_identities, join_biases, find_silus, join_products, put_in_order),
-    *(settle_pads, settle_slices),
+    *(skip_identities, move_layouts, find_upsampling, find_preprocessing, find_global_pools),
+    *(join_pads, join_biases, fold_factors, find_batchnorms, find_silus, join_products),
+    *(put_in_order, settle_pads, settle_slices),
 )
-"""In this order: silus are products, too."""
+"""In this order: silus are products, too, and what is folded into a layer is no batchnorm."""
+CHANGING = frozenset(
+    {move_layouts, find_upsampling, find_preprocessing, fold_factors, find_batchnorms}
+)
+"""Steps that turn, scale or use up arrays."""

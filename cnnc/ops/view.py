@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
 
+from cnnc.base.layout import Layout
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
@@ -134,6 +135,16 @@ def _fault_of_part(part: TensorType, whole: TensorType, first: int) -> str | Non
     return None
 
 
+def _channels_are_last(out: TensorType, x: TensorType) -> bool:
+    """Whether both have the same positions, and at each of them all other axes side by side."""
+    return any(
+        out.shape[0] == x.shape[0]
+        and out.shape[out.rank - count :] == x.shape[x.rank - count :]
+        and all(each.layout == Layout.channels_last(each.rank, count) for each in (out, x))
+        for count in range(1, min(out.rank, x.rank) - 1)
+    )
+
+
 def _fault_of_shapes(out: TensorType, x: TensorType) -> str | None:
     """Why the elements do not follow each other as they did: row by row, or channel by channel."""
     layouts = (out.layout, x.layout)
@@ -142,5 +153,7 @@ def _fault_of_shapes(out: TensorType, x: TensorType) -> str | None:
     bare = all(not layout.halo and not layout.within for layout in layouts)
     alike = bare and out.layout.blocks == x.layout.blocks and out.shape[:2] == x.shape[:2]
     if alike and prod(out.spatial) == prod(x.spatial) == 1:
+        return None
+    if bare and _channels_are_last(out, x):
         return None
     return f"{out} and {x} lie differently"

@@ -7,7 +7,9 @@ from cnnc.base.layout import Layout
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.offers.offer import root_of
+from cnnc.ops.movement.transpose import Transpose
 from cnnc.ops.repack import Repack
+from cnnc.ops.reshape import Reshape
 from cnnc.ops.spec import FEW_CHANNELS, Operator
 
 
@@ -15,9 +17,11 @@ def lay_channels_last(graph: Graph) -> Graph:
     """conv(x) -> relu -> conv  →  all channels of a position next to each other
 
     Threads next to each other then read and write neighbours, and a sum over channels reads them in
-    pieces of 16 bytes. Network inputs and outputs stay row-major: an input of many channels that
+    pieces of 16 bytes. Where a `reshape` counts channels by several axes, all of these are last, so
+    that no element moves. Network inputs and outputs stay row-major: an input of many channels that
     is multiplied is copied first, and an output that was summed afterwards.
     """
+    positions = _positions(graph)
     copies: dict[Node, Node] = {}
     new: dict[Node, Node] = {}
 
@@ -37,7 +41,7 @@ def lay_channels_last(graph: Graph) -> Graph:
             new[node] = node
             continue
         operands = tuple(fit(new[operand], node) for operand in node.inputs)
-        layout = Layout.channels_last(node.type.rank)
+        layout = Layout.channels_last(node.type.rank, positions[node])
         alone = not graph.users[node] and not _sums(node)
         if node in graph.output_nodes and (alone or _has_one_order(node.type)):
             layout = Layout.plain(node.type.rank)
@@ -50,6 +54,30 @@ def lay_channels_last(graph: Graph) -> Graph:
             found = _copy(found, plain, f"{found.name}.out{len(outputs)}")
         outputs[name] = found
     return replace(graph, outputs=outputs)
+
+
+def _positions(graph: Graph) -> dict[Node, int]:
+    """How many axes of each tensor count positions: those behind the batch and the channels.
+
+    Rows and columns stay the last axes while a `reshape` takes channels apart and a `transpose`
+    puts them in another order.
+    """
+    found: dict[Node, int] = {}
+    for node in graph.nodes:
+        found[node] = max(0, node.type.rank - 2)
+        if not isinstance(node.op, Reshape | Transpose):
+            continue
+        x = node.inputs[0]
+        count, rank = found[x], x.type.rank
+        spatial, batch = x.type.shape[rank - count :], x.type.shape[0]
+        shape = node.type.shape
+        stays = shape[0] == batch and shape[len(shape) - count :] == spatial and len(shape) > count
+        if isinstance(node.op, Transpose):
+            axes = node.op.order
+            stays = axes[0] == 0 and tuple(axes[rank - count :]) == tuple(range(rank - count, rank))
+        if stays and count:
+            found[node] = count
+    return found
 
 
 def _has_one_order(kind: TensorType) -> bool:

@@ -1,15 +1,17 @@
 """`torch.compile(module, backend="cnnc")`."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from threading import Lock
 from typing import Any
 
 from cnnc.onnx.values import RefusedError
 from cnnc.torch.capture import capture
-from cnnc.torch.module import inference, versions
+from cnnc.torch.held import versions
+from cnnc.torch.module import inference
 from cnnc.torch.needed import import_torch
+from cnnc.torch.numbers import number_places, with_numbers
 from cnnc.torch.reporting import Fallen, Part, note, operator_name
 from cnnc.torch.running import Program, Wishes
 
@@ -52,9 +54,14 @@ class _Graph:
         self._fixed = [
             place for place, (node, each) in enumerate(pairs) if self._is_fixed(node, each)
         ]
+        self._numbers = number_places(nodes, example_inputs)
+        self._free = [
+            place for place in range(len(nodes)) if place not in {*self._fixed, *self._numbers}
+        ]
+        self._seen: set[tuple[float, ...]] = set()
         self._programs: OrderedDict[Any, Program | None] = OrderedDict()
         self._lock = Lock()
-        self._records = False
+        self._records = self._warned = False
 
     def _is_fixed(self, node: Any, example: Any) -> bool:
         """Whether it is a parameter or buffer of a module."""
@@ -69,8 +76,7 @@ class _Graph:
 
     def __call__(self, *args: Any) -> Any:
         torch = self._torch
-        tensors = [each for each in args if isinstance(each, torch.Tensor)]
-        if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+        if torch.is_grad_enabled() and any(getattr(each, "requires_grad", False) for each in args):
             if not self._records:
                 self._records = True
                 note(self._whole("gradients are recorded; call it under torch.no_grad()"))
@@ -81,33 +87,46 @@ class _Graph:
         return program.run(args)
 
     def _find(self, args: Sequence[Any]) -> Program | None:
-        key = self._key(args)
+        numbers = tuple(float(args[place]) for place in self._numbers)
+        key = (numbers, *self._key(args))
         with self._lock:
             if key not in self._programs:
+                if self._changes_always(numbers):
+                    return None
                 self._programs[key] = self._made(args)
                 while len(self._programs) > MOST_FORMS:
                     self._programs.popitem(last=False)
             self._programs.move_to_end(key)
             return self._programs[key]
 
-    def _key(self, args: Sequence[Any]) -> Any:
-        torch = self._torch
-        others = [
-            (each.shape, each.dtype, each.device) if isinstance(each, torch.Tensor) else each
-            for place, each in enumerate(args)
-            if place not in self._fixed
-        ]
-        return (*others, *versions([args[place] for place in self._fixed]))
+    def _key(self, args: Sequence[Any]) -> Iterator[Any]:
+        tensor = self._torch.Tensor
+        for place in self._free:
+            each = args[place]
+            yield (each.shape, each.dtype, each.device) if isinstance(each, tensor) else each
+        yield from map(tuple, versions([args[place] for place in self._fixed]))
+
+    def _changes_always(self, numbers: tuple[float, ...]) -> bool:
+        """Whether a net for these numbers would be one for each call."""
+        if numbers in self._seen or len(self._seen) < MOST_FORMS:
+            self._seen.add(numbers)
+            return False
+        if not self._warned:
+            self._warned = True
+            note(self._whole("it computes with a number that changes from call to call"))
+        return True
 
     def _made(self, args: Sequence[Any]) -> Program | None:
         """None where torch must run the whole graph."""
         torch = self._torch
         given = [each.detach() if isinstance(each, torch.Tensor) else each for each in args]
         fixed = {place: given[place] for place in self._fixed}
+        numbers = {place: float(args[place]) for place in self._numbers}
+        graph = with_numbers(self._graph, numbers) if numbers else self._graph
         name = f"graph{next(_numbers)}"
         try:
-            with inference(self._graph):
-                captured = capture(self._graph, given, fixed=fixed)
+            with inference(graph):
+                captured = capture(graph, given, fixed=fixed)
         except RefusedError as error:
             note(self._whole(error.why))
             return None

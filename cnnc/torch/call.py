@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
 from cnnc.base.record import record
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
-from cnnc.onnx.registry import find_importer
+from cnnc.onnx.registry import IMPORTERS
 from cnnc.onnx.values import Call as OnnxCall
 from cnnc.onnx.values import Flow, Known, RefusedError, Value
 
@@ -25,12 +26,14 @@ class Call:
     """One call.
 
     `arguments` are by the names of ATen's schema, with its defaults: tensors as values, everything
-    else as in Python. `shapes` are those of the results, and `used` says which somebody reads.
+    else as in Python. `shapes` and `dtypes` are those of the results, and `used` says which
+    somebody reads.
     """
 
     op: str
     arguments: Mapping[str, Any]
     shapes: tuple[Shape, ...]
+    dtypes: tuple[DType, ...]
     used: tuple[bool, ...]
 
     @property
@@ -47,6 +50,10 @@ class Call:
             if isinstance(found, int | float) and not isinstance(found, bool):
                 return Known(np.array(found, np.float32))
         raise RefusedError(f"its `{names[0]}` is no tensor")
+
+    def promoted(self, build: Builder, *names: str) -> Value:
+        """The same in the element type of the first result, which torch's operands take."""
+        return cast(build, self.value(*names), self.dtypes[0])
 
     def optional(self, name: str) -> Value | None:
         """A tensor that may be left out."""
@@ -87,11 +94,18 @@ class Call:
             raise RefusedError(f"its result {results} is used, which cnnc does not compute")
 
 
+def cast(build: Builder, value: Value, dtype: DType) -> Value:
+    """The elements in a type."""
+    if isinstance(value, Flow):
+        return build.cast(value, dtype)
+    return value if value.array.dtype == dtype.numpy else Known(value.array.astype(dtype.numpy))
+
+
 def through(
     build: Builder, op: str, operands: Sequence[Value | None], **attributes: object
 ) -> Flow:
     """The first result of an operator that means the same in ONNX."""
-    importer = find_importer(op)
+    importer = IMPORTERS.find(op)
     assert importer is not None
     made = importer(OnnxCall(op, op, _OPSET, tuple(operands), attributes, (True,)), build)
     first = made if isinstance(made, Flow | Known) else made[0]

@@ -10,7 +10,7 @@ from cnnc.base.errors import fail
 from cnnc.base.record import record
 from cnnc.onnx.values import RefusedError
 from cnnc.torch.needed import import_torch
-from cnnc.torch.registry import imported_operators
+from cnnc.torch.registry import IMPORTERS
 
 Node = Any
 """A `torch.fx.Node`, and below other things of torch, which has to be there only when it runs."""
@@ -35,9 +35,19 @@ class Captured:
     takes: Any
     gives: Any
 
-    def renewed(self) -> "Captured":
-        """The same graph after its parameters were changed in place: what is computed of them."""
+    def renewed(self, tensors: Mapping[str, Any]) -> "Captured":
+        """The same graph with these parameters, and what is computed of them.
+
+        UserError where they are of other shapes or types.
+        """
         known = {node: value for node, value in self.known.items() if node.op == "placeholder"}
+        for node, label in self.labels.items():
+            new, old = tensors.get(label, known[node]), known[node]
+            for name in ("shape", "dtype", "device"):
+                if getattr(new, name) != getattr(old, name):
+                    why = f"its {name} is {getattr(new, name)}, and was {getattr(old, name)}"
+                    raise fail("E0602", f"`{label}` is another tensor; compile again", notes=(why,))
+            known[node] = new
         with import_torch().no_grad():
             _fold(self.module, known)
         return replace(self, known=known)
@@ -45,8 +55,12 @@ class Captured:
     @property
     def calls(self) -> list[Node]:
         """The nodes that have to be computed, in order."""
-        nodes = self.module.graph.nodes
-        return [each for each in nodes if each.op == "call_function" and each not in self.known]
+        checks = import_torch().ops.aten._assert_tensor_metadata.default
+        return [
+            each
+            for each in self.module.graph.nodes
+            if each.op == "call_function" and each not in self.known and each.target is not checks
+        ]
 
 
 def capture(
@@ -61,13 +75,13 @@ def capture(
     """
     torch = import_torch()
     args, kwargs = _apart(args, kwargs or {})
-    with _quiet(), torch.no_grad():
+    with _exporting(), torch.no_grad():
         program = torch.export.export(module, args, kwargs)
         program = program.run_decompositions(_decompositions())
     graph = program.graph
     if len(graph.nodes) > MOST_NODES:
         raise RefusedError(f"it has more than {MOST_NODES} nodes")
-    outputs = _outputs(program)
+    outputs = _outputs(program, module)
     known, labels, inputs = _placeholders(program, dict(fixed or {}))
     with torch.no_grad():
         _fold(program.graph_module, known)
@@ -97,9 +111,14 @@ def _apart(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch warns its own authors of."""
-    with warnings.catch_warnings():
+def _exporting() -> Iterator[None]:
+    """One thread at a time, as torch keeps in one place that it exports or compiles.
+
+    Without what torch warns its own authors of.
+    """
+    import torch._dynamo.convert_frame as torch_compiler
+
+    with torch_compiler.compile_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
@@ -108,19 +127,28 @@ def _decompositions() -> Any:
     """Operators that cnnc has stay whole."""
     torch = import_torch()
     table = torch.export.default_decompositions()
-    for name in imported_operators():
+    for name in IMPORTERS.names:
         packet = getattr(torch.ops.aten, name, None)
         for overload in packet.overloads() if packet is not None else ():
             table.pop(getattr(packet, overload), None)
     return table
 
 
-def _outputs(program: Any) -> tuple[Any, ...]:
-    kinds = import_torch().export.graph_signature.OutputKind
-    if any(each.kind != kinds.USER_OUTPUT for each in program.graph_signature.output_specs):
-        raise RefusedError("it changes one of its buffers or inputs")
+def _outputs(program: Any, module: Any) -> tuple[Any, ...]:
+    called = dict(zip(program.graph_signature.user_inputs, _inputs_of(module), strict=False))
+    for each in program.graph_signature.output_specs:
+        if each.kind.name != "USER_OUTPUT":
+            what = each.kind.name.removeprefix("USER_").removesuffix("_MUTATION").lower()
+            name = called.get(each.target, each.target)
+            raise RefusedError(f"it changes its {what} `{name}`")
     (last,) = (node for node in program.graph.nodes if node.op == "output")
     return tuple(last.args[0])
+
+
+def _inputs_of(module: Any) -> list[str]:
+    """What a graph calls its inputs; nothing of other modules."""
+    nodes = module.graph.nodes if isinstance(module, import_torch().fx.GraphModule) else ()
+    return [node.name for node in nodes if node.op == "placeholder"]
 
 
 def _placeholders(
@@ -185,7 +213,7 @@ def check_polymorphic(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any
     marks = [{0: batch} if isinstance(each, torch.Tensor) else None for each in leaves]
     shapes, named = torch.utils._pytree.tree_unflatten(marks, spec)
     try:
-        with _quiet(), torch.no_grad():
+        with _exporting(), torch.no_grad():
             program = torch.export.export(
                 module, *_apart(args, kwargs), dynamic_shapes=(*shapes, *named.values())
             ).run_decompositions(_decompositions())

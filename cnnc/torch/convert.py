@@ -16,7 +16,7 @@ from cnnc.onnx.values import Flow, Known, RefusedError, Value
 from cnnc.torch.call import Call
 from cnnc.torch.capture import Captured, Node
 from cnnc.torch.needed import import_torch
-from cnnc.torch.registry import find_importer
+from cnnc.torch.registry import IMPORTERS
 
 Values = dict[Node, Any]
 """Values by node, lists where a node has several results."""
@@ -56,7 +56,7 @@ class Converter:
         if not isinstance(node.target, self._torch._ops.OpOverload):
             raise RefusedError("it is no operator of ATen")
         space, _, name = node.target._schema.name.partition("::")
-        importer = find_importer(name) if space == "aten" else None
+        importer = IMPORTERS.find(name) if space == "aten" else None
         if importer is None:
             raise RefusedError("cnnc has no such operator")
         metas = node.meta.get("val")
@@ -64,7 +64,9 @@ class Converter:
         if not all(isinstance(each, self._torch.Tensor) for each in metas if each is not None):
             raise RefusedError("its results are no tensors")
         shapes = tuple(() if each is None else tuple(map(int, each.shape)) for each in metas)
-        call = Call(name, self._arguments(node, values), shapes, _used(node, len(metas)))
+        dtypes = tuple(DType.F32 if each is None else dtype_of_torch(each.dtype) for each in metas)
+        arguments, used = self._arguments(node, values), _used(node, len(metas))
+        call = Call(name, arguments, shapes, dtypes, used)
         build.begin(self._base(node), node.name)
         made = importer(call, build)
         results = [made] if isinstance(made, Flow | Known) else list(made)

@@ -9,7 +9,9 @@ from cnnc.base.errors import Diagnostic, UserError, fail
 from cnnc.compiled import Compiled
 from cnnc.frontend.settings import Batch
 from cnnc.onnx.values import RefusedError
+from cnnc.torch.arguments import Arguments
 from cnnc.torch.capture import Captured, capture, check_polymorphic
+from cnnc.torch.held import Held
 from cnnc.torch.needed import import_torch
 from cnnc.torch.reporting import Part, note
 from cnnc.torch.running import NetStep, Program, Wishes
@@ -19,21 +21,30 @@ class CompiledModule:
     """A module of PyTorch that cnnc runs: takes and gives tensors as the module does.
 
     `networks` are its parts that cnnc compiled, one if nothing fell back; `report` says what did.
-    The weights are those of the module: after they were changed in place, as `load_state_dict`
-    does, the next call compiles again.
+    The weights are those of the module: after they were changed in place or replaced by others of
+    the same shapes, as `load_state_dict` does, the next call compiles again. Copies and pickles
+    hold the module, and compile it anew.
     """
 
-    def __init__(self, module: Any, captured: Captured, name: str, wishes: Wishes) -> None:
-        self._name, self._wishes = name, wishes
+    def __init__(
+        self,
+        module: Any,
+        captured: Captured,
+        example: tuple[tuple[Any, ...], dict[str, Any]],
+        wishes: Wishes,
+    ) -> None:
+        self._module, self._example, self._wishes = module, example, wishes
         self._lock = Lock()
-        self._tensors = watched(module, captured)
-        self._versions = versions(self._tensors)
-        self._program = Program(captured, name, wishes)
-        self._tree = import_torch().utils._pytree
-        self._shapes = [
-            [] if each in captured.known else _shape(each, wishes.batch) for each in captured.inputs
-        ]
+        self._held = Held(module, captured)
+        self._state = self._held.state()
+        self._arguments = Arguments(module, captured, example, wishes.batch)
+        self._program = Program(captured, self._name, wishes)
+        self._unflatten = import_torch().utils._pytree.tree_unflatten
         note(self._program.report)
+
+    @property
+    def _name(self) -> str:
+        return type(self._module).__name__
 
     @property
     def report(self) -> Part:
@@ -50,60 +61,57 @@ class CompiledModule:
 
         Results are tensors of their own, without gradients.
         """
-        captured = self._program.captured
-        leaves, spec = self._tree.tree_flatten((args, kwargs))
-        if spec != captured.takes:
-            raise fail("E0601", "the arguments are not built like those of the example")
-        self._check(leaves, captured)
-        found = versions(self._tensors)
-        if found != self._versions:
-            with self._lock:
-                if found != self._versions:
-                    captured = captured.renewed()
-                    self._program = Program(captured, self._name, self._wishes)
-                    self._versions = found
-        return self._tree.tree_unflatten(self._program.run(leaves), captured.gives)
+        leaves = self._arguments.leaves(args, kwargs)
+        if self._held.state() != self._state:
+            self._renew()
+        program = self._program
+        return self._unflatten(program.run(leaves), program.captured.gives)
 
-    def _check(self, leaves: Sequence[Any], captured: Captured) -> None:
-        for place, (leaf, node, shape) in enumerate(
-            zip(leaves, captured.inputs, self._shapes, strict=True)
-        ):
-            if node in captured.known:
-                if leaf is not captured.known[node] and leaf != captured.known[node]:
-                    wanted = captured.known[node]
-                    raise fail("E0602", f"argument {place} is {leaf}, not {wanted} as compiled")
-                continue
-            wanted = node.meta["val"]
-            if not hasattr(leaf, "data_ptr") or leaf.dtype != wanted.dtype:
-                found = getattr(leaf, "dtype", type(leaf).__name__)
-                raise fail("E0602", f"argument {place} is {found}, not a tensor of {wanted.dtype}")
-            fits = len(leaf.shape) == len(shape) and all(
-                low <= n <= high for n, (low, high) in zip(leaf.shape, shape, strict=True)
-            )
-            if not fits:
-                text = ", ".join(str(a) if a == b else f"{a}..{b}" for a, b in shape)
-                raise fail("E0601", f"argument {place} is {[*leaf.shape]}, not [{text}]")
+    def _renew(self) -> None:
+        """Compile for the weights as they are now."""
+        with self._lock:
+            found = self._held.state()
+            if found != self._state:
+                captured = self._program.captured.renewed(self._held.tensors())
+                self._program = Program(captured, self._name, self._wishes)
+                self._state = found
+
+    def __repr__(self) -> str:
+        return f"<CompiledModule {self.report.summary}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        wishes = self._wishes
+        rest = (self._example, dict(wishes.options), wishes.batch, wishes.falls_back)
+        return _again, (self._module, *rest)
 
 
-def _shape(node: Any, batch: Batch | None) -> list[tuple[int, int]]:
-    """The least and most of each extent."""
-    found = [(int(each), int(each)) for each in node.meta["val"].shape]
-    if batch is not None:
-        found[0] = (batch, batch) if isinstance(batch, int) else (batch[0], batch[1])
-    return found
+def _again(
+    module: Any,
+    example: tuple[tuple[Any, ...], dict[str, Any]],
+    options: dict[str, Any],
+    batch: Batch | None,
+    fallback: bool,
+) -> CompiledModule:
+    """The module compiled as it was before."""
+    torch = import_torch()
+
+    def whole(leaf: Any) -> Any:
+        return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
+
+    args, kwargs = torch.utils._pytree.tree_map(whole, example)
+    return compile_module(module, args, kwargs, batch=batch, fallback=fallback, **options)
 
 
-def watched(module: Any, captured: Captured) -> list[Any]:
-    """The parameters and buffers that the graph reads, as the module holds them."""
-    held = dict(module.named_parameters(remove_duplicate=False))
-    held |= dict(module.named_buffers(remove_duplicate=False))
-    read = [label for node, label in captured.labels.items() if node.users]
-    return [held[label] for label in read if label in held]
+def _shapes_only(example: Any) -> Any:
+    """The arguments with tensors of one zero under the same shape."""
+    torch = import_torch()
 
+    def flat(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor):
+            return leaf
+        return torch.zeros((), dtype=leaf.dtype, device=leaf.device).expand(leaf.shape)
 
-def versions(tensors: Sequence[Any]) -> list[tuple[int, int]]:
-    """Where tensors lie, and how often they were changed in place."""
-    return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]
+    return torch.utils._pytree.tree_map(flat, example)
 
 
 def compile_module(
@@ -132,7 +140,7 @@ def compile_module(
         with inference(module):
             check_polymorphic(module, _at_least_two(args), _at_least_two(kwargs or {}))
     wishes = Wishes({"threads": threads, **options}, batch, fallback)
-    return CompiledModule(module, captured, type(module).__name__, wishes)
+    return CompiledModule(module, captured, _shapes_only((args, dict(kwargs or {}))), wishes)
 
 
 def as_arguments(given: Any) -> tuple[Any, ...]:

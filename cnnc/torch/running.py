@@ -51,7 +51,9 @@ class NetStep:
         """Compute the outputs."""
         arrays = {}
         for name, node, end in self._reads:
-            array = values[node].detach().contiguous().numpy()
+            tensor = values[node].contiguous()
+            is_bare = not tensor.requires_grad and not tensor.is_neg()
+            array = tensor.numpy() if is_bare else tensor.numpy(force=True)
             arrays[name] = array.reshape(end.in_net) if end.is_wrapped else array
         results = self.compiled(arrays)
         for name, node, end in self._makes:
@@ -66,14 +68,15 @@ class TorchStep:
     """Nodes that torch runs."""
 
     def __init__(self, segment: Segment) -> None:
-        self._nodes, self._outputs = segment.nodes, {*segment.outputs}
+        self.nodes, self._outputs = segment.nodes, {*segment.outputs}
 
     def run(self, values: Environment) -> None:
         """Compute all of them."""
-        for node in self._nodes:
-            args, kwargs = resolve(node, values)
-            values[node] = node.target(*args, **kwargs)
-        for node in self._nodes:
+        with import_torch().no_grad():
+            for node in self.nodes:
+                args, kwargs = resolve(node, values)
+                values[node] = node.target(*args, **kwargs)
+        for node in self.nodes:
             if node not in self._outputs:
                 del values[node]
 
@@ -95,18 +98,24 @@ class Program:
         for segment in plan(captured, refused):
             self.steps.append(_step(captured, name, segment, wishes, refused))
         self.report = _part(name, self.steps, refused, captured)
-        self._constants = _constants(captured)
+        self._constants = _constants(captured, self.steps)
+        self._reads = [
+            (place, node)
+            for place, node in enumerate(captured.inputs)
+            if node not in captured.known
+        ]
+        self._gives = [
+            (each, None) if hasattr(each, "op") else (None, each) for each in captured.outputs
+        ]
 
     def run(self, leaves: Sequence[Any]) -> list[Any]:
         """The leaves of the result for those of the arguments."""
         values: Environment = dict(self._constants)
-        for node, leaf in zip(self.captured.inputs, leaves, strict=True):
-            if node not in self.captured.known:
-                values[node] = leaf
-        with import_torch().no_grad():
-            for step in self.steps:
-                step.run(values)
-        return [values[each] if hasattr(each, "op") else each for each in self.captured.outputs]
+        for place, node in self._reads:
+            values[node] = leaves[place]
+        for step in self.steps:
+            step.run(values)
+        return [constant if node is None else values[node] for node, constant in self._gives]
 
 
 def _step(
@@ -145,10 +154,12 @@ def _part(
     return Part(name, len(calls) - len(fallen), nets, fallen)
 
 
-def _constants(captured: Captured) -> Environment:
+def _constants(captured: Captured, steps: Sequence[object]) -> Environment:
     """Known values that torch reads, or that are handed out."""
     read = {each for each in captured.outputs if hasattr(each, "op")}
-    read |= {each for node in captured.calls for each in node.all_input_nodes}
+    for step in steps:
+        if isinstance(step, TorchStep):
+            read |= {each for node in step.nodes for each in node.all_input_nodes}
     return {node: value for node, value in captured.known.items() if node in read}
 
 

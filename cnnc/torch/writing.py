@@ -46,7 +46,7 @@ def to_text(module: Any, example_inputs: Any, kwargs: Mapping[str, Any] | None =
     It names `NAME.safetensors` after the module's class, a file with its `state_dict`, as `write`
     makes it. UserError with all that cnnc cannot take.
     """
-    net = tidy(to_flat(module, example_inputs, kwargs))
+    net = tidy(to_flat(module, example_inputs, kwargs), keep_weights=True)
     stem = identifier(net.name, KEYWORDS)
     return roll(net, f"{stem}.safetensors", keep_names=True).text
 
@@ -71,4 +71,7 @@ def write(
     net = to_flat(module, example_inputs, kwargs)
     stem = identifier(name or net.name, KEYWORDS)
     net = replace(net, name=stem)
-    return write_net(net, Path(folder), stem, fold_batchnorm=fold_batchnorm, keep_names=keep_names)
+    return write_net(
+        net, Path(folder), stem,
+        fold_batchnorm=fold_batchnorm, keep_names=keep_names, keep_weights=True,
+    )  # fmt: skip

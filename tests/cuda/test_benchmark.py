@@ -1,12 +1,17 @@
 """`benchmarks/cuda.py` on a machine without a GPU: what it can do, and politely what it cannot."""
 
+import json
 import os
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
-from gpu.networks import Time, table
+from gpu import networks, programs
+from gpu.machine import Machine
 
+from cnnc.backends.cuda.toolchain import Gpu
 from tests.tools import require_tool
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "cuda.py"
@@ -20,19 +25,82 @@ def test_the_script_says_what_is_missing() -> None:
         [sys.executable, str(SCRIPT)], capture_output=True, text=True, env=os.environ | hidden
     )
     assert done.returncode == 0, done.stderr
-    assert "8 run" in done.stdout
+    assert "6 run" in done.stdout
     assert done.stdout.endswith("GPU here: nothing is measured\n")
+
+
+def _script() -> ModuleType:
+    spec = spec_from_file_location("benchmarks_cuda", SCRIPT)
+    assert spec
+    assert spec.loader
+    made = module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_what_was_found_is_written_part_by_part(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    report = _script().Report(1.0, path, {"gpu": "none"})
+
+    def fail() -> None:
+        raise ValueError("no such thing")
+
+    report.part("first", 1, lambda: {"a": 1})
+    assert json.loads(path.read_text())["first"] == {"a": 1}
+    report.part("second", 1, fail)
+    report.part("third", 100, fail)
+    report.times.append(networks.Time("net", 1, "cnnc f32", 2.0, apart=0.0))
+    report.write()
+    assert json.loads(path.read_text()) == {
+        "gpu": "none",
+        "first": {"a": 1},
+        "second": "ValueError: no such thing",
+        "third": "left out: too little time was left",
+        "times": [
+            {
+                "net": "net",
+                "batch": 1,
+                "contender": "cnnc f32",
+                "milliseconds": 2.0,
+                "note": "",
+                "apart": 0.0,
+            }
+        ],
+    }
+
+
+def test_the_table_has_ratios_to_the_best_peer() -> None:
+    times = [
+        networks.Time("net", 1, "cnnc f32", 1.0, apart=0.0),
+        networks.Time("net", 1, "torch f32", 2.0, apart=1e-6),
+        networks.Time("net", 1, "torch tf32", 0.5, apart=1e-3),
+        networks.Time("net", 1, "onnxruntime f32", None, "not installed"),
+    ]
+    lines = networks.table(times).splitlines()
+    assert lines[1].split()[-1] == "0.50"
+    assert lines[4].endswith("not installed")
+    assert len({line.index("1.000") for line in lines if "1.000" in line}) == 1
+
+
+def test_a_dry_run_compiles_what_a_gpu_would_run(tmp_path: Path) -> None:
+    require_tool("g++", "g++")
+    machine = Machine(Gpu("the CPU", 90), None)
+    assert machine.is_dry
+    assert set(programs.primitives(machine).values()) == {"same"}
+    assert programs.ceilings(machine)["ffma_flops"] == 1.0
+    assert machine.milliseconds(lambda: None) < 1000
+    assert networks.Job("resnet18", 2, machine, 0).model().inputs["image"] == (2, 3, 32, 32)
 
 
 def test_peers_are_those_of_the_same_precision() -> None:
     times = [
-        Time("net", 1, "cnnc bf16", 1.0),
-        Time("net", 1, "cnnc tf32", 3.0),
-        Time("net", 1, "cnnc f32", 5.0),
-        Time("net", 1, "torch bf16", 2.0),
-        Time("net", 1, "torch.compile bf16", None, "not here"),
-        Time("net", 1, "onnxruntime", 4.0),
-        Time("net", 64, "torch f32", 1.0),
+        networks.Time("net", 1, "cnnc bf16", 1.0),
+        networks.Time("net", 1, "cnnc tf32", 3.0),
+        networks.Time("net", 1, "cnnc f32", 5.0),
+        networks.Time("net", 1, "torch bf16", 2.0),
+        networks.Time("net", 1, "torch.compile bf16", None, "not here"),
+        networks.Time("net", 1, "onnxruntime tf32", 4.0),
+        networks.Time("net", 64, "torch f32", 1.0),
     ]
-    ratios = [line.split()[-1] for line in table(times).splitlines()[1:4]]
+    ratios = [line.split()[-1] for line in networks.table(times).splitlines()[1:4]]
     assert ratios == ["0.50", "0.75", "5.000"]

@@ -160,7 +160,13 @@ def test_weights_are_those_of_the_plan() -> None:
     assert plan_cuda(program, machine).abi == tuned.abi
 
 
-@pytest.mark.parametrize("word", ["sm_75", "fp8", ""])
+def test_gpus_that_are_too_old_are_refused() -> None:
+    with pytest.raises(UserError, match="`sm_75` in the target `cuda:sm_75` is too old") as caught:
+        cuda_target("cuda:sm_75")
+    assert "sm_80" in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["sm_91", "fp8", ""])
 def test_unknown_words_of_a_target_are_refused(word: str) -> None:
     with pytest.raises(UserError, match="is unknown"):
         cuda_target(f"cuda:{word}")

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.api import load
+from cnnc.api import load, load_text
 from cnnc.backends.cuda.folder import emit_cuda
 from cnnc.backends.cuda.plan import Plan
 from tests.cuda.nets import ZOO, inputs_of, planned, small
 from tests.cuda.shim import SHIM, Library, Net, compile_nets
 from tests.cuda.tools import require_nvcc
+from tests.tools import require_tool
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +170,48 @@ def test_large_layers_keep_their_numbers_in_registers(tmp_path: Path, target: st
     found = re.findall(r"(\d+) bytes spill stores", done.stderr)
     assert len(found) == len(plan.kernels)
     assert set(found) == {"0"}
+
+
+SMALL_NET = """cnn 1
+net fat {
+  input x: f32[N, 8, 6, 6]
+  output y = x -> conv(16, 3) -> relu -> pool(max, 2)
+  weights he
+}
+"""
+
+
+@pytest.mark.parametrize("arch", [80, 90, 120])
+def test_nvcc_has_no_warnings(plan: Plan, tmp_path: Path, arch: int) -> None:
+    _write(plan, tmp_path)
+    flags = ["-std=c++17", "--fmad=false", f"-arch=sm_{arch}", "-Werror", "all-warnings"]
+    for name in (f"{plan.abi.name}.cu", "main.cu"):
+        command = [*_nvcc(), *flags, "-Xcompiler", "-Wall", "-c", name, "-o", "made.o"]
+        subprocess.run(command, check=True, cwd=tmp_path)
+
+
+def test_a_fat_library_has_code_for_every_gpu(tmp_path: Path) -> None:
+    make = ["make", f"NVCC={shlex.join(_nvcc())}"]
+    _write(planned(load_text(SMALL_NET)), tmp_path)
+    made = subprocess.run([*make, "fat"], check=True, cwd=tmp_path, capture_output=True, text=True)
+    for arch in (80, 86, 89, 90, 100, 120):
+        assert f"-gencode arch=compute_{arch},code=sm_{arch} " in made.stdout
+    assert "code=compute_80" in made.stdout
+    fat = (tmp_path / "libfat.so").stat().st_size
+    subprocess.run([*make, "-B", "libfat.so"], check=True, cwd=tmp_path, capture_output=True)
+    assert (tmp_path / "libfat.so").stat().st_size < fat
+
+
+def test_cmake_builds_the_same(tmp_path: Path) -> None:
+    require_tool("cmake", "cmake")
+    _write(planned(load_text(SMALL_NET)), tmp_path)
+    nvcc, *flags = _nvcc()
+    found = [f"-DCMAKE_CUDA_COMPILER={nvcc}", f"-DCMAKE_CUDA_FLAGS={shlex.join(flags)}"]
+    subprocess.run(["cmake", "-B", "build", *found], check=True, cwd=tmp_path, capture_output=True)
+    subprocess.run(["cmake", "--build", "build"], check=True, cwd=tmp_path, capture_output=True)
+    assert (tmp_path / "build" / "fat_example").is_file()
+
+
+def _nvcc() -> list[str]:
+    found = require_nvcc()
+    return [str(found.path), *found.flags]

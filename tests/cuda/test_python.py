@@ -180,7 +180,7 @@ def test_sources_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     whole = capsys.readouterr().out
     assert "// 1. " in whole
     assert run_command(["show", file, "--target", "cuda", "--stage", "cuda", "--layer", LAYER]) == 0
-    assert "__global__" in capsys.readouterr().out
+    assert "words_pool_dense_softmax(" in capsys.readouterr().out
     assert run_command(["show", file, "--stage", "cuda"]) == 1
     assert run_command(["show", file, "--target", "cuda", "--stage", "asm"]) == 1
     assert "does not go with" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from cnnc.onnx.loading import read_flat
 from cnnc.onnx.reroll.rolled import roll
 from cnnc.onnx.text import plain_text
 from cnnc.onnx.tidy import tidy
+from tests.onnx.runtime import run_onnx
 
 Array = NDArray[np.generic]
 
@@ -220,3 +221,31 @@ def test_values_called_like_choices() -> None:
     np.testing.assert_array_equal(found[0], [[[8], [17]]])
     np.testing.assert_array_equal(found[1], x)
     assert "resize(linear" in roll(tidy(read_flat(model)), "net.safetensors").text
+
+
+@pytest.mark.parametrize("scale", [1.5, 2, 3])
+def test_nearest_of_tensorflow(scale: float) -> None:
+    """Opset 11 has coordinates for what TensorFlow does."""
+    node = helper.make_node(
+        "Resize",
+        ["x", "", "scales"],
+        ["y"],
+        mode="nearest",
+        nearest_mode="floor",
+        coordinate_transformation_mode="tf_half_pixel_for_nn",
+    )
+    scales = np.array([1, 1, scale, scale], np.float32)
+    empty = np.zeros(0, np.float32)
+    node.input[1] = "roi"
+    model = model_of([node], {"x": [1, 2, 6, 4]}, ["y"], 11, scales=scales, roi=empty)
+    x = np.arange(48, dtype=np.float32).reshape(1, 2, 6, 4)
+    (found,) = cnnc.onnx.load(model).compile(backend="reference")(x).values()
+    np.testing.assert_array_equal(found, run_onnx(model, {"x": x})["y"])
+
+
+def test_slopes_that_do_not_broadcast() -> None:
+    """ONNX wants the result in the operand's shape."""
+    nodes = [helper.make_node("PRelu", ["x", "s"], ["y"])]
+    slopes = np.ones((2, 2), np.float32)
+    with pytest.raises(UserError, match="do not broadcast"):
+        cnnc.onnx.load(model_of(nodes, {"x": [1, 1, 2]}, ["y"], s=slopes))

@@ -23,6 +23,20 @@ from cnnc.onnx.reroll.renaming import renaming_rules
             {"{a}.{b}.{c}.{d}": "{a}.{b}.unit.{c}.{d}"},
         ),
         ({"y.conv.weight": "Parameter5"}, {"Parameter5": "y.conv.weight"}),
+        (
+            {
+                f"{layer}.{unit}{each}.weight": f"{layer}.{place}.{each}.weight"
+                for layer, unit in (("one", ""), ("two", ""), ("three", "inner."))
+                for place in "01"
+                for each in (f"conv{place}", f"bn{place}")
+            },
+            {
+                "three.0.*": "three.inner.*",
+                "three.1.*": "three.inner.*",
+                "{a}.0.*": "{a}.*",
+                "{a}.1.*": "{a}.*",
+            },
+        ),
     ],
 )
 def test_rules(origins: dict[str, str], wanted: dict[str, str]) -> None:

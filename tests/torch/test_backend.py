@@ -1,7 +1,9 @@
 """`torch.compile(module, backend="cnnc")`."""
 
+import copy
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -78,6 +80,54 @@ def test_graph_breaks() -> None:
     assert [part.nets for part in cnnc.torch.report().parts] == [1, 1]
 
 
+def test_numbers_that_change() -> None:
+    """Numbers that torch hands over as tensors are constants of nets, unless they always change."""
+
+    def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
+        return torch.relu(x) * factor
+
+    compiled, x = torch.compile(scaled, backend="cnnc", dynamic=True), torch.randn(2, 3)
+    for factor in (0.5, 1.5, 0.5):
+        close(compiled(x, factor), scaled(x, factor))
+    report = cnnc.torch.report()
+    assert not report.fallen
+    assert len(report.parts) == 2
+    for step in range(6):
+        close(compiled(x, step + 0.25), scaled(x, step + 0.25))
+    with pytest.warns(cnnc.torch.FallbackWarning, match="changes from call to call"):
+        close(compiled(x, 6.25), scaled(x, 6.25))
+    close(compiled(x, 7.25), scaled(x, 7.25))
+
+
+def test_dynamic_shapes() -> None:
+    """A batchnorm's eps is such a number where all is dynamic."""
+    module, x = nets.made("resnet18")
+    compiled = torch.compile(module, backend="cnnc", dynamic=True, fullgraph=True)
+    for given in (x, x[:1]):
+        close(compiled(given), module(given), rtol=1e-3, atol=1e-4)
+    assert not cnnc.torch.report().fallen
+
+
+def test_threads() -> None:
+    """Forms that were called before run in any thread; modules are compiled one after the other."""
+    module, x = nets.made("line")
+    compiled = torch.compile(module, backend="cnnc")
+    counts = (1, 2) * 4
+    expected = {count: compiled(x[:count]) for count in (2, 1)}
+
+    def call(count: int) -> torch.Tensor:
+        with torch.no_grad():
+            return compiled(x[:count])
+
+    with ThreadPoolExecutor(4) as pool:
+        for count, made in zip(counts, pool.map(call, counts), strict=True):
+            close(made, expected[count])
+        copies = [copy.deepcopy(module) for _ in range(4)]
+        for made in [*pool.map(lambda each: cnnc.torch.compile_module(each, x[:1]), copies)]:
+            close(made(x[:1]), expected[1])
+    assert not torch.compiler.is_exporting()
+
+
 def test_gradients() -> None:
     """Where they are recorded torch runs the graph, and the reason is given."""
     module, x = nets.made("line")
@@ -106,10 +156,14 @@ def test_views_and_changes_of_inputs() -> None:
         seen, _ = torch.compile(view, backend="cnnc")(x)
     seen[0] = 5
     assert x[0, 0] == 5
-    with pytest.warns(cnnc.torch.FallbackWarning, match="changes one of its buffers or inputs"):
+    with pytest.warns(cnnc.torch.FallbackWarning, match="changes its input"):
         y = torch.compile(change, backend="cnnc")(x)
     close(y, x * 2)
     assert x[0, 0] == 6
+    norm = torch.nn.BatchNorm2d(3)
+    with pytest.warns(cnnc.torch.FallbackWarning, match="changes its input `.*num_batches_tracked"):
+        torch.compile(norm, backend="cnnc")(torch.randn(2, 3, 4, 4))
+    assert norm.running_mean.abs().sum() > 0
 
 
 def test_results_are_kept_apart() -> None:

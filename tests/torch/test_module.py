@@ -1,5 +1,7 @@
 """Modules compiled as a whole."""
 
+import copy
+import pickle
 import warnings
 from pathlib import Path
 
@@ -56,6 +58,10 @@ def test_structures_of_arguments_and_results() -> None:
             compiled(*args, **({} if len(args[0]) == 2 else {"offset": b}))
     with pytest.raises(UserError, match="argument 0 is"):
         compiled((a[:1], b), 0.5, offset=b)
+    with pytest.raises(UserError, match=r"argument 0 is no tensor of torch\.float32: ndarray"):
+        compiled((a.numpy(), b), 0.5, offset=b)
+    with pytest.raises(UserError, match="argument 0 is a tensor of meta, not cpu"):
+        compiled((a.to("meta"), b), 0.5, offset=b)
     with pytest.raises(UserError, match="float64"):
         compiled((a.double(), b), 0.5, offset=b)
     with pytest.raises(UserError, match=r"argument 2 is 0\.25, not 0\.5"):
@@ -92,6 +98,66 @@ def test_weights_that_change() -> None:
     with torch.no_grad():
         close(compiled(x), module(x), rtol=1e-3, atol=1e-4)
     assert not torch.allclose(before, compiled(x))
+
+
+def test_weights_that_are_replaced() -> None:
+    """Another parameter in place of one is seen, if it has the same shape."""
+    module, x = small()
+    compiled = cnnc.torch.compile_module(module, x)
+    module[0].weight = torch.nn.Parameter(module[0].weight * 2)
+    close(compiled(x), module(x).detach())
+    state = {name: value * 1.5 for name, value in module.state_dict().items()}
+    module.load_state_dict(state, assign=True)
+    close(compiled(x), module(x).detach())
+    module[0].weight.data = module[0].weight.data / 2
+    close(compiled(x), module(x).detach())
+    module[0].weight = torch.nn.Parameter(torch.zeros(9, 3, 3, 3))
+    with pytest.raises(UserError, match=r"`0\.weight` is another tensor.*\n.*shape is .*9, 3, 3"):
+        compiled(x)
+    del module[0].weight
+    with pytest.raises(UserError, match=r"no `0\.weight` any more"):
+        compiled(x)
+
+
+def test_arguments_by_place_or_by_name() -> None:
+    """A call gives them as the module would take them, not only as the example did."""
+
+    class Module(torch.nn.Module):
+        def forward(
+            self, x: torch.Tensor, y: torch.Tensor | None = None, factor: float = 2.0
+        ) -> torch.Tensor:
+            return (x if y is None else x - y) * factor
+
+    x, y = torch.ones(2, 3), torch.full((2, 3), 5.0)
+    compiled = cnnc.torch.compile_module(Module(), x, {"y": y})
+    for made in (compiled(x, y), compiled(y=y, x=x), compiled(x, y, 2.0), compiled(x, y=y)):
+        close(made, (x - y) * 2)
+    for args, kwargs in (((x, y, 3.0), {}), ((x,), {}), ((x,), {"z": y})):
+        with pytest.raises(UserError, match=r"built like|argument 1"):
+            compiled(*args, **kwargs)
+
+
+def test_copies_and_pickles() -> None:
+    """They have modules of their own, compiled for the same options."""
+    module, x = small()
+    compiled = cnnc.torch.compile_module(module, x[:1], batch=(1, 2), exact=True)
+    for each in (copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled))):
+        close(each(x), compiled(x))
+        assert each.networks[0].options == compiled.networks[0].options
+    assert repr(compiled) == "<CompiledModule Sequential: 3 nodes in 1 net of cnnc, 0 in torch>"
+    other = copy.deepcopy(compiled)
+    with torch.no_grad():
+        module[0].weight.zero_()
+    assert not torch.allclose(other(x), compiled(x))
+
+
+def test_parts_of_the_zoo() -> None:
+    """What networks of today are made of is taken whole."""
+    for name, (kind, shape) in nets.PARTS.items():
+        module, x = kind().eval(), torch.randn(shape)
+        compiled = cnnc.torch.compile_module(module, x, fallback=False)
+        with torch.no_grad():
+            close(compiled(x), module(x), rtol=1e-3, atol=1e-4, msg=lambda text, n=name: n + text)
 
 
 def test_weights_computed_of_others() -> None:
@@ -198,7 +264,7 @@ def test_what_cannot_be_compiled() -> None:
             return x if x.sum() > 0 else -x
 
     x = torch.ones(2, 3)
-    with pytest.raises(UserError, match="changes one of its buffers"):
+    with pytest.raises(UserError, match="changes its buffer `calls`"):
         cnnc.torch.compile_module(Counts(), x)
     with pytest.raises(UserError, match="torch cannot export Depends"):
         cnnc.torch.compile_module(Depends(), x)

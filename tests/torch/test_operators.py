@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cnnc.torch
-from cnnc.torch.registry import imported_operators
+from cnnc.torch.registry import IMPORTERS
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -21,6 +21,16 @@ C = 8
 def drawn(*shape: int) -> "torch.Tensor":
     """Numbers of a fixed seed."""
     return torch.from_numpy(np.random.default_rng(sum(shape)).normal(size=shape).astype("float32"))
+
+
+def set_positions(x: "torch.Tensor") -> "torch.Tensor":
+    """Parts of a copy, one after the other."""
+    made = x.clone()
+    made[:, 0] = 0
+    made[:, 2:4] = x[:, 4:6] * 2
+    made[..., -1:] += 1
+    made[x > 1] = 0.5
+    return made
 
 
 POINTWISE: dict[str, Function] = {
@@ -44,6 +54,13 @@ POINTWISE: dict[str, Function] = {
     "log_softmax": lambda x: functional.log_softmax(x, -1),
     "dropout": lambda x: functional.dropout(x, training=False),
     "dropout2d": lambda x: functional.dropout2d(x, training=False),
+    "logsigmoid": functional.logsigmoid, "softshrink": functional.softshrink,
+    "rrelu": lambda x: functional.rrelu(x, 0.1, 0.4), "log2": lambda x: x.abs().log2(),
+    "log10": lambda x: x.abs().log10(), "floor": torch.floor, "ceil": torch.ceil,
+    "trunc": torch.trunc, "sign": torch.sign,
+    "cut_off": lambda x: torch.div(x, 0.3, rounding_mode="trunc"),
+    "glu": lambda x: functional.glu(x, 1), "isnan": lambda x: torch.isnan(x / x.relu()),
+    "nan_to_num": lambda x: torch.nan_to_num(x / x.relu()),
     "in_place": lambda x: functional.relu_(x + 1).mul_(2.0).add_(x, alpha=0.5),
 }  # fmt: skip
 ARITHMETIC: dict[str, Function] = {
@@ -60,6 +77,33 @@ ARITHMETIC: dict[str, Function] = {
     "argmax": lambda x: x.argmax(1), "argmin": lambda x: x.argmin(-1, keepdim=True),
     "gt": lambda x: x > 0.5, "ge": lambda x: x >= x.abs(), "le": lambda x: x <= 0,
     "lt": lambda x: x < drawn(6), "eq": lambda x: x.round() == 1, "ne": lambda x: x.round() != 1,
+    "not": lambda x: ~(x > 0), "and": lambda x: (x > 0) & (x < 1),
+    "or": lambda x: (x > 1) | (x < 0),
+    "xor": lambda x: (x > 0) ^ (x > 1), "logical": lambda x: torch.logical_and(x > 0, x),
+    "logical_not": torch.logical_not, "any": lambda x: (x > 1).any(1),
+    "any_of_all": lambda x: x.any(),
+    "all": lambda x: (x > -1).all(2, keepdim=True),
+    "mixed": lambda x: x * (x > 0) + torch.arange(6),
+    "mixed_comparison": lambda x: x.argmax(1) < x[:, 0], "truth": lambda x: (x > 0).float(),
+    "bytes": lambda x: (x.abs() * 10).to(torch.uint8).float() / 255,
+    "ints": lambda x: (x * 9).long(),
+    "put": lambda x: x.clone().index_put_((x > 0,), torch.tensor(0.5)),
+    "var": lambda x: x.var(1), "var_all": lambda x: x.var(), "std": lambda x: x.std((2, 3)),
+    "var_biased": lambda x: x.var((2, 3), unbiased=False, keepdim=True),
+    "var_mean": lambda x: torch.var_mean(x, (1,), keepdim=True), "argmax_of_all": torch.argmax,
+    "std_mean": lambda x: torch.std_mean(x, 1, correction=2), "max_places": lambda x: x.max(1),
+    "min_places": lambda x: x.min(-1, keepdim=True).indices,
+    "aminmax": lambda x: torch.aminmax(x, dim=1),
+    "prod": lambda x: x.prod(1), "logsumexp": lambda x: x.logsumexp((2, 3)),
+    "norm_inf": lambda x: torch.linalg.vector_norm(x, float("inf"), 1),
+    "norm_3": lambda x: torch.linalg.vector_norm(x, 3, (2, 3), keepdim=True),
+    "attention": lambda x: functional.scaled_dot_product_attention(x, x * 2, x + 1),
+    "attention_mask": lambda x: functional.scaled_dot_product_attention(
+        x, x, x, drawn(6, 6), scale=0.3
+    ),
+    "attention_causal": lambda x: functional.scaled_dot_product_attention(x, x, x, is_causal=True),
+    "einsum": lambda x: torch.einsum("bchw,oc->bohw", x, drawn(5, C)),
+    "cosine": lambda x: functional.cosine_similarity(x, x.flip(1), 1),
     "where": lambda x: torch.where(x > 0, x, 0.0), "masked": lambda x: x.masked_fill(x < 0, -1.0),
     "linear": lambda x: functional.linear(x, drawn(5, 6), drawn(5)),
     "linear_flat": lambda x: functional.linear(x.flatten(1), drawn(5, C * 36)),
@@ -81,6 +125,16 @@ MOVES: dict[str, Function] = {
     "unbind": lambda x: x.unbind(3)[2], "expand": lambda x: x[:, :1].expand(-1, 4, -1, -1),
     "repeat": lambda x: x.repeat(1, 2, 1, 3), "clone": lambda x: x.clone(),
     "contiguous": lambda x: x.permute(0, 2, 1, 3).contiguous(),
+    "flip": lambda x: x.flip(1, 3), "roll": lambda x: x.roll((1, -2), (2, 3)),
+    "index_select": lambda x: x.index_select(1, torch.tensor([3, 0, 1])),
+    "index": lambda x: x[:, [5, 5, 2]],
+    "index_matrix": lambda x: x[:, :, torch.tensor([[0, 3], [1, 1]])],
+    "windows": lambda x: x.unfold(2, 3, 2),
+    "columns": lambda x: functional.unfold(x, (2, 3), 2, 1, 2),
+    "zeros": lambda x: torch.cat([x, torch.zeros_like(x)], 1), "set": set_positions,
+    "select_scatter": lambda x: torch.select_scatter(x, x[:, 0], 1, 2),
+    "shift": lambda x: torch.cat([x[:, 4:], x[:, :4] > 0], 1),
+    "groups": lambda x: x.view(2, 2, C // 2, 6, 6).transpose(1, 2).reshape(2, C, 6, 6),
     "shuffle": lambda x: functional.pixel_shuffle(x, 2),
     "unshuffle": lambda x: functional.pixel_unshuffle(x, 2),
     "channel_shuffle": lambda x: functional.channel_shuffle(x, 4),
@@ -118,6 +172,15 @@ WINDOWS: dict[str, Function] = {
     "adaptive": lambda x: functional.adaptive_avg_pool2d(x, 1),
     "adaptive_3": lambda x: functional.adaptive_avg_pool2d(x, (3, 6)),
     "adaptive_max": lambda x: functional.adaptive_max_pool2d(x, 2),
+    "adaptive_uneven": lambda x: functional.adaptive_avg_pool2d(x, (4, 5)),
+    "adaptive_wide": lambda x: functional.adaptive_avg_pool2d(x, (9, None)),
+    "adaptive_max_uneven": lambda x: functional.adaptive_max_pool2d(x, (4, 1)),
+    "adaptive_steps": lambda x: functional.adaptive_max_pool2d(x[:, :, :5], 2),
+    "area": lambda x: functional.interpolate(x, (4, 5), mode="area"),
+    "adaptive_one": lambda x: functional.adaptive_avg_pool2d(x[0], 4),
+    "pool_one": lambda x: functional.max_pool2d(x[0], 2),
+    "divisor": lambda x: functional.avg_pool2d(x, 2, padding=1, divisor_override=3),
+    "power": lambda x: functional.lp_pool2d(x.abs(), 3, 2),
     "batch_norm": lambda x: functional.batch_norm(x, drawn(C), drawn(C).abs(), drawn(C), drawn(C)),
     "batch_norm_bare": lambda x: functional.batch_norm(x, drawn(C), drawn(C).abs(), eps=1e-3),
     "instance_norm": lambda x: functional.instance_norm(x, weight=drawn(C), bias=drawn(C)),
@@ -132,6 +195,7 @@ LINES: dict[str, Function] = {
     "transposed": lambda x: functional.conv_transpose1d(x, drawn(C, 4, 3), stride=2),
     "max": lambda x: functional.max_pool1d(x, 3, 2), "avg": lambda x: functional.avg_pool1d(x, 2),
     "adaptive": lambda x: functional.adaptive_avg_pool1d(x, 4),
+    "adaptive_uneven": lambda x: functional.adaptive_max_pool1d(x, 3),
     "adaptive_max": lambda x: functional.adaptive_max_pool1d(x, 1),
     "batch_norm": lambda x: functional.batch_norm(x, drawn(C), drawn(C).abs()),
     "reflect": lambda x: functional.pad(x, (2, 1), mode="reflect"),
@@ -144,6 +208,7 @@ VOLUMES: dict[str, Function] = {
     "transposed": lambda x: functional.conv_transpose3d(x, drawn(C, 4, 2, 2, 2), stride=2),
     "max": lambda x: functional.max_pool3d(x, 2), "avg": lambda x: functional.avg_pool3d(x, 2),
     "adaptive": lambda x: functional.adaptive_avg_pool3d(x, 2),
+    "adaptive_uneven": lambda x: functional.adaptive_avg_pool3d(x, (3, 4, 2)),
     "adaptive_max": lambda x: functional.adaptive_max_pool3d(x, 1),
     "nearest": lambda x: functional.interpolate(x, scale_factor=2),
     "trilinear": lambda x: functional.interpolate(x, (6, 8, 3), mode="trilinear"),
@@ -192,4 +257,4 @@ def test_results_are_those_of_torch(functions: dict[str, Function], shape: tuple
 
 def test_importers_are_for_operators_that_are_there() -> None:
     """Their names are ATen's."""
-    assert [name for name in imported_operators() if not hasattr(aten, name)] == []
+    assert [name for name in IMPORTERS.names if not hasattr(aten, name)] == []

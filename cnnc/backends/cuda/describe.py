@@ -6,24 +6,28 @@ from cnnc.loop.task import Task
 
 
 def describe(launch: Launch, number: int) -> tuple[str, ...]:
-    """Two lines: what the layer is, and how it runs."""
-    loops, kernel = launch.loops, launch.kernel
+    """Lines: what the layer is, what it costs, how it runs and why so."""
+    kernel = launch.kernel
     x, y, z = kernel.grid
-    grid = " × ".join(str(each) for each in (x, y, z) if each > 1 or (each == x and y == z == 1))
+    grid = " × ".join(str(each) for each in (x, y, z) if each > 1) or "1"
     shared = f", {kernel.shared_bytes} bytes shared" if kernel.shared_bytes else ""
-    run = f"{grid} blocks of {kernel.threads} threads{shared}: {kernel.comment}"
-    task = loops.task
-    if task is None:
-        return f"{number}. {launch.layer}", run
-    flops = f"{_count(2 * task.macs)}FLOP, " if task.macs else ""
-    what = f"{number}. {launch.layer}: {operator(task)} to {_tensor(task.params[-1])}"
-    return what, f"   {flops}{_count(launch.moved_bytes)}B moved; {run}"
+    blocks = "block" if grid == "1" else "blocks"
+    run = f"{grid} {blocks} of {kernel.threads} threads{shared}"
+    tasks = [each.task for each in launch.joined or (launch.loops,) if each.task]
+    if not tasks:
+        return f"{number}. {launch.layer}", f"   {run}", f"   {kernel.comment}"
+    macs = sum(task.macs for task in tasks)
+    flops = f"{_count(2 * macs)}FLOP, " if macs else ""
+    operators = ", ".join(map(operator, tasks))
+    what = f"{number}. {launch.layer}: {operators} to {_tensor(tasks[-1].params[-1])}"
+    moved = f"   {flops}{_count(launch.moved_bytes)}B moved; {run}"
+    return what, moved, f"   {kernel.comment}"
 
 
 def title(launch: Launch) -> str:
     """The layer and its operator, in a line."""
-    task = launch.loops.task
-    return f"{launch.layer}: {operator(task)}" if task else launch.layer
+    tasks = [each.task for each in launch.joined or (launch.loops,) if each.task]
+    return f"{launch.layer}: {', '.join(map(operator, tasks))}" if tasks else launch.layer
 
 
 def operator(task: Task) -> str:
@@ -42,7 +46,11 @@ def operator(task: Task) -> str:
         parts.append(f"{options['groups']} groups")
     name = f"{task.op}({', '.join(parts)})" if parts else task.op
     extras = sum(param.name[0] == "e" for param in task.params)
-    return f"{name} with {extras} more operands" if extras else name
+    return f"{name} with {extras} more operand{'s' * (extras > 1)}" if extras else name
+
+
+def _bytes(param: Buffer) -> int:
+    return param.layout.alone.size(param.shape) * param.dtype.bytes
 
 
 def _tensor(buffer: Buffer) -> str:

@@ -247,7 +247,7 @@ def _pointers(arrays: Sequence[Array | None]) -> "ctypes.Array[ctypes.c_void_p]"
 def _launch_of(plan: Plan, kernel: int) -> tuple[int, Launch]:
     """A function that computes a kernel, and its number among the functions."""
     wanted = plan.launch_of(kernel)
-    for position, launch in enumerate(plan.kernels):
+    for position, launch in enumerate(plan.singles):
         if launch.kernel.name == wanted.kernel.name:
             return position, launch
     raise InternalError("a step without a function", stage="cuda")

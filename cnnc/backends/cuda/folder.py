@@ -28,7 +28,8 @@ def emit_cuda(plan: Plan, version: str, summary: Sequence[str] = ()) -> Mapping[
 def emit_module(plan: Plan) -> Mapping[str, bytes]:
     """The sources of a library that also runs single layers; NAME_module.cu includes the rest."""
     view = net_view(plan, "", ())
-    text = render("module.cu", ModuleView(view.name, view.macro, view.most_samples, view.calls))
+    parts = (view.name, view.macro, view.most_samples, view.calls, view.alone)
+    text = render("module.cu", ModuleView(*parts))
     return {**_sources(view), f"{view.name}_module.cu": text.encode()}
 
 
@@ -40,6 +41,7 @@ class ModuleView:
     macro: str
     most_samples: int
     calls: tuple[str, ...]
+    alone: tuple[str, ...]
 
 
 def _sources(view: NetView) -> dict[str, bytes]:

@@ -9,10 +9,13 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.abi import HEAD_BYTES, Abi, Argument
+from cnnc.backends.abi import HEAD_BYTES, Abi
 from cnnc.backends.cuda.emit import THREADS, emit_kernel, threads_of, threads_per_sample
+from cnnc.backends.cuda.joining import chain_from
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Samples, Wish
-from cnnc.backends.cuda.kernels.registry import OFFERS, Offer
+from cnnc.backends.cuda.kernels.joined import Joined
+from cnnc.backends.cuda.kernels.registry import JOINED, MOST_JOINED, OFFERS, Offer
+from cnnc.backends.cuda.names import FILES, FUNCTIONS, renamed
 from cnnc.backends.cuda.prims import prims_header
 from cnnc.backends.cuda.storage import Storage
 from cnnc.base.errors import fail
@@ -24,23 +27,6 @@ from cnnc.loop.task import Task
 
 PIECE = 16
 """Bytes that kernels written by hand move at once: their tensors begin at multiples of it."""
-_VARIABLES = """
-net stream status bytes made data error at of staging enable start stop argc argv run i on capture
-recorded place other device code functions milliseconds check check_cuda read_file name memory file
-RUNS At Same On HEAD dim3 calloc exit fclose fopen fprintf fread free memcmp memcpy printf
-"""
-_RESERVED = frozenset(_VARIABLES.split())
-"""What the generated host code calls its variables, and other things beside inputs and outputs."""
-_VERBS = """
-create run run_host use_graph destroy strerror status_of launch enqueue check_device prepare
-capture copy_in copy_out steps_open steps_run steps_close run_step device_malloc device_free
-device_read device_wait status net share load fill replay start check_pointers device_create
-device_of device_order device_is_captured open_step close_step read order
-"""
-_FUNCTIONS = frozenset(_VERBS.split())
-"""What stands behind the network's name in functions that are no kernels."""
-_FILES = frozenset({"cuda_runtime", "cnnc_math", "cnnc_prims", "main"})
-"""Headers, or sources, that those of the network would hide."""
 
 
 @record
@@ -49,7 +35,8 @@ class Launch:
 
     Elements of the `narrow` parameters have 16 bits in memory.
     `arguments` says for each pointer what it is relative to, and by how many bytes.
-    `samples` says how the grid follows the samples of a run, where these may be fewer.
+    `samples` says how the grid follows the samples of a run, where these may be fewer. Where it
+    does the work of several steps, `joined` are their loops, and `loops` has what it takes.
     """
 
     number: int
@@ -59,11 +46,12 @@ class Launch:
     is_generic: bool
     samples: Samples | None
     loops: Kernel
-    narrow: frozenset[str]
+    narrow: frozenset[str] = frozenset()
+    joined: tuple[Kernel, ...] = ()
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes of all parameters, each read or written once."""
+        """Bytes of all parameters, each read or written once; none flow between joined layers."""
         packed = {each.argument: each.bytes for each in self.kernel.packings}
         return sum(
             packed.get(param.name) or self.bytes_of(replace(param, layout=param.layout.alone))
@@ -80,13 +68,15 @@ class Plan:
     """Everything a generated program knows.
 
     `arena_bytes` has tensors, then workspace, then counters. `weights` are the constants at their
-    places behind the head; `abi.hash` stands for them too.
+    places behind the head; `abi.hash` stands for them too. `alone` has a launch for each kernel of
+    the program that is only run joined with others, for who wants to run one layer.
     """
 
     abi: Abi
     arch: int
     precision: str
     launches: tuple[Launch, ...]
+    alone: tuple[Launch, ...]
     weights: tuple["Constant", ...]
     arena_bytes: int
     workspace: int
@@ -102,9 +92,16 @@ class Plan:
             ::-1
         ]
 
+    @property
+    def singles(self) -> tuple[Launch, ...]:
+        """Launches of distinct functions that compute one layer each."""
+        return (*(each for each in self.kernels if not each.joined), *self.alone)
+
     def launch_of(self, kernel: int) -> Launch:
-        """A launch that computes a distinct kernel of the program: one that rounds least."""
-        found = (each for each in self.launches if each.number == kernel)
+        """A launch that computes a distinct kernel of the program, and nothing else: one that
+        rounds least."""
+        launches = (*self.launches, *self.alone)
+        found = (each for each in launches if each.number == kernel and not each.joined)
         return min(found, key=lambda each: len(each.narrow))
 
     def weights_file(self) -> NDArray[np.uint8]:
@@ -133,13 +130,13 @@ def plan_cuda(
 
     What none of the `offers` takes is computed as the loops say, a thread for each result.
     """
-    abi = _renamed(Abi.of(program, name))
-    if abi.name.lower() in _FILES:
+    abi = renamed(Abi.of(program, name))
+    if abi.name.lower() in FILES:
         help = "choose another with `--name`"
         raise fail("E0803", f"the code has another file called `{abi.name}`", help=help)
     storage = Storage.of(program, target.features)
     planner = _Planner(program, abi, target, storage, offers)
-    launches = [planner.launch(step) for step in program.steps]
+    launches = planner.launches()
     workspace = storage.bytes
     counters = workspace + align(max((e.kernel.workspace_bytes for e in launches), default=0))
     counter_bytes = 4 * max((each.kernel.counters for each in launches), default=0)
@@ -159,6 +156,7 @@ def plan_cuda(
         arch=int(target.cpu.removeprefix("sm_")),
         precision=target.features,
         launches=placed,
+        alone=planner.alone(launches),
         weights=tuple(planner.weights.found.values()),
         arena_bytes=counters + align(counter_bytes),
         workspace=workspace,
@@ -203,39 +201,99 @@ class _Planner:
         self.weights = _Weights()
         self.blobs = {blob.offset: blob for blob in program.weights}
         self.functions: dict[tuple[int, int, frozenset[str]], CudaKernel] = {}
-        self.taken = {f"{abi.name}_{each}" for each in _FUNCTIONS}
+        self.joined: dict[object, Joined | None] = {}
+        self.taken = {f"{abi.name}_{each}" for each in FUNCTIONS}
 
     def macs(self, step: Step) -> int:
         """Multiply-accumulates of a step."""
         task = self.program.kernels[step.kernel].task
         return task.macs if task else 0
 
+    def launches(self) -> list[Launch]:
+        """How all steps are run, several at once where a kernel is offered for that."""
+        found, number = list[Launch](), 0
+        while number < len(self.program.steps):
+            steps = chain_from(self.program, number, MOST_JOINED if self.offers else 1)
+            runs = (self._joined(steps[:count]) for count in range(len(steps), 1, -1))
+            launch = next(filter(None, runs), None) or self.launch(steps[0])
+            found.append(launch)
+            number += len(launch.joined) or 1
+        return found
+
+    def alone(self, launches: Sequence[Launch]) -> tuple[Launch, ...]:
+        """A launch for each kernel of the program that is in none of these by itself.
+
+        Its arguments are not known, as nobody runs it within the network.
+        """
+        there = {each.number for each in launches if not each.joined}
+        firsts = {step.kernel: step for step in reversed(self.program.steps)}
+        return tuple(
+            self._launch(firsts[number], place=False) for number in sorted(firsts.keys() - there)
+        )
+
+    def _joined(self, steps: Sequence[Step]) -> Launch | None:
+        """One launch for these steps; None where no kernel is offered."""
+        loops = [self.program.kernels[step.kernel] for step in steps]
+        tasks = [each.task for each in loops if each.task]
+        alignment = gcd(*(self._alignment(*each) for each in zip(steps, loops, strict=True)))
+        narrow = self._narrow_ends(steps, loops)
+        key = tuple(step.kernel for step in steps), alignment, narrow
+        if len(tasks) < len(steps) or alignment < (2 if narrow else 4):
+            return None
+        if key not in self.joined:
+            wish = self._wish(self._name(joined_name(steps)), loops[0], alignment, narrow)
+            offered = (offer(tasks, wish) for offer in JOINED)
+            self.joined[key] = next(filter(None, offered), None)
+        if (found := self.joined[key]) is None:
+            return None
+        arguments, params = list[tuple[str, int]](), list[Buffer]()
+        for name, source in found.arguments:
+            at, param = (source.task, source.param) if source else (0, name)
+            arguments.append(self._argument(name, param, steps[at], loops[at], found.kernel))
+            if source:
+                params.append(replace(find_param(loops[at], param), name=name))
+        taken = Kernel(joined_name(steps), tuple(params), ("y",), ())
+        launch = steps[0].kernel, taken.name, found.kernel, tuple(arguments), False, None, taken
+        return Launch(*launch, narrow, tuple(loops))
+
+    def _narrow_ends(self, steps: Sequence[Step], loops: Sequence[Kernel]) -> frozenset[str]:
+        """Whether what joined steps read first and write last has 16 bits: `x` and `y` of them."""
+        reads = loops[0].params[0].name in self.storage.narrow(steps[0], loops[0])
+        writes = loops[-1].params[-1].name in self.storage.narrow(steps[-1], loops[-1])
+        return frozenset(["x"] * reads + ["y"] * writes)
+
+    def _alignment(self, step: Step, loops: Kernel) -> int:
+        places = zip(step.places, loops.params, strict=True)
+        return gcd(PIECE, *(self.storage.offset(*each) for each in places))
+
     def launch(self, step: Step) -> Launch:
         """How a step is run."""
+        return self._launch(step, place=True)
+
+    def _launch(self, step: Step, *, place: bool) -> Launch:
         loops = self.program.kernels[step.kernel]
-        places = zip(step.places, loops.params, strict=True)
-        alignment = gcd(PIECE, *(self.storage.offset(*each) for each in places))
-        narrow = self.storage.narrow(step, loops)
+        alignment, narrow = self._alignment(step, loops), self.storage.narrow(step, loops)
         key = step.kernel, alignment, narrow
         if key not in self.functions:
             self.functions[key] = self._kernel(step, loops, alignment, narrow)
         kernel = self.functions[key]
         is_generic = kernel.comment == GENERIC
         samples = kernel.samples if loops.takes_samples else None
-        arguments = tuple(self._argument(each, step, loops, kernel) for each in kernel.arguments)
+        names = kernel.arguments if place else ()
+        arguments = tuple(self._argument(each, each, step, loops, kernel) for each in names)
         launch = step.kernel, step.layer, kernel, arguments, is_generic, samples, loops, narrow
         return Launch(*launch)
 
     def _kernel(
         self, step: Step, loops: Kernel, alignment: int, narrow: frozenset[str]
     ) -> CudaKernel:
-        name, few = self._name(step.layer), loops.takes_samples
-        arch, precision = int(self.target.cpu.removeprefix("sm_")), self.target.features
-        wish = Wish(name, arch, precision, self.target.cores, few, alignment, narrow)
+        name = self._name(step.layer)
+        wish = self._wish(name, loops, alignment, narrow)
         if loops.task and alignment >= (2 if narrow else 4):
             for offer in self.offers:
                 found = offer(loops.task, wish)
-                if found is not None and (found.samples or not few) and _fits(found):
+                enough = found is not None and (found.samples or not wish.takes_samples)
+                if found is not None and enough and _fits(found):
                     return found
         names = tuple(param.name for param in loops.params)
         blocks = -(-threads_of(loops) // THREADS)
@@ -245,6 +303,11 @@ class _Planner:
         if loops.takes_samples:
             samples = Samples(0, threads_per_sample(loops), THREADS, takes=True)
         return CudaKernel(name, source, names, grid, block, 0, samples=samples, comment=GENERIC)
+
+    def _wish(self, name: str, loops: Kernel, alignment: int, narrow: frozenset[str]) -> Wish:
+        arch, few = int(self.target.cpu.removeprefix("sm_")), loops.takes_samples
+        target = self.target
+        return Wish(name, arch, target.features, target.cores, few, alignment, narrow)
 
     def _name(self, layer: str) -> str:
         plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in layer)
@@ -256,12 +319,13 @@ class _Planner:
         return name
 
     def _argument(
-        self, name: str, step: Step, loops: Kernel, kernel: CudaKernel
+        self, name: str, source: str, step: Step, loops: Kernel, kernel: CudaKernel
     ) -> tuple[str, int]:
+        """Where an argument of the kernel lies, the parameter `source` of the loops."""
         if name in (WORKSPACE, COUNTERS):
             return name, 0
-        position = next(i for i, param in enumerate(loops.params) if param.name == name)
-        place, param = step.places[position], loops.params[position]
+        param = find_param(loops, source)
+        place = step.places[loops.params.index(param)]
         if place.region is Region.WEIGHTS:
             packing = next((each for each in kernel.packings if each.argument == name), None)
             return "weights", self._constant(place, param, loops.task, packing)
@@ -280,6 +344,23 @@ class _Planner:
         assert task is not None
         fill = partial(_packed, blob, task.param(param.name), packing)
         return self.weights.place((blob.offset, packing.key), packing.bytes, fill)
+
+
+def find_param(loops: Kernel, name: str) -> Buffer:
+    """The parameter of this name."""
+    return next(param for param in loops.params if param.name == name)
+
+
+def joined_name(steps: Sequence[Step]) -> str:
+    """Names of layers as one: what they begin with is said once."""
+    first, *rest = (step.layer.split(".") for step in steps)
+    names = [".".join(first)]
+    for parts in rest:
+        same = 0
+        while same < min(len(first), len(parts)) - 1 and parts[same] == first[same]:
+            same += 1
+        names.append(".".join(parts[same:]))
+    return "+".join(names)
 
 
 def _fits(kernel: CudaKernel) -> bool:
@@ -303,24 +384,6 @@ def _packed(blob: Blob, buffer: Buffer, packing: Packing) -> NDArray[np.uint8]:
     elements = _bytes_of(blob).view(buffer.dtype.numpy)
     packed = packing.pack(buffer.layout.unpack(elements, buffer.shape))
     return packed.reshape(-1).view(np.uint8)
-
-
-def _renamed(abi: Abi) -> Abi:
-    """No input or output is called as something else that the host code speaks of."""
-    taken = {end.c_name.lower() for end in abi.ends}
-    found = list[Argument]()
-    for end in abi.ends:
-        name = end.c_name
-        if name.startswith(("cuda", f"{abi.name}_", "host_")):
-            name = f"end_{name}"
-        if name in _RESERVED or name.endswith("_bytes"):
-            name += "_"
-        while name != end.c_name and name.lower() in taken:
-            name += "_"
-        taken.add(name.lower())
-        found.append(replace(end, c_name=name))
-    count = len(abi.inputs)
-    return replace(abi, inputs=tuple(found[:count]), outputs=tuple(found[count:]))
 
 
 def _hash(abi: Abi, launches: Sequence[Launch]) -> int:

@@ -108,6 +108,7 @@ class NetView:
     statuses: tuple[StatusView, ...]
     unknown: str
     kernels: tuple[str, ...]
+    alone: tuple[str, ...]
     steps: tuple[StepView, ...]
     calls: tuple[str, ...]
     large: tuple[tuple[str, int], ...]
@@ -153,8 +154,9 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         statuses=_statuses(abi),
         unknown=UNKNOWN_STATUS,
         kernels=tuple(f"// {title(each)}\n{each.kernel.source}" for each in plan.kernels),
+        alone=tuple(f"// {title(each)}\n{each.kernel.source}" for each in plan.alone),
         steps=tuple(_step(each, number) for number, each in enumerate(plan.launches, start=1)),
-        calls=tuple(_call(each, _devices(each)) for each in plan.kernels),
+        calls=tuple(_call(each, _devices(each)) for each in plan.singles),
         large=tuple((each, size) for each, size in large.items() if size > 48 * 1024),
         samples_comment=most,
         takes=_signatures(abi, ends),
@@ -280,7 +282,7 @@ def _step(launch: Launch, number: int) -> StepView:
 
 
 def _devices(launch: Launch) -> list[str]:
-    return [f"At(device[{position}])" for position in range(len(launch.arguments))]
+    return [f"At(device[{position}])" for position in range(len(launch.kernel.arguments))]
 
 
 def _call(launch: Launch, places: Sequence[str]) -> str:

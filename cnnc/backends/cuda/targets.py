@@ -51,6 +51,9 @@ def cuda_target(name: str) -> Target:
             precision = word
         elif word.startswith("sm_") and word[3:].isdigit() and int(word[3:]) in MULTIPROCESSORS:
             arch = int(word[3:])
+        elif word.startswith("sm_") and word[3:].isdigit() and int(word[3:]) < DEFAULT:
+            help = f"the kernels need sm_{DEFAULT} (Ampere) or later"
+            raise fail("E0801", f"`{word}` in the target `{name}` is too old", help=help)
         else:
             known = [*(f"sm_{each}" for each in MULTIPROCESSORS), *PRECISIONS]
             help = did_you_mean(word, known) or f"there are {', '.join(known)}"

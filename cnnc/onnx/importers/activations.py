@@ -8,6 +8,7 @@ import numpy as np
 from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.flat import Array
+from cnnc.onnx.importers.arithmetic import common_shape
 from cnnc.onnx.registry import importer
 from cnnc.onnx.values import Call, Flow, Known, RefusedError, axis_of
 from cnnc.ops.attributes import Symbol
@@ -90,6 +91,8 @@ def prelu(call: Call, build: Builder) -> Flow:
     if weight is not None:
         shared = {"shared": True} if weight.size == 1 and x.shape[1] != 1 else {}
         return build.stage("prelu", [x], shared, {"weight": weight})
+    if common_shape([x.shape, slope.shape]) != x.shape:
+        raise RefusedError(f"slopes of {list(slope.shape)} do not broadcast to {list(x.shape)}")
     positive = build.stage("max", [x, 0.0], shape=x.shape)
     negative = build.stage("min", [x, 0.0], shape=x.shape)
     scaled = build.stage("mul", [negative, slope], shape=x.shape)

@@ -38,12 +38,15 @@ def resize(call: Call, build: Builder) -> Flow:
     coordinates = call.word("coordinate_transformation_mode", "half_pixel")
     if coordinates == "half_pixel_symmetric":
         coordinates = "half_pixel"  # where the scale comes out even, they are the same
+    rounding = call.word("nearest_mode", "round_prefer_floor")
+    if (coordinates, mode, rounding) == ("tf_half_pixel_for_nn", "nearest", "floor"):
+        # (o + 1/2) / scale rounded down is what is half less, rounded with halves going up
+        coordinates, rounding = "half_pixel", "round_prefer_ceil"
     if coordinates not in COORDINATES:
         raise RefusedError(f"its coordinates are {coordinates}")
     attributes: dict[str, Attribute] = {}
     if coordinates != "half_pixel":
         attributes["coordinates"] = Symbol(coordinates)
-    rounding = call.word("nearest_mode", "round_prefer_floor")
     if mode == "nearest" and rounding != "round_prefer_floor":
         attributes["rounding"] = Symbol(rounding)
     if mode == "cubic":

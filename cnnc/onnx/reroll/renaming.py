@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 from cnnc.base.source import SourceFile, Span
 from cnnc.frontend import ast
@@ -11,6 +12,11 @@ from cnnc.frontend.renames import read_rules, rename
 Rules = tuple[tuple[str, str], ...]
 LEAST = 2
 """Rules that a general one stands for."""
+MOST = 400
+"""Rules that are looked at for general ones."""
+MOST_PARTS = 4
+"""Parts of which any may be a wildcard; of more, all are."""
+WILD = "abcdefgh"
 _PLAIN = re.compile(r"[\w.\-/:]+")
 
 
@@ -66,31 +72,54 @@ def _differing(name: str, path: str, more: int) -> tuple[str, str]:
 def _generalised(rules: Rules, names: Mapping[str, str]) -> Rules:
     """One rule with wildcards for several that differ in parts which stay the same."""
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for rule in rules:
-        groups.setdefault(_general(*rule), []).append(rule)
-    for general, own in sorted(groups.items(), key=lambda each: -len(each[1])):
-        if len(own) < LEAST:
-            break
-        place = rules.index(own[-1])
-        rest = [rule for rule in rules[place + 1 :] if rule not in own]
-        changed = (*(rule for rule in rules[:place] if rule not in own), general, *rest)
-        if _leads(changed, names):
-            rules = changed
+    for rule in rules if len(rules) <= MOST else ():
+        for general in _generals(*rule):
+            groups.setdefault(general, []).append(rule)
+    for general, own in sorted(
+        groups.items(), key=lambda each: (-len(each[1]), each[0][0].count("{"))
+    ):
+        left = [rule for rule in own if rule in rules]
+        if len(left) < LEAST:
+            continue
+        for changed in _placed(rules, general, left):
+            if _leads(changed, names):
+                rules = changed
+                break
     return rules
 
 
-def _general(pattern: str, target: str) -> tuple[str, str]:
-    """The rule with a wildcard for each part that both sides have once."""
+def _placed(rules: Rules, general: tuple[str, str], own: Sequence[tuple[str, str]]) -> list[Rules]:
+    """A general rule where the last of its own stood, or behind all that name as many parts."""
+    rest = [rule for rule in rules if rule not in own]
+    first = len([rule for rule in rules[: rules.index(own[-1])] if rule not in own])
+    deep = [rule[0].count(".") >= general[0].count(".") for rule in rest]
+    last = len(rest) if all(deep) else deep.index(False)
+    places = dict.fromkeys((first, last))
+    return [(*rest[:place], general, *rest[place:]) for place in places]
+
+
+def _generals(pattern: str, target: str) -> list[tuple[str, str]]:
+    """The rule with wildcards for some of the parts that both sides have once."""
     one, two = pattern.split("."), target.split(".")
-    wild = iter("abcdefgh")
-    for place, part in enumerate(one):
-        if part != "*" and one.count(part) == 1 and two.count(part) == 1:
-            name = next(wild, None)
-            if name is None:
-                break
-            one[place] = f"{{{name}}}"
-            two[two.index(part)] = one[place]
-    return ".".join(one), ".".join(two)
+    shared = [
+        place
+        for place, part in enumerate(one)
+        if part != "*" and one.count(part) == 1 and two.count(part) == 1
+    ]
+    sets = [
+        places
+        for count in range(len(shared), 0, -1)
+        for places in combinations(shared, count)
+        if len(shared) <= MOST_PARTS or count == len(shared)
+    ]
+    return [_wild(one, two, places[: len(WILD)]) for places in sets]
+
+
+def _wild(one: Sequence[str], two: Sequence[str], places: Sequence[int]) -> tuple[str, str]:
+    left, right = [*one], [*two]
+    for place, name in zip(places, WILD, strict=False):
+        left[place] = right[two.index(one[place])] = f"{{{name}}}"
+    return ".".join(left), ".".join(right)
 
 
 def _leads(rules: Rules, names: Mapping[str, str]) -> bool:

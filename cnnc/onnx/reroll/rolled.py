@@ -8,6 +8,7 @@ from cnnc.frontend import load as frontend
 from cnnc.onnx.flat import Array, FlatNet
 from cnnc.onnx.reroll.agreement import match
 from cnnc.onnx.reroll.blocks import reroll
+from cnnc.onnx.reroll.clauses import lift_clauses
 from cnnc.onnx.reroll.names import name_ends
 from cnnc.onnx.reroll.parts import cut
 from cnnc.onnx.reroll.renaming import renaming_rules
@@ -38,8 +39,9 @@ def roll(net: FlatNet, weights: str, *, keep_names: bool = False) -> Rolled:
     """
     net = name_ends(net)
     taken = [*(each.name for each in net.inputs), *words_of(net)]
-    program = reroll(cut(structure(net), taken))
-    text = write_text(net, program, Weights(weights) if net.arrays else None)
+    inner, clauses = lift_clauses(net)
+    program = reroll(cut(structure(inner), taken))
+    text = write_text(inner, program, Weights(weights) if net.arrays else None, clauses)
     source = SourceFile(f"{net.name}.cnn", text)
     graph = frontend.load_text(source, None, frontend.Choices(with_weights=False)).graph
     origins = match(net, graph)
@@ -48,5 +50,5 @@ def roll(net: FlatNet, weights: str, *, keep_names: bool = False) -> Rolled:
         return Rolled(net.name, text, arrays, origins)
     names, rules = renaming_rules(origins)
     arrays = {names[path]: net.arrays[key] for path, key in origins.items()}
-    text = write_text(net, program, Weights(weights, rules))
+    text = write_text(inner, program, Weights(weights, rules), clauses)
     return Rolled(net.name, text, arrays, origins)

@@ -10,6 +10,7 @@ from cnnc.frontend.formatting.format import format_source
 from cnnc.onnx.flat import FlatNet
 from cnnc.onnx.reroll.attributes import default_attributes
 from cnnc.onnx.reroll.blocks import Program
+from cnnc.onnx.reroll.clauses import Clause
 from cnnc.onnx.reroll.tree import (
     Block,
     Branch,
@@ -41,24 +42,35 @@ class Weights:
         return f'weights "{self.file}"' + (f" {{\n{rules}\n}}" if rules else "")
 
 
-def write_text(net: FlatNet, program: Program, weights: Weights | None) -> str:
-    """The whole file in its canonical layout; no weights if the net needs none."""
+def write_text(
+    net: FlatNet,
+    program: Program,
+    weights: Weights | None,
+    clauses: Mapping[str, Clause] | None = None,
+) -> str:
+    """The whole file in its canonical layout; no weights if the net needs none.
+
+    `clauses` say how inputs become what the net sees.
+    """
+    clauses = clauses or {}
     lines = ["cnn 1"]
     if net.batch != 1:
         lines += [f"param N = {net.batch}"]
     printer = _Printer({block.name: block for block in program.blocks})
     lines += [printer.block(block) for block in program.blocks]
     lines += [f"net {net.name} {{"]
-    for end in net.inputs:
+    for each in net.inputs:
+        end = clauses[each.name].given if each.name in clauses else each
         shape = ", ".join(["N", *map(str, end.shape[1:])])
-        lines += [f"input {end.name}: {end.dtype}[{shape}]"]
+        clause = f" {clauses[each.name]}" if each.name in clauses else ""
+        lines += [f"input {end.name}: {end.dtype}[{shape}]{clause}"]
     taken = [end.name for end in net.inputs] + [each.name for each in program.statements]
     scope = _scope([each.value.chain for each in program.statements], taken)
-    for each in program.statements:
-        value = printer.branch(each.value, scope)
-        is_same = isinstance(each.value.head, Ref) and value == each.name
-        keyword = "output " if each.is_output else ""
-        lines += [f"{keyword}{each.name}" if is_same else f"{keyword}{each.name} = {value}"]
+    for made in program.statements:
+        value = printer.branch(made.value, scope)
+        is_same = isinstance(made.value.head, Ref) and value == made.name
+        keyword = "output " if made.is_output else ""
+        lines += [f"{keyword}{made.name}" if is_same else f"{keyword}{made.name} = {value}"]
     if weights is not None:
         lines += [str(weights)]
     return format_source(SourceFile(f"{net.name}.cnn", "\n".join([*lines, "}"]) + "\n"))

@@ -80,6 +80,31 @@ def softplus(call: Call, build: Builder) -> Flow:
     return made if beta == 1 else build.stage("div", [made, beta], shape=x.shape)
 
 
+@importer("log_sigmoid")
+def log_sigmoid(call: Call, build: Builder) -> Flow:
+    """-softplus(-x)."""
+    x = build.flow(call.value("self"))
+    below = build.stage("softplus", [build.stage("neg", [x], shape=x.shape)], shape=x.shape)
+    return build.stage("neg", [below], shape=x.shape)
+
+
+@importer("rrelu")
+def rrelu(call: Call, build: Builder) -> Flow:
+    """In inference the slope is the middle of what it is drawn from."""
+    if call.arguments.get("training"):
+        raise RefusedError("its slope is drawn, as in training")
+    slope = (call.number("lower", 1 / 8) + call.number("upper", 1 / 3)) / 2
+    return _same(call, build, "leaky_relu", slope=shortest(slope))
+
+
+@importer("log2", "log10")
+def logarithm(call: Call, build: Builder) -> Flow:
+    """The natural one, divided by that of the base."""
+    made = _same(call, build, "log")
+    base = float(np.log(2 if call.op == "log2" else 10))
+    return build.stage("mul", [made, shortest(1 / base)], shape=made.shape)
+
+
 @importer("hardtanh", "clamp", "clamp_min", "clamp_max")
 def clamp(call: Call, build: Builder) -> Flow:
     """Limits are numbers or tensors; either may be left out."""

@@ -7,20 +7,26 @@ import numpy as np
 from cnnc.onnx.builder import Builder
 from cnnc.onnx.importers.moves import cut, join, spread
 from cnnc.onnx.values import Flow, Known, RefusedError, Value, axis_of
-from cnnc.torch.call import Call, through
+from cnnc.torch.call import Call, cast, through
 from cnnc.torch.registry import importer
 
-_SAME = ("clone", "contiguous", "alias", "detach", "lift_fresh_copy", "_to_copy", "to")
+_SAME = ("clone", "contiguous", "alias", "detach", "lift_fresh_copy")
 _DROPS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
 
 
 @importer(*_SAME, *_DROPS)
 def same(call: Call, build: Builder) -> list[Flow]:
-    """What is read; another element type is refused by whoever compares results."""
+    """What is read."""
     call.only(1)
     if call.arguments.get("train"):
         raise RefusedError("it drops elements, as in training")
     return [build.flow(call.value("self", "input"))]
+
+
+@importer("_to_copy", "to")
+def to(call: Call, build: Builder) -> Flow:
+    """Another element type."""
+    return build.flow(call.promoted(build, "self"))
 
 
 _SHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "squeeze")
@@ -50,14 +56,14 @@ def transpose(call: Call, build: Builder) -> Flow:
 @importer("cat")
 def cat(call: Call, build: Builder) -> Flow:
     """One after the other."""
-    operands = [build.flow(each) for each in _tensors(call)]
+    operands = [build.flow(cast(build, each, call.dtypes[0])) for each in _tensors(call)]
     return join(build, operands, axis_of(call.integer("dim"), operands[0].rank))
 
 
 @importer("stack")
 def stack(call: Call, build: Builder) -> Flow:
     """One after the other along a new axis."""
-    operands = [build.flow(each) for each in _tensors(call)]
+    operands = [build.flow(cast(build, each, call.dtypes[0])) for each in _tensors(call)]
     axis = axis_of(call.integer("dim"), operands[0].rank + 1)
     shape = (*operands[0].shape[:axis], 1, *operands[0].shape[axis:])
     return join(build, [build.reshape(each, shape) for each in operands], axis)

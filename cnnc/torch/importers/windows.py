@@ -1,9 +1,12 @@
 """Convolutions and pooling."""
 
+from collections.abc import Sequence
 from math import prod
 
+from cnnc.base.record import record
 from cnnc.onnx.builder import Builder
-from cnnc.onnx.values import Flow, RefusedError
+from cnnc.onnx.importers.moves import MOST_PIECES, cut, join
+from cnnc.onnx.values import Flow, RefusedError, shortest
 from cnnc.torch.call import Call, through
 from cnnc.torch.registry import importer
 
@@ -55,9 +58,8 @@ _WITH_INDICES = ("max_pool2d_with_indices", "max_pool3d_with_indices")
 def pool(call: Call, build: Builder) -> list[Flow]:
     """Indices of largest elements are refused."""
     call.only(1)
-    x = build.flow(call.value("self"))
     rank = int(call.op[call.op.index("d") - 1])
-    size = call.integers("kernel_size", rank)
+    x, size = _batched(call, build, rank), call.integers("kernel_size", rank)
     attributes: dict[str, object] = {
         "kernel_shape": size,
         "strides": call.integers("stride", rank) if call.arguments.get("stride") else size,
@@ -66,11 +68,23 @@ def pool(call: Call, build: Builder) -> list[Flow]:
     }
     if call.op.startswith("max"):
         attributes["dilations"] = call.integers("dilation", rank, 1)
-        return [through(build, "MaxPool", [x], **attributes)]
-    if call.arguments.get("divisor_override") is not None:
-        raise RefusedError("it divides by another number than the elements of its window")
+        return [build.reshape(through(build, "MaxPool", [x], **attributes), call.shape)]
+    divisor = call.arguments.get("divisor_override")
     attributes["count_include_pad"] = int(bool(call.arguments.get("count_include_pad", True)))
-    return [through(build, "AveragePool", [x], **attributes)]
+    if divisor is None:
+        return [build.reshape(through(build, "AveragePool", [x], **attributes), call.shape)]
+    if attributes["ceil_mode"]:
+        raise RefusedError("it divides by another number than the elements of its window")
+    attributes["count_include_pad"] = 1
+    made = through(build, "AveragePool", [x], **attributes)
+    made = build.stage("mul", [made, shortest(prod(size) / divisor)])
+    return [build.reshape(made, call.shape)]
+
+
+def _batched(call: Call, build: Builder, rank: int) -> Flow:
+    """The operand, with one sample where it has no batch."""
+    x = build.flow(call.value("self"))
+    return build.reshape(x, (1, *x.shape)) if x.rank == rank + 1 else x
 
 
 _ADAPTIVE = ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
@@ -80,19 +94,70 @@ _LARGEST = ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
 
 @importer(*_ADAPTIVE, *_INNER, *_LARGEST)
 def adaptive_pool(call: Call, build: Builder) -> list[Flow]:
-    """One window, or windows side by side; extents that do not divide are refused."""
+    """The i-th of m windows is from ⌊i n / m⌋ up to ⌈(i + 1) n / m⌉."""
     call.only(1)
-    x = build.flow(call.value("self"))
     rank = int(call.op[call.op.index("d", call.op.index("pool")) - 1])
-    if x.rank != rank + 2:
-        raise RefusedError("its operand has no batch")
-    size = call.integers("output_size", rank)
+    x, size = _batched(call, build, rank), call.shape[-rank:]
     kind = "Max" if "max" in call.op else "Average"
     if prod(size) == 1:
-        return [through(build, f"Global{kind}Pool", [x])]
-    if any(m < 1 or n % m for n, m in zip(x.shape[2:], size, strict=True)):
-        raise RefusedError(f"{list(x.shape[2:])} does not divide into {size} equal windows")
-    window = [n // m for n, m in zip(x.shape[2:], size, strict=True)]
-    if prod(window) == 1:
-        return [x]
-    return [through(build, f"{kind}Pool", [x], kernel_shape=window, strides=window)]
+        return [build.reshape(through(build, f"Global{kind}Pool", [x]), call.shape)]
+    runs = [window_runs(n, m) for n, m in zip(x.shape[2:], size, strict=True)]
+    if all(len(each) == 1 for each in runs):
+        window, strides = [run[0].size for run in runs], [run[0].stride for run in runs]
+        x = _pooled(build, kind, x, window, strides)
+    else:  # windows are products of intervals: one axis after the other
+        for axis, parts in enumerate(runs):
+            x = _along_axis(build, kind, x, axis, parts)
+    return [build.reshape(x, call.shape)]
+
+
+@record
+class Run:
+    """Windows of one size and at one distance, the first of which begins at `start`."""
+
+    start: int
+    size: int
+    stride: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        """Where the last of them ends."""
+        return self.start + (self.count - 1) * self.stride + self.size
+
+
+def window_runs(extent: int, count: int) -> list[Run]:
+    """The windows of an adaptive pool along one axis, in as few runs as there are."""
+    if count < 1:
+        raise RefusedError("its result has no elements")
+    starts = [n * extent // count for n in range(count)]
+    sizes = [-(-(n + 1) * extent // count) - start for n, start in enumerate(starts)]
+    runs: list[Run] = []
+    for start, size in zip(starts, sizes, strict=True):
+        last = runs[-1] if runs else None
+        step = start - (last.start + (last.count - 1) * last.stride) if last else 0
+        if last and last.size == size and step > 0 and (last.count == 1 or step == last.stride):
+            runs[-1] = Run(last.start, size, step, last.count + 1)
+        else:
+            runs.append(Run(start, size, 1, 1))
+    if len(runs) > MOST_PIECES:
+        raise RefusedError(f"its windows fall into more than {MOST_PIECES} runs")
+    return runs
+
+
+def _along_axis(build: Builder, kind: str, x: Flow, axis: int, runs: Sequence[Run]) -> Flow:
+    """Pools that are one wide along the other axes, one after the other."""
+    rank = x.rank - 2
+    parts = []
+    for run in runs:
+        window, strides = [1] * rank, [1] * rank
+        window[axis], strides[axis] = run.size, run.stride
+        part = cut(build, x, axis + 2, run.start, run.end)
+        parts.append(_pooled(build, kind, part, window, strides))
+    return join(build, parts, axis + 2)
+
+
+def _pooled(build: Builder, kind: str, x: Flow, window: list[int], strides: list[int]) -> Flow:
+    if prod(window) == 1 and prod(strides) == 1:
+        return x
+    return through(build, f"{kind}Pool", [x], kernel_shape=window, strides=strides)

@@ -20,6 +20,7 @@ from cnnc.backends.cuda.kernels import (
 from cnnc.backends.cuda.kernels.problem import product_of
 from cnnc.backends.cuda.kernels.tiles import Plan, Tile
 from cnnc.loop.task import Task
+from tests.cuda.kernels.chains import chains
 from tests.cuda.kernels.harness import Case, Make, case
 
 PRODUCTS = {
@@ -223,4 +224,4 @@ def _others() -> Iterator[Case]:
 @cache
 def all_cases() -> tuple[Case, ...]:
     """All of them."""
-    return (*_products(), *_others())
+    return (*_products(), *_others(), *chains())

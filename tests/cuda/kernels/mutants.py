@@ -5,6 +5,7 @@ What no run on a CPU shows is not here: memory fences, and races within a warp.
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from tests.cuda.kernels.cases import (
     mma,
     pooled,
 )
+from tests.cuda.kernels.chains import chains
 from tests.cuda.kernels.harness import Case, Make, build, case, check, load, write_sources
 from tests.cuda.shim import SANITIZE
 
@@ -143,6 +145,16 @@ MUTANTS = (
         "int other = 2; other < 4",
     ),
     Mutant("half a warp is not summed", "dense", "step = 16", "step = 8"),
+    Mutant(
+        "what was pooled is read too early",
+        "joined",
+        "    __syncthreads();\n  }\n\n  float totals",
+        "  }\n\n  float totals",
+    ),
+    Mutant("x ends within a block", "joined", "c_of_x < CHANNELS", "c_of_x < BK * 4"),
+    Mutant("a thread's part is left out", "joined", "other < SUMMING", "other < SUMMING - 1"),
+    Mutant("softmax of some filters", "joined", "finished != 2", "finished != 1"),
+    Mutant("filters are not counted anew", "joined", "counters[3] = 0", "counters[3] = 3"),
 )
 
 
@@ -175,7 +187,15 @@ def subjects() -> dict[str, Case]:
         "pool": pooled("k", "largest"),
         "plane": pooled("k", "plane_shared"),
         "dense": _offered(dense.offer, *DENSE["odd"]),
+        "joined": replace_name(next(each for each in chains() if "all" in each.kernel.name)),
     }
+
+
+def replace_name(subject: Case) -> Case:
+    """The case of a kernel called k."""
+    kernel = subject.kernel
+    source = kernel.source.replace(kernel.name, "k")
+    return replace(subject, kernel=replace(kernel, name="k", source=source))
 
 
 def _offered(offer: Make, end: str, what: str, batch: int) -> Case:
@@ -187,7 +207,7 @@ def seeded(mutant: Mutant, subject: Case, number: int) -> Case:
     kernel, name = subject.kernel, f"k{number}"
     assert mutant.before in kernel.source, mutant.name
     source = kernel.source.replace(mutant.before, mutant.after) if mutant.before else kernel.source
-    source = source.replace(" k(", f" {name}(").replace("k_tail(", f"{name}_tail(")
+    source = re.sub(r"\bk(_\w+)?\(", rf"{name}\1(", source)
     changed = replace(
         kernel, name=name, source=source, shared_bytes=kernel.shared_bytes + mutant.shared_bytes
     )

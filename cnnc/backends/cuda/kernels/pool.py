@@ -9,6 +9,7 @@ from cnnc.backends.cuda.kernels.problem import (
     both_axes,
     ceil_div,
     is_channels_last,
+    plus,
 )
 from cnnc.backends.cuda.kernels.text import arguments_of, launch_parameters, limit
 from cnnc.backends.cuda.templates import render
@@ -27,6 +28,9 @@ EACH_THREAD = 16
 FEW_TAPS = 25
 """Windows of so many taps are written out."""
 KINDS = {"Maximum()": "max", "max": "max", "Average()": "avg", "avg": "avg"}
+START = {"max": "-INFINITY", "avg": "0.0f"}
+JOINED = {"max": "cnnc::max_nan(value[i], sums[i])", "avg": "sums[i] + value[i]"}
+"""What a thread begins with, and what becomes of that with one more value."""
 Pair = tuple[int, int]
 
 
@@ -46,7 +50,7 @@ class View:
     kernel: Pair
     stride: Pair
     dilation: Pair
-    before: Pair
+    starts: tuple[str, str]
     counted: tuple[Pair, Pair]
     counts: bool
     scale: str
@@ -72,7 +76,7 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     if x.dtype is not DType.F32 or not is_channels_last(x) or max(x.size, y.size) > MOST_ELEMENTS:
         return None
     space = both_axes(y.shape[2:], 1)
-    is_plane = space == (1, 1) and _covers(task.windows, x)
+    is_plane = space == (1, 1) and covers(task.windows, x)
     pitch, everything = x.layout.within or x.shape[1], (x.shape[0], *space)
     width = 1 if is_plane else gcd(wish.neighbours(x.name), x.shape[1], pitch)
     epilogue = make_epilogue(wish, tail, everything, x.shape[1], width)
@@ -103,10 +107,15 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
     )
 
 
-def _covers(windows: Windows, x: Buffer) -> bool:
+def covers(windows: Windows, x: Buffer) -> bool:
     """Whether a window is the whole plane, each element once."""
     plain = set(windows.dilation) <= {1} and not any(map(any, windows.pads))
     return plain and windows.kernel == x.shape[2:] and x.shape[0] < 65536
+
+
+def average(count: int) -> str:
+    """What the sum of so many elements is multiplied by; nothing for one."""
+    return f"(1.0f / {count}.0f)" if count > 1 else ""
 
 
 def _splits(x: Buffer, multiprocessors: int) -> int:
@@ -125,10 +134,11 @@ def _view(
     kernel, stride, dilation = (
         both_axes(each, 1) for each in (windows.kernel, windows.stride, windows.dilation)
     )
+    before = both_axes(tuple(first for first, _ in windows.pads), 0)
     space, result = both_axes(x.shape[2:], 1), both_axes(task.param("y").shape[2:], 1)
     counted, is_cut = _counted(windows, space, result, count_pad=bool(task.option("count_pad")))
     is_average = kind == "avg"
-    factor = f"(1.0f / {prod(kernel)}.0f)" if prod(kernel) > 1 else ""
+    factor = average(prod(kernel)) if is_average else ""
     text = f"{x.shape[0]}x{space[0]}x{space[1]}x{x.shape[1]} -> {result[0]}x{result[1]}"
     reason = f"{splits} blocks for 32 channels" if splits else f"{epilogue.width} channels a thread"
     places = {"pixel": "image" if splits else "position", "n": "image"}
@@ -147,12 +157,12 @@ def _view(
         kernel=kernel,
         stride=stride,
         dilation=dilation,
-        before=both_axes(tuple(first for first, _ in windows.pads), 0),
+        starts=(plus(-before[0]), plus(-before[1])),
         counted=counted,
         counts=is_average and is_cut,
-        scale=("scale" if is_cut else factor) if is_average else "",
-        start="0.0f" if is_average else "-INFINITY",
-        joined="sums[i] + value[i]" if is_average else "cnnc::max_nan(value[i], sums[i])",
+        scale="scale" if is_average and is_cut else factor,
+        start=START[kind],
+        joined=JOINED[kind],
         unroll="" if prod(kernel) <= FEW_TAPS else " 1",
         width=epilogue.width,
         limit=limit("WORK", work, x.shape[0], wish),

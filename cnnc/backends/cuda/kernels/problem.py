@@ -81,6 +81,12 @@ class Product:
         return self.pixels * self.depth * self.filters * prod(self.phases)
 
     @property
+    def begins(self) -> tuple[str, str]:
+        """What is added to a position of each axis where its window begins, as text."""
+        (rows, *_), (columns, *_) = self.starts
+        return plus(rows), plus(columns)
+
+    @property
     def is_padded(self) -> tuple[bool, bool]:
         """Whether a window reaches beyond x, for each axis."""
         rows, columns = (self._reaches_out(axis) for axis in range(2))
@@ -90,6 +96,11 @@ class Product:
         starts, span = self.starts[axis], (self.kernel[axis] - 1) * self.dilation[axis]
         last = (self.grid[axis] - 1) * self.stride[axis] + max(starts) + span
         return min(starts) < 0 or last >= self.x[axis]
+
+
+def plus(number: int) -> str:
+    """What adds a number, nothing for zero."""
+    return f" {'+' if number > 0 else '-'} {abs(number)}" if number else ""
 
 
 def ceil_div(a: int, b: int) -> int:

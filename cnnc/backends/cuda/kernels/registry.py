@@ -1,6 +1,6 @@
 """Offers of kernels written by hand, the first that takes a task wins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cnnc.backends.cuda.kernel import CudaKernel, Wish
@@ -10,13 +10,16 @@ from cnnc.backends.cuda.kernels import (
     igemm_ffma,
     igemm_mma,
     pool,
+    pooled_dense,
     softmax,
     stem,
 )
+from cnnc.backends.cuda.kernels.joined import Joined
 from cnnc.backends.cuda.kernels.problem import product_of
 from cnnc.loop.task import Task
 
 Offer = Callable[[Task, Wish], CudaKernel | None]
+JoinedOffer = Callable[[Sequence[Task], Wish], Joined | None]
 SHORTEST = 32
 """Products in a sum from which on three TF32 products for each are as exact as float32: they leave
 out 2^-22 of a product, and the bound of a sum of n in float32 is n * 2^-24."""
@@ -42,3 +45,6 @@ OFFERS: tuple[Offer, ...] = (
     pool.offer,
     softmax.offer,
 )
+JOINED: tuple[JoinedOffer, ...] = (pooled_dense.offer,)
+"""Offers for steps that follow each other, asked for the longest run of them first."""
+MOST_JOINED = 3

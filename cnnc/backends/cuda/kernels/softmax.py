@@ -21,10 +21,27 @@ class View:
     comment: tuple[str, ...]
     parameters: str
     threads: int
+    epilogue: Epilogue
+    body: str
+
+
+@record
+class BodyView:
+    """What the template of the part sees that kernels share: `value` is that of channel c."""
+
+    threads: int
     extent: int
     each: int
+    value: str
     epilogue: Epilogue
     position: tuple[str, ...]
+
+
+def body_of(threads: int, extent: int, value: str, epilogue: Epilogue) -> str:
+    """Statements by which a block computes the softmax of `sample`."""
+    position = epilogue.position({"pixel": "sample", "n": "sample"})
+    view = BodyView(threads, extent, ceil_div(extent, threads), value, epilogue, position)
+    return render("softmax_of_block.cu", view)
 
 
 def offer(task: Task, wish: Wish) -> CudaKernel | None:
@@ -34,9 +51,8 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         return None
     tail, (samples, extent) = tail_of(task), x.shape
     threads = 256 if extent > 256 else 128
-    each = ceil_div(extent, threads)
     is_plain = x.dtype is DType.F32 and x.layout.is_plain and x.size <= MOST_ELEMENTS
-    if tail is None or not is_plain or each > MOST_EACH:
+    if tail is None or not is_plain or extent > MOST_EACH * threads:
         return None
     epilogue = make_epilogue(wish, tail, (samples, 1, 1), extent, 1)
     if not epilogue.is_vector:
@@ -47,10 +63,8 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         comment=(f"{samples} x {extent}.", reason),
         parameters=launch_parameters(arguments, wish.types),
         threads=threads,
-        extent=extent,
-        each=each,
         epilogue=epilogue,
-        position=epilogue.position({"pixel": "sample", "n": "sample"}),
+        body=body_of(threads, extent, f"cnnc::load_one(x + sample * {extent} + c)", epilogue),
     )
     return CudaKernel(
         name=wish.name,

@@ -28,7 +28,9 @@ def launch_parameters(
             made.append(f"{types.get(name, 'float')} *__restrict__ {name}")
         else:
             made.append(f"const {types.get(name, 'float')} *CNNC_READ_ONLY {name}")
-    return ", ".join([*made, *["int samples"] * samples])
+    made += ["int samples"] * samples
+    line = ", ".join(made)
+    return line if len(line) <= 40 else "\n    " + ",\n    ".join(made)
 
 
 def limit(name: str, total: int, batch: int, wish: Wish) -> str:

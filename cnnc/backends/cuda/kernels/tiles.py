@@ -151,8 +151,9 @@ def _estimate(
         seconds += SPLIT_COST + partial / gpu.cache
     bound = "products" if compute >= memory else "bytes"
     split = f", sums in {splits} parts" if splits > 1 else ""
+    number = f"{blocks} block{'s' * (blocks > 1)}"
     reason = (
-        f"{tile} tiles{split}: {blocks} blocks on {gpu.multiprocessors} multiprocessors, "
+        f"{tile} tiles{split}: {number} on {gpu.multiprocessors} multiprocessors, "
         f"{waves} wave{'s' * (waves > 1)}, bound by {bound}"
     )
     return Plan(tile, splits, seconds, reason)

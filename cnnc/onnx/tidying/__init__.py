@@ -1,0 +1,1 @@
+"""Rewritings of flat nets, each in a file of its own, and what they share."""
