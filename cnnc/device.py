@@ -5,47 +5,71 @@ The protocols are `__cuda_array_interface__` (version 3, Numba's documentation) 
 """
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.base.errors import fail
+from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.record import record
 from cnnc.binding import Given
-from cnnc.dlpack import CUDA, make_capsule, read_capsule
+from cnnc.dlpack import CUDA, VERSION, Seen, make_capsule, read_capsule
 from cnnc.interface import End, Interface
 from cnnc.table import shape_text
 
 Array = NDArray[np.generic]
 _LEGACY = 1
 """The default stream in both protocols."""
+_PER_THREAD = 2
+_SYNCHRONISED = 3
+"""The version of `__cuda_array_interface__` from which on arrays say what to wait for."""
 ALIGNMENT = 16
 
 
 class Gpu(Protocol):
     """What runs a network on pointers; `stream` is a cudaStream_t as a number, 0 the default."""
 
+    @property
+    def device(self) -> int:
+        """The number of the GPU."""
+        ...
+
     def run_on_device(self, pointers: Sequence[int], samples: int, stream: int) -> None:
         """Have the stream run it."""
         ...
 
-    def allocate(self, size: int) -> int:
-        """Memory of the GPU."""
+    def prepare(self, stream: int) -> None:
+        """Take what runs on the stream need."""
         ...
 
-    def free(self, memory: int) -> None:
-        """Give it back."""
+    def is_captured(self, stream: int) -> bool:
+        """Whether the stream's work goes into a graph."""
+        ...
+
+    def allocate(self, size: int, stream: int) -> int:
+        """Memory of the GPU for what the stream does next."""
+        ...
+
+    def free(self, memory: int, streams: Collection[int]) -> None:
+        """Give it back; these streams may still be at work on it."""
+        ...
+
+    def find_device(self, memory: int) -> int:
+        """The number of the GPU that it lies on, -1 for none."""
         ...
 
     def read(self, memory: int, into: Array, stream: int) -> None:
         """Copy to the host what the stream has written."""
         ...
 
-    def wait(self, stream: int) -> None:
-        """Until all in the stream is done."""
+    def order(self, first: int, then: int) -> None:
+        """Have one stream wait for what another one has been given so far."""
+        ...
+
+    def wait(self) -> None:
+        """Until the GPU has done all that it was given."""
         ...
 
 
@@ -53,7 +77,8 @@ class DeviceArray:
     """A row-major array in a GPU's memory; PyTorch, CuPy and JAX take it without a copy.
 
     `torch.from_dlpack(y)`, `cupy.asarray(y)`; `y.numpy()` and `np.asarray(y)` copy it to the host.
-    What is in it is there when all in `stream` is done.
+    What is in it is there when all in `stream` is done. One that is made while a stream is captured
+    is written whenever the graph runs, and stays in memory as long as the network.
     """
 
     def __init__(self, gpu: Gpu, shape: tuple[int, ...], dtype: np.dtype, stream: int) -> None:
@@ -61,32 +86,63 @@ class DeviceArray:
         self.dtype = dtype
         self.stream = stream
         self._gpu = gpu
-        self.pointer = gpu.allocate(max(1, prod(shape) * dtype.itemsize))
-        weakref.finalize(self, gpu.free, self.pointer).atexit = False
+        self._is_captured = gpu.is_captured(stream)
+        self._streams = {stream}
+        self.pointer = gpu.allocate(max(1, prod(shape) * dtype.itemsize), stream)
+        weakref.finalize(self, gpu.free, self.pointer, self._streams).atexit = False
 
     @property
     def __cuda_array_interface__(self) -> dict[str, object]:
+        self._streams.add(-1)  # nobody says on which one it will be read
         return {
             "shape": self.shape,
             "typestr": self.dtype.str,
             "data": (self.pointer, False),
             "strides": None,
-            "version": 3,
-            "stream": self.stream or _LEGACY,
+            "version": _SYNCHRONISED,
+            "stream": None if self._is_captured else self.stream or _LEGACY,
         }
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return CUDA, 0
+        return CUDA, self._gpu.device
 
-    def __dlpack__(self, *, stream: int | None = None, **asked: object) -> object:
-        if stream not in (None, -1, self.stream or _LEGACY):
-            self._gpu.wait(self.stream)
-        return make_capsule(self, self.pointer, self.shape, self.dtype)
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
+        """A capsule; BufferError where it should lie elsewhere, or be a copy.
+
+        `stream` is the one that will read: None and 1 are the default stream, -1 waits for nothing.
+        `max_version` may be any: capsules without a version are understood by all.
+        """
+        if dl_device is not None and tuple(map(int, dl_device)) != self.__dlpack_device__():
+            raise BufferError(f"it lies on GPU {self._gpu.device}, and is copied by `numpy()` only")
+        if copy:
+            raise BufferError("it is not copied: ask for it without `copy`")
+        if stream == 0:
+            raise BufferError("no stream is called 0: the default one is 1")
+        reader = 0 if stream in (None, _LEGACY) else int(stream or 0)
+        self._streams.add(reader)
+        if reader not in (-1, self.stream):
+            self._order(reader)
+        return make_capsule(self, self.pointer, self.shape, self.dtype, self._gpu.device)
+
+    def _order(self, reader: int) -> None:
+        if not self._is_captured:
+            self._gpu.order(self.stream, reader)
+        elif not self._gpu.is_captured(reader):
+            self._gpu.wait()  # the graph ran on whatever stream
 
     def numpy(self) -> Array:
         """A copy in the host's memory."""
+        if self._is_captured:
+            self._gpu.wait()
         made = np.empty(self.shape, self.dtype)
-        self._gpu.read(self.pointer, made, self.stream)
+        self._gpu.read(self.pointer, made, 0 if self._is_captured else self.stream)
         return made
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> Array:
@@ -105,39 +161,67 @@ class Tensor:
     pointer: int
     shape: tuple[int, ...]
     dtype: np.dtype
+    writable: bool
     keeps: object
 
 
 def is_on_gpu(given: object) -> bool:
     """Whether an array says that it lies in a GPU's memory."""
-    if hasattr(given, "__cuda_array_interface__"):
-        return True
     device = getattr(given, "__dlpack_device__", None)
-    return device is not None and int(device()[0]) == CUDA
+    if device is not None and int(device()[0]) == CUDA:
+        return True
+    return hasattr(given, "__cuda_array_interface__")
 
 
 def find_tensor(given: object, gpu: Gpu, stream: int) -> Tensor:
-    """Where the array lies, once `stream` may read it; UserError if it is not row-major."""
-    device = getattr(given, "__dlpack_device__", None)
-    if device is not None and (number := int(device()[1])):
-        why = f"an array lies on GPU {number}, and the network on GPU 0"
-        raise fail("E0602", why, help="CUDA_VISIBLE_DEVICES says which one is the first")
-    shown = getattr(given, "__cuda_array_interface__", None)
-    if shown is None:
-        capsule = given.__dlpack__(stream=stream or _LEGACY)  # type: ignore[attr-defined]
-        pointer, shape, strides, dtype = read_capsule(capsule)
-        keeps: object = capsule
-    else:
-        other = shown.get("stream")
-        if other not in (None, stream or _LEGACY):
-            gpu.wait(0 if other == _LEGACY else other)
-        pointer, shape, dtype = shown["data"][0], tuple(shown["shape"]), np.dtype(shown["typestr"])
-        strides, keeps = shown.get("strides"), given
-        if strides is not None:
-            strides = tuple(each // dtype.itemsize for each in strides)
-    if strides is not None and not _is_row_major(shape, strides):
+    """Where the array lies, once `stream` may use it.
+
+    UserError if it is not row-major, or lies elsewhere. Of two protocols, DLPack is taken: there
+    is an order of streams in it always.
+    """
+    seen, keeps = _by_dlpack(given, stream) if hasattr(given, "__dlpack__") else (None, None)
+    if seen is None:
+        seen, keeps = _by_interface(given, gpu, stream), given
+    if seen.strides is not None and not _is_row_major(seen.shape, seen.strides):
         raise fail("E0601", "an array on the GPU is not contiguous", help="`.contiguous()` it")
-    return Tensor(pointer, shape, dtype, keeps)
+    number = gpu.find_device(seen.pointer) if seen.pointer else gpu.device
+    if number != gpu.device:
+        where = f"on GPU {number}" if number >= 0 else "on no GPU"
+        why = f"an array lies {where}, and the network on GPU {gpu.device}"
+        raise fail("E0602", why, help="CUDA_VISIBLE_DEVICES says which one is the first")
+    return Tensor(seen.pointer, seen.shape, seen.dtype, seen.writable, keeps)
+
+
+def _by_dlpack(given: object, stream: int) -> tuple[Seen, object]:
+    ask = given.__dlpack__  # type: ignore[attr-defined]
+    reader = stream or _LEGACY
+    try:
+        try:
+            capsule = ask(stream=reader, max_version=VERSION)
+        except TypeError:  # of an older library
+            capsule = ask(stream=reader)
+        return read_capsule(capsule), capsule
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise fail("E0602", f"an array cannot be taken where it lies: {error}") from None
+
+
+def _by_interface(given: object, gpu: Gpu, stream: int) -> Seen:
+    shown = given.__cuda_array_interface__  # type: ignore[attr-defined]
+    writer = shown.get("stream")
+    if writer is not None and (other := _numbered(writer)) != stream:
+        gpu.order(other, stream)
+    elif shown.get("version", 0) < _SYNCHRONISED and not gpu.is_captured(stream):
+        gpu.wait()
+    (pointer, is_read_only), dtype = shown["data"], np.dtype(shown["typestr"])
+    strides = shown.get("strides")
+    if strides is not None:
+        strides = tuple(each // dtype.itemsize for each in strides)
+    return Seen(pointer, tuple(shown["shape"]), strides, dtype, not is_read_only)
+
+
+def _numbered(stream: int) -> int:
+    """The default stream has two numbers."""
+    return 0 if stream == _LEGACY else stream
 
 
 class OnDevice:
@@ -160,6 +244,7 @@ class OnDevice:
         stream: int,
     ) -> dict[str, DeviceArray]:
         """The outputs by name, which the stream will have written; see `Network.launch`."""
+        stream = _own_stream(stream)
         arrays = {**given, **named} if isinstance(given, Mapping) else dict(named)
         names = [end.name for end in self._interface.inputs]
         if given is not None and not isinstance(given, Mapping):
@@ -167,6 +252,7 @@ class OnDevice:
         if set(arrays) != set(names):
             help = f"its inputs are {', '.join(names)}, all of them on the GPU"
             raise fail("E0603", f"{self._interface.name} needs each of its inputs once", help=help)
+        self._check_names(out or {})
         tensors = [self._tensor(end, arrays[end.name], stream) for end in self._interface.inputs]
         samples = tensors[0].shape[0]
         most, fewest = self._interface.batch, self._interface.fewest
@@ -178,14 +264,29 @@ class OnDevice:
         for end in self._interface.outputs:
             shape = (samples, *end.type.shape[1:])
             if out and end.name in out:
-                tensors.append(self._tensor(end, out[end.name], stream, shape))
+                there = self._tensor(end, out[end.name], stream, shape)
+                if not there.writable:
+                    why = f"`{end.name}` is to be written into an array that is read-only"
+                    raise fail("E0602", why, end.span, help="give another one, or none")
+                tensors.append(there)
                 results[end.name] = out[end.name]  # type: ignore[assignment]
                 continue
             made = DeviceArray(self._gpu, shape, end.type.dtype.numpy, stream)
             results[end.name] = made
-            tensors.append(Tensor(made.pointer, shape, made.dtype, made))
+            tensors.append(Tensor(made.pointer, shape, made.dtype, True, made))
         self._gpu.run_on_device([each.pointer for each in tensors], samples, stream)
         return results
+
+    def prepare(self, stream: int) -> None:
+        """See `Network.prepare`."""
+        self._gpu.prepare(_own_stream(stream))
+
+    def _check_names(self, out: Mapping[str, object]) -> None:
+        names = [end.name for end in self._interface.outputs]
+        for name in out:
+            if name not in names:
+                help = did_you_mean(name, names) or f"its outputs are {', '.join(names)}"
+                raise fail("E0603", f"{self._interface.name} has no output `{name}`", help=help)
 
     def _tensor(
         self, end: End, given: object, stream: int, shape: tuple[int, ...] | None = None
@@ -205,6 +306,15 @@ class OnDevice:
             why = f"`{end.name}` begins at no multiple of {ALIGNMENT} bytes"
             raise fail("E0601", why, end.span, help="copy it: it is a part of another array")
         return found
+
+
+def _own_stream(stream: int) -> int:
+    """The number of a stream; UserError for the one that is another in each thread."""
+    if stream == _PER_THREAD or stream < 0:
+        why = f"stream {stream} is no single stream"
+        help = "give one that was created, or 0 for the default stream"
+        raise fail("E0803", why, help=help)
+    return _numbered(stream)
 
 
 def _is_row_major(shape: Sequence[int], strides: Sequence[int]) -> bool:

@@ -5,9 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from cnnc.base.record import record
+
 CUDA = 2
 """kDLCUDA."""
+VERSION = 1, 0
+"""The newest version that is read here."""
 _NAME = b"dltensor"
+_VERSIONED = b"dltensor_versioned"
+_READ_ONLY, _IS_COPIED = 1, 2
+"""Flags of a capsule with a version."""
 _CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
 Shape = tuple[int, ...]
 
@@ -39,6 +46,33 @@ class _Managed(ctypes.Structure):
     )
 
 
+class _Versioned(ctypes.Structure):
+    """DLManagedTensorVersioned, which also says what may be done with the array."""
+
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+        ("flags", ctypes.c_uint64),
+        ("tensor", _Tensor),
+    )
+
+
+@record
+class Seen:
+    """An array in a capsule: address, shape, strides in elements (None: row-major), type.
+
+    What is not `writable` is read-only, or a copy that nobody else would see.
+    """
+
+    pointer: int
+    shape: Shape
+    strides: Shape | None
+    dtype: np.dtype[Any]
+    writable: bool
+
+
 _api = ctypes.pythonapi
 _new = _api.PyCapsule_New
 _new.restype, _new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
@@ -68,10 +102,12 @@ _delete_by_c = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_delete)
 _destroy_by_c = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(_destroy)
 
 
-def make_capsule(owner: object, pointer: int, shape: Shape, dtype: np.dtype[Any]) -> object:
-    """A capsule of a row-major array on the first GPU; `owner` lives as long as it is used."""
+def make_capsule(
+    owner: object, pointer: int, shape: Shape, dtype: np.dtype[Any], device: int
+) -> object:
+    """A capsule of a row-major array on a GPU; `owner` lives as long as it is used."""
     extents = (ctypes.c_int64 * max(1, len(shape)))(*shape)
-    tensor = _Tensor(pointer, CUDA, 0, len(shape), _CODES[dtype.kind], 8 * dtype.itemsize, 1)
+    tensor = _Tensor(pointer, CUDA, device, len(shape), _CODES[dtype.kind], 8 * dtype.itemsize, 1)
     tensor.shape = ctypes.cast(extents, ctypes.POINTER(ctypes.c_int64))
     managed = _Managed(tensor, None, ctypes.cast(_delete_by_c, ctypes.c_void_p))
     address = ctypes.addressof(managed)
@@ -80,18 +116,26 @@ def make_capsule(owner: object, pointer: int, shape: Shape, dtype: np.dtype[Any]
     return made
 
 
-def read_capsule(capsule: object) -> tuple[int, Shape, Shape | None, np.dtype[Any]]:
-    """Address, shape, strides in elements (None: row-major) and element type of an array.
+def read_capsule(capsule: object) -> Seen:
+    """What is in a capsule, which is not consumed: the array lives as long as the capsule.
 
-    The capsule is not consumed: the array lives as long as the capsule. TypeError for element
-    types that NumPy does not know.
+    TypeError for element types that NumPy does not know, and for versions that are not known here.
     """
-    managed = ctypes.cast(_pointer(id(capsule), _NAME), ctypes.POINTER(_Managed)).contents
-    tensor = managed.tensor
+    writable = True
+    if _is_valid(id(capsule), _VERSIONED):
+        place = _pointer(id(capsule), _VERSIONED)
+        versioned = ctypes.cast(place, ctypes.POINTER(_Versioned)).contents
+        if versioned.major != VERSION[0]:
+            raise TypeError(f"an array of DLPack {versioned.major}.{versioned.minor}")
+        tensor = versioned.tensor
+        writable = not versioned.flags & (_READ_ONLY | _IS_COPIED)
+    else:
+        place = _pointer(id(capsule), _NAME)
+        tensor = ctypes.cast(place, ctypes.POINTER(_Managed)).contents.tensor
     kinds = {code: kind for kind, code in _CODES.items()}
     if tensor.code not in kinds or tensor.lanes != 1:
         raise TypeError(f"an array of DLPack's type {tensor.code} with {tensor.bits} bits")
     dtype = np.dtype(f"{kinds[tensor.code]}{tensor.bits // 8}")
     shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
     strides = tuple(tensor.strides[a] for a in range(tensor.ndim)) if tensor.strides else None
-    return (tensor.data or 0) + tensor.byte_offset, shape, strides, dtype
+    return Seen((tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, writable)

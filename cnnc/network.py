@@ -77,14 +77,28 @@ class Network(ABC):
         Arrays are what has `__cuda_array_interface__` or `__dlpack__`, row-major, of exactly the
         compiled batch, or any number of samples of its range. `stream` is a cudaStream_t as a
         number, such as `torch.cuda.current_stream().cuda_stream`, 0 for the default stream; runs
-        on different streams may overlap, for which each stream gets its own copy of the network.
-        Results are there when the stream has done all that it was given before. UserError for what
-        does not fit, and for a network that is not compiled for a GPU.
+        on different streams may overlap, for which streams get working memory of their own.
+        Results are there when the stream has done all that it was given before. A stream that is
+        being captured takes the run into its graph, after `prepare`. UserError for what does not
+        fit, and for a network that is not compiled for a GPU.
         """
+        return self._on_device().run(inputs, named, out, stream)
+
+    def prepare(self, stream: int = 0) -> None:
+        """Take working memory on the GPU for a stream, which stays its own.
+
+        A stream that is going to be captured into a graph needs it, as nothing can be allocated
+        then. The graph works in that memory: keep the network as long as the graph, and do not run
+        the graph beside another run on this stream. UserError where the stream is being captured
+        already, and for a network that is not compiled for a GPU.
+        """
+        self._on_device().prepare(stream)
+
+    def _on_device(self) -> OnDevice:
         if self._device is None:
             help = 'compile it with `target="cuda"`'
             raise fail("E0801", f"{self.name} is not compiled for a GPU", help=help)
-        return self._device.run(inputs, named, out, stream)
+        return self._device
 
     @property
     def name(self) -> str:

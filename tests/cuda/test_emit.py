@@ -1,5 +1,7 @@
 """Text of kernels and of host code: wide indices, and names that mean something else."""
 
+import subprocess
+from dataclasses import replace
 from math import gcd
 from pathlib import Path
 
@@ -7,20 +9,25 @@ import numpy as np
 import pytest
 
 from cnnc import driver
-from cnnc.api import load_text
+from cnnc.api import Model, load_text
 from cnnc.backends.cuda.emit import emit_kernel, wrapped
-from cnnc.backends.cuda.kernel import Wish
+from cnnc.backends.cuda.folder import emit_cuda
+from cnnc.backends.cuda.kernel import CudaKernel, Wish
+from cnnc.backends.cuda.kernels import igemm_ffma
 from cnnc.backends.cuda.plan import plan_cuda
+from cnnc.backends.cuda.prims import prims_header
 from cnnc.backends.cuda.targets import cuda_target
 from cnnc.base.errors import UserError
 from cnnc.base.resources import list_resources
 from cnnc.ir.graph import Graph, Input, Node
 from cnnc.ir.types import TensorType
+from cnnc.loop.task import Task
 from cnnc.lowering.lower import lower
 from cnnc.ops.activations.relu import Relu
 from cnnc.options import Options
 from tests.cuda.nets import planned
-from tests.cuda.shim import Library, Net, compile_nets
+from tests.cuda.shim import SHIM, Library, Net, compile_nets
+from tests.cuda.tools import require_nvcc
 
 ROOT = Path(__file__).resolve().parents[2]
 AWKWARD = """cnn 1
@@ -68,10 +75,72 @@ def test_names_of_the_text_are_no_names_of_the_code(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_a_network_may_not_be_called_as_a_type_of_the_code() -> None:
-    model = load_text(AWKWARD.replace("net launch", "net At"))
-    with pytest.raises(UserError, match="calls something else `At`"):
-        planned(model)
+@pytest.mark.parametrize("name", ["main", "cuda_runtime", "cnnc_prims"])
+def test_a_network_may_not_be_called_as_a_file_of_the_code(name: str) -> None:
+    with pytest.raises(UserError, match=f"another file called `{name}`"):
+        planned(load_text(AWKWARD), name=name)
+
+
+CHECK = ("g++", "-std=c++17", "-fsyntax-only", "-w", f"-isystem{SHIM}", "-xc++")
+NAMES = (
+    *("cnnc", "exponent", "minimum", "scaled", "dim3", "float4", "memcpy", "Unsigned", "cudaFree"),
+    *("At", "Same", "HEAD", "TRY", "On", "net", "cuda", "std", "size_t"),
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """A network whose inputs and outputs are called as other things are."""
+    return load_text(AWKWARD)
+
+
+def test_a_network_may_be_called_anything_else(model: Model, tmp_path: Path) -> None:
+    for name in NAMES:
+        _write(model, name, tmp_path / name)
+        subprocess.run([*CHECK, f"{name}.cu"], check=True, cwd=tmp_path / name)
+    subprocess.run([*CHECK, "main.cu"], check=True, cwd=tmp_path / NAMES[0])
+
+
+def test_nvcc_takes_the_names_as_well(model: Model, tmp_path: Path) -> None:
+    nvcc = require_nvcc()
+    _write(model, "exponent", tmp_path)
+    flags = [*nvcc.flags, "-std=c++17", "-arch=sm_80", "-w", "-c", "-o", "net.o"]
+    subprocess.run([str(nvcc.path), *flags, "exponent.cu"], check=True, cwd=tmp_path)
+
+
+def _write(model: Model, name: str, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for file, data in emit_cuda(planned(model, name=name), "0").items():
+        (folder / file).write_bytes(data)
+
+
+def test_ends_may_be_called_as_variables_of_the_code(tmp_path: Path) -> None:
+    names = ["x", "host_x", "x_bytes", "cudaMalloc", "memcmp", "At", "dim3", "free", "lot_y"]
+    inputs = "".join(f"  input {name}: f32[N, 2, 5, 5]\n" for name in names)
+    text = f"cnn 1\nnet lot {{\n{inputs}  y = {' + '.join(names)} -> conv(3, 3)\n"
+    _write(load_text(f"{text}  output on = y\n  weights he(seed = 1)\n}}\n"), "lot", tmp_path)
+    subprocess.run([*CHECK, "lot.cu"], check=True, cwd=tmp_path)
+    subprocess.run([*CHECK, "main.cu"], check=True, cwd=tmp_path)
+
+
+def test_networks_of_two_versions_share_no_names(model: Model) -> None:
+    assert (
+        prims_header("one").split("inline namespace ")[1][:9]
+        != (prims_header("two").split("inline namespace ")[1][:9])
+    )
+    files = emit_cuda(planned(model), "0")
+    math = files["cnnc_math.h"].decode()
+    assert math.index("namespace {") < math.index("floor_mod")
+
+
+def test_grids_that_no_gpu_takes_are_not_launched(model: Model) -> None:
+    def offer(task: Task, wish: Wish) -> CudaKernel | None:
+        found = igemm_ffma.offer(task, wish)
+        return found and replace(found, grid=(1, 1, 2**16))
+
+    machine = driver.find_target("cuda")
+    program = driver.plan(model.graph, machine)[0].program
+    assert all(each.is_generic for each in plan_cuda(program, machine, offers=[offer]).launches)
 
 
 def test_long_lines_are_broken_between_words() -> None:

@@ -2,7 +2,7 @@
 
 import ctypes
 import re
-import shutil
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -14,10 +14,8 @@ from cnnc.backends.cuda.folder import emit_cuda
 from cnnc.backends.cuda.plan import Plan
 from tests.cuda.nets import ZOO, inputs_of, planned, small
 from tests.cuda.shim import SHIM, Library, Net, compile_nets
+from tests.cuda.tools import require_nvcc
 from tests.tools import require_tool
-
-NVCC = shutil.which("nvcc")
-needs_nvcc = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +49,44 @@ def test_wrong_weights_are_refused(net: Net, plan: Plan) -> None:
 def test_wrong_pointers_are_refused(net: Net) -> None:
     assert "NULL" in net.text(net.call("run", 0, 16, 0))
     assert "not aligned" in net.text(net.call("run", 4, 16, 0))
+    assert "memory of the network's GPU" in net.text(net.call("run", 16, 16, 0))
     assert net.call("run_host", 0, 0) == net.call("run", 0, 0, 0)
     assert net.text(12345) == "unrecognized error code"
     assert net.text(-1) == "an unknown status"
     net.library.function(f"{net.name}_destroy")(None)
+
+
+def test_another_network_shares_the_weights(net: Net, plan: Plan) -> None:
+    (given,) = inputs_of(small("ds_cnn")).values()
+    result = [np.empty(end.shape, np.float32) for end in plan.abi.outputs]
+    other = ctypes.c_void_p()
+    assert net.call("share", ctypes.addressof(other)) == 0
+    run = net.library.function(f"{net.name}_run_host")
+    places = [ctypes.c_void_p(each.ctypes.data) for each in (given, *result)]
+    for handle in (other, net.handle):
+        result[0][:] = np.nan
+        assert run(handle, *places) == 0
+        np.testing.assert_array_equal(result, net.run([given]))
+        net.library.function(f"{net.name}_destroy")(other if handle is other else None)
+    assert "NULL" in net.text(net.call("share", 0))
+
+
+def test_an_old_cuda_is_named(plan: Plan, tmp_path: Path) -> None:
+    _write(plan, tmp_path)
+    command = ["g++", "-std=c++17", "-fsyntax-only", f"-isystem{SHIM}", "-DCUDART_VERSION=11080"]
+    done = subprocess.run(
+        [*command, "-xc++", f"{plan.abi.name}.cu"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode
+    assert "this code needs CUDA 12.0 or later" in done.stderr
+
+
+def test_launches_overlap_if_asked_to(plan: Plan, tmp_path: Path) -> None:
+    _write(plan, tmp_path)
+    for asked in ("0", "1"):
+        command = ["make", "-n", f"OVERLAP={asked}", f"{plan.abi.name}.o"]
+        done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
+        assert f"-DCNNC_OVERLAP={asked}" in done.stdout
 
 
 def test_the_header_is_c(plan: Plan, tmp_path: Path) -> None:
@@ -92,10 +124,11 @@ def test_the_example_runs(plan: Plan, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected[: len(found)], rtol=1e-4, atol=1e-6)
 
 
-@needs_nvcc
 def test_a_library_without_a_driver_fails_politely(plan: Plan, tmp_path: Path) -> None:
+    nvcc = require_nvcc()
     _write(plan, tmp_path)
-    subprocess.run(["make", f"lib{plan.abi.name}.so"], check=True, cwd=tmp_path)
+    command = ["make", f"NVCC={shlex.join([str(nvcc.path), *nvcc.flags])}"]
+    subprocess.run([*command, f"lib{plan.abi.name}.so"], check=True, cwd=tmp_path)
     library = ctypes.CDLL(str(tmp_path / f"lib{plan.abi.name}.so"))
     weights, made = plan.weights_file(), ctypes.c_void_p()
     create = getattr(library, f"{plan.abi.name}_create")
@@ -114,12 +147,24 @@ def _write(plan: Plan, folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
-@needs_nvcc
 @pytest.mark.parametrize("target", ["cuda", "cuda:bf16"])
 def test_large_layers_keep_their_numbers_in_registers(tmp_path: Path, target: str) -> None:
     plan = planned(load(ZOO / "unet.cnn"), target)
     _write(plan, tmp_path)
-    command = [*("nvcc", "-O3", "-std=c++17", "--fmad=false", "-arch=sm_80", "-Xptxas", "-v", "-w")]
+    nvcc = require_nvcc()
+    command = [
+        *(
+            str(nvcc.path),
+            *nvcc.flags,
+            "-O3",
+            "-std=c++17",
+            "--fmad=false",
+            "-arch=sm_80",
+            "-Xptxas",
+            "-v",
+            "-w",
+        )
+    ]
     command += ["-cubin", "-o", "net.cubin", f"{plan.abi.name}.cu"]
     done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
     found = re.findall(r"(\d+) bytes spill stores", done.stderr)
@@ -136,32 +181,37 @@ net fat {
 """
 
 
-@needs_nvcc
 @pytest.mark.parametrize("arch", [80, 90, 120])
 def test_nvcc_has_no_warnings(plan: Plan, tmp_path: Path, arch: int) -> None:
     _write(plan, tmp_path)
     flags = ["-std=c++17", "--fmad=false", f"-arch=sm_{arch}", "-Werror", "all-warnings"]
     for name in (f"{plan.abi.name}.cu", "main.cu"):
-        command = ["nvcc", *flags, "-Xcompiler", "-Wall", "-c", name, "-o", "made.o"]
+        command = [*_nvcc(), *flags, "-Xcompiler", "-Wall", "-c", name, "-o", "made.o"]
         subprocess.run(command, check=True, cwd=tmp_path)
 
 
-@needs_nvcc
 def test_a_fat_library_has_code_for_every_gpu(tmp_path: Path) -> None:
+    make = ["make", f"NVCC={shlex.join(_nvcc())}"]
     _write(planned(load_text(SMALL_NET)), tmp_path)
-    made = subprocess.run(["make", "fat"], check=True, cwd=tmp_path, capture_output=True, text=True)
+    made = subprocess.run([*make, "fat"], check=True, cwd=tmp_path, capture_output=True, text=True)
     for arch in (80, 86, 89, 90, 100, 120):
         assert f"-gencode arch=compute_{arch},code=sm_{arch} " in made.stdout
     assert "code=compute_80" in made.stdout
     fat = (tmp_path / "libfat.so").stat().st_size
-    subprocess.run(["make", "-B", "libfat.so"], check=True, cwd=tmp_path, capture_output=True)
+    subprocess.run([*make, "-B", "libfat.so"], check=True, cwd=tmp_path, capture_output=True)
     assert (tmp_path / "libfat.so").stat().st_size < fat
 
 
-@needs_nvcc
 def test_cmake_builds_the_same(tmp_path: Path) -> None:
     require_tool("cmake", "cmake")
     _write(planned(load_text(SMALL_NET)), tmp_path)
-    subprocess.run(["cmake", "-B", "build"], check=True, cwd=tmp_path, capture_output=True)
+    nvcc, *flags = _nvcc()
+    found = [f"-DCMAKE_CUDA_COMPILER={nvcc}", f"-DCMAKE_CUDA_FLAGS={shlex.join(flags)}"]
+    subprocess.run(["cmake", "-B", "build", *found], check=True, cwd=tmp_path, capture_output=True)
     subprocess.run(["cmake", "--build", "build"], check=True, cwd=tmp_path, capture_output=True)
     assert (tmp_path / "build" / "fat_example").is_file()
+
+
+def _nvcc() -> list[str]:
+    found = require_nvcc()
+    return [str(found.path), *found.flags]

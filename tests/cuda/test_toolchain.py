@@ -9,6 +9,8 @@ import pytest
 from cnnc.backends.cuda import toolchain
 from cnnc.backends.cuda.toolchain import Gpu, Nvcc, build, look_for_gpu, require
 from cnnc.base.errors import InternalError, UserError
+from tests.cuda.tools import require_nvcc
+from tests.tools import REQUIRE
 
 NO_COMPILER = (
     "gcc: No such file or directory\\n"
@@ -58,9 +60,9 @@ def test_a_compiler_that_fits_is_taken(places: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_an_old_compiler_is_refused(places: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    text = _refused(places, _nvcc(tmp_path, "11.2"))
-    assert "nvcc 11.2" in text
-    assert "11.8 or later" in text
+    text = _refused(places, _nvcc(tmp_path, "11.8"))
+    assert "nvcc 11.8" in text
+    assert "12.0 or later" in text
 
 
 def test_a_gpu_that_the_compiler_does_not_know(places: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -104,3 +106,22 @@ def test_without_a_compiler_for_the_host(tmp_path: Path) -> None:
     assert "install g++" in str(caught.value)
     with pytest.raises(InternalError, match="syntax"):
         build(_nvcc(tmp_path / "other", fault="a syntax error"), 90, {}, "net.cu", None)
+
+
+def test_tests_without_a_compiler_fail_where_tools_are_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.tools.find_tool", lambda name: None)
+    monkeypatch.setenv(REQUIRE, "1")
+    with pytest.raises(pytest.fail.Exception, match="`nvcc` is not here"):
+        require_nvcc()
+    monkeypatch.setenv(REQUIRE, "0")
+    with pytest.raises(pytest.skip.Exception, match="`nvcc` is not here"):
+        require_nvcc()
+
+
+def test_windows_is_said_not_to_be_supported(
+    monkeypatch: pytest.MonkeyPatch, places: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    assert "under Windows" in _refused(places, _nvcc(tmp_path))

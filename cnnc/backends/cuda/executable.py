@@ -2,63 +2,102 @@
 
 import ctypes
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
 from cnnc.backends.base import Array
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE
+from cnnc.backends.cuda.memory import Memory
 from cnnc.backends.cuda.plan import Launch, Plan
+from cnnc.backends.cuda.source import CUDA
 from cnnc.base.errors import InternalError, fail
 from cnnc.base.half import HALVES
 from cnnc.loop.kernel import Program
 
 HOST = 0
 """Tensors of the host are run on by the network of the default stream."""
+MOST_STREAMS = 8
+"""How many streams have working memory of their own, beside those it was asked for."""
+_CAPTURING = CUDA + 900
+"""What the library returns for a call that the capture of a stream forbids."""
+
+
+@dataclass
+class _Net:
+    """A network in the GPU's memory; it is kept for its stream if a graph may have it."""
+
+    handle: ctypes.c_void_p
+    lock: Lock
+    is_kept: bool = False
 
 
 class CudaExecutable:
-    """See Executable. There is a network in the GPU's memory for each stream that is run on."""
+    """See Executable. Weights lie once on the GPU, working memory for each of some streams."""
+
+    device = 0
 
     def __init__(self, program: Program, plan: Plan, library: ctypes.CDLL) -> None:
         self.program = program
         self.plan = plan
         self._library = library
-        self._nets: dict[int, tuple[ctypes.c_void_p, Lock]] = {}
         self._lock = Lock()
-        self._strerror = library[f"{plan.abi.name}_strerror"]
+        self._strerror = self._function("strerror")
         self._strerror.restype = ctypes.c_char_p
+        self._memory = Memory(self._call, self._function("device_free"))
+        self._handles: list[ctypes.c_void_p] = []
+        destroy = self._function("destroy")
+        weakref.finalize(self, _destroy, destroy, self._handles).atexit = False
         # the weights' place on the GPU is taken, or refused, here and not in the first run
-        self._net(HOST)
+        weights = plan.weights_file()
+        place, size = ctypes.c_void_p(weights.ctypes.data), ctypes.c_size_t(weights.nbytes)
+        self._nets = {HOST: self._made("device_create", place, size)}
+        self._nets[HOST].is_kept = True
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """See Runner: copies to the GPU and back."""
-        net, lock = self._net(HOST)
+        net = self._net(HOST)
         arguments = [ctypes.c_void_p(each.ctypes.data) for each in (*inputs, *outputs)]
-        with lock:
-            # it may still be at work for a caller who does not wait
-            self.wait(HOST)
-            self._call("use_graph", net, 1)
-            self._call("run_host", net, *self._samples(len(inputs[0])), *arguments)
+        with net.lock:
+            self._call("use_graph", net.handle, 1)
+            self._call("run_host", net.handle, *self._samples(len(inputs[0])), *arguments)
 
     def run_on_device(self, pointers: Sequence[int], samples: int, stream: int) -> None:
-        """Have the stream run on inputs and outputs that lie in the GPU's memory."""
-        net, lock = self._net(stream)
+        """Have the stream run on inputs and outputs that lie in the GPU's memory.
+
+        UserError where the stream is being captured and nobody prepared for it.
+        """
+        net = self._net(stream, captured=self.is_captured(stream))
         arguments = [ctypes.c_void_p(each) for each in (*pointers, stream)]
-        with lock:
-            self._call("use_graph", net, 0)
-            self._call("run", net, *self._samples(samples), *arguments)
+        with net.lock:
+            self._call("use_graph", net.handle, 0)
+            self._call("run", net.handle, *self._samples(samples), *arguments)
 
-    def allocate(self, size: int) -> int:
-        """Memory of the GPU, in bytes; UserError where there is none left."""
-        made = ctypes.c_void_p()
-        self._call("device_malloc", ctypes.c_size_t(size), ctypes.byref(made))
-        return made.value or 0
+    def prepare(self, stream: int) -> None:
+        """Working memory for the stream, that stays its own. UserError while it is captured."""
+        self._net(stream, captured=self.is_captured(stream)).is_kept = True
 
-    def free(self, memory: int) -> None:
-        """Give it back."""
-        self._call("device_free", ctypes.c_void_p(memory))
+    def is_captured(self, stream: int) -> bool:
+        """Whether the stream's work goes into a graph."""
+        found = ctypes.c_int()
+        self._call("device_is_captured", ctypes.c_void_p(stream), ctypes.byref(found))
+        return bool(found.value)
+
+    def allocate(self, size: int, stream: int) -> int:
+        """Memory of the GPU for what the stream does next; UserError where there is none left."""
+        return self._memory.allocate(size, stream, keep=self.is_captured(stream))
+
+    def free(self, memory: int, streams: Collection[int]) -> None:
+        """Give it back, where these streams may still be at work."""
+        self._memory.give_back(memory, streams)
+
+    def find_device(self, memory: int) -> int:
+        """On which GPU it lies; -1 is on none."""
+        found = ctypes.c_int()
+        self._call("device_of", ctypes.c_void_p(memory), ctypes.byref(found))
+        return found.value
 
     def read(self, memory: int, into: Array, stream: int) -> None:
         """Copy to the host what the stream has written."""
@@ -66,20 +105,27 @@ class CudaExecutable:
         arguments = (place, ctypes.c_void_p(memory), size, ctypes.c_void_p(stream))
         self._call("device_read", *arguments)
 
-    def wait(self, stream: int) -> None:
-        """Until all in the stream is done."""
-        self._call("device_wait", ctypes.c_void_p(stream))
+    def order(self, first: int, then: int) -> None:
+        """What a stream gets from now on waits for what the first one has."""
+        self._call("device_order", ctypes.c_void_p(first), ctypes.c_void_p(then))
+
+    def wait(self) -> None:
+        """Until the GPU has done all that it was given."""
+        self._call("device_wait")
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """See Executable."""
-        step = _Step(self, kernel, buffers)
-        step.run()
-        step.close(write=True)
+        step, is_done = _Step(self, kernel, buffers), False
+        try:
+            step.run()
+            is_done = True
+        finally:
+            step.close(write=is_done)
 
     def bind_kernel(self, kernel: int, buffers: Sequence[Array]) -> Callable[[], None]:
         """See Executable: buffers stay in the GPU's memory as long as the call is kept."""
         step = _Step(self, kernel, buffers)
-        weakref.finalize(step, _close, step.call, step.device, step.sizes)
+        weakref.finalize(step, _close, step.call, step.device, step.sizes).atexit = False
         return step.run
 
     def call(self, verb: str, *arguments: object) -> None:
@@ -89,25 +135,53 @@ class CudaExecutable:
     def _samples(self, samples: int) -> list[ctypes.c_size_t]:
         return [] if self.plan.abi.most_samples is None else [ctypes.c_size_t(samples)]
 
-    def _net(self, stream: int) -> tuple[ctypes.c_void_p, Lock]:
+    def _net(self, stream: int, *, captured: bool = False) -> _Net:
+        """The network of a stream: of many streams, the one that has not run for longest.
+
+        It orders its own runs, so that it may go from a stream to another one.
+        """
         with self._lock:
-            if stream not in self._nets:
-                made, weights = ctypes.c_void_p(), self.plan.weights_file()
-                size = ctypes.c_size_t(weights.nbytes)
-                place = ctypes.c_void_p(weights.ctypes.data)
-                self._call("create", place, size, ctypes.byref(made))
-                destroy = self._library[f"{self.plan.abi.name}_destroy"]
-                weakref.finalize(self, destroy, made).atexit = False
-                self._nets[stream] = made, Lock()
-            return self._nets[stream]
+            found = self._nets.pop(stream, None)
+            if found is None and captured:
+                why = f"`{self.program.name}` is not prepared for a stream that is being captured"
+                raise fail("E0803", why, help="call `prepare(stream)` before the capture begins")
+            if found is None:
+                others = [each for each, net in self._nets.items() if not net.is_kept]
+                free = len(others) < MOST_STREAMS
+                found = self._shared() if free else self._nets.pop(others[0])
+            found.is_kept |= captured
+            self._nets[stream] = found
+            return found
+
+    def _shared(self) -> _Net:
+        return self._made("share", self._handles[0])
+
+    def _made(self, verb: str, *arguments: object) -> _Net:
+        made = ctypes.c_void_p()
+        self._call(verb, *arguments, ctypes.byref(made))
+        self._handles.append(made)
+        return _Net(made, Lock())
+
+    def _function(self, verb: str) -> "ctypes._FuncPointer":
+        found: ctypes._FuncPointer = getattr(self._library, f"{self.plan.abi.name}_{verb}")
+        return found
 
     def _call(self, verb: str, *arguments: object) -> None:
-        status = int(self._library[f"{self.plan.abi.name}_{verb}"](*arguments))
+        status = int(self._function(verb)(*arguments))
         if status:
             text = self._strerror(status).decode()
             if status < 7:
                 raise InternalError(f"{verb}: {text}", stage="cuda")
-            raise fail("E0802", f"the GPU cannot run `{self.program.name}`: {text}")
+            help = None
+            if status == _CAPTURING:
+                help = "compile and `prepare(stream)` before the capture begins"
+            raise fail("E0802", f"the GPU cannot run `{self.program.name}`: {text}", help=help)
+
+
+def _destroy(destroy: Callable[..., object], handles: Sequence[ctypes.c_void_p]) -> None:
+    """The first one has the weights of all."""
+    for handle in reversed(handles):
+        destroy(handle)
 
 
 class _Step:

@@ -9,13 +9,14 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.backends.abi import HEAD_BYTES, Abi, Argument
+from cnnc.backends.abi import HEAD_BYTES, Abi
 from cnnc.backends.cuda.constants import Constant, Weights, bytes_of, packed
 from cnnc.backends.cuda.generic import GENERIC, generic_kernel
 from cnnc.backends.cuda.joining import chain_from, joined_name
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel, Packing, Samples, Wish
 from cnnc.backends.cuda.kernels.joined import Joined
 from cnnc.backends.cuda.kernels.registry import JOINED, MOST_JOINED, OFFERS, Offer
+from cnnc.backends.cuda.names import FILES, FUNCTIONS, renamed
 from cnnc.backends.cuda.prims import prims_header
 from cnnc.backends.cuda.storage import Storage
 from cnnc.base.errors import fail
@@ -27,19 +28,6 @@ from cnnc.loop.task import Task
 
 PIECE = 16
 """Bytes that kernels written by hand move at once: their tensors begin at multiples of it."""
-_VARIABLES = """
-net stream status bytes made data error at of staging enable start stop argc argv run i
-"""
-_RESERVED = frozenset(_VARIABLES.split())
-"""What the generated host code calls its variables."""
-_VERBS = """
-create run run_host use_graph destroy strerror status_of launch enqueue check_device prepare
-capture copy_in copy_out steps_open steps_run steps_close run_step device_malloc device_free
-device_read device_wait status
-"""
-_FUNCTIONS = frozenset(_VERBS.split())
-"""What stands behind the network's name in functions that are no kernels."""
-_TYPES = ("At", "Same", "HEAD", "TRY")
 
 
 @record
@@ -134,10 +122,10 @@ def plan_cuda(
 
     What none of the `offers` takes is computed as the loops say, a thread for each result.
     """
-    abi = Abi.of(program, name)
-    if abi.name in _TYPES:
+    abi = renamed(Abi.of(program, name))
+    if abi.name.lower() in FILES:
         help = "choose another with `--name`"
-        raise fail("E0803", f"the code calls something else `{abi.name}`", help=help)
+        raise fail("E0803", f"the code has another file called `{abi.name}`", help=help)
     storage = Storage.of(program, target.features)
     planner = _Planner(program, abi, target, storage, offers)
     launches = planner.launches()
@@ -152,8 +140,6 @@ def plan_cuda(
     weights_bytes = align(planner.weights.bytes)
     made = replace(
         abi,
-        inputs=tuple(map(_renamed, abi.inputs)),
-        outputs=tuple(map(_renamed, abi.outputs)),
         hash=_hash(abi, placed),
         weights_bytes=HEAD_BYTES + weights_bytes,
     )
@@ -193,7 +179,7 @@ class _Planner:
         self.blobs = {blob.offset: blob for blob in program.weights}
         self.functions: dict[tuple[int, int, frozenset[str]], CudaKernel] = {}
         self.joined: dict[object, Joined | None] = {}
-        self.taken = {f"{abi.name}_{each}" for each in _FUNCTIONS}
+        self.taken = {f"{abi.name}_{each}" for each in FUNCTIONS}
 
     def macs(self, step: Step) -> int:
         """Multiply-accumulates of a step."""
@@ -283,7 +269,8 @@ class _Planner:
         if loops.task and alignment >= (2 if narrow else 4):
             for offer in self.offers:
                 found = offer(loops.task, wish)
-                if found is not None and (found.samples or not wish.takes_samples):
+                enough = found is not None and (found.samples or not wish.takes_samples)
+                if found is not None and enough and _fits(found):
                     return found
         return generic_kernel(loops, wish)
 
@@ -315,7 +302,7 @@ class _Planner:
         if place.region is Region.ARENA:
             return "arena", self.storage.offset(place, param)
         ends = self.abi.inputs if place.region is Region.INPUT else self.abi.outputs
-        return _renamed(ends[place.index]).c_name, place.offset
+        return ends[place.index].c_name, place.offset
 
     def _constant(
         self, place: Place, param: Buffer, task: Task | None, packing: Packing | None
@@ -334,9 +321,10 @@ def find_param(loops: Kernel, name: str) -> Buffer:
     return next(param for param in loops.params if param.name == name)
 
 
-def _renamed(end: Argument) -> Argument:
-    """No input or output is called as a variable of the host code."""
-    return replace(end, c_name=f"{end.c_name}_") if end.c_name in _RESERVED else end
+def _fits(kernel: CudaKernel) -> bool:
+    """Whether a GPU takes a grid of that many blocks."""
+    x, y, z = kernel.grid
+    return x < 2**31 and y < 2**16 and z < 2**16
 
 
 def _hash(abi: Abi, launches: Sequence[Launch]) -> int:

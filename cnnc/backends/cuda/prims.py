@@ -1,5 +1,7 @@
 """The header of primitives: asynchronous copies, matrix fragments, element types."""
 
+from hashlib import sha256
+
 from cnnc.backends.cuda.templates import render
 from cnnc.base.record import record
 
@@ -23,6 +25,7 @@ class PrimsView:
     """What the template sees."""
 
     title: str
+    version: str
     mmas: tuple[Mma, ...]
 
 
@@ -36,4 +39,6 @@ MMAS = (
 
 def prims_header(title: str = "Primitives of generated CUDA code.") -> str:
     """The text of the header; all generated kernels include it."""
-    return render("prims.h", PrimsView(title, MMAS))
+    text = render("prims.h", PrimsView(title, "", MMAS))
+    version = f"v{sha256(text.encode()).hexdigest()[:8]}"
+    return render("prims.h", PrimsView(title, version, MMAS))

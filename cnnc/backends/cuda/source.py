@@ -8,6 +8,7 @@ from cnnc.backends.abi import C_TYPES, HEAD_BYTES, UNKNOWN_STATUS, Abi, Argument
 from cnnc.backends.cuda.describe import describe, title
 from cnnc.backends.cuda.plan import PIECE, Launch, Plan
 from cnnc.backends.cuda.templates import render
+from cnnc.backends.cuda.toolchain import ALL_KNOWN, OLDEST
 from cnnc.base.half import HALVES
 from cnnc.base.record import record
 from cnnc.loop.kernel import align
@@ -68,6 +69,9 @@ class Signatures:
     enqueue_arguments: str
     capture_arguments: str
     capture_call: str
+    replay_parameters: str
+    replay_arguments: str
+    start_arguments: str
     in_arguments: str
     out_arguments: str
     staged_arguments: str
@@ -90,6 +94,9 @@ class NetView:
     arena_bytes: int
     stored: str
     overlaps: bool
+    functions: tuple[str, ...]
+    oldest: int
+    all_known: str
     counters: int
     counter_bytes: int
     staging_bytes: int
@@ -133,6 +140,9 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         arena_bytes=plan.arena_bytes,
         stored=_stored(plan.precision),
         overlaps=all(_WAITS in each.kernel.source for each in plan.launches),
+        functions=tuple(each.kernel.name for each in plan.kernels),
+        oldest=OLDEST[0] * 1000 + OLDEST[1] * 10,
+        all_known=".".join(map(str, ALL_KNOWN)),
         counters=plan.counters,
         counter_bytes=plan.counter_bytes,
         staging_bytes=ends[-1].offset + align(abi.ends[-1].size * abi.ends[-1].dtype.bytes),
@@ -161,7 +171,8 @@ def _signatures(abi: Abi, ends: Sequence[EndView]) -> Signatures:
     count = ["samples"] if samples else []
     declared = [f"size_t {each}" for each in count]
     pointers = [end.declaration for end in abi.ends]
-    handle, stream = f"{name} *net", "cudaStream_t stream"
+    handle, stream = f"{name}_net *net", "cudaStream_t stream"
+    of = "const void *const *of"
     staged = [
         f"({'' if e.is_output else 'const '}{e.type} *)(net->staging + {e.offset})" for e in ends
     ]
@@ -174,9 +185,12 @@ def _signatures(abi: Abi, ends: Sequence[EndView]) -> Signatures:
         out_parameters=", ".join([handle, *declared, *pointers[len(abi.inputs) :]]),
         enqueue_parameters=", ".join([handle, *declared, *pointers, stream]),
         capture_parameters=", ".join([handle, *declared, *pointers]),
-        enqueue_arguments=", ".join(["net", *count, *names, "(cudaStream_t)stream"]),
+        enqueue_arguments=", ".join(["net", *count, *names, "stream"]),
         capture_arguments=", ".join(["net", *count, *names, "net->stream"]),
         capture_call=", ".join(["net", *count, *names]),
+        replay_parameters=", ".join([handle, *declared, *pointers, of, stream]),
+        replay_arguments=", ".join(["net", *count, *names, "of", "stream"]),
+        start_arguments=", ".join(["net", *count, *names, "of", "(cudaStream_t)stream"]),
         in_arguments=", ".join(["net", *count, *names[: len(abi.inputs)]]),
         out_arguments=", ".join(["net", *count, *names[len(abi.inputs) :]]),
         staged_arguments=", ".join(["net", *count, *staged, "net->stream"]),
@@ -253,6 +267,7 @@ def _statuses(abi: Abi) -> tuple[StatusView, ...]:
     own = (
         ("NO_MEMORY", 7, "the host has no memory left"),
         ("OLD_DEVICE", 8, "the GPU is older than the one the code is for"),
+        ("WRONG_DEVICE", 9, "a pointer is not to memory of the network's GPU"),
         ("CUDA", CUDA, "from here on: an error of the CUDA runtime, and this number"),
     )
     return (*found, *(StatusView(f"{abi.macro}_{name}", value, text) for name, value, text in own))

@@ -18,8 +18,10 @@ from cnnc.base.store import Store
 
 INSTALL = "install the CUDA toolkit, or `pip install 'cnnc[cuda]'`; then CUDA_HOME or PATH names it"
 HOST_COMPILER = "install g++; or name another by NVCC_PREPEND_FLAGS='-ccbin PATH'"
-OLDEST = (11, 8)
-"""The first nvcc whose runtime has `cudaLaunchKernelExC`."""
+OLDEST = (12, 0)
+"""The first nvcc whose runtime has `cudaGraphInstantiate` of three arguments."""
+ALL_KNOWN = (12, 8)
+"""The first one that knows every architecture of a fat binary."""
 _HOST_FAULTS = ("host compiler", "unsupported GNU version", "unsupported clang version", "cl.exe")
 """Parts of what nvcc says where there is no compiler for the host, or one that it does not take."""
 _NO_DEVICE = (100, 101)
@@ -79,7 +81,7 @@ def find_gpu() -> Gpu | None:
 
 def look_for_gpu() -> Gpu | str:
     """The first GPU that the driver knows, or why there is none."""
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    name = "libcuda.so.1"
     try:
         driver = ctypes.CDLL(name)
     except OSError:
@@ -103,7 +105,13 @@ def look_for_gpu() -> Gpu | str:
 
 
 def require() -> tuple[Nvcc, Gpu]:
-    """Both; UserError that says which is missing, or that the compiler is too old for the GPU."""
+    """Both; UserError that says which is missing, or that the compiler is too old for the GPU.
+
+    And on Windows, where nobody has tried what nvcc makes of the code there.
+    """
+    if sys.platform == "win32":
+        help = "use Linux, or WSL 2"
+        raise fail("E0802", "networks do not run on GPUs under Windows yet", help=help)
     nvcc, gpu = find_nvcc(), look_for_gpu()
     wrong = []
     if isinstance(gpu, str):

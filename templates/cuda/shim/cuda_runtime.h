@@ -3,9 +3,13 @@
 // Put this folder first on the include path. What runs here is deterministic. Environment:
 //   CNNC_SHIM_ORDER  forward (default), reverse, or shuffled[:seed]: in which order the threads of a
 //                    block and the blocks of a grid take turns. Results must not depend on it.
+//   CNNC_SHIM_STREAMS when streams do their work, see streams.h.
+//   CNNC_SHIM_PTX     for which architecture the code is that the GPU, an sm_90, runs: 90 by default.
+//   CNNC_SHIM_MEMORY  how many bytes of memory there are in all.
 // It finds: barriers and warp instructions that not all threads reach, reads of shared memory nobody
 // wrote (NaN), asynchronous copies nobody waited for (NaN), steps beyond an allocation or beyond
-// dynamic shared memory (a guard page), launches a GPU would refuse. Bank conflicts of ldmatrix, which
+// dynamic shared memory (a guard page), launches a GPU would refuse, calls that the capture of a stream
+// forbids, pointers and streams of another device (there are two). Bank conflicts of ldmatrix, which
 // are only slow, are counted in cnnc_shim::bank_conflicts.
 #pragma once
 
