@@ -112,8 +112,9 @@ def _as_text(model: Model, program: Program | None, sizes: Sizes | None) -> str:
         lines.append(
             f"compiled: {plural(len(program.steps), 'step')} of "
             f"{plural(len(program.kernels), 'distinct kernel')}, "
-            f"weights {bytes_text(program.weights_bytes)}, arena {bytes_text(program.arena_bytes)} "
-            f"{'for each thread ' * program.apart}"
+            f"weights {bytes_text(program.weights_bytes)}, "
+            f"{'samples one after the other, ' * program.apart}"
+            f"arena {bytes_text(program.arena_bytes)} {'for each thread ' * program.apart}"
             f"(at least {bytes_text(program.arena_bound)} are alive at once)"
             + f", scratch {bytes_text(program.scratch_bytes)} a thread"
             * bool(program.scratch_bytes)
