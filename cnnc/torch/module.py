@@ -152,9 +152,10 @@ def compile_module(
     try:
         return CompiledModule(module, captured, example, wishes)
     except UserError as error:
-        if not all(each.code.startswith(_OF_SHAPES) for each in error.diagnostics):
+        found = [each for each in error.diagnostics if each.code.startswith(_OF_SHAPES)]
+        if not found:
             raise
-        raise for_one_number(error.diagnostics[0].message) from None
+        raise for_one_number(found[0].message) from None
 
 
 def as_arguments(given: Any) -> tuple[Any, ...]:

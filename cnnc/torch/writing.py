@@ -17,6 +17,7 @@ from cnnc.torch.capture import Captured
 from cnnc.torch.convert import convert, refused_nodes
 from cnnc.torch.module import as_arguments, captured_module, with_samples
 from cnnc.torch.needed import import_torch
+from cnnc.torch.opening import opened
 from cnnc.torch.running import listed
 
 _COUNTER = "num_batches_tracked"
@@ -37,6 +38,12 @@ def to_flat(
     args, named = as_arguments(example_inputs), dict(kwargs or {})
     if batch is not None:
         args, named = with_samples((args, named), batch)
+    net = _tidied(module, args, named)
+    return opened(net, lambda count: _tidied(module, *with_samples((args, named), count)))
+
+
+def _tidied(module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> FlatNet:
+    """The module as a flat net for these arguments."""
     captured = captured_module(module, args, named)
     if refused := refused_nodes(captured):
         raise listed(refused)
@@ -50,7 +57,8 @@ def to_flat(
         why = f"cnnc cannot take {name}: {error.why}"
         raise UserError([Diagnostic("E0902", why)]) from None
     made = zip(outputs.values(), net.outputs, strict=True)
-    return replace(net, outputs=tuple((called, value) for called, (_, value) in made))
+    net = replace(net, outputs=tuple((called, value) for called, (_, value) in made))
+    return tidy(net, keep_weights=True)
 
 
 def _named_outputs(captured: Captured) -> dict[Any, str]:
@@ -88,7 +96,7 @@ def to_text(
     makes it. `batch` is how many samples it takes where that is not the example's number. UserError
     with all that cnnc cannot take.
     """
-    net = tidy(to_flat(module, example_inputs, kwargs, batch), keep_weights=True)
+    net = to_flat(module, example_inputs, kwargs, batch)
     stem = identifier(net.name, KEYWORDS)
     dropped = _counters(module)
     return roll(net, f"{stem}.safetensors", keep_names=True, dropped=dropped).text

@@ -47,12 +47,26 @@ class Last(nn.Module):
         return self.lstm(x)[0][:, -1]
 
 
+class Heads(nn.Module):
+    """Attention with queries, keys and values of one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 48)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = self.layer(x).reshape(len(x), 5, 3, 2, 8).permute(2, 0, 3, 1, 4)
+        q, k, v = parts.unbind(0)
+        return nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
 ROWS = [
     (nn.Linear(16, 4), (7, 16)),
     (nn.Linear(16, 4, bias=False), (3, 7, 16)),
     (ConvNext(), (8, 6, 6)),
 ]
 ONE_NUMBER = [
+    (Heads(), (5, 16)),
     (nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), (5, 16)),
     (Token(), (5, 16)),
     (Last(), (3, 16)),

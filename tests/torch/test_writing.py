@@ -79,6 +79,36 @@ def test_the_batch_of_a_text(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, module(x).detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_a_text_for_any_batch() -> None:
+    """First extents are left open where the module for another number of samples says so too."""
+
+    class Turned(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.transpose(0, 1).reshape(-1, 4).reshape(x.shape[1], -1, 4).transpose(0, 1) * 2
+
+    class Heads(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(len(x), 3, 2, 2).permute(2, 0, 1, 3).unbind(0)[1] * 2
+
+    layer, x = nn.Linear(4, 2), torch.randn(3, 3, 4)
+    text = cnnc.torch.to_text(Heads(), x[:1])
+    assert "reshape([-1, 3, 2])" in text
+    text = cnnc.torch.to_text(nn.Sequential(layer, nn.ReLU()), x)
+    assert "reshape([-1, 4])" in text
+    assert "reshape([-1, 3, 2])" in text
+    text = cnnc.torch.to_text(Turned(), x)
+    assert "reshape([-1" not in text
+    assert "reshape([3, 3, 4])" in text or "transpose" in text
+
+
+def test_other_batches_of_a_text(tmp_path: Path) -> None:
+    """What is written for one sample computes the same for three."""
+    module, x = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 5)), torch.randn(3, 7, 4)
+    made = cnnc.torch.write(module, x[:1], tmp_path)
+    (found,) = cnnc.load(made.path, batch=3).compile()(x.numpy()).values()
+    np.testing.assert_allclose(found, module(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_layers_that_are_used_twice(tmp_path: Path) -> None:
     """Their state_dict is no weights file of the text, and the error says what to do."""
     from safetensors.torch import save_file
