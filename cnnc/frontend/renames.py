@@ -45,7 +45,8 @@ def rename(
 ) -> tuple[Mapping[str, str], tuple[Diagnostic, ...]]:
     """Name in the net → name in the file, by the first rule that matches; others keep theirs.
 
-    A rule that matches nothing and two names that become one are problems.
+    A rule that renames nothing and two names that become one are problems; there may be nothing to
+    drop.
     """
     renamed: dict[str, str] = {}
     used: set[int] = set()
@@ -68,10 +69,11 @@ def rename(
         else:
             renamed[new] = name
     for position, rule in enumerate(rules):
-        if position not in used:
+        if position not in used and rule.target is not None:
             message = "this rule renames nothing"
             note = f"the file holds {_some(names)}"
-            problems.append(Diagnostic("E0405", message, rule.span, notes=(note,)))
+            help = "correct the pattern; files that were made of a model are made together again"
+            problems.append(Diagnostic("E0405", message, rule.span, notes=(note,), help=help))
     return renamed, tuple(problems)
 
 

@@ -1,7 +1,7 @@
 """ONNX models as files: a text that a person can read, and its weights."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,14 +74,15 @@ def write_net(
     fold_batchnorm: bool,
     keep_names: bool,
     keep_weights: bool = False,
-    force: bool = True,
+    dropped: Sequence[str] = (),
+    force: bool = False,
 ) -> Imported:
-    """Write a flat net as the files of this name; see `import_model`, and `tidy`."""
+    """Write a flat net as the files of this name; see `import_model`, `tidy` and `roll`."""
     net = tidy(net, keep_weights=keep_weights)
     if fold_batchnorm:
         net = fold_batchnorms(net)
     stem = identifier(name, KEYWORDS)
-    rolled = roll(net, f"{stem}.safetensors", keep_names=keep_names)
+    rolled = roll(net, f"{stem}.safetensors", keep_names=keep_names, dropped=dropped)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -94,7 +95,7 @@ def write_net(
         files = {weights: held, **files}  # first: the text needs them
     for each, data in files.items():
         if not force and _holds_other(each, data):
-            help = "write into another folder, or say --force"
+            help = "write into another folder, or say --force (in Python `force=True`)"
             raise fail("E0704", f"`{each}` is there, and holds something else", help=help)
     for each, data in files.items():
         replace_file(each, data)

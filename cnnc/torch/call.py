@@ -27,7 +27,7 @@ class Call:
 
     `arguments` are by the names of ATen's schema, with its defaults: tensors as values, everything
     else as in Python. `shapes` and `dtypes` are those of the results, and `used` says which
-    somebody reads.
+    somebody reads. With `keeps_samples` first axes have to stay those of samples.
     """
 
     op: str
@@ -35,6 +35,7 @@ class Call:
     shapes: tuple[Shape, ...]
     dtypes: tuple[DType, ...]
     used: tuple[bool, ...]
+    keeps_samples: bool = False
 
     @property
     def shape(self) -> Shape:

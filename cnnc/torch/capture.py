@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
-from cnnc.base.errors import fail
+from cnnc.base.errors import UserError, fail
 from cnnc.base.record import record
 from cnnc.onnx.values import RefusedError
 from cnnc.torch.needed import import_torch
@@ -24,7 +25,8 @@ class Captured:
     `known` are values that do not depend on inputs: parameters, constants, and what is computed of
     them. `labels` are the names that parameters have in the module. `inputs` are the placeholders
     of all leaves of the arguments; those that are no tensors are known. `outputs` are nodes or
-    constants, for all leaves of the result. `takes` and `gives` are the structures of both.
+    constants, for all leaves of the result. `takes` and `gives` are the structures of both. With
+    `keeps_samples` first axes have to stay those of samples, as nets for ranges need it.
     """
 
     module: Any
@@ -34,6 +36,7 @@ class Captured:
     outputs: tuple[Any, ...]
     takes: Any
     gives: Any
+    keeps_samples: bool = False
 
     def renewed(self, tensors: Mapping[str, Any]) -> "Captured":
         """The same graph with these parameters, and what is computed of them.
@@ -114,11 +117,11 @@ def _apart(
 def _exporting() -> Iterator[None]:
     """One thread at a time, as torch keeps in one place that it exports or compiles.
 
-    Without what torch warns its own authors of.
+    Without what torch warns its own authors of, and the graph that it prints where it fails.
     """
     import torch._dynamo.convert_frame as torch_compiler
 
-    with torch_compiler.compile_lock, warnings.catch_warnings():
+    with torch_compiler.compile_lock, warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         yield
 
@@ -219,20 +222,25 @@ def check_polymorphic(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any
             ).run_decompositions(_decompositions())
     except Exception as error:
         first = str(error).strip().splitlines()[0]
-        raise fail("E0902", "the module is for one number of samples", notes=(first,)) from None
+        raise for_one_number(first) from None
     for node in program.graph.nodes:
         if node.op != "call_function" or not isinstance(node.meta.get("val"), torch.SymInt):
             continue
         for user in node.users:
             if not _only_keeps(user, node):
-                why = f"`{user.name}` computes with the number of samples"
-                raise fail("E0902", f"the module is for one number of samples: {why}")
+                raise for_one_number(f"`{user.name}` computes with the number of samples")
+
+
+def for_one_number(why: str) -> UserError:
+    """The error of a range of batches where a net cannot have one."""
+    help = "give the batch as one number: `batch=8`"
+    return fail("E0902", "the module is for one number of samples", notes=(why,), help=help)
 
 
 def _only_keeps(user: Node, count: Node) -> bool:
-    """Whether a call reshapes to so many samples first, and to nothing else that depends on it."""
+    """Whether a call makes so many samples first, and nothing else that depends on it."""
     _, _, name = str(user.target).partition(".")
-    if name.partition(".")[0] not in ("view", "reshape", "_unsafe_view"):
+    if name.partition(".")[0] not in ("view", "reshape", "_unsafe_view", "expand"):
         return False
     sizes = user.args[1]
     return sizes[0] is count and count not in sizes[1:]

@@ -67,7 +67,8 @@ class Converter:
         shapes = tuple(() if each is None else tuple(map(int, each.shape)) for each in metas)
         dtypes = tuple(DType.F32 if each is None else dtype_of_torch(each.dtype) for each in metas)
         arguments, used = self._arguments(node, values), _used(node, len(metas))
-        call = Call(name, arguments, shapes, dtypes, used)
+        keeps = self._captured.keeps_samples
+        call = Call(name, arguments, shapes, dtypes, used, keeps)
         build.begin(self._base(node), node.name)
         made = importer(call, build)
         results = [made] if isinstance(made, Flow | Known) else list(made)

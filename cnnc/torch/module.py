@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -10,11 +11,14 @@ from cnnc.compiled import Compiled
 from cnnc.frontend.settings import Batch
 from cnnc.onnx.values import RefusedError
 from cnnc.torch.arguments import Arguments
-from cnnc.torch.capture import Captured, capture, check_polymorphic
+from cnnc.torch.capture import Captured, capture, check_polymorphic, for_one_number
 from cnnc.torch.held import Held
 from cnnc.torch.needed import import_torch
 from cnnc.torch.reporting import Part, note
 from cnnc.torch.running import NetStep, Program, Wishes
+
+_OF_SHAPES = "E03"
+"""What the text of a net says where it is not for any number of samples."""
 
 
 class CompiledModule:
@@ -129,18 +133,29 @@ def compile_module(
     `example_inputs` is a tensor or a tuple of arguments, `kwargs` are those by name; only shapes
     and types of tensors matter, everything else is fixed. `batch` is how many samples a call takes
     where that is not the example's number: another, or a range such as `(1, 32)`. What cnnc cannot
-    take runs in torch, and a FallbackWarning says so; without `fallback`, or with `batch`, it is a
+    take runs in torch, and a FallbackWarning says so; without `fallback`, or with a range, it is a
     UserError. Other options are those of `Model.compile`. UserError where torch cannot export the
     module.
     """
-    args = as_arguments(example_inputs)
-    captured = captured_module(module, args, kwargs)
+    args, named = as_arguments(example_inputs), dict(kwargs or {})
     if batch is not None:
-        fallback = False
-        with inference(module):
-            check_polymorphic(module, _at_least_two(args), _at_least_two(kwargs or {}))
-    wishes = Wishes({"threads": threads, **options}, batch, fallback)
-    return CompiledModule(module, captured, _shapes_only((args, dict(kwargs or {}))), wishes)
+        args, named = with_samples((args, named), batch)
+    captured = captured_module(module, args, named)
+    example = _shapes_only((args, named))
+    if not isinstance(batch, tuple) or batch[0] == batch[1]:
+        wishes = Wishes({"threads": threads, **options}, None, fallback)
+        return CompiledModule(module, captured, example, wishes)
+    with inference(module):
+        check_polymorphic(module, args, named)
+    captured = replace(captured, keeps_samples=True)
+    wishes = Wishes({"threads": threads, **options}, batch, falls_back=False)
+    try:
+        return CompiledModule(module, captured, example, wishes)
+    except UserError as error:
+        found = [each for each in error.diagnostics if each.code.startswith(_OF_SHAPES)]
+        if not found:
+            raise
+        raise for_one_number(found[0].message) from None
 
 
 def as_arguments(given: Any) -> tuple[Any, ...]:
@@ -162,7 +177,8 @@ def captured_module(module: Any, args: Sequence[Any], kwargs: Any = None) -> Cap
     except UserError:
         raise
     except Exception as error:  # whatever torch raises for what it cannot export
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        lines = [each.strip() for each in str(error).splitlines() if each.strip()]
+        lines = lines or [type(error).__name__]
         message = f"torch cannot export {type(module).__name__}"
         raise fail("E0902", message, notes=tuple(lines[:3])) from error
 
@@ -179,12 +195,26 @@ def inference(module: Any) -> Iterator[None]:
             each.training = mode
 
 
-def _at_least_two(given: Any) -> Any:
-    """The arguments with two samples where there is one: torch takes one for a number by itself."""
+def with_samples(given: Any, batch: Batch) -> Any:
+    """The arguments with so many samples, of a range the most; UserError where there can be none.
+
+    All tensors begin with the same number of samples; those without axes stay.
+    """
     torch = import_torch()
+    least, most = batch if isinstance(batch, tuple) else (batch, batch)
+    if not 1 <= least <= most:
+        text = f"{least}..{most}" if isinstance(batch, tuple) else str(batch)
+        raise fail("E0206", f"the batch is an integer ≥ 1 or a range of them, not {text}")
+    tree = torch.utils._pytree
+    leaves = [each for each in tree.tree_leaves(given) if isinstance(each, torch.Tensor)]
+    counts = sorted({each.shape[0] for each in leaves if each.ndim})
+    if len(counts) != 1:
+        why = f"the first extents of its arguments are {', '.join(map(str, counts)) or 'none'}"
+        raise for_one_number(why)
 
-    def repeat(leaf: Any) -> Any:
-        is_single = isinstance(leaf, torch.Tensor) and leaf.ndim and leaf.shape[0] == 1
-        return torch.cat([leaf, leaf]) if is_single else leaf
+    def repeated(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor) or not leaf.ndim or len(leaf) == most:
+            return leaf
+        return leaf.detach()[:1].expand(most, *leaf.shape[1:])
 
-    return torch.utils._pytree.tree_map(repeat, given)
+    return tree.tree_map(repeated, given)

@@ -1,10 +1,12 @@
 """What became of graphs: which nodes cnnc runs, and which fell back to torch, and why."""
 
 import logging
+import sys
 import warnings
 from collections import Counter, deque
 from collections.abc import Sequence
 from threading import Lock
+from types import FrameType
 
 from cnnc.base.record import record
 from cnnc.table import plural
@@ -107,4 +109,16 @@ def note(part: Part) -> None:
         more = [f"{len(reasons) - MOST_SHOWN} more reasons"] if len(reasons) > MOST_SHOWN else []
         lines = "\n  ".join([part.summary, *reasons[:MOST_SHOWN], *more])
         text = f"{lines}\n  cnnc.torch.report() lists all of them"
-        warnings.warn(text, FallbackWarning, stacklevel=2)
+        warnings.warn(text, FallbackWarning, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """The `stacklevel` of a warning at which the user's code calls: no frame of cnnc or torch."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and _is_inner(frame):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _is_inner(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("cnnc", "torch")

@@ -19,6 +19,17 @@ from cnnc.onnx.reroll.renaming import renaming_rules
             {"a.0.*": "a.unit.*", "a.0.down.*": "a.down.*"},
         ),
         (
+            {
+                f"unit.block_{n}_{m}.{inner}": f"1.block.{n}.{m}.{outer}"
+                for n, m in ("00", "01", "10", "11")
+                for outer, inner in (("weight", "weight"), ("bias", "bias"), ("running_var", "var"))
+            },
+            {
+                "1.block.{a}.{b}.running_var": "unit.block_{a}_{b}.var",
+                "1.block.{a}.{b}.{c}": "unit.block_{a}_{b}.{c}",
+            },
+        ),
+        (
             {f"a.{n}.unit.{m}.weight": f"a.{n}.{m}.weight" for n in "0123" for m in ("u", "v")},
             {"{a}.{b}.{c}.{d}": "{a}.{b}.unit.{c}.{d}"},
         ),

@@ -267,8 +267,9 @@ def test_batches() -> None:
 def test_fallback() -> None:
     """What cnnc cannot take runs in torch, and is told."""
     module, x = nets.Odd().eval(), torch.randn(2, 3, 8, 8)
-    with pytest.warns(cnnc.torch.FallbackWarning, match="sort"):
+    with pytest.warns(cnnc.torch.FallbackWarning, match="sort") as told:
         compiled = cnnc.torch.compile_module(module, x)
+    assert told[0].filename == __file__
     assert [each.operator for each in compiled.report.fallen] == ["sort.default"]
     assert compiled.report.fallen[0].why == "cnnc has no such operator"
     assert compiled.report.nets == 2
@@ -280,7 +281,7 @@ def test_fallback() -> None:
         cnnc.torch.to_text(module, x)
 
 
-def test_what_cannot_be_compiled() -> None:
+def test_what_cannot_be_compiled(capfd: pytest.CaptureFixture[str]) -> None:
     """Each is one clear error."""
 
     class Counts(torch.nn.Module):
@@ -299,8 +300,10 @@ def test_what_cannot_be_compiled() -> None:
     x = torch.ones(2, 3)
     with pytest.raises(UserError, match="changes its buffer `calls`"):
         cnnc.torch.compile_module(Counts(), x)
-    with pytest.raises(UserError, match="torch cannot export Depends"):
+    with pytest.raises(UserError, match="torch cannot export Depends") as caught:
         cnnc.torch.compile_module(Depends(), x)
+    assert all(each.strip() for each in caught.value.diagnostics[0].notes)
+    assert "def forward" not in capfd.readouterr().err
     with pytest.raises(UserError, match=r"no torch.nn.Module"):
         cnnc.torch.compile_module(torch.relu, x)
     with pytest.warns(cnnc.torch.FallbackWarning, match="float64"):

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from cnnc.base.source import SourceFile, Span
@@ -112,7 +112,31 @@ def _generals(pattern: str, target: str) -> list[tuple[str, str]]:
         for places in combinations(shared, count)
         if len(shared) <= MOST_PARTS or count == len(shared)
     ]
-    return [_wild(one, two, places[: len(WILD)]) for places in sets]
+    return [*(_wild(one, two, places[: len(WILD)]) for places in sets), *_aligned(pattern, target)]
+
+
+def _aligned(pattern: str, target: str) -> Iterator[tuple[str, str]]:
+    """The rule with wildcards for numbers at the end, which labels join: `conv_0_1` of `conv.0.1`.
+
+    Last parts are alike, and a wildcard too, or stay as they are.
+    """
+    for kept in (0, 1):
+        parts = pattern.split(".")
+        head, _, last = target.rpartition(".")
+        pieces = re.split(r"([._])", head if kept else target)
+        at, shared = len(pieces) - 1, []
+        for place in reversed(range(len(parts) - kept)):
+            part = parts[place]
+            if at < 0 or part != pieces[at] or part == "*":
+                break
+            if part.isdigit() or place == len(parts) - 1:
+                shared.append((place, at))
+            at -= 2
+        for (place, at), name in zip(reversed(shared[: len(WILD)]), WILD, strict=False):
+            parts[place] = pieces[at] = f"{{{name}}}"
+        made = "".join(pieces)
+        if shared:
+            yield ".".join(parts), f"{made}.{last}" if kept else made
 
 
 def _wild(one: Sequence[str], two: Sequence[str], places: Sequence[int]) -> tuple[str, str]:

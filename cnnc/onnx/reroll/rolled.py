@@ -1,6 +1,6 @@
 """A flat net → text of the language that has been checked to say the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cnnc.base.record import record
 from cnnc.base.source import SourceFile
@@ -30,12 +30,15 @@ class Rolled:
     origins: Mapping[str, str]
 
 
-def roll(net: FlatNet, weights: str, *, keep_names: bool = False) -> Rolled:
+def roll(
+    net: FlatNet, weights: str, *, keep_names: bool = False, dropped: Sequence[str] = ()
+) -> Rolled:
     """The net as text; `weights` is the name of the file beside it that holds the arrays.
 
     Parameters are called by their paths in the text. With `keep_names` the file holds them under
-    their names in the flat net, and the text has rules for those that are other ones. InternalError
-    if the text does not compute the same.
+    their names in the flat net, and the text has rules for those that are other ones, and for
+    `dropped`, patterns of what a file may hold besides. InternalError if the text does not compute
+    the same.
     """
     net = name_ends(net)
     taken = [*(each.name for each in net.inputs), *words_of(net)]
@@ -50,5 +53,6 @@ def roll(net: FlatNet, weights: str, *, keep_names: bool = False) -> Rolled:
         return Rolled(net.name, text, arrays, origins)
     names, rules = renaming_rules(origins)
     arrays = {names[path]: net.arrays[key] for path, key in origins.items()}
-    text = write_text(inner, program, Weights(weights, rules), clauses)
+    all_rules = (*((pattern, None) for pattern in dropped), *rules)
+    text = write_text(inner, program, Weights(weights, all_rules) if arrays else None, clauses)
     return Rolled(net.name, text, arrays, origins)

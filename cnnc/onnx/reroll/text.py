@@ -32,13 +32,15 @@ from cnnc.ops.spec import find
 
 @record
 class Weights:
-    """The weights file beside the text, and what its names become in the net."""
+    """The weights file beside the text, and what its names become in the net; None is dropped."""
 
     file: str
-    rules: tuple[tuple[str, str], ...] = ()
+    rules: tuple[tuple[str, str | None], ...] = ()
 
     def __str__(self) -> str:
-        rules = "\n".join(f'"{name}" => "{path}"' for name, path in self.rules)
+        rules = "\n".join(
+            f'"{name}" => ' + ("drop" if path is None else f'"{path}"') for name, path in self.rules
+        )
         return f'weights "{self.file}"' + (f" {{\n{rules}\n}}" if rules else "")
 
 

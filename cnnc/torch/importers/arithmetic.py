@@ -6,6 +6,7 @@ import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.onnx.builder import Builder
+from cnnc.onnx.flat import Array
 from cnnc.onnx.importers.arithmetic import broadcast
 from cnnc.onnx.values import Flow, Known, RefusedError, Value, shortest
 from cnnc.ops.attributes import Value as Attribute
@@ -66,6 +67,8 @@ def linear(call: Call, build: Builder) -> Flow:
     assert weight is not None
     if weight.dtype != np.float32 or weight.ndim != 2 or not weight.size or not x.rank:
         raise RefusedError(f"its weight is {weight.dtype} of shape {list(weight.shape)}")
+    if call.keeps_samples and x.rank > 2:
+        return _product(build, x, weight, bias)
     flat = x if x.rank == 2 else build.reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
     attributes: dict[str, Attribute] = {"features": weight.shape[0]}
     parameters = {"weight": weight}
@@ -75,6 +78,13 @@ def linear(call: Call, build: Builder) -> Flow:
         parameters["bias"] = bias
     made = build.stage("dense", [flat], attributes, parameters)
     return build.reshape(made, (*x.shape[:-1], weight.shape[0]))
+
+
+def _product(build: Builder, x: Flow, weight: Array, bias: Array | None) -> Flow:
+    """As matrices, which leave the samples where they are."""
+    front = (1,) * (x.rank - 2)
+    made = build.stage("matmul", [x, Known(weight.T.reshape(*front, *weight.T.shape))])
+    return made if bias is None else build.stage("add", [made, Known(bias.reshape(*front, 1, -1))])
 
 
 @importer("addmm")
