@@ -78,7 +78,7 @@ CONVERSIONS = [
     make_double(Cast(target), [TensorType.plain(shape, source)])
     for shape in ((1, 1), (2, 17, 3), (1, 3, 5, 19))
     for other in DType
-    for source, target in {(F64, other), (other, F64)}
+    for source, target in dict.fromkeys([(F64, other), (other, F64)])
 ]
 SAMPLES = [each for op in operators() for sample in op.samples() for each in _wide(sample)]
 DOUBLES = [*SAMPLES, *CONVERSIONS]
