@@ -80,6 +80,10 @@ def import_(
     counts = Counter((each.operator, each.became) for each in made.report)
     rows = [(operator, str(count), became) for (operator, became), count in sorted(counts.items())]
     say(format_table(COLUMNS, rows))
+    for kind, ends in (("input", made.rolled.inputs), ("output", made.rolled.outputs)):
+        for one, two in ends.items():
+            if one != two:
+                say(f"{kind} `{one}` is called `{two}`")
     lines = plural(len(made.rolled.text.splitlines()), "line")
     say(f"\n{made.path}: {lines}, {plural(len(made.net.stages), 'operator')}")
     if made.weights is not None:
@@ -111,5 +115,7 @@ def _as_json(made: "Imported") -> Json:
         "lines": len(made.rolled.text.splitlines()),
         "operators": len(made.net.stages),
         "nodes": nodes,
+        "inputs": dict(made.rolled.inputs),
+        "outputs": dict(made.rolled.outputs),
         "names": dict(made.rolled.origins),
     }

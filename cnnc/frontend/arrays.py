@@ -86,11 +86,14 @@ def open_arrays(path: Path, span: Span | None) -> ArrayFile:
             return _Npz(path, span, _npz_infos(path))
     except (_MalformedError, *_DAMAGE) as error:
         raise _malformed(path, span, error) from None
+    help = "arrays are read from .safetensors and .npz"
+    if path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        help += "; safetensors.torch.save_file writes the former"
     raise fail(
         "E0703",
         f"`{path.name}` is no known kind of file",
         span,
-        help="arrays are read from .safetensors and .npz",
+        help=help,
     )
 
 
@@ -138,6 +141,10 @@ def _safetensors_infos(path: Path) -> tuple[Mapping[str, ArrayInfo], Mapping[str
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
+        if prefix.startswith((b"PK\x03\x04", b"\x80\x02")):
+            raise _MalformedError(
+                "it is what torch.save writes: write it with safetensors.torch.save_file"
+            )
         if len(prefix) < 8:
             raise _MalformedError("the file is shorter than its header")
         (length,) = struct.unpack("<Q", prefix)

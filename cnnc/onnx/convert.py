@@ -1,5 +1,6 @@
 """An ONNX model as a flat net: every node through its importer, or refused with all others."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -20,14 +21,13 @@ from cnnc.onnx.naming import base_name
 from cnnc.onnx.narrow import Narrow, declared_type, narrow_type, number_of, widened
 from cnnc.onnx.reading import MOST_NODES, Files, inline, malformed, opsets, read_tensor
 from cnnc.onnx.registry import IMPORTERS, Importer
+from cnnc.onnx.reporting import listed
 from cnnc.onnx.schemas import check_node
 from cnnc.onnx.values import Call, Flow, Known, Lost, RefusedError, Value
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-MOST_SHOWN = 50
-"""Nodes that an error lists before the rest is only counted."""
 MOST_OPERANDS = 10_000
 _STANDARD = ("", "ai.onnx")
 
@@ -80,7 +80,7 @@ class _Converter:
         self._scope = scope_of(model)
         self._build = Builder()
         self._values: dict[str, Value | Lost] = {}
-        self._owners: dict[str, str] = {}
+        self._names = Counter(each.name for each in self._graph.node)
         self._refused: list[tuple[str, str]] = []
         self._wants: frozenset[str] = frozenset()
         self._report: list[Mapped] = []
@@ -253,12 +253,13 @@ class _Converter:
         values = tuple(None if each is None else widened(each) for each in operands)
         call = Call(op, node.name, opset, values, attributes, is_used)
         names = [name for name in node.input if isinstance(self._values.get(name), Known)]
-        self._build.begin(self._name(node, names), node.name or op)
+        label = self._label(node)
+        self._build.begin(self._name(node, names), label)
         before = len(self._build.stages)
         made = find(call, self._build)
         added = [f"`{each.op}`" for each in self._build.stages[before:] if each.op != "tensor"]
         became = ", ".join(added) or "nothing"
-        self._report.append(Mapped(node.name or next(iter(node.output), op), op, became))
+        self._report.append(Mapped(label, op, became))
         results = [made] if isinstance(made, Known | Flow) else list(made)
         self._narrow.mark(node, operands, results)
         return results
@@ -266,6 +267,12 @@ class _Converter:
     def _kinds(self, node: "NodeProto", operands: Sequence[Value | Lost | None]) -> list[str]:
         pairs = zip(node.input, operands, strict=True)
         return [self._narrow.of(name, value) for name, value in pairs]
+
+    def _label(self, node: "NodeProto") -> str:
+        """What the report calls a node: its name if no other has it, else its first result."""
+        if node.name and self._names[node.name] == 1:
+            return node.name
+        return next(filter(None, node.output), node.op_type)
 
     def _name(self, node: "NodeProto", known: Sequence[str]) -> str:
         """What the stages of a node are called."""
@@ -321,7 +328,7 @@ class _Converter:
 
     def _finish(self, inputs: list[Tensor], given: list[End]) -> Converted:
         if self._refused:
-            raise UnsupportedError(_listed(self._refused), self._wants)
+            raise UnsupportedError(listed(self._refused), self._wants)
         results: list[int | Array] = []
         outputs: list[tuple[str, str]] = []
         wanted: list[End] = []
@@ -339,14 +346,14 @@ class _Converter:
                 _check_type(each, flow)
             except RefusedError as error:
                 refused = [(f"output `{each.name}`", error.why)]
-                raise UnsupportedError(_listed(refused), frozenset()) from None
+                raise UnsupportedError(listed(refused), frozenset()) from None
             results.append(len(outputs))
             outputs.append((each.name, flow.name))
             wanted.append(End(each.name, flow.shape, flow.dtype, narrow=narrow))
         if not flows:
             return Converted(None, tuple(results))
         if not inputs:
-            raise UnsupportedError(_listed([("the graph", "it has no inputs")]), frozenset())
+            raise UnsupportedError(listed([("the graph", "it has no inputs")]), frozenset())
         stages = needed(self._build.stages, [source for _, source in outputs])
         keys = {key for stage in stages for key in stage.parameters.values()}
         arrays = {key: array for key, array in self._build.arrays.items() if key in keys}
@@ -388,12 +395,3 @@ def _knowable(operands: Sequence[Value | Lost | None]) -> frozenset[str]:
 def _used_names(graph: "GraphProto") -> frozenset[str]:
     names = {name for node in graph.node for name in node.input}
     return frozenset(names | {each.name for each in graph.output}) - {""}
-
-
-def _listed(refused: Sequence[tuple[str, str]]) -> list[Diagnostic]:
-    found = [Diagnostic("E0902", f"cnnc cannot take {what}: {why}") for what, why in refused]
-    shown = found[:MOST_SHOWN]
-    if len(found) > MOST_SHOWN:
-        more = f"{len(found) - MOST_SHOWN} more nodes of the model"
-        shown.append(Diagnostic("E0902", f"cnnc cannot take {more}"))
-    return shown

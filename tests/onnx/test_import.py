@@ -200,3 +200,61 @@ def test_a_dim_that_is_none(tmp_path: Path) -> None:
     onnx.save(residual_model(), path)
     found = CliRunner().invoke(cli, ["import", str(path), "-o", str(tmp_path), "--dim", "H=3"])
     assert "E0903" in str(found.exception)
+
+
+def unnamed(*nodes: onnx.NodeProto, **arrays: np.ndarray) -> onnx.ModelProto:
+    """A model from `input` to `output`."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in arrays.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def test_the_report_tells_nodes_without_a_name_apart(tmp_path: Path) -> None:
+    """And those that share one."""
+    model = unnamed(
+        helper.make_node("Conv", ["input", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["a"], name="same"),
+        helper.make_node("Sigmoid", ["a"], ["output"], name="same"),
+        w=np.ones((3, 3, 1, 1), np.float32),
+    )
+    made = cnnc.onnx.import_model(model, tmp_path)
+    assert [each.became for each in made.report] == ["`conv`", "`relu`", "`sigmoid`"]
+    assert [each.node for each in made.report] == ["h", "a", "output"]
+
+
+def test_the_report_says_what_inputs_and_outputs_are_called(tmp_path: Path) -> None:
+    """`input` and `output` are words of the language."""
+    onnx.save(unnamed(helper.make_node("Relu", ["input"], ["output"])), tmp_path / "m.onnx")
+    given = ["import", str(tmp_path / "m.onnx"), "-o", str(tmp_path / "out")]
+    shown = CliRunner().invoke(cli, given)
+    assert "input `input` is called `input_1`" in shown.output
+    assert "output `output` is called `output_1`" in shown.output
+    found = json.loads(CliRunner().invoke(cli, [*given, "--json"]).output)
+    assert found["inputs"] == {"input": "input_1"}
+    assert found["outputs"] == {"output": "output_1"}
+
+
+@pytest.mark.parametrize(("verb", "options"), [("check", ()), ("run", ("-i", "random"))])
+def test_other_verbs_name_import(verb: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    """An ONNX model is no text."""
+    path = tmp_path / "m.onnx"
+    onnx.save(residual_model((1,)), path)
+    error = CliRunner().invoke(cli, [verb, str(path), *options]).exception
+    assert isinstance(error, UserError)
+    assert error.diagnostics[0].code == "E0703"
+    assert "cnnc import m.onnx" in str(error)
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(60), b"\x80\x02" + bytes(60)])
+def test_weights_that_torch_saved(data: bytes, tmp_path: Path) -> None:
+    """Under the name of safetensors."""
+    (tmp_path / "w.safetensors").write_bytes(data)
+    text = 'net n { input x: f32[N, 3]\noutput y = x -> dense(2)\nweights "w.safetensors" }'
+    (tmp_path / "n.cnn").write_text(f"cnn 1\n{text}\n")
+    with pytest.raises(UserError, match="save_file"):
+        cnnc.load(tmp_path / "n.cnn")

@@ -140,3 +140,30 @@ def test_numbers_are_stable() -> None:
         tables = np.broadcast_to(tables_of(found), (2, 3)).astype(np.float64)
         assert np.allclose(tables, [factor, offset], rtol=3e-7, atol=0)
         assert spell(*tables) == found
+
+
+def test_what_is_rounded_is_divided_as_the_model_does(tmp_path: Path) -> None:
+    """A product with 50 rounds ties to another side than a quotient by 0.02 in f32."""
+    net = Keras((1, 3, 16, 16))
+    scale = np.float32(0.02)
+    net.add("QuantizeLinear", scale, np.uint8(128))
+    net.add("DequantizeLinear", scale, np.uint8(128))
+    net.add("Conv", (2, 3, 1, 1))
+    made = imported(net.model(), tmp_path)
+    assert "scale =" not in body(made)
+    ties = (np.arange(-120, 120, dtype=np.float32) + np.float32(0.5)) * scale
+    x = np.resize(np.concatenate([ties, np.nextafter(ties, 9)]), (1, 3, 16, 16))
+    wanted = run_onnx(net.model(), {"image": x.astype(np.float32)})
+    found = cnnc.load(made.path).compile()(x.astype(np.float32))
+    for one, two in zip(wanted.values(), found.values(), strict=True):
+        assert apart(one, two) < 1e-5
+
+
+def test_what_is_rounded_after_a_clip_stays_too(tmp_path: Path) -> None:
+    """Bytes that are scaled, kept in range, and rounded."""
+    net = Keras((1, 3, 4, 4), TensorProto.UINT8)
+    net.add("Cast", to=TensorProto.FLOAT)
+    net.add("Div", np.float32(10))
+    net.add("Clip", np.float32(0), np.float32(20))
+    net.add("Round")
+    assert "scale =" not in body(imported(net.model(), tmp_path))

@@ -21,13 +21,16 @@ from cnnc.onnx.text import words_of
 class Rolled:
     """A program, and what its weights file holds by name.
 
-    `origins` says for each parameter of the net which array of the flat net it is.
+    `origins` says for each parameter of the net which array of the flat net it is, `inputs` and
+    `outputs` what the model's are called in the text.
     """
 
     name: str
     text: str
     arrays: Mapping[str, Array]
     origins: Mapping[str, str]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
 
 
 def roll(
@@ -42,6 +45,8 @@ def roll(
     """
     net = name_ends(net)
     taken = [*(each.name for each in net.inputs), *words_of(net)]
+    inputs = {one.name: two.name for one, two in zip(net.given, net.inputs, strict=False)}
+    outputs = {one.name: two for one, (two, _) in zip(net.wanted, net.outputs, strict=False)}
     inner, clauses = lift_clauses(net)
     program = reroll(cut(structure(inner), taken))
     text = write_text(inner, program, Weights(weights) if net.arrays else None, clauses)
@@ -50,9 +55,9 @@ def roll(
     origins = match(net, graph)
     if not keep_names:
         arrays = {path: net.arrays[key] for path, key in origins.items()}
-        return Rolled(net.name, text, arrays, origins)
+        return Rolled(net.name, text, arrays, origins, inputs, outputs)
     names, rules = renaming_rules(origins)
     arrays = {names[path]: net.arrays[key] for path, key in origins.items()}
     all_rules = (*((pattern, None) for pattern in dropped), *rules)
     text = write_text(inner, program, Weights(weights, all_rules) if arrays else None, clauses)
-    return Rolled(net.name, text, arrays, origins)
+    return Rolled(net.name, text, arrays, origins, inputs, outputs)

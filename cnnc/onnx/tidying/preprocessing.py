@@ -16,6 +16,15 @@ from cnnc.ops.movement.slice import Slice
 
 LAYOUTS = {3: "nlc", 4: "nhwc", 5: "ndhwc"}
 REVERSED = (2, 1, 0)
+STEPS = frozenset(
+    {"round", "round_to", "cast", "equal", "less", "less_equal", "argmax", "argmin", "pool_argmax"}
+)
+"""Operators whose results jump: where they read what was scaled, every rounding has to stay."""
+PASSING = frozenset(
+    {"add", "sub", "mul", "div", "neg", "abs", "max", "min", "clip", "relu", "relu6"}
+    | {"pad", "slice", "split", "concat", "transpose", "reshape", "flatten", "where", "pool"}
+)
+"""Operators that hand a rounding on as it is; behind others it is one among many."""
 
 
 def find_preprocessing(net: FlatNet) -> FlatNet:
@@ -48,6 +57,20 @@ class _Chain:
         self.readers = readers_of(net)
         self.known: Mapping[str, Stage] = {stage.name: stage for stage in net.stages}
         self.outputs = {value for _, value in net.outputs}
+        self.jumps = self._reaches_step()
+
+    def _reaches_step(self) -> bool:
+        """Whether something rounds or compares what was made of the input by scaling it."""
+        reached = {self.given.name: False}
+        for stage in self.net.stages:
+            before = [reached[str(each)] for each in stage.operands if str(each) in reached]
+            if not before:
+                continue
+            if any(before) and stage.op in STEPS:
+                return True
+            if stage.op in PASSING or stage.op == "cast":
+                reached[stage.name] = any(before) or stage.op in ("add", "sub", "mul", "div")
+        return False
 
     def found(self) -> FlatNet:
         """The net with `preprocess`, as it is where that would say nothing."""
@@ -86,7 +109,7 @@ class _Chain:
         return self._arithmetic(state, on, stage)
 
     def _arithmetic(self, state: _State, on: _State, stage: Stage) -> _State | None:
-        if stage.op not in ("add", "sub", "mul", "div") or len(stage.operands) != 2:
+        if self.jumps or stage.op not in ("add", "sub", "mul", "div") or len(stage.operands) != 2:
             return None
         x, other = stage.operands
         is_right = x == state.value
