@@ -19,6 +19,13 @@ def find_gpu() -> "tuple[Gpu | None, Nvcc | None]":
     return toolchain.find_gpu(), toolchain.find_nvcc()
 
 
+def precision(target: Target) -> str:
+    """What a GPU's target says of how products are computed, in words."""
+    from cnnc.backends.cuda.targets import PRECISIONS
+
+    return PRECISIONS[target.features]
+
+
 def emit_cuda(
     lowered: Lowered, target: Target, name: str | None = None, summary: Sequence[str] = ()
 ) -> Mapping[str, bytes]:

@@ -12,6 +12,7 @@ from cnnc.gpu import emit_cuda
 from cnnc.standalone import code, project
 from cnnc.standalone.archive import archive
 from cnnc.standalone.folder import File, Output, open_output
+from cnnc.standalone.golden import golden
 from cnnc.standalone.header import header_text
 from cnnc.standalone.limits import check_limits
 from cnnc.standalone.manifest import Before, Written, manifest
@@ -178,6 +179,7 @@ def _project(unit: Unit, output: Output) -> Iterator[File]:
 def _cuda(unit: Unit, output: Output) -> Iterator[File]:
     made = emit_cuda(unit.lowered[0], unit.targets[0], unit.name, summary(unit))
     yield from (File(name, data) for name, data in made.items())
+    yield golden(unit)
 
 
 _MAKERS: tuple[tuple[Callable[[Unit, Output], Iterator[File]], str], ...] = (

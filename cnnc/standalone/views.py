@@ -3,10 +3,14 @@
 import keyword
 from collections.abc import Sequence
 
+from cnnc import gpu
+from cnnc.api import Model
 from cnnc.backends.abi import Abi, Argument
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
+from cnnc.base.target import Target
 from cnnc.standalone.unit import Unit
+from cnnc.table import plural
 
 _WORDS = """
 Outputs ValueError Weights count each hasattr index len np outputs run samples status
@@ -75,10 +79,25 @@ def summary(unit: Unit) -> tuple[str, ...]:
     settings = ", ".join(f"{name} = {value}" for name, value in provenance.settings)
     lines = [f"network  {unit.model.name}" + f" of {provenance.source}" * bool(provenance.source)]
     lines += [f"settings {settings}"] if settings else []
-    lines += [f"target   {each.triple}, {each.cpu}" for each in unit.targets]
+    lines += [f"target   {_machine(each)}" for each in unit.targets]
+    lines += [f"batch    {_batch(unit.model)}"]
     lines += [f"threads  layers are split for {request.threads}"] if request.threads > 1 else []
     lines += ["exact    no algorithm that rounds more than plain sums"] if request.exact else []
     return tuple(map(_harmless, lines))
+
+
+def _machine(target: Target) -> str:
+    """What it is called; a GPU with the precision that it multiplies in."""
+    if target.is_gpu:
+        return f"cuda:{target.cpu},{target.features} ({gpu.precision(target)})"
+    return f"{target.triple}, {target.cpu}"
+
+
+def _batch(model: Model) -> str:
+    """How many samples a run has."""
+    if model.fewest < model.batch:
+        return f"{model.fewest}..{model.batch} samples a run"
+    return plural(model.batch, "sample") + " a run"
 
 
 def _harmless(text: str) -> str:

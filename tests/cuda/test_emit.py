@@ -75,7 +75,7 @@ def test_names_of_the_text_are_no_names_of_the_code(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["main", "cuda_runtime", "cnnc_prims"])
+@pytest.mark.parametrize("name", ["main", "test", "cuda_runtime", "cnnc_prims"])
 def test_a_network_may_not_be_called_as_a_file_of_the_code(name: str) -> None:
     with pytest.raises(UserError, match=f"another file called `{name}`"):
         planned(load_text(AWKWARD), name=name)
@@ -98,6 +98,7 @@ def test_a_network_may_be_called_anything_else(model: Model, tmp_path: Path) -> 
     for name in NAMES:
         _write(model, name, tmp_path / name)
         subprocess.run([*CHECK, f"{name}.cu"], check=True, cwd=tmp_path / name)
+        subprocess.run([*CHECK, "test.cu"], check=True, cwd=tmp_path / name)
     subprocess.run([*CHECK, "main.cu"], check=True, cwd=tmp_path / NAMES[0])
 
 
@@ -121,6 +122,7 @@ def test_ends_may_be_called_as_variables_of_the_code(tmp_path: Path) -> None:
     _write(load_text(f"{text}  output on = y\n  weights he(seed = 1)\n}}\n"), "lot", tmp_path)
     subprocess.run([*CHECK, "lot.cu"], check=True, cwd=tmp_path)
     subprocess.run([*CHECK, "main.cu"], check=True, cwd=tmp_path)
+    subprocess.run([*CHECK, "test.cu"], check=True, cwd=tmp_path)
 
 
 def test_networks_of_two_versions_share_no_names(model: Model) -> None:

@@ -102,7 +102,7 @@ def test_the_sources_have_no_warnings(plan: Plan, tmp_path: Path) -> None:
     _write(plan, tmp_path)
     silent = ["-Wno-unknown-pragmas", "-Wno-attributes", "-Wno-unused-variable"]
     command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", *silent]
-    for name in (f"{plan.abi.name}.cu", "main.cu"):
+    for name in (f"{plan.abi.name}.cu", "main.cu", "test.cu"):
         path = str(tmp_path / name)
         subprocess.run([*command, f"-isystem{SHIM}", "-x", "c++", path], check=True)
 
@@ -185,7 +185,7 @@ net fat {
 def test_nvcc_has_no_warnings(plan: Plan, tmp_path: Path, arch: int) -> None:
     _write(plan, tmp_path)
     flags = ["-std=c++17", "--fmad=false", f"-arch=sm_{arch}", "-Werror", "all-warnings"]
-    for name in (f"{plan.abi.name}.cu", "main.cu"):
+    for name in (f"{plan.abi.name}.cu", "main.cu", "test.cu"):
         command = [*_nvcc(), *flags, "-Xcompiler", "-Wall", "-c", name, "-o", "made.o"]
         subprocess.run(command, check=True, cwd=tmp_path)
 

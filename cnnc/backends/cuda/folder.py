@@ -9,7 +9,7 @@ from cnnc.backends.cuda.templates import render
 from cnnc.base.record import record
 
 MATH = "cnnc_math.h"
-_PROJECT = ("main.cu", "Makefile", "CMakeLists.txt", "README.md")
+_PROJECT = ("main.cu", "test.cu", "Makefile", "CMakeLists.txt", "README.md")
 
 
 def emit_sources(plan: Plan, version: str, summary: Sequence[str]) -> Mapping[str, bytes]:
@@ -18,7 +18,7 @@ def emit_sources(plan: Plan, version: str, summary: Sequence[str]) -> Mapping[st
 
 
 def emit_cuda(plan: Plan, version: str, summary: Sequence[str] = ()) -> Mapping[str, bytes]:
-    """All files of the folder, by name. `summary` are lines on what was compiled."""
+    """All files of the folder but golden.bin, by name. `summary` are lines on what was compiled."""
     view = net_view(plan, version, summary)
     project = {name: render(name, view).encode() for name in _PROJECT}
     weights = plan.weights_file().tobytes()

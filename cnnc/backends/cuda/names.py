@@ -19,7 +19,7 @@ device_of device_order device_is_captured open_step close_step read order
 """
 FUNCTIONS = frozenset(_VERBS.split())
 """What stands behind the network's name in functions that are no kernels."""
-FILES = frozenset({"cuda_runtime", "cnnc_math", "cnnc_prims", "main"})
+FILES = frozenset({"cuda_runtime", "cnnc_math", "cnnc_prims", "main", "test"})
 """Headers, or sources, that those of the network would hide."""
 
 

@@ -76,6 +76,7 @@ class Signatures:
     out_arguments: str
     staged_arguments: str
     example_arguments: str
+    test_arguments: str
 
 
 @record
@@ -89,6 +90,7 @@ class NetView:
     hash: str
     alignment: int
     arch: int
+    precision: str
     weights_bytes: int
     payload_bytes: int
     arena_bytes: int
@@ -135,6 +137,7 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         hash=f"0x{abi.hash:016x}",
         alignment=PIECE,
         arch=plan.arch,
+        precision=plan.precision,
         weights_bytes=abi.weights_bytes,
         payload_bytes=abi.weights_bytes - HEAD_BYTES,
         arena_bytes=plan.arena_bytes,
@@ -176,6 +179,7 @@ def _signatures(abi: Abi, ends: Sequence[EndView]) -> Signatures:
     staged = [
         f"({'' if e.is_output else 'const '}{e.type} *)(net->staging + {e.offset})" for e in ends
     ]
+    tested = [f"({each.type} *)ends[{number}]" for number, each in enumerate(ends)]
     return Signatures(
         captured=len(ends) + samples,
         captured_values=", ".join([*names, *["(const void *)(uintptr_t)samples"] * samples]),
@@ -195,6 +199,7 @@ def _signatures(abi: Abi, ends: Sequence[EndView]) -> Signatures:
         out_arguments=", ".join(["net", *count, *names[len(abi.inputs) :]]),
         staged_arguments=", ".join(["net", *count, *staged, "net->stream"]),
         example_arguments=", ".join(["net", *[f"{macro}_BATCH"] * samples, *names, "stream"]),
+        test_arguments=", ".join(["net", *[f"{macro}_BATCH"] * samples, *tested]),
     )
 
 
