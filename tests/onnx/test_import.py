@@ -258,3 +258,13 @@ def test_weights_that_torch_saved(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "n.cnn").write_text(f"cnn 1\n{text}\n")
     with pytest.raises(UserError, match="save_file"):
         cnnc.load(tmp_path / "n.cnn")
+
+
+def test_names_that_are_none_are_refused(tmp_path: Path) -> None:
+    """Rather than written under another one."""
+    onnx.save(residual_model((1,)), tmp_path / "m.onnx")
+    given = ["import", str(tmp_path / "m.onnx"), "-o", str(tmp_path), "--name", "1x"]
+    error = CliRunner().invoke(cli, given).exception
+    assert isinstance(error, UserError)
+    assert error.diagnostics[0].code == "E0803"
+    assert "such as v1x" in str(error)
