@@ -18,6 +18,7 @@ from cnnc.onnx.tidying.edits import (
     sources,
 )
 from cnnc.onnx.tidying.factors import find_batchnorms, fold_factors
+from cnnc.onnx.tidying.gelus import find_gelus
 from cnnc.onnx.tidying.global_pools import find_global_pools
 from cnnc.onnx.tidying.layouts import move_layouts
 from cnnc.onnx.tidying.pads import join_pads
@@ -227,7 +228,7 @@ def _batchnorm(
 
 STEPS = (
     *(skip_identities, move_layouts, find_upsampling, find_preprocessing, find_global_pools),
-    *(join_pads, join_biases, fold_factors, find_batchnorms, find_silus, join_products),
+    *(join_pads, join_biases, fold_factors, find_batchnorms, find_silus, find_gelus, join_products),
     *(put_in_order, settle_pads, settle_slices),
 )
 """In this order: silus are products, too, and what is folded into a layer is no batchnorm."""

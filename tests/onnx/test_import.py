@@ -268,3 +268,45 @@ def test_names_that_are_none_are_refused(tmp_path: Path) -> None:
     assert isinstance(error, UserError)
     assert error.diagnostics[0].code == "E0803"
     assert "such as v1x" in str(error)
+
+
+def gelu_nodes(kind: str) -> list[onnx.NodeProto]:
+    """What PyTorch writes before opset 20."""
+    node = helper.make_node
+    if kind == "erf":
+        return [
+            node("Div", ["input", "root"], ["a"]),
+            node("Erf", ["a"], ["b"]),
+            node("Add", ["b", "one"], ["c"]),
+            node("Mul", ["input", "c"], ["d"]),
+            node("Mul", ["d", "half"], ["output"]),
+        ]
+    return [
+        node("Mul", ["half", "input"], ["h"]),
+        node("Pow", ["input", "three"], ["a"]),
+        node("Mul", ["cubic", "a"], ["b"]),
+        node("Add", ["input", "b"], ["c"]),
+        node("Mul", ["c", "slope"], ["d"]),
+        node("Tanh", ["d"], ["e"]),
+        node("Add", ["e", "one"], ["f"]),
+        node("Mul", ["h", "f"], ["output"]),
+    ]
+
+
+@pytest.mark.parametrize("root", [2**0.5, 1.41])
+@pytest.mark.parametrize(("kind", "wanted"), [("erf", "gelu"), ("tanh", "gelu(tanh)")])
+def test_gelus_of_older_opsets(kind: str, wanted: str, root: float, tmp_path: Path) -> None:
+    """Found where the numbers are GELU's, and only there."""
+    slope = (2 / np.pi) ** 0.5 * root / 2**0.5
+    numbers = {"root": root, "one": 1, "half": 0.5, "three": 3, "cubic": 0.044715, "slope": slope}
+    arrays = {name: np.array(value, np.float32) for name, value in numbers.items()}
+    model = unnamed(*gelu_nodes(kind), **arrays)
+    made = cnnc.onnx.import_model(model, tmp_path, name="n")
+    assert ("gelu" in made.rolled.text) == (root == 2**0.5)
+    if root == 2**0.5:
+        assert wanted in made.rolled.text
+        assert {each.became for each in made.report} <= {"part of `gelu`"}
+    x = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32) * 3
+    wanted_y = run_onnx(model, {"input": x})["output"]
+    (found,) = cnnc.load(made.path).compile()(x).values()
+    assert apart(wanted_y, found) < 1e-6
