@@ -8,6 +8,7 @@ import numpy as np
 from cnnc.base.layout import Shape
 from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, FlatNet, Stage
+from cnnc.onnx.tidying.blocks import find_blocks
 from cnnc.onnx.tidying.edits import (
     LAYERS,
     Change,
@@ -227,7 +228,14 @@ def _batchnorm(
 
 
 STEPS = (
-    *(skip_identities, move_layouts, find_upsampling, find_preprocessing, find_global_pools),
+    *(
+        skip_identities,
+        find_blocks,
+        move_layouts,
+        find_upsampling,
+        find_preprocessing,
+        find_global_pools,
+    ),
     *(join_pads, join_biases, fold_factors, find_batchnorms, find_silus, find_gelus, join_products),
     *(put_in_order, settle_pads, settle_slices),
 )

@@ -310,3 +310,37 @@ def test_gelus_of_older_opsets(kind: str, wanted: str, root: float, tmp_path: Pa
     wanted_y = run_onnx(model, {"input": x})["output"]
     (found,) = cnnc.load(made.path).compile()(x).values()
     assert apart(wanted_y, found) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("parts", "order", "out", "wanted"),
+    [
+        ([1, 3, 4, 2, 4, 2], [0, 3, 5, 1, 2, 4], [1, 12, 4, 4], "space_to_depth(2)"),
+        ([1, 3, 4, 2, 4, 2], [0, 1, 3, 5, 2, 4], [1, 12, 4, 4], "space_to_depth(2, mode = crd)"),
+        ([1, 3, 4, 2, 4, 2], [0, 1, 5, 3, 2, 4], [1, 12, 4, 4], "transpose"),
+    ],
+)
+def test_blocks_of_reshapes(
+    parts: list[int], order: list[int], out: list[int], wanted: str, tmp_path: Path
+) -> None:
+    """Found where every element goes to the same place; there, and back."""
+    back = [int(each) for each in np.argsort(order)]
+    model = unnamed(
+        helper.make_node("Reshape", ["input", "parts"], ["a"]),
+        helper.make_node("Transpose", ["a"], ["b"], perm=order),
+        helper.make_node("Reshape", ["b", "out"], ["c"]),
+        helper.make_node("Relu", ["c"], ["d"]),
+        helper.make_node("Reshape", ["d", "turned"], ["e"]),
+        helper.make_node("Transpose", ["e"], ["f"], perm=back),
+        helper.make_node("Reshape", ["f", "whole"], ["output"]),
+        parts=np.array(parts),
+        out=np.array(out),
+        turned=np.array([parts[each] for each in order]),
+        whole=np.array([1, 3, 8, 8]),
+    )
+    made = cnnc.onnx.import_model(model, tmp_path, name="n")
+    assert wanted in made.rolled.text
+    assert ("depth_to_space" in made.rolled.text) == ("space" in wanted)
+    x = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    (found,) = cnnc.load(made.path).compile()(x).values()
+    assert np.array_equal(run_onnx(model, {"input": x})["output"], found)
