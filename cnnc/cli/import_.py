@@ -63,7 +63,11 @@ def import_(
     The table says what became of which operators; --json of every node.
     """
     from cnnc.onnx.importing import import_model  # commands should start fast
+    from cnnc.onnx.text import KEYWORDS, identifier
 
+    if name is not None and identifier(name, KEYWORDS) != name:
+        help = f"such as {identifier(name, KEYWORDS)}"
+        raise fail("E0803", f"`--name {name}` is no name of the language", help=help)
     with working(f"importing {file.name}"):
         made = import_model(
             file,

@@ -156,7 +156,9 @@ class _Converter:
 
     def _say_widened(self, name: str, narrow: str) -> None:
         if narrow:
-            self._report.append(Mapped(name, narrow, "f32, without the roundings between"))
+            self._report.append(
+                Mapped(name, f"{narrow} tensor", "f32, without the roundings between")
+            )
 
     def _given(self, array: Array) -> Known:
         """A tensor of the model's own."""

@@ -8,6 +8,7 @@ import numpy as np
 from cnnc.base.layout import Shape
 from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, FlatNet, Stage
+from cnnc.onnx.tidying.blocks import find_blocks
 from cnnc.onnx.tidying.edits import (
     LAYERS,
     Change,
@@ -18,6 +19,7 @@ from cnnc.onnx.tidying.edits import (
     sources,
 )
 from cnnc.onnx.tidying.factors import find_batchnorms, fold_factors
+from cnnc.onnx.tidying.gelus import find_gelus
 from cnnc.onnx.tidying.global_pools import find_global_pools
 from cnnc.onnx.tidying.layouts import move_layouts
 from cnnc.onnx.tidying.pads import join_pads
@@ -226,8 +228,15 @@ def _batchnorm(
 
 
 STEPS = (
-    *(skip_identities, move_layouts, find_upsampling, find_preprocessing, find_global_pools),
-    *(join_pads, join_biases, fold_factors, find_batchnorms, find_silus, join_products),
+    *(
+        skip_identities,
+        find_blocks,
+        move_layouts,
+        find_upsampling,
+        find_preprocessing,
+        find_global_pools,
+    ),
+    *(join_pads, join_biases, fold_factors, find_batchnorms, find_silus, find_gelus, join_products),
     *(put_in_order, settle_pads, settle_slices),
 )
 """In this order: silus are products, too, and what is folded into a layer is no batchnorm."""

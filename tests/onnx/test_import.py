@@ -258,3 +258,89 @@ def test_weights_that_torch_saved(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "n.cnn").write_text(f"cnn 1\n{text}\n")
     with pytest.raises(UserError, match="save_file"):
         cnnc.load(tmp_path / "n.cnn")
+
+
+def test_names_that_are_none_are_refused(tmp_path: Path) -> None:
+    """Rather than written under another one."""
+    onnx.save(residual_model((1,)), tmp_path / "m.onnx")
+    given = ["import", str(tmp_path / "m.onnx"), "-o", str(tmp_path), "--name", "1x"]
+    error = CliRunner().invoke(cli, given).exception
+    assert isinstance(error, UserError)
+    assert error.diagnostics[0].code == "E0803"
+    assert "such as v1x" in str(error)
+
+
+def gelu_nodes(kind: str) -> list[onnx.NodeProto]:
+    """What PyTorch writes before opset 20."""
+    node = helper.make_node
+    if kind == "erf":
+        return [
+            node("Div", ["input", "root"], ["a"]),
+            node("Erf", ["a"], ["b"]),
+            node("Add", ["b", "one"], ["c"]),
+            node("Mul", ["input", "c"], ["d"]),
+            node("Mul", ["d", "half"], ["output"]),
+        ]
+    return [
+        node("Mul", ["half", "input"], ["h"]),
+        node("Pow", ["input", "three"], ["a"]),
+        node("Mul", ["cubic", "a"], ["b"]),
+        node("Add", ["input", "b"], ["c"]),
+        node("Mul", ["c", "slope"], ["d"]),
+        node("Tanh", ["d"], ["e"]),
+        node("Add", ["e", "one"], ["f"]),
+        node("Mul", ["h", "f"], ["output"]),
+    ]
+
+
+@pytest.mark.parametrize("root", [2**0.5, 1.41])
+@pytest.mark.parametrize(("kind", "wanted"), [("erf", "gelu"), ("tanh", "gelu(tanh)")])
+def test_gelus_of_older_opsets(kind: str, wanted: str, root: float, tmp_path: Path) -> None:
+    """Found where the numbers are GELU's, and only there."""
+    slope = (2 / np.pi) ** 0.5 * root / 2**0.5
+    numbers = {"root": root, "one": 1, "half": 0.5, "three": 3, "cubic": 0.044715, "slope": slope}
+    arrays = {name: np.array(value, np.float32) for name, value in numbers.items()}
+    model = unnamed(*gelu_nodes(kind), **arrays)
+    made = cnnc.onnx.import_model(model, tmp_path, name="n")
+    assert ("gelu" in made.rolled.text) == (root == 2**0.5)
+    if root == 2**0.5:
+        assert wanted in made.rolled.text
+        assert {each.became for each in made.report} <= {"part of `gelu`"}
+    x = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32) * 3
+    wanted_y = run_onnx(model, {"input": x})["output"]
+    (found,) = cnnc.load(made.path).compile()(x).values()
+    assert apart(wanted_y, found) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("parts", "order", "out", "wanted"),
+    [
+        ([1, 3, 4, 2, 4, 2], [0, 3, 5, 1, 2, 4], [1, 12, 4, 4], "space_to_depth(2)"),
+        ([1, 3, 4, 2, 4, 2], [0, 1, 3, 5, 2, 4], [1, 12, 4, 4], "space_to_depth(2, mode = crd)"),
+        ([1, 3, 4, 2, 4, 2], [0, 1, 5, 3, 2, 4], [1, 12, 4, 4], "transpose"),
+    ],
+)
+def test_blocks_of_reshapes(
+    parts: list[int], order: list[int], out: list[int], wanted: str, tmp_path: Path
+) -> None:
+    """Found where every element goes to the same place; there, and back."""
+    back = [int(each) for each in np.argsort(order)]
+    model = unnamed(
+        helper.make_node("Reshape", ["input", "parts"], ["a"]),
+        helper.make_node("Transpose", ["a"], ["b"], perm=order),
+        helper.make_node("Reshape", ["b", "out"], ["c"]),
+        helper.make_node("Relu", ["c"], ["d"]),
+        helper.make_node("Reshape", ["d", "turned"], ["e"]),
+        helper.make_node("Transpose", ["e"], ["f"], perm=back),
+        helper.make_node("Reshape", ["f", "whole"], ["output"]),
+        parts=np.array(parts),
+        out=np.array(out),
+        turned=np.array([parts[each] for each in order]),
+        whole=np.array([1, 3, 8, 8]),
+    )
+    made = cnnc.onnx.import_model(model, tmp_path, name="n")
+    assert wanted in made.rolled.text
+    assert ("depth_to_space" in made.rolled.text) == ("space" in wanted)
+    x = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    (found,) = cnnc.load(made.path).compile()(x).values()
+    assert np.array_equal(run_onnx(model, {"input": x})["output"], found)

@@ -55,7 +55,7 @@ def write_text(
     `clauses` say how inputs become what the net sees.
     """
     clauses = clauses or {}
-    lines = ["cnn 1"]
+    lines = ["cnn 1", ""]
     if net.batch != 1:
         lines += [f"param N = {net.batch}"]
     printer = _Printer({block.name: block for block in program.blocks})
@@ -172,7 +172,8 @@ def _defaults(op: str) -> Mapping[str, Value]:
 
 def _called(name: str, arguments: Sequence[tuple[str, Hole]], usual: Mapping[str, Hole]) -> str:
     """A call: what must be given in order, the rest by name where it is not as usual."""
-    if len(arguments) == 1 and arguments[0][1] != usual.get(arguments[0][0]):
+    is_alone = len(arguments) == 1 and not _needs_name(*arguments[0])
+    if is_alone and arguments[0][1] != usual.get(arguments[0][0]):
         usual = {}  # what else could it be
     given = [_text(value) for key, value in arguments if key not in usual]
     given += [
@@ -181,6 +182,11 @@ def _called(name: str, arguments: Sequence[tuple[str, Hole]], usual: Mapping[str
         if key in usual and (type(value), value) != (type(usual[key]), usual[key])
     ]
     return f"{name}({', '.join(given)})" if given else name
+
+
+def _needs_name(key: str, value: Hole) -> bool:
+    """Whether nobody would know what a value by itself is: `prelu(true)`, `batchnorm(0.0)`."""
+    return isinstance(value, bool) or key == "eps"
 
 
 def _text(value: Hole) -> str:
