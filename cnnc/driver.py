@@ -274,11 +274,11 @@ def target_names() -> tuple[str, ...]:
 
 def cpu_names(name: str) -> tuple[str, ...]:
     """The processors that may be named behind a target."""
-    from cnnc.backends.cuda.targets import MULTIPROCESSORS, PRECISIONS, is_cuda
+    from cnnc.backends.cuda.targets import MULTIPROCESSORS, is_cuda
     from cnnc.backends.native import targets
 
     if is_cuda(name):
-        return (*(f"sm_{each}" for each in MULTIPROCESSORS), *PRECISIONS)
+        return tuple(f"sm_{each}" for each in MULTIPROCESSORS)
     return targets.cpu_names(name)
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from cnnc.base.record import record
 from cnnc.base.target import Target
+from cnnc.loop.kernel import Program
 from cnnc.lowering.lowered import Lowered
 from cnnc.version import __version__
 
@@ -17,6 +19,33 @@ def find_gpu() -> "tuple[Gpu | None, Nvcc | None]":
     from cnnc.backends.cuda import toolchain
 
     return toolchain.find_gpu(), toolchain.find_nvcc()
+
+
+@record
+class Need:
+    """What code for a GPU takes: launches of a run, distinct kernels, bytes in its memory."""
+
+    launches: int
+    kernels: int
+    weights_bytes: int
+    arena_bytes: int
+
+
+def measure_need(program: Program, target: Target) -> Need:
+    """What `emit_cuda` makes of a program, in numbers; its weights are packed."""
+    from cnnc.backends.cuda.backend import PREFIX
+    from cnnc.backends.cuda.plan import plan_cuda
+
+    plan = plan_cuda(program, target, PREFIX)
+    counts = len(plan.launches), len(plan.kernels)
+    return Need(*counts, plan.abi.weights_bytes, plan.arena_bytes)
+
+
+def precision_names() -> tuple[str, ...]:
+    """The words for a precision in the name of a target."""
+    from cnnc.backends.cuda.targets import PRECISIONS
+
+    return tuple(PRECISIONS)
 
 
 def precision(target: Target) -> str:

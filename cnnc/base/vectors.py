@@ -1,6 +1,7 @@
 """Golden vectors: inputs of a network, and the outputs expected for them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,17 @@ class CheckVectors:
     outputs: Mapping[str, NDArray[np.generic]]
     atol: float
     rtol: float
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.inputs.values())))
+
+    def first(self, samples: int) -> "CheckVectors":
+        """Those of the first samples."""
+        inputs = {name: array[:samples] for name, array in self.inputs.items()}
+        outputs = {name: array[:samples] for name, array in self.outputs.items()}
+        return replace(self, inputs=inputs, outputs=outputs)
 
     def measure(self, name: str, got: NDArray[np.generic]) -> tuple[float, float]:
         """Largest difference of an output, and the largest over its tolerance."""

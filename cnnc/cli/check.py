@@ -20,6 +20,7 @@ from cnnc.cli.options import (
     tuning_option,
 )
 from cnnc.frontend.settings import Batch
+from cnnc.gpu import Need, measure_need
 from cnnc.loop.kernel import Program
 from cnnc.options import Options
 from cnnc.standalone.limits import check_limits
@@ -69,16 +70,18 @@ def check(
             say(check_compiled.describe(network))
         return
     model = which.load(weights=not no_weights)
-    program, found, limits = None, None, Limits(ram, flash, stack)
+    made, found, limits = None, None, Limits(ram, flash, stack)
     if not no_weights:
         model.checks()
-        program = plan(model, options)[1].program
+        machine, lowered = plan(model, options)
+        program = lowered.program
+        made = measure_need(program, machine) if machine.is_gpu else program
     if sizes or limits != Limits():
         found = _sizes(model, options, limits)
     if as_json:
-        print_json(_as_json(model, program, found))
+        print_json(_as_json(model, made, found))
     else:
-        say(_as_text(model, program, found))
+        say(_as_text(model, made, found))
 
 
 def _sizes(model: Model, options: Options, limits: Limits) -> Sizes:
@@ -97,7 +100,7 @@ def _sizes(model: Model, options: Options, limits: Limits) -> Sizes:
     return found
 
 
-def _as_text(model: Model, program: Program | None, sizes: Sizes | None) -> str:
+def _as_text(model: Model, made: Program | Need | None, sizes: Sizes | None) -> str:
     lines = [model.layers.format(), ""]
     for kind, ends in (("input", model.inputs), ("output", model.outputs)):
         lines += [f"{kind:6} {name}: {shape_text(shape)}" for name, shape in ends.items()]
@@ -108,34 +111,32 @@ def _as_text(model: Model, program: Program | None, sizes: Sizes | None) -> str:
         f"{count_text(model.parameters)} parameters, {count_text(model.macs)} MACs, "
         f"largest result {bytes_text(largest)}"
     )
-    if program:
-        lines.append(
-            f"compiled: {plural(len(program.steps), 'step')} of "
-            f"{plural(len(program.kernels), 'distinct kernel')}, "
-            f"weights {bytes_text(program.weights_bytes)}, "
-            f"{'samples one after the other, ' * program.apart}"
-            f"arena {bytes_text(program.arena_bytes)} {'for each thread ' * program.apart}"
-            f"(at least {bytes_text(program.arena_bound)} are alive at once)"
-            + f", scratch {bytes_text(program.scratch_bytes)} a thread"
-            * bool(program.scratch_bytes)
-        )
+    if made:
+        lines.append(f"compiled: {_made_text(made)}")
     if sizes:
         lines += ["standing alone:", sizes.describe()]
     return "\n".join(lines)
 
 
-def _as_json(model: Model, program: Program | None, sizes: Sizes | None) -> Json:
-    compiled: Json = None
-    if program:
-        compiled = {
-            "steps": len(program.steps),
-            "kernels": len(program.kernels),
-            "weights_bytes": program.weights_bytes,
-            "arena_bytes": program.arena_bytes,
-            "samples_apart": program.apart,
-            "arena_bound_bytes": program.arena_bound,
-            "scratch_bytes_a_thread": program.scratch_bytes,
-        }
+def _made_text(made: Program | Need) -> str:
+    if isinstance(made, Need):
+        return (
+            f"{plural(made.launches, 'kernel')} a run, {made.kernels} of them distinct, "
+            f"weights {bytes_text(made.weights_bytes)}, arena {bytes_text(made.arena_bytes)}"
+        )
+    return (
+        f"{plural(len(made.steps), 'step')} of "
+        f"{plural(len(made.kernels), 'distinct kernel')}, "
+        f"weights {bytes_text(made.weights_bytes)}, "
+        f"{'samples one after the other, ' * made.apart}"
+        f"arena {bytes_text(made.arena_bytes)} {'for each thread ' * made.apart}"
+        f"(at least {bytes_text(made.arena_bound)} are alive at once)"
+        + f", scratch {bytes_text(made.scratch_bytes)} a thread"
+        * bool(made.scratch_bytes)
+    )
+
+
+def _as_json(model: Model, made: Program | Need | None, sizes: Sizes | None) -> Json:
     return {
         "ok": True,
         "net": model.name,
@@ -147,7 +148,26 @@ def _as_json(model: Model, program: Program | None, sizes: Sizes | None) -> Json
         "parameters": model.parameters,
         "macs": model.macs,
         "layers": [layer.to_json() for layer in model.layers],
-        "compiled": compiled,
+        "compiled": _made_json(made) if made else None,
         "sizes": sizes.to_json() if sizes else None,
         "diagnostics": [to_json(each) for each in model.warnings],
+    }
+
+
+def _made_json(made: Program | Need) -> Json:
+    if isinstance(made, Need):
+        return {
+            "launches": made.launches,
+            "kernels": made.kernels,
+            "weights_bytes": made.weights_bytes,
+            "arena_bytes": made.arena_bytes,
+        }
+    return {
+        "steps": len(made.steps),
+        "kernels": len(made.kernels),
+        "weights_bytes": made.weights_bytes,
+        "arena_bytes": made.arena_bytes,
+        "samples_apart": made.apart,
+        "arena_bound_bytes": made.arena_bound,
+        "scratch_bytes_a_thread": made.scratch_bytes,
     }

@@ -10,6 +10,10 @@ from cnnc.cli.options import Net, compile_options, json_option, net_options, see
 from cnnc.compare.compare import compare
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
+from cnnc.table import plural
+
+SLOW = "interp"
+"""The backend that takes seconds for each sample."""
 
 
 @click.command(short_help="Generated code against the reference, layer by layer.")
@@ -38,20 +42,27 @@ def diff(
 ) -> None:
     """Compare a compiled network with its reference, layer by layer.
 
-    Without inputs it takes those of the file's `check` clause, or random ones. Exit code 2 means
+    Without inputs it takes those of the file's `check` clause, or random ones; `interp` takes one
+    batch of that clause. Exit code 2 means
     that cnnc computes something wrong, 1 that a check file is not matched.
     """
     model, compiled = Net(file, net, settings, batch).compile(
         Options(target, backend, threads, exact, tuning)
     )
-    given = None
+    given, checks = None, model.checks()
+    if backend == SLOW and any(check.samples > model.batch for check in checks):
+        remark(
+            f"note: `{SLOW}` takes long, so of check files it takes the first "
+            f"{plural(model.batch, 'sample')} only; `--input` gives it others"
+        )
+        checks = tuple(check.first(model.batch) for check in checks)
     if inputs:
         read = read_inputs(compiled.interface, [Source.parse(text) for text in inputs])
         for note in read.notes:
             remark(f"note: {note}")
         given = read.arrays
     with progress(f"comparing {model.name}") as advance:
-        report = compare(compiled, model.checks(), given, seed=seed, progress=advance)
+        report = compare(compiled, checks, given, seed=seed, progress=advance)
     if as_json:
         print_json(report.to_json())
     else:

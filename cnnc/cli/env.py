@@ -76,6 +76,7 @@ def _facts(name: str, machine: Target) -> dict[str, str]:
         "system": platform.platform(),
         "targets": ", ".join(driver.target_names()),
         "cpus": ", ".join(driver.cpu_names(name)),
+        **({"precisions": ", ".join(gpu.precision_names())} if machine.is_gpu else {}),
         "backends": ", ".join((*BACKENDS, REFERENCE)),
         "triple": machine.triple,
         "cpu": machine.cpu,

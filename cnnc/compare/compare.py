@@ -24,7 +24,7 @@ from cnnc.memory import drawn
 from cnnc.options import REFERENCE, Options
 
 Progress = Callable[[int, int], None]
-"""Called with layers done and layers in all."""
+"""Called with layers done and in all: each is run alone, and once more in the program."""
 
 
 def diff(
@@ -61,8 +61,9 @@ def compare(
     """See `diff`; the check files are given as they were read."""
     if network.options.backend == REFERENCE:
         raise fail("E0801", "the reference cannot be compared with itself")
+    first = checks[0] if checks and inputs is None else None
     if inputs is None:
-        inputs = checks[0].inputs if checks else random_inputs(network.graph, seed)
+        inputs = first.inputs if first else random_inputs(network.graph, seed)
     bound = Binding(network.interface).bind(inputs, {})
     if not bound.samples:
         raise fail("E0601", "there are no samples to compare")
@@ -71,7 +72,8 @@ def compare(
     comparison = _Comparison(network, progress, len(batches))
     for number, batch in enumerate(batches):
         comparison.add(dict(zip(names, batch, strict=True)), seed + number)
-    return comparison.report(bound.samples, [*_compare_checks(network, checks)])
+    known = comparison.results(bound.samples) if first else None
+    return comparison.report(bound.samples, [*_compare_checks(network, checks, known)])
 
 
 def random_inputs(graph: Graph, seed: int) -> dict[str, Array]:
@@ -93,6 +95,7 @@ class _Comparison:
     suspects: dict[int, Suspect] = field(default_factory=dict)
     outputs: dict[tuple[str, str], list[Errors]] = field(default_factory=dict)
     guilty: tuple[str, str] | None = None
+    computed: dict[str, list[Array]] = field(default_factory=dict)
 
     def add(self, inputs: Mapping[str, Array], seed: int) -> None:
         """Compare one batch."""
@@ -101,7 +104,8 @@ class _Comparison:
         expected = expect(network.graph, inputs, seed, rounding)
         around = self._compare_passes(inputs, expected)
         lowered = network.lowered
-        total = len(lowered.layers) * lowered.program.repeats * self.batches
+        layers = len(lowered.layers) * lowered.program.repeats
+        total = 2 * layers * self.batches
         unbounded = 0
         for found in chain.from_iterable(
             compare_layers(lowered, network.executable, together, rounding)
@@ -117,6 +121,12 @@ class _Comparison:
             self.done += 1
             self.progress(self.done, total)
         self._compare_program(inputs, around, may_overflow=unbounded > 0)
+        self.done += layers
+        self.progress(self.done, total)
+
+    def results(self, samples: int) -> dict[str, Array]:
+        """What the program computed for so many samples."""
+        return {name: np.concatenate(found)[:samples] for name, found in self.computed.items()}
 
     def _compare_passes(self, inputs: Mapping[str, Array], expected: Expected) -> Expected:
         """Compare the optimised graph with the source; what the program should come to."""
@@ -145,6 +155,7 @@ class _Comparison:
     ) -> None:
         """Compare the outputs; where a layer may overflow on its way, only those that did not."""
         for name, found in self.network(inputs).items():
+            self.computed.setdefault(name, []).append(np.asarray(found))
             wanted = around.values[name].astype(found.dtype)
             overflown = may_overflow & np.isfinite(wanted) & ~np.isfinite(found)
             program = around.measure(name, np.where(overflown, wanted, found))
@@ -192,11 +203,14 @@ class _Comparison:
         return blames
 
 
-def _compare_checks(network: Compiled, checks: Sequence[CheckVectors]) -> list[CheckDiff]:
+def _compare_checks(
+    network: Compiled, checks: Sequence[CheckVectors], known: Mapping[str, Array] | None
+) -> list[CheckDiff]:
+    """See `diff`; `known` are the results for the first, if there are any yet."""
     rows = []
     reference = Compiled(network.graph, Options(backend=REFERENCE)) if checks else None
-    for check in checks:
-        results = network(check.inputs)
+    for number, check in enumerate(checks):
+        results = known if known and number == 0 else network(check.inputs)
         truth = reference(check.inputs) if reference else {}
         for name, wanted in check.outputs.items():
             largest, ratio = check.measure(name, results[name])

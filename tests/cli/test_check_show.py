@@ -46,6 +46,22 @@ def test_check_for_a_processor_of_another_kind(cnnc: Runner, small: Path) -> Non
     assert "compiled:" in cnnc("check", small, *NET, "--target", "aarch64").out
 
 
+def test_check_for_a_gpu_says_what_is_built(cnnc: Runner, tmp_path: Path) -> None:
+    """Weights are packed, and in the arena parts of sums lie as well."""
+    net = (DIGITS / "digits.cnn", "--target", "cuda:bf16")
+    compiled = cnnc("check", *net, "--json").json()["compiled"]
+    cnnc("build", *net, "--emit", "cuda", "-o", tmp_path)
+    header = (tmp_path / "digits.h").read_text()
+    for name, key in (("WEIGHTS_BYTES", "weights_bytes"), ("ARENA_BYTES", "arena_bytes")):
+        assert f"#define DIGITS_{name} {compiled[key]} " in header
+    assert f"#define DIGITS_LAUNCHES {compiled['launches']} " in header
+    kernels = (tmp_path / "digits.cu").read_text().count("__global__ void")
+    assert compiled["kernels"] == kernels
+    text = cnnc("check", *net).out
+    assert f"{compiled['launches']} kernels a run, {kernels} of them distinct" in text
+    assert "alive at once" not in text
+
+
 def test_check_without_weights(cnnc: Runner, tmp_path: Path) -> None:
     """Shapes of a network whose weights file is not there."""
     path = tmp_path / "net.cnn"

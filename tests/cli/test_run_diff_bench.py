@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnc import driver
+from cnnc.api import load
+from cnnc.backends.cuda import toolchain
 from cnnc.ir.graph import Constant, Graph, Node
 from tests.cli.helpers import DIGITS, Runner
 
@@ -246,3 +248,38 @@ def test_bench_prints_the_share_of_the_peak(cnnc: Runner, small: Path) -> None:
     assert 0 < convolution["of_peak"] < 1.2
     assert all(row["seconds"] > 0 for row in layers)
     assert "of peak" in cnnc("bench", small, *NET, "--seconds", "0.05").out
+
+
+TINY = """cnn 1
+net tiny {
+  input x: f32[N, 2, 4, 4]
+  output y = x -> conv(2, 3)
+  weights he(seed = 1)
+  check "tiny.npz"
+}
+"""
+
+
+def test_diff_in_python_takes_one_batch_of_a_check_file(cnnc: Runner, tmp_path: Path) -> None:
+    """And says so; other backends take all of it."""
+    path = tmp_path / "tiny.cnn"
+    path.write_text(TINY.replace('  check "tiny.npz"\n', ""))
+    x = np.random.default_rng(0).normal(size=(5, 2, 4, 4)).astype(np.float32)
+    np.savez(tmp_path / "tiny.npz", x=x, y=load(path).reference(x)["y"])
+    path.write_text(TINY)
+    for target in ("native", "cuda"):
+        ended = cnnc("diff", path, "--target", target, "--backend", "interp", "--batch", "2")
+        assert "the first 2 samples only" in ended.err
+        assert "2 samples" in ended.out
+    ended = cnnc("diff", path)
+    assert "first" not in ended.err
+    assert "5 samples" in ended.out
+
+
+def test_diff_for_a_gpu_that_is_not_there(
+    cnnc: Runner, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The help names what works without one."""
+    monkeypatch.setattr(toolchain, "look_for_gpu", lambda: "there is no GPU")
+    text = cnnc("diff", small, *NET, "--target", "cuda", code=1).err
+    assert "with `--backend interp`, `cnnc diff` and `run`" in text

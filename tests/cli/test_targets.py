@@ -45,3 +45,11 @@ def test_other_machines_code_shows(cnnc: Runner, small: Path, target: str) -> No
     assert shown.err == ""
     cnnc("check", small, "--net", "small", "--target", target)
     assert "does not run" in cnnc("diff", small, "--net", "small", "--target", target, code=1).err
+
+
+def test_a_gpu_has_precisions_beside_its_processors(cnnc: Runner) -> None:
+    facts = json.loads(cnnc("env", "--target", "cuda", "--json").out)
+    assert facts["cpus"].startswith("sm_80, ")
+    assert "f32" not in facts["cpus"]
+    assert facts["precisions"] == "f32, f32_exact, tf32, bf16, f16"
+    assert "precisions" not in json.loads(cnnc("env", "--json").out)

@@ -46,12 +46,13 @@ def test_samples_that_fill_no_batch() -> None:
 
 
 def test_progress_reaches_the_end() -> None:
-    """Called once per layer and batch."""
+    """Called once per layer and batch, and once where the program ran all of them."""
     seen: list[tuple[int, int]] = []
     network = tiny().compile()
     cnnc.diff(network, np.zeros((2, 2, 6), np.float32), progress=lambda *at: seen.append(at))
-    count = 2 * len(network.layers)
-    assert seen == [(done, count) for done in range(1, count + 1)]
+    layers = len(network.layers)
+    batch = [*range(1, layers + 1), 2 * layers]
+    assert seen == [(start + done, 4 * layers) for start in (0, 2 * layers) for done in batch]
 
 
 def golden(folder: Path, off: float) -> None:

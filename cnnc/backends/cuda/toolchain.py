@@ -115,7 +115,10 @@ def require() -> tuple[Nvcc, Gpu]:
     nvcc, gpu = find_nvcc(), look_for_gpu()
     wrong = []
     if isinstance(gpu, str):
-        help = "`cnnc build --emit cuda` writes source for another machine"
+        help = (
+            "`cnnc build --emit cuda` writes source for another machine; with `--backend interp`, "
+            "`cnnc diff` and `run` compute the same loops here"
+        )
         wrong.append(Diagnostic("E0802", gpu, help=help))
     if nvcc is None:
         wrong.append(Diagnostic("E0802", "there is no nvcc, which compiles CUDA", help=INSTALL))
