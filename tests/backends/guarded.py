@@ -5,6 +5,7 @@ import mmap
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from math import prod
 
 import numpy as np
@@ -19,6 +20,7 @@ from cnnc.backends.native.pool import shared_pool
 from cnnc.backends.registry import load_backend
 from cnnc.base.dtype import DType
 from cnnc.compare.layerwise import compare_layers
+from cnnc.ir.evaluate import samples_of
 from cnnc.ir.graph import Array, Graph
 from cnnc.ir.verify import verify
 from cnnc.loop.expr import Buffer
@@ -78,7 +80,10 @@ def check_network(
     executable = (backend or NATIVE).compile(lowered.program, target, 1)
     random = np.random.default_rng(seed)
     inputs = {node.name: _drawn(random, node.type.shape, node.type.dtype) for node in graph.inputs}
-    for found in compare_layers(lowered, executable, inputs):
+    for found in chain.from_iterable(
+        compare_layers(lowered, executable, together)
+        for together in samples_of(lowered.graph, inputs)
+    ):
         assert found.errors.ok, (found.layer.node.name, found.errors)
         assert not found.spill, found.layer.node.name
     for layer in lowered.layers:

@@ -6,6 +6,7 @@
 import os
 import re
 from collections import Counter
+from itertools import chain
 from typing import NoReturn
 
 import numpy as np
@@ -21,6 +22,7 @@ from cnnc.base.dtype import DType
 from cnnc.base.errors import UserError
 from cnnc.compare.layerwise import compare_layers
 from cnnc.compare.whole import expect
+from cnnc.ir.evaluate import samples_of
 from cnnc.ir.graph import Array, Graph
 from cnnc.ir.types import TensorType
 from cnnc.lowering.lowered import Lowered
@@ -115,7 +117,10 @@ def check_layers(
         for name, value in inputs.items()
     }
     for given_ in (inputs, sprinkled):
-        for found in compare_layers(lowered, executable, given_):
+        for found in chain.from_iterable(
+            compare_layers(lowered, executable, together)
+            for together in samples_of(lowered.graph, given_)
+        ):
             if not found.errors.ok or found.spill:
                 fail(f"{found.layer.node.name}: {found.errors} {found.spill}", text)
 
