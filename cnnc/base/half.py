@@ -13,13 +13,24 @@ Array = NDArray[np.generic]
 
 @record
 class Half:
-    """A type: how far a rounded number is off, relative to itself, and at least."""
+    """An IEEE 754 format: bits behind the point, the least exponent, and the largest number."""
 
     name: str
-    roundoff: float
-    smallest: float
+    digits: int
+    least: int
+    largest: float
 
     bytes = 2
+
+    @property
+    def roundoff(self) -> float:
+        """How far a rounded number is off at most, relative to itself."""
+        return 2.0 ** -(self.digits + 1)
+
+    @property
+    def smallest(self) -> float:
+        """The same for the least numbers: half the distance between subnormal ones."""
+        return 2.0 ** (self.least - self.digits - 1)
 
     def narrow(self, floats: Array) -> NDArray[np.uint16]:
         """The nearest ones, halves to even; NaN stays NaN, and what is too large is infinite."""
@@ -44,8 +55,8 @@ class Half:
 
 HALVES: Mapping[str, Half] = MappingProxyType(
     {
-        "bf16": Half("bf16", 2.0**-8, 2.0**-134),
-        "f16": Half("f16", 2.0**-11, 2.0**-25),
+        "f16": Half("f16", 10, -14, 65504.0),
+        "bf16": Half("bf16", 7, -126, float.fromhex("0x1.fep127")),
     }
 )
-"""By name. `smallest` is half the distance between subnormal numbers."""
+"""By name."""

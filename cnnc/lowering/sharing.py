@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnc.base.dtype import DType
+from cnnc.base.estimate import step_cycles
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Kernel, Place, Region
 
@@ -14,8 +14,6 @@ SHORTEST_NET = 40_000
 """Estimated cycles from which on any step is."""
 LONG_NET = 200_000
 """Estimated cycles from which on sleeping threads are woken: that costs a part of them."""
-_BYTES = 16
-"""Bytes that a step moves in a cycle."""
 
 
 def share_steps(kernels: Sequence[Kernel], target: Target) -> list[bool]:
@@ -34,7 +32,7 @@ def is_short(kernels: Sequence[Kernel], target: Target, repeats: int = 1) -> boo
 def _estimate(kernel: Kernel, target: Target) -> float:
     """Cycles on one thread, at the peak of the machine."""
     moved = sum(param.size * param.dtype.bytes for param in kernel.params)
-    return kernel.origin.macs / (2 * target.lanes(DType.F32)) + moved / _BYTES
+    return step_cycles(kernel.origin.macs, moved, target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 import cnnc.ops  # noqa: F401  fills the registry of operators
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
+from cnnc.base.names import unused_name
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, Stage, Tensor
@@ -60,11 +61,7 @@ class Builder:
 
     def claim(self, wanted: str) -> str:
         """A name that is free, and as near as possible to the wanted one."""
-        base = clean(wanted)
-        name, count = base, 0
-        while name in self.names:
-            count += 1
-            name = f"{base}_{count}"
+        name = unused_name(clean(wanted), self.names)
         self.names.add(name)
         return name
 

@@ -1,30 +1,16 @@
 """Rounding to what a narrower type of floating point holds."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from cnnc.base.dtype import DType
+from cnnc.base.half import HALVES
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Cast, Const, Expr, call, compare, select
 from cnnc.ops.attributes import Choice
 from cnnc.ops.pointwise import Activation
 from cnnc.ops.spec import Real, Sample, attr, operator
-
-
-class Format(NamedTuple):
-    """An IEEE 754 format: bits behind the point, the least exponent, and the largest number."""
-
-    digits: int
-    least: int
-    largest: float
-
-
-FORMATS = {
-    "f16": Format(10, -14, 65504.0),
-    "bf16": Format(7, -126, float.fromhex("0x1.fep127")),
-}
 
 
 @operator("round_to")
@@ -35,11 +21,12 @@ class RoundTo(Activation):
     it holds; what rounds to more than its largest number becomes infinite.
     """
 
-    type: str = attr(Choice(tuple(FORMATS)), doc="the narrower type")
+    type: str = attr(Choice(tuple(HALVES)), doc="the narrower type")
 
     def reference(self, *inputs: Real) -> Real:
         """See Operator."""
-        digits, least, largest = FORMATS[self.type]
+        narrow = HALVES[self.type]
+        digits, least, largest = narrow.digits, narrow.least, narrow.largest
         x = inputs[0]
         exponent = np.maximum(np.frexp(x)[1] - 1, least)
         step = np.ldexp(1.0, exponent - digits)
@@ -49,7 +36,8 @@ class RoundTo(Activation):
 
     def element(self, build: KernelBuilder, *args: Expr) -> Expr:
         """See Pointwise: what is added has no room for the digits that go, in f64."""
-        digits, least, largest = FORMATS[self.type]
+        narrow = HALVES[self.type]
+        digits, least, largest = narrow.digits, narrow.least, narrow.largest
         x = build.let("x", args[0] if args[0].dtype is DType.F64 else Cast(args[0], DType.F64))
         size = build.let("size", call("abs", x))
         # beyond the largest number, and for NaN, any exponent will do
@@ -66,7 +54,8 @@ class RoundTo(Activation):
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: both round, at most by half a step each, and at the end to infinity."""
-        digits, least, largest = FORMATS[self.type]
+        narrow = HALVES[self.type]
+        digits, least, largest = narrow.digits, narrow.least, narrow.largest
         reach = np.abs(inputs[0]) + errors[0]
         steps = 2.0**-digits * np.maximum(reach, 2.0**least)
         bound = np.where(reach + steps > largest, np.inf, errors[0] + steps)
@@ -76,4 +65,4 @@ class RoundTo(Activation):
     def samples(cls) -> Sequence[Sample]:
         """See Operator."""
         shapes = [(1, 1), (2, 33), (1, 5, 13), (2, 3, 5, 7)]
-        return tuple(Sample(cls(kind), (shape,)) for kind in FORMATS for shape in shapes)
+        return tuple(Sample(cls(kind), (shape,)) for kind in HALVES for shape in shapes)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from cnnc.base.dtype import DType
+from cnnc.base.estimate import step_cycles
 from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Input, Node, OpError
 from cnnc.ir.types import TensorType
@@ -15,8 +15,6 @@ and what begins anew with each sample count."""
 MOST_WAITING = 0.08
 """Of the cycles of a sample, those that may be spent on weights which would be read once for all
 samples together."""
-_BYTES = 16
-"""Bytes that a layer moves in a cycle."""
 
 
 def take_apart(graph: Graph, target: Target) -> Graph:
@@ -83,8 +81,9 @@ def _pays(graph: Graph, target: Target) -> bool:
             continue
         kinds = [operand.type for operand in node.inputs]
         moved = node.type.bytes + sum(kind.bytes for kind in kinds)
-        work = node.op.macs(node.type, *kinds) / (2 * target.lanes(DType.F32))
+        macs = node.op.macs(node.type, *kinds)
         weights = sum(operand.type.bytes for operand in node.inputs if operand.is_constant)
-        total += work + moved / _BYTES
-        waiting += max(0.0, cycles_from_afar(weights, target, far=far) - work)
+        arriving = cycles_from_afar(weights, target, far=far)
+        total += step_cycles(macs, moved, target)
+        waiting += max(0.0, arriving - step_cycles(macs, 0, target))
     return total >= SHORTEST_SAMPLE and waiting <= MOST_WAITING * total

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cnnc
-from cnnc.bench import bench
+from cnnc import bench as times
 from cnnc.compare.compare import diff
 from cnnc.compiled import Compiled
 from cnnc.ir.graph import Array
@@ -98,18 +98,24 @@ def test_layers_are_listed_for_the_whole_batch() -> None:
 
 @pytest.mark.parametrize("backend", ["native", "c"])
 def test_diff_holds_every_sample_against_the_reference(backend: str) -> None:
-    report = diff(compiled(NET, 3, 2, backend))
+    made, seen = compiled(NET, 3, 2, backend), list[tuple[int, int]]()
+    report = diff(made, progress=lambda done, total: seen.append((done, total)))
     assert report.ok
+    # alone, and once more in the program
+    runs = 2 * 3 * len(made.lowered.layers)
+    assert seen[-1] == (runs, runs)
+    assert len(seen) > 3 * len(made.lowered.layers)
     assert all(row.shape[0] == 3 for row in report.layers)
 
 
-def test_times_are_those_of_a_run() -> None:
-    """A layer's time is that of all samples: layers come to about the whole."""
+def test_times_are_those_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer's time is that of all samples, though its kernel is measured on one."""
+    monkeypatch.setattr(times, "_measure", lambda calls, *_: [[0.5, 0.25]] * len(calls))
     made = compiled(NET, 6, 1, "native")
-    report = bench(made, 0.2)
+    report = times.bench(made)
     assert sum(row.macs for row in report.layers) == made.layers.macs
-    layers = sum(row.timing.best for row in report.layers)
-    assert layers > report.total.best / 3
+    assert all((row.timing.seconds, row.timing.best) == (2.25, 1.5) for row in report.layers)
+    assert report.total.best == 0.25
 
 
 def test_a_compiled_file_runs_them(tmp_path: Path) -> None:

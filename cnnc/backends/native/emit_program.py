@@ -81,15 +81,6 @@ class Call:
     threads: ir.Value
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One run through the steps, with the addresses of its arena and its scratch memory."""
-
-    call: Call
-    arena: ir.Value
-    scratch: ir.Value
-
-
 def emit_calls(
     builder: ir.IRBuilder,
     program: Program,
@@ -98,53 +89,92 @@ def emit_calls(
     wait: Callable[[], object],
 ) -> None:
     """The calls of all kernels; `wait` writes what waits for the other threads."""
+    writer = _Writer(builder, program, kernels, wait)
     if program.apart:
-        _emit_samples(builder, program, kernels, call, wait)
+        writer.samples(call)
     else:
         scratch = call.memory.own(builder, call.thread)
-        _emit_steps(builder, program, kernels, _Run(call, call.memory.start, scratch), wait)
+        writer.steps(call, call.memory.start, scratch, wait)
 
 
-def _emit_samples(
-    builder: ir.IRBuilder,
-    program: Program,
-    kernels: Sequence[ir.Function],
-    call: Call,
-    wait: Callable[[], object],
-) -> None:
-    """All steps for one sample after the other.
+@dataclass(frozen=True)
+class _Writer:
+    """Writes the calls of a program's kernels."""
 
-    Each thread takes every so manieth sample, and where steps can be shared, all of them those
-    which are left over when no thread can have another one, in the memory of the first.
-    """
-    word = call.thread.type
-    count = call.samples[0] if call.samples else word(program.repeats)
-    behind = align(program.arena_bytes)
+    builder: ir.IRBuilder
+    program: Program
+    kernels: Sequence[ir.Function]
+    wait: Callable[[], object]
 
-    def run(sample: ir.Value, owner: ir.Value, thread: ir.Value, threads: ir.Value) -> _Run:
+    def samples(self, call: Call) -> None:
+        """All steps for one sample after the other.
+
+        Thread 1 of 3 takes samples 1, 4, 7, …. Where steps can be shared, all threads share those
+        samples that are left over when no thread can have another one, in the memory of the first.
+        """
+        builder, word = self.builder, call.thread.type
+        count = call.samples[0] if call.samples else word(self.program.repeats)
+
+        def alone(sample: ir.Value) -> None:
+            taken = replace(call, thread=word(0), threads=word(1))
+            self._sample(taken, sample, (call.thread, call.thread), lambda: None)
+
+        def together(sample: ir.Value) -> None:
+            self.wait()
+            self._sample(call, sample, (word(0), call.thread), self.wait)
+
+        if not self.program.shares_steps:
+            builder.count(call.thread, count, call.threads, alone)
+            return
+        even = builder.sub(count, builder.urem(count, call.threads))
+        builder.count(call.thread, even, call.threads, alone)
+        builder.count(even, count, word(1), together)
+
+    def _sample(
+        self,
+        call: Call,
+        sample: ir.Value,
+        owners: tuple[ir.Value, ir.Value],
+        wait: Callable[[], object],
+    ) -> None:
+        """All steps for a sample; whose arena it takes, and whose scratch memory, say `owners`."""
+        builder, behind = self.builder, align(self.program.arena_bytes)
+
         def end(place: Place) -> ir.Value:
-            offset = builder.mul(sample, word(_sample_bytes(program, place)))
+            offset = builder.mul(sample, call.thread.type(_sample_bytes(self.program, place)))
             return builder.gep(call.end(place), [offset], source_etype=BYTE)
 
-        made = replace(call, end=end, samples=(), thread=thread, threads=threads)
-        own, scratch = (call.memory.own(builder, *at) for at in ((owner,), (call.thread, behind)))
-        return _Run(made, own, scratch)
+        arena = call.memory.own(builder, owners[0])
+        scratch = call.memory.own(builder, owners[1], behind)
+        self.steps(replace(call, end=end, samples=()), arena, scratch, wait)
 
-    def alone(sample: ir.Value) -> None:
-        taken = run(sample, call.thread, word(0), word(1))
-        _emit_steps(builder, program, kernels, taken, lambda: None)
+    def steps(
+        self, call: Call, arena: ir.Value, scratch: ir.Value, wait: Callable[[], object]
+    ) -> None:
+        """One run through the steps; those that are not shared are the first thread's."""
+        builder, word = self.builder, call.thread.type
+        bases = {Region.WEIGHTS: call.weights, Region.ARENA: arena}
 
-    def together(sample: ir.Value) -> None:
-        wait()
-        taken = run(sample, word(0), call.thread, call.threads)
-        _emit_steps(builder, program, kernels, taken, wait)
+        def pointer(place: Place) -> ir.Value:
+            if place.region in bases:
+                base = bases[place.region]
+                return builder.gep(base, [word(place.offset)], source_etype=BYTE)
+            return call.end(place)
 
-    if not program.shares_steps:
-        builder.count(call.thread, count, call.threads, alone)
-        return
-    even = builder.sub(count, builder.urem(count, call.threads))
-    builder.count(call.thread, even, call.threads, alone)
-    builder.count(even, count, word(1), together)
+        for step in self.program.steps:
+            if step.barrier:
+                wait()
+            kernel = self.program.kernels[step.kernel]
+            places = [pointer(place) for place in step.places]
+            places += [scratch] if kernel.scratch_bytes else []
+            numbers = call.samples if kernel.takes_samples else []
+            if step.shared:
+                arguments = [*places, call.thread, call.threads, *numbers]
+                builder.call(self.kernels[step.kernel], arguments)
+                continue
+            with builder.if_then(builder.icmp_signed("==", call.thread, word(0))):
+                arguments = [*places, word(0), word(1), *numbers]
+                builder.call(self.kernels[step.kernel], arguments)
 
 
 def _sample_bytes(program: Program, place: Place) -> int:
@@ -152,36 +182,3 @@ def _sample_bytes(program: Program, place: Place) -> int:
     ports = program.inputs if place.region is Region.INPUT else program.outputs
     port = ports[place.index]
     return prod(port.shape[1:]) * port.dtype.bytes
-
-
-def _emit_steps(
-    builder: ir.IRBuilder,
-    program: Program,
-    kernels: Sequence[ir.Function],
-    run: _Run,
-    wait: Callable[[], object],
-) -> None:
-    """Steps that are not shared are those of the first thread."""
-    call = run.call
-    bases = {Region.WEIGHTS: call.weights, Region.ARENA: run.arena}
-    word = call.thread.type
-
-    def pointer(place: Place) -> ir.Value:
-        if place.region in bases:
-            base = bases[place.region]
-            return builder.gep(base, [word(place.offset)], source_etype=BYTE)
-        return call.end(place)
-
-    for step in program.steps:
-        if step.barrier:
-            wait()
-        kernel = program.kernels[step.kernel]
-        places = [pointer(place) for place in step.places]
-        places += [run.scratch] if kernel.scratch_bytes else []
-        numbers = call.samples if kernel.takes_samples else []
-        if step.shared:
-            arguments = [*places, call.thread, call.threads, *numbers]
-            builder.call(kernels[step.kernel], arguments)
-            continue
-        with builder.if_then(builder.icmp_signed("==", call.thread, word(0))):
-            builder.call(kernels[step.kernel], [*places, word(0), word(1), *numbers])

@@ -10,6 +10,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from cnnc.base.dtype import DType
 from cnnc.base.errors import InternalError, fail
+from cnnc.base.names import unused_name
 from cnnc.ir.graph import Node
 from cnnc.ir.types import TensorType
 
@@ -122,11 +123,7 @@ class Writer:
 
     def new_name(self, kind: str) -> str:
         """A name in the layer that nothing has."""
-        base = f"{self._layer}/{kind}"
-        name, count = base, 0
-        while name in self._names:
-            count += 1
-            name = f"{base}_{count}"
+        name = unused_name(f"{self._layer}/{kind}", self._names)
         self._names.add(name)
         return name
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
+from cnnc.base.names import unused_name
 from cnnc.ir.types import TensorType
 from cnnc.onnx.flat import Array, FlatNet, Stage, Tensor
 from cnnc.onnx.tidying.edits import free_key
@@ -97,10 +98,7 @@ class Rewriter:
 
     def claim(self, wanted: str) -> str:
         """A name like this one that no value has."""
-        name, count = wanted, 0
-        while name in self._names:
-            count += 1
-            name = f"{wanted}_{count}"
+        name = unused_name(wanted, self._names)
         self._names.add(name)
         return name
 
