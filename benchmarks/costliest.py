@@ -1,12 +1,14 @@
 """The costliest distinct layers of the zoo, each against what the machine allows.
 
     python benchmarks/costliest.py [--seconds 2] [--top 10] [--nets resnet50,unet] [--json FILE]
+    python benchmarks/costliest.py --target x86-64-v3 --exact --macs 50
 
 Every layer of every network is timed alone on one thread, as `cnnc bench` does, and distinct layers
 are sorted by what one image of each network spends in them. The floor of a layer is the larger of
 two times: its multiply-adds at the measured peak, and its bytes at the measured bandwidth of the
 nearest level of memory that holds them. For Winograd's algorithm the multiply-adds are its own, and
-the gain is the time of the plain convolution's floor over the time reached.
+the gain is the time of the plain convolution's floor over the time reached. The peak is that of the
+processor that is compiled for: that of AVX2 with `--target x86-64-v3`.
 """
 
 import argparse
@@ -57,14 +59,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each network; 2")
     parser.add_argument("--top", type=int, default=10, help="layers to show; 10")
     parser.add_argument("--nets", default="", help="names, with commas; all of the zoo")
+    parser.add_argument("--macs", type=float, default=0, help="layers of so many millions at least")
+    parser.add_argument("--target", default="native", help="family to compile for; native")
+    parser.add_argument("--exact", action="store_true", help="no Winograd")
     parser.add_argument("--json", type=Path, help="a file for all layers")
     options = parser.parse_args()
     names = options.nets.split(",") if options.nets else sorted(p.stem for p in ZOO.glob("*.cnn"))
     found: dict[str, Cost] = {}
     for name in names:
         print(f"{name} …", flush=True)
-        network = cnnc.load(ZOO / f"{name}.cnn").compile()
-        for cost in measure(name, network, options.seconds):
+        loaded = cnnc.load(ZOO / f"{name}.cnn")
+        network = loaded.compile(options.target, exact=options.exact)
+        for cost in measure(name, network, options.seconds, options.macs * 1e6):
             key = f"{cost.layer} {cost.input}"
             old = found.get(key)
             found[key] = _together(old, cost) if old else cost
@@ -74,12 +80,13 @@ def main() -> None:
     print(table(costs[: options.top], sum(cost.total for cost in costs)))
 
 
-def measure(name: str, network: Compiled, seconds: float) -> Iterator[Cost]:
-    """The layers of one network, each with its best time."""
+def measure(name: str, network: Compiled, seconds: float, macs: float = 0) -> Iterator[Cost]:
+    """The layers of one network of at least so many multiply-adds, each with its best time."""
     report = bench(network, seconds)
     machine = measure_machine(driver.find_target(network.options.target), 1)
     for layer, time in zip(network.lowered.layers, report.layers, strict=True):
-        yield _cost(name, layer, time, machine)
+        if time.macs >= macs:
+            yield _cost(name, layer, time, machine)
 
 
 def _cost(name: str, layer: Layer, time: LayerTime, machine: Machine) -> Cost:

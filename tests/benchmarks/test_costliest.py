@@ -39,6 +39,14 @@ def test_every_layer_has_a_floor(costliest: ModuleType) -> None:
     assert winograd.limit == "arithmetic"
 
 
+def test_small_layers_may_be_left_out(costliest: ModuleType) -> None:
+    network = cnnc.load_text(TEXT).compile(exact=True)
+    largest = max(layer.kernel.origin.macs for layer in network.lowered.layers)
+    (cost,) = costliest.measure("n", network, 0.05, largest)
+    assert cost.layer.startswith("conv")
+    assert cost.floor == cost.direct_floor
+
+
 def test_equal_layers_are_counted_together(costliest: ModuleType) -> None:
     one = costliest.Cost("conv", "3×8×8", ("a",), 1, 2e-3, 1e-3, 1e-3, "arithmetic", "direct")
     other = costliest.Cost("conv", "3×8×8", ("b",), 1, 1.5e-3, 1e-3, 1e-3, "arithmetic", "direct")
