@@ -1,6 +1,7 @@
 """Register tiles: how much of the result one pass over the reduction computes."""
 
 from collections.abc import Iterator
+from itertools import product
 from math import prod
 
 from cnnc.base.layout import Shape
@@ -21,8 +22,9 @@ _TILE_OVERHEAD = 12
 _SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""
 _IN_FLIGHT = 2
-"""Scalar inputs that LLVM keeps in registers at once, one more where each meets more than two
-vectors of weights (seen in the assembly of LLVM 22)."""
+_UNEVEN = 1.04
+"""What a tile that does not divide the channel blocks is estimated to cost more than it counts: it
+needs code twice, weights of other positions, and shares work less evenly."""
 
 
 @record
@@ -100,9 +102,20 @@ def registers(tile: Tile, work: Work, target: Target) -> int:
         inputs = tile.vectors * (2 if work.strided else 1) + max(0, work.taps - 3)
     else:
         by_lane = target.multiplies_by_lane and work.read_block > 1
-        inputs = positions if by_lane else min(positions, _IN_FLIGHT + (tile.blocks > 2))
+        inputs = positions if by_lane else min(positions, _in_flight(tile, target))
     own = work.temporaries + (0 if target.has_fma else 3)
     return tile.vectors + tile.blocks + inputs + own
+
+
+def _in_flight(tile: Tile, target: Target) -> int:
+    """Scalar inputs that LLVM keeps in registers at once where multiply-adds take a whole vector.
+
+    Seen in the assembly of LLVM 22: one more where each meets more than two vectors of weights, but
+    of 16 registers it gives only one to inputs there.
+    """
+    if tile.blocks <= 2:
+        return _IN_FLIGHT
+    return _IN_FLIGHT + 1 if target.vector_registers > 16 or not target.has_fma else 1
 
 
 def fits(tile: Tile, work: Work, target: Target) -> bool:
@@ -121,17 +134,17 @@ def cycles(work: Work, tile: Tile) -> float:
     """
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
-    outer = work.phases * prod(work.spatial[:-2]) * -(-work.blocks // tile.blocks)
+    outer = work.phases * prod(work.spatial[:-2])
+    cuts = (work.blocks, tile.blocks), (rows, tile.rows), (columns, tile.columns)
     total = 0.0
-    for height, times in _parts(rows, tile.rows):
-        for width, repeat in _parts(columns, tile.columns):
-            positions = height * width
-            loads = tile.blocks * (positions if work.own_weights else 1)
-            loads += positions * (tile.blocks if work.per_channel else 1)
-            step = max(tile.blocks * positions / _PORTS, loads / _PORTS, _LATENCY)
-            per_tile = step * work.steps + _TILE_OVERHEAD + tile.blocks * positions
-            total += times * repeat * per_tile
-    return total * outer
+    for pieces in product(*(_parts(extent, size) for extent, size in cuts)):
+        (blocks, height, width), times = zip(*pieces, strict=True)
+        positions = height * width
+        loads = blocks * (positions if work.own_weights else 1)
+        loads += positions * (blocks if work.per_channel else 1)
+        step = max(blocks * positions / _PORTS, loads / _PORTS, _LATENCY)
+        total += prod(times) * (step * work.steps + _TILE_OVERHEAD + blocks * positions)
+    return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
 
 
 def _parts(extent: int, size: int) -> list[tuple[int, int]]:
@@ -148,7 +161,7 @@ def tiles(work: Work, target: Target) -> Iterator[Tile]:
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     for blocks in (1, 2, 3, 4, 6, 8):
-        if work.blocks % blocks:
+        if blocks > work.blocks or (work.blocks % blocks and target.is_small):
             continue
         for height in (1, 2):
             if rows % height:

@@ -271,7 +271,7 @@ def _panel(node: Node, plan: "_Plan", target: Target) -> int:
     each = plan.read_block * taps * tile.blocks * plan.block * x.dtype.bytes
     sums = prod(spatial) * tile.blocks * plan.block * x.dtype.bytes
     uses = prod(spatial) // (tile.rows * tile.columns)
-    whole = x.channels % plan.read_block == 0 and spatial[-1] % tile.columns == 0
+    whole = x.channels % plan.read_block == 0
     if plan.read_block == 1 or not whole or uses < 3 or sums > target.l1_bytes // 3:
         return 0
     if blocks == 1 or blocks * each <= target.l1_bytes:

@@ -86,7 +86,7 @@ def _obstacle(form: Form, work: Work, target: Target) -> str | None:
     """Why a layer cannot have the form, or None."""
     tile = form.tile
     rows, columns = (1, 1, *work.spatial)[-2:]
-    if work.blocks % tile.blocks:
+    if tile.blocks > work.blocks:
         return f"the result has {work.blocks} blocks of channels"
     if rows % tile.rows or tile.columns > columns:
         return f"the result has {rows} rows of {columns} columns"

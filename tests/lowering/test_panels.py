@@ -123,6 +123,30 @@ def test_layers_with_far_weights_come_out_right(
     assert_within(op, out, op.reference(*(v.astype(np.float64) for v in operands)), operands)
 
 
+@pytest.mark.parametrize("backend", [INTERP, NATIVE], ids=["interp", "native"])
+def test_blocks_and_columns_that_are_left_over(backend: Backend) -> None:
+    """25 blocks in tiles of three, 7 columns in tiles of four: nests of their own, in panels."""
+    target = named_target("x86-64-v3")
+    if backend is NATIVE and not runs_here(target):
+        pytest.skip("this machine does not run AVX2 code")
+    op = Conv(200, (3,), pad=Padding("same"))
+    rng = np.random.default_rng(5)
+    shapes = ((1, 64, 7, 7), (200, 64, 3, 3), (200,))
+    x, *weights = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    graph = single(op, [x], weights)
+    layer = next(layer for layer in lowered(graph, target).layers if layer.node.name == "layer")
+    assert "tile 3×4" in layer.kernel.origin.algorithm
+    scratch = [
+        stmt.buffer.shape[0]
+        for stmt in walk(layer.kernel.body)
+        if isinstance(stmt, Alloc) and stmt.buffer.space is Space.SCRATCH
+    ]
+    assert len(scratch) == 2  # four columns, three columns; the block that is left is summed whole
+    out = run(graph, [x], backend, target)[0]
+    operands = [x, *weights]
+    assert_within(op, out, op.reference(*(v.astype(np.float64) for v in operands)), operands)
+
+
 @pytest.mark.parametrize("name", ["x86-64-v4", "x86-64-v3", "x86-64", "aarch64"])
 @pytest.mark.parametrize(("channels", "kernel"), [(16, 9), (8, 11), (4, 15), (17, 9)], ids=str)
 def test_a_single_block_of_channels_is_no_panel(channels: int, kernel: int, name: str) -> None:

@@ -229,3 +229,18 @@ def test_a_choice_travels_with_pickles() -> None:
     ]
     x = np.random.default_rng(0).standard_normal((1, 64, 14, 14), np.float32)
     np.testing.assert_array_equal(copy(x)["y"], compiled(x)["y"])
+
+
+def test_tiles_need_not_divide_the_channels_where_that_is_much_faster() -> None:
+    """Seven sums at a time do not hide a multiply-add's latency, twelve do; 1 of 64 blocks is left.
+
+    On AVX-512 two blocks of seven are as good, and stay.
+    """
+    (seven,) = layers(net("x -> conv(512, 1)", "256, 7, 7"), "x86-64-v3")
+    found = offered(seven, "x86-64-v3")
+    best = min(found, key=lambda choice: found[choice])
+    assert best.startswith("direct tile=3x1x4")
+    assert found[best] < 0.96 * found["direct tile=1x1x7"]
+    (wide,) = layers(net("x -> conv(512, 1)", "256, 7, 7"), "x86-64-v4")
+    found = offered(wide, "x86-64-v4")
+    assert min(found, key=lambda choice: found[choice]) == "direct tile=2x1x7"
