@@ -204,11 +204,13 @@ def can_stream(op: Operator, *inputs: TensorType) -> bool:
     elif isinstance(root, Concat):  # one that nothing is fused to can be where its operands are
         fits = isinstance(op, Fused) and resolve_axis(root.axis, x.rank) == 1
     else:
-        fits = isinstance(root, Conv | Repack | Pointwise)
+        fits = isinstance(root, Conv | Pointwise)
     if not fits:
         return False
     out = op.infer(*inputs)
-    return (not _keeps_rows(root) or _has_rows(x, out)) and all(
+    if out.dtype != x.dtype or (works_by_element(op) and not _has_rows(x, out)):
+        return False
+    return all(
         _has_rows(other, out) or set(other.shape[:1] + other.shape[-2:-1]) <= {1} or other.rank < 2
         for other in inputs[_beside(op) :]
     )
@@ -218,14 +220,15 @@ def _root(op: Operator) -> Operator:
     return op.root if isinstance(op, Fused) else op
 
 
-def _keeps_rows(root: Operator) -> bool:
-    """Whether a row of the result is made of the same row of each operand."""
-    return isinstance(root, Pointwise | Concat)
+def works_by_element(op: Operator) -> bool:
+    """Whether elements come from the same places of all operands, or of one that is joined."""
+    root = _root(op)
+    return isinstance(root, Pointwise | Concat) and not isinstance(root, Repack)
 
 
 def _beside(op: Operator) -> int:
     """From which operand on they are read in the rows of the result, those of a tail at least."""
-    if _keeps_rows(_root(op)):
+    if works_by_element(op):
         return 1
     return op.root_arity if isinstance(op, Fused) else 1_000_000
 
