@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import repeat
 from math import inf
 
 from cnnc.base.record import record
@@ -11,7 +12,7 @@ from cnnc.ir.graph import Node
 from cnnc.offers.direct import blocks_of, weight_bytes, work_of
 from cnnc.ops.bands import ROWS
 from cnnc.ops.spec import Operator
-from cnnc.ops.streamed import Stage, Streamed
+from cnnc.ops.streamed import Stage, Streamed, works_by_element
 
 MOST_STAGES = 4
 _BYTES = 60.0
@@ -36,7 +37,7 @@ def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | No
         return None
     weights = sum(map(weight_bytes, nodes))
     flows = [node.type.bytes for node in nodes[:-1]]
-    if min(flows) <= target.l2_bytes // 2 or weights > target.l2_bytes // 4:
+    if any(map(_stays, nodes[:-1], repeat(target))) or weights > target.l2_bytes // 4:
         return None
     whole = _Whole(nodes, operands_of(nodes), sum(_cycles(node, target) for node in nodes), weights)
     saved, rows = 2 * sum(flows) / _BYTES, nodes[-1].type.shape[ROWS]
@@ -47,6 +48,18 @@ def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | No
         if (cost := _cost(made, whole, target)) < saved
     ]
     return max(offers, key=lambda offer: offer[0]) if offers else None
+
+
+def _stays(node: Node, target: Target) -> bool:
+    """Whether what a layer writes is still in the second-level cache when the next one reads it.
+
+    An element-wise layer alone reads and writes in the order of memory, as fast as that can be: on
+    one thread it is worth while for tensors only that are larger than the whole cache. Threads
+    share it by channels, and the convolution behind it by rows, so that data crosses between cores.
+    """
+    assert isinstance(node.op, Operator)
+    is_fast = works_by_element(node.op) and target.cores == 1
+    return node.type.bytes <= (target.l2_bytes if is_fast else target.l2_bytes // 2)
 
 
 @record

@@ -11,9 +11,12 @@ from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
 from cnnc.ops.attributes import Padding
+from cnnc.ops.axes import resolve_axis
 from cnnc.ops.bands import BAND, ROWS, SAMPLE, Frame, Part, place
+from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
 from cnnc.ops.fused import UNDERFLOW, Fused
+from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator, Real, Sample
@@ -136,7 +139,7 @@ class Streamed(Operator):
             cut: list[TensorType] = [_cut(operands[0], span)]
             frames: list[Frame | None] = [reads]
             for position, other in enumerate(operands[1:], start=1):
-                has_rows = position >= _arity(op) and other.shape == types[number].shape
+                has_rows = position >= _beside(op) and _has_rows(other, types[number])
                 cut.append(_cut(other, count) if has_rows else other)
                 frames.append(writes if has_rows else None)
             narrow = _narrowed(op, operands[0])
@@ -198,12 +201,18 @@ def can_stream(op: Operator, *inputs: TensorType) -> bool:
         return False
     if isinstance(root, Pool):
         fits = bool(root.size) and root.reads_nearest
+    elif isinstance(root, Concat):  # one that nothing is fused to can be where its operands are
+        fits = isinstance(op, Fused) and resolve_axis(root.axis, x.rank) == 1
     else:
-        fits = isinstance(root, Conv | Repack)
-    shape = op.infer(*inputs).shape if fits else ()
-    return fits and all(
-        other.shape == shape or set(other.shape[:1] + other.shape[-2:-1]) <= {1} or other.rank < 2
-        for other in inputs[_arity(op) :]
+        fits = isinstance(root, Conv | Pointwise)
+    if not fits:
+        return False
+    out = op.infer(*inputs)
+    if out.dtype != x.dtype or (works_by_element(op) and not _has_rows(x, out)):
+        return False
+    return all(
+        _has_rows(other, out) or set(other.shape[:1] + other.shape[-2:-1]) <= {1} or other.rank < 2
+        for other in inputs[_beside(op) :]
     )
 
 
@@ -211,9 +220,22 @@ def _root(op: Operator) -> Operator:
     return op.root if isinstance(op, Fused) else op
 
 
-def _arity(op: Operator) -> int:
-    """How many operands are the root's: all, if nothing is fused to it."""
+def works_by_element(op: Operator) -> bool:
+    """Whether elements come from the same places of all operands, or of one that is joined."""
+    root = _root(op)
+    return isinstance(root, Pointwise | Concat) and not isinstance(root, Repack)
+
+
+def _beside(op: Operator) -> int:
+    """From which operand on they are read in the rows of the result, those of a tail at least."""
+    if works_by_element(op):
+        return 1
     return op.root_arity if isinstance(op, Fused) else 1_000_000
+
+
+def _has_rows(operand: TensorType, out: TensorType) -> bool:
+    """Whether an operand has all samples and rows of the result."""
+    return operand.rank == out.rank and all(operand.shape[at] == out.shape[at] for at in (0, ROWS))
 
 
 def _frame(

@@ -26,7 +26,7 @@ from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.lower import lower
 from cnnc.memory import packed, unpacked
 from cnnc.offers.streamed import joined
-from cnnc.ops.streamed import Streamed
+from cnnc.ops.streamed import Streamed, works_by_element
 from cnnc.passes import stream_rows
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
@@ -203,6 +203,79 @@ def test_a_residual_is_read_where_it_is_added() -> None:
         np.testing.assert_array_equal(outputs(made, x, INTERP, target), expected)
         if runs_here(target):
             np.testing.assert_array_equal(outputs(made, x, NATIVE, target, 2), expected)
+
+
+BY_ELEMENT = [
+    pytest.param(
+        """p = x -> conv(16, 1)
+  output y = concat { p | p -> batchnorm -> relu -> conv(24, 1) -> relu -> conv(16, 3, pad = 1) }
+    -> batchnorm -> relu -> conv(20, 1)""",
+        "concat",
+        id="dense-layer",
+    ),
+    pytest.param(
+        """p = x -> conv(18, 1)
+  g = p -> pool(avg, global) -> sigmoid
+  output y = (p * g -> conv(16, 3, pad = 1)) + (x -> conv(16, 1))""",
+        "mul",
+        id="gate",
+    ),
+    pytest.param(
+        """p = x -> conv(16, 1)
+  r = x -> conv(32, 1) -> exp
+  output y = (concat { p | r } + 1 -> conv(16, 3, stride = 2, pad = 1))
+    + (p * (x -> conv(16, 1) -> exp) -> conv(16, 5, stride = 2, pad = 2))""",
+        "concat",
+        id="joined",
+    ),
+    pytest.param(
+        """p = x -> conv(16, 1)
+  m = x -> pool(max, 3, stride = 1, pad = 1) -> conv(1, 1)
+  output y = concat {
+    (m + p) * p -> conv(16, 3, pad = [[2, 0], 1])
+  | p -> conv(3, 3, pad = [[2, 0], 1])
+  }""",
+        "fused[2: add; mul",
+        id="broadcast",
+    ),
+]
+
+
+@pytest.mark.parametrize(("backend", "name"), BACKENDS)
+@pytest.mark.parametrize(("body", "kind"), BY_ELEMENT)
+def test_element_wise_layers_are_stages(body: str, kind: str, backend: Backend, name: str) -> None:
+    """With operands that have rows, channels only, or other channels of what is joined."""
+    target = named_target(name)
+    if backend is NATIVE and not runs_here(target):
+        pytest.skip(f"this machine does not run {name} code")
+    has_gate = "global" in body  # of one sample only, and all of it would be a NaN
+    graph = plan(body, "5, 6, 7", target, 1 if has_gate or backend is INTERP else 2)
+    x = special(graph.inputs[0].type.shape, 5)
+    if has_gate:
+        x = np.nan_to_num(x, posinf=2.0, neginf=-2.0)
+    expected = outputs(share_memory(graph), x, backend, target)
+    for rows in (1, 3):
+        made = stream_all(graph, rows)
+        streamed = [node.op for node in made.nodes if isinstance(node.op, Streamed)]
+        labels = [stage.op.label for op in streamed for stage in op.stages]
+        assert any(kind in label for label in labels)
+        for threads in (1, 2):
+            found = outputs(made, x, backend, target, threads)
+            np.testing.assert_array_equal(found, expected, f"{rows} rows, {threads} threads")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param("g * p -> conv(8, 1)", id="the-first-has-no-rows"),
+        pytest.param("concat(axis = 2) { p | p } -> relu -> conv(8, 1)", id="rows-are-joined"),
+        pytest.param("concat(axis = 3) { p | p } -> relu -> conv(8, 1)", id="columns-are-joined"),
+    ],
+)
+def test_these_are_no_stages(body: str) -> None:
+    text = f"p = x -> conv(16, 1)\n  g = p -> pool(avg, global)\n  output y = {body}"
+    found = lines(plan(text, "5, 6, 7", TARGET), TARGET)
+    assert not any(works_by_element(node.op) for line in found for node in line)
 
 
 @pytest.mark.parametrize("first", ["pool(max, 3, stride = 1, pad = 1)", "conv(16, 1)"])

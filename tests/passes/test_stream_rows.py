@@ -53,6 +53,21 @@ def test_a_first_layer_takes_the_copy_of_the_image_along() -> None:
     assert found[0].startswith("repack conv pool")
 
 
+DENSE_LAYER = """  p = x -> conv(32, 3)
+  output y = (p -> batchnorm -> relu -> conv(16, 1) -> conv(8, 3, pad = 1)) + (p -> conv(8, 1))"""
+
+
+def test_an_element_wise_layer_is_joined_with_the_convolution_behind_it() -> None:
+    assert any("mul conv" in each for each in joined(before(DENSE_LAYER)))
+
+
+def test_an_element_wise_layer_stays_alone_on_one_thread_if_the_cache_holds_its_result() -> None:
+    graph = before(DENSE_LAYER, "16, 62, 62")
+    for cores, is_joined in ((1, False), (2, True)):
+        after = stream_rows(graph, replace(TARGET, cores=cores))
+        assert any(isinstance(node.op, Streamed) for node in after.nodes) is is_joined
+
+
 def test_what_stays_in_the_caches_is_not_joined() -> None:
     graph = before(f"  output y = {DEPTHWISE}", "16, 28, 28")
     assert stream_rows(graph, TARGET) is graph
