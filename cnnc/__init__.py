@@ -5,9 +5,6 @@ from typing import TYPE_CHECKING
 
 from cnnc.base.collector import paused
 from cnnc.base.errors import CnncError, InternalError, UserError
-from cnnc.layers import LayerInfo, Layers
-from cnnc.loaded import Loaded, load_compiled
-from cnnc.network import Network
 from cnnc.version import __version__
 
 if TYPE_CHECKING:
@@ -15,6 +12,9 @@ if TYPE_CHECKING:
     from cnnc.api import Model, analyze, load, load_text
     from cnnc.compare import DiffReport, diff
     from cnnc.compiled import Compiled
+    from cnnc.layers import LayerInfo, Layers
+    from cnnc.loaded import Loaded, load_compiled
+    from cnnc.network import Network
     from cnnc.standalone.public import build
 
 __all__ = [
@@ -42,14 +42,23 @@ _LATE = {
     "Analysis": "cnnc.analysis.analysis",
     "Compiled": "cnnc.compiled",
     "DiffReport": "cnnc.compare",
+    "LayerInfo": "cnnc.layers",
+    "Layers": "cnnc.layers",
+    "Loaded": "cnnc.loaded",
     "Model": "cnnc.api",
+    "Network": "cnnc.network",
     "analyze": "cnnc.api",
     "build": "cnnc.standalone.public",
     "diff": "cnnc.compare",
     "load": "cnnc.api",
+    "load_compiled": "cnnc.loaded",
     "load_text": "cnnc.api",
 }
-"""Imported when asked for: running a network that is compiled needs no language and no compiler."""
+"""Imported when asked for.
+
+Running a network that is compiled needs no language and no compiler, and the command line can say
+how it ends before NumPy is there.
+"""
 
 
 def __getattr__(name: str) -> object:

@@ -1,27 +1,20 @@
 """The LALR parser of grammar/cnn.lark: tokens of one item → its tree, or one diagnostic."""
 
-import json
 from collections.abc import Sequence
-from hashlib import sha256
 from threading import Lock
 from typing import Any, ClassVar, Literal
 
-import lark
 from lark import Lark, Token, Tree, UnexpectedToken
-from lark.grammar import Rule
-from lark.lexer import TerminalDef
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 
 from cnnc.base.collector import paused
 from cnnc.base.record import record
 from cnnc.base.resources import read_resource
 from cnnc.base.store import Store
+from cnnc.frontend.tables import SHIPPED, read_tables, tables_key, write_tables
 
 Start = Literal["header", "item", "pipe"]
-TABLES = "tables 1"
-"""The number is raised whenever what is kept of the parser changes its form."""
-_PAIRS = "pairs"
-_OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "start": ["program", "header", "item", "pipe"],
     "parser": "lalr",
     "lexer": "basic",
@@ -65,44 +58,20 @@ def prepare(store: Store | None) -> Lark:
 
 
 def make_parser(store: Store | None = None) -> Lark:
-    """A new parser; its tables, which take longer than most texts, are put into the store."""
+    """A new parser, of tables where there are any.
+
+    Those that come with cnnc are of one version of Lark; for others, they are put into the store.
+    """
     text = read_resource("grammar", "cnn.lark")
-    key = sha256(f"{TABLES} {lark.__version__} {_OPTIONS}\n{text}".encode()).hexdigest()
-    data = store.get(key) if store else None
-    if data is not None and (found := _restore(data, key)):
-        return found
-    made = Lark(text, **_OPTIONS)
+    key = tables_key(text, OPTIONS)
+    shipped = read_resource("grammar", SHIPPED).encode()
+    for data in (shipped, store.get(key) if store else None):
+        if data is not None and (found := read_tables(data, key)):
+            return found
+    made = Lark(text, **OPTIONS)
     if store:
-        tables, memo = made.memo_serialize([TerminalDef, Rule])
-        kept = {"key": key, "data": tables, "memo": memo}
-        store.put(key, json.dumps(_without_numbers(kept)).encode())
+        store.put(key, write_tables(made, key))
     return made
-
-
-def _restore(data: bytes, key: str) -> Lark | None:
-    """The parser of the tables; None where they are not those of the key, or not sound."""
-    try:
-        found = json.loads(data, object_hook=_with_numbers)
-        if found["key"] != key:
-            return None
-        made: Lark = Lark.load(found)  # a mapping, so that nothing is unpickled
-    except Exception:  # whatever Lark makes of tables that are not its own
-        return None
-    return made
-
-
-def _without_numbers(value: object) -> object:
-    """Lark's tables for JSON, which has no numbers as keys: such a mapping as pairs."""
-    if isinstance(value, dict):
-        pairs = [(key, _without_numbers(each)) for key, each in value.items()]
-        return dict(pairs) if all(isinstance(key, str) for key in value) else {_PAIRS: pairs}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_without_numbers(each) for each in value]
-    return value
-
-
-def _with_numbers(value: dict[str, Any]) -> dict[Any, Any]:
-    return dict(value[_PAIRS]) if _PAIRS in value else value
 
 
 def parse_tokens(tokens: Sequence[Token], start: Start) -> Tree[Token] | Surprise:

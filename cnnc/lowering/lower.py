@@ -134,7 +134,9 @@ def lower_node(
             kernel = copy_channels(share_nothing(kernel), x)
     kernel = clear_halo(replace(kernel, name=_identifier(node.name)), kernel.params[-1])
     if target.is_small:
-        kernel = roll_tails(share_nothing(kernel))
+        kernel = share_nothing(kernel)
+    if not target.is_gpu:
+        kernel = roll_tails(kernel)
     verify_kernel(kernel)
     return kernel
 

@@ -24,8 +24,9 @@ def roll_tails(kernel: Kernel) -> Kernel:
 
     for v unrolled: sum[v] = acc[v];  for v: y[v] = tanh(sum[v])
 
-    For code that has to be small: an elementary function is some sixty instructions. The sums stay
-    in registers where they are added up, as no other array is looked up by a number that varies.
+    An elementary function is some sixty instructions: code is smaller, compiled sooner, and no
+    slower. The sums stay in registers where they are added up, as no other array is looked up by a
+    number that varies. Loops over vectors stay inside.
     """
     return kernel.with_body(_visit(kernel.body))
 
@@ -45,7 +46,7 @@ def _visit(body: Body) -> Body:
 def _is_long(nest: For) -> bool:
     """Whether an elementary function stands in it, and no sums that go on."""
     loops = [stmt for stmt in walk((nest,)) if isinstance(stmt, For)]
-    if any(loop.reduces or loop.kind is not Kind.UNROLLED for loop in loops):
+    if any(loop.reduces or loop.kind not in (Kind.UNROLLED, Kind.VECTOR) for loop in loops):
         return False
     return any(
         isinstance(part, Call) and part.function in ELEMENTARY
@@ -89,4 +90,5 @@ def _around(nest: For, body: Body) -> For:
 def _serial(stmt: Stmt) -> Stmt:
     if not isinstance(stmt, For):
         return stmt
-    return replace(stmt, body=tuple(map(_serial, stmt.body)), kind=Kind.SERIAL)
+    kind = Kind.SERIAL if stmt.kind is Kind.UNROLLED else stmt.kind
+    return replace(stmt, body=tuple(map(_serial, stmt.body)), kind=kind)

@@ -18,6 +18,8 @@ NEVER_ROOTS = (Fused, Repack, Flatten, Reshape)
 """Operators that take no tail; the last two need no loops of their own."""
 LONGEST_TAIL = 16
 """Steps of a tail at most: every element of a register tile repeats their code."""
+MOST_REPEATED = 4
+"""Operands of a concat that takes a tail."""
 
 
 def fuse(graph: Graph, target: Target | None = None) -> Graph:
@@ -26,23 +28,21 @@ def fuse(graph: Graph, target: Target | None = None) -> Graph:
     Values inside a group are read only there; its extra operands broadcast to the root's result. A
     cast may be among them, so that the result is of another element type than the root's.
     Of several operators that could take the same tail, the last one in order does. The fused node
-    has the root's name and span. Where memory for code is small, a concat takes none: its loops
-    would repeat it for each operand.
+    has the root's name and span. The loops of a concat repeat a tail for each operand, so one of
+    more than MOST_REPEATED takes none, and none does where memory for code is small.
     """
     position = {node: place for place, node in enumerate(graph.nodes)}
-    never = (*NEVER_ROOTS, Concat) if target and target.is_small else NEVER_ROOTS
-    groups = _groups(graph, position, never)
+    most = 0 if target and target.is_small else MOST_REPEATED
+    groups = _groups(graph, position, most)
     return substitute(graph, {group[-1]: _fused(*group) for group in groups})
 
 
-def _groups(
-    graph: Graph, position: Mapping[Node, int], never: tuple[type, ...]
-) -> Iterator[list[Node]]:
+def _groups(graph: Graph, position: Mapping[Node, int], most_repeated: int) -> Iterator[list[Node]]:
     """A root and the nodes of its tail, operands first; only the last one is read outside.
 
     Operators that are not pointwise choose first, last to first; then pointwise chains.
     """
-    candidates = [node for node in graph.nodes if _may_be_root(node, never)]
+    candidates = [node for node in graph.nodes if _may_be_root(node, most_repeated)]
     heavy = [node for node in reversed(candidates) if not isinstance(node.op, Pointwise)]
     light = [node for node in candidates if isinstance(node.op, Pointwise)]
     taken: set[Node] = set()
@@ -59,8 +59,10 @@ def _groups(
             yield group
 
 
-def _may_be_root(node: Node, never: tuple[type, ...]) -> bool:
-    return isinstance(node.op, Operator) and not isinstance(node.op, never)
+def _may_be_root(node: Node, most_repeated: int) -> bool:
+    if isinstance(node.op, Concat) and len(node.inputs) > most_repeated:
+        return False
+    return isinstance(node.op, Operator) and not isinstance(node.op, NEVER_ROOTS)
 
 
 def _may_be_step(node: Node) -> bool:

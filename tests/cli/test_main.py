@@ -113,3 +113,39 @@ def test_a_full_disk_is_no_bug(verb: str) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: the output cannot be written")
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("module", ["numpy", "cnnc.cli.tune", "cnnc.cli.run"])
+def test_interrupted_while_modules_are_imported(module: str) -> None:
+    """One line and the exit code of later interrupts, from before NumPy is there."""
+    code = f"""
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path, target=None):
+        if name == "{module}":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+sys.argv[1:] = ["ops"]
+from cnnc.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_interrupts_that_are_ignored_stay_ignored() -> None:
+    """As for a command that a shell starts in the background."""
+    code = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.argv[1:] = ["ops"]
+from cnnc.__main__ import main
+try:
+    main()
+finally:
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

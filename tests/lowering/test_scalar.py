@@ -12,8 +12,7 @@ from cnnc.base.target import Target
 from cnnc.base.tiles import SMALL_TILE, Work, tiles
 from cnnc.frontend.load import load_text
 from cnnc.ir.graph import Graph
-from cnnc.loop.expr import Call, Ramp
-from cnnc.loop.functions import ELEMENTARY
+from cnnc.loop.expr import Ramp
 from cnnc.loop.kernel import For, Kernel, Kind, expressions, walk
 from cnnc.loop.rewrite import parts
 from cnnc.lowering.lowered import Lowered
@@ -79,19 +78,6 @@ def test_tiles_cut_evenly_where_memory_for_code_is_small() -> None:
     small = list(tiles(work, M4))
     assert all(14 % tile.columns == 0 and tile.vectors <= SMALL_TILE for tile in small)
     assert any(14 % tile.columns for tile in tiles(work, RISCV))
-
-
-def test_elementary_functions_are_written_once_for_a_tile() -> None:
-    """With sums laid aside; where there is room for code, each sum has its own."""
-
-    def written_out(target: Target) -> bool:
-        (layer,) = planned(net("x -> conv(16, 3) -> tanh"), target).layers
-        nests = [loop for loop in loops(layer.kernel) if loop.kind is Kind.UNROLLED]
-        found = (part for nest in nests for root in expressions(nest.body) for part in parts(root))
-        return any(isinstance(part, Call) and part.function in ELEMENTARY for part in found)
-
-    assert written_out(RISCV)
-    assert not written_out(M4)
 
 
 @pytest.mark.parametrize(("target", "fused"), [(M4, False), (RISCV, True)])

@@ -1,6 +1,8 @@
 """Kernels and programs to LLVM IR, and LLVM IR to machine code."""
 
 from enum import Enum
+from functools import cache
+from threading import local
 
 import llvmlite.binding as llvm
 
@@ -51,7 +53,7 @@ def compile_module(source: str, target: Target, form: Form) -> bytes:
 
     Raises RuntimeError with LLVM's message if the module is invalid.
     """
-    machine = target_machine(target, jit=form is Form.OBJECT)
+    machine = _MACHINES.find(target, jit=form is Form.OBJECT)
     context = llvm.create_context()
     module = llvm.parse_assembly(source, context)
     module.verify()
@@ -68,5 +70,26 @@ def compile_module(source: str, target: Target, form: Form) -> bytes:
 def _module(name: str, target: Target) -> ir.Module:
     module = ir.Module(name=name)
     module.triple = target.triple
-    module.data_layout = str(target_machine(target, jit=False).target_data)
+    module.data_layout = _data_layout(target)
     return module
+
+
+@cache
+def _data_layout(target: Target) -> str:
+    return str(target_machine(target, jit=False).target_data)
+
+
+class _Machines(local):
+    """One machine for each thread: it keeps what it finds out about a processor's features."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Target, bool, llvm.TargetMachine] | None = None
+
+    def find(self, target: Target, *, jit: bool) -> llvm.TargetMachine:
+        """That of the last call, if it is the same."""
+        if self._last is None or self._last[:2] != (target, jit):
+            self._last = (target, jit, target_machine(target, jit=jit))
+        return self._last[2]
+
+
+_MACHINES = _Machines()
