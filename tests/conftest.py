@@ -2,7 +2,9 @@
 
 No deadlines, as machines under test may be busy, and the same examples in every run: a test that
 fails has a cause in the code. No code from a cache, as a test of the compiler must compile; tests
-of the cache set up their own. `--hypothesis-profile=explore` draws new examples.
+of the cache set up their own. One thread for each product of matrices of NumPy and PyTorch, also in
+processes that tests start: several test at once, and threads that wait take time from the others.
+`--hypothesis-profile=explore` draws new examples.
 """
 
 import os
@@ -15,6 +17,7 @@ settings.register_profile("cnnc", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("cnnc")
 os.environ["CNNC_CACHE"] = "off"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
