@@ -1,6 +1,7 @@
-"""The backend `c` as tests use it: where there is a compiler, and fast to compile."""
+"""Backends as tests use them: equal code is compiled once in a process, and C fast."""
 
 from cnnc.backends.c.backend import CBackend, CExecutable
+from cnnc.backends.native.backend import NativeBackend, NativeExecutable
 from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Program
@@ -22,19 +23,32 @@ class Memory:
         self._kept[key] = data
 
 
+KEPT = Memory()
+
+
 class Compiled(CBackend):
-    """See Backend; equal programs are compiled once."""
+    """See Backend; it is only there where there is a compiler."""
 
     def __init__(self) -> None:
         super().__init__(level=1)
-        self._memory = Memory()
 
     def compile(
         self, program: Program, target: Target, threads: int, store: Store | None = None
     ) -> CExecutable:
         """See Backend."""
         require_tool("gcc", package="gcc")
-        return super().compile(program, target, threads, store or self._memory)
+        return super().compile(program, target, threads, store or KEPT)
+
+
+class _Native(NativeBackend):
+    """See Backend."""
+
+    def compile(
+        self, program: Program, target: Target, threads: int, store: Store | None = None
+    ) -> NativeExecutable:
+        """See Backend."""
+        return super().compile(program, target, threads, store or KEPT)
 
 
 C = Compiled()
+NATIVE = _Native()

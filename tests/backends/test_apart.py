@@ -12,6 +12,8 @@ from cnnc.compiled import Compiled
 from cnnc.ir.graph import Array
 from cnnc.lowering import sharing
 
+pytestmark = pytest.mark.usefixtures("code_is_kept")
+
 NET = """cnn 1
 net n {
   input x: f32[N, 3, 80, 80]

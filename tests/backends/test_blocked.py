@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import named_target
 from cnnc.ir.graph import Constant, Graph, Input, Node
@@ -20,6 +19,7 @@ from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Average, Maximum
 from cnnc.ops.spec import Operator
 from cnnc.ops.unshared import Unshared
+from tests.backends.compilers import NATIVE
 from tests.backends.machines import SCALAR, SMALL, machine
 from tests.backends.support import assert_within, lowered, run
 from tests.ops.cases import Case, make_case

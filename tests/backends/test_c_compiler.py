@@ -144,12 +144,13 @@ def test_the_first_tool_that_is_there_is_found(
 
 
 def test_a_store_saves_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For any number of threads."""
     require_tool("gcc", package="gcc")
     target, store = driver.find_target("native"), Memory()
     program = lower(cnnc.load_text(TINY), target).program
     first = CBackend(1).compile(program, target, 1, store)
     monkeypatch.setattr(compiler, "_compile", None)
-    again = CBackend(1).compile(program, target, 1, store)
+    again = CBackend(1).compile(program, target, 3, store)
     image, one = ends()
     _, other = ends()
     for executable, logits in ((first, one), (again, other)):

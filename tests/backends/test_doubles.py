@@ -7,13 +7,12 @@ import pytest
 
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import runs_here
 from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from cnnc.ir.evaluate import round_to, widen
 from cnnc.ir.graph import Array
-from tests.backends.compilers import C
+from tests.backends.compilers import NATIVE, C
 from tests.backends.machines import SCALAR, machine
 from tests.backends.support import lowered
 from tests.ops.doubles import DOUBLES, SAMPLES, UNIT, Double

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.host import host_target
 from cnnc.base.dtype import DType
 from cnnc.loop.kernel import Place, Port, Program, Region, Step
@@ -16,7 +15,7 @@ from cnnc.loop.parse import parse_kernel
 from cnnc.loop.text import print_kernel
 from cnnc.loop.verify import LoopError, verify_kernel
 from cnnc.lowering.lower import flatten_kernel
-from tests.backends.compilers import C
+from tests.backends.compilers import NATIVE, C
 
 Array = NDArray[np.generic]
 LIMITS = {dtype: np.iinfo(dtype.numpy.str) for dtype in (DType.I32, DType.I64, DType.U8)}

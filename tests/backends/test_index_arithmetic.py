@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.host import host_target
 from cnnc.loop.kernel import Place, Port, Program, Region, Step
 from cnnc.loop.parse import parse_kernel
 from cnnc.lowering.lower import flatten_kernel
+from tests.backends.compilers import NATIVE
 
 TEXT = """
 kernel divide {

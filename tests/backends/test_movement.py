@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import named_target
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.types import TensorType
@@ -22,6 +21,7 @@ from cnnc.ops.movement.transpose import Transpose
 from cnnc.ops.reshape import Reshape
 from cnnc.ops.spec import Operator
 from cnnc.passes.assign_layouts import assign_layouts
+from tests.backends.compilers import NATIVE
 from tests.backends.support import run
 from tests.ops.cases import CASES, Case
 

@@ -7,9 +7,9 @@ import pytest
 
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import runs_here
 from cnnc.base.target import Target
+from tests.backends.compilers import NATIVE
 from tests.backends.machines import SCALAR, SMALL, machine
 from tests.backends.support import assert_within, run, single
 from tests.ops.cases import CASES, Case

@@ -6,13 +6,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnnc import driver
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ops.batchnorm import BatchNorm
 from cnnc.ops.spec import Operator, Real
+from tests.backends.compilers import NATIVE
 from tests.backends.machines import SCALAR, SMALL, machine
 from tests.ir.random_graphs import arrays_for, graphs
 

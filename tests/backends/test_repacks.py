@@ -7,7 +7,6 @@ import pytest
 
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.base.layout import Layout
 from cnnc.driver import find_target
 from cnnc.ir.graph import Graph, Input, Node
@@ -16,6 +15,7 @@ from cnnc.loop.kernel import For, Kernel, walk
 from cnnc.lowering.lower import lower
 from cnnc.lowering.lowered import Lowered
 from cnnc.ops.repack import Repack
+from tests.backends.compilers import NATIVE
 
 LAYOUTS = ("abcd", "abcd+c1:1+d2:0", "aBcd4b", "aBcd8b+c0:1", "aBcd16b", "aBcd16b+c1:1+d1:1")
 SHAPES = ((1, 16, 3, 20), (2, 24, 5, 7), (1, 44, 2, 1), (3, 5, 1, 16), (1, 1, 4, 4))

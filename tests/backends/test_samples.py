@@ -11,7 +11,6 @@ import cnnc
 from cnnc import driver
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.interface import is_splittable
 from cnnc.ir.graph import Array, Graph
 from cnnc.loop.kernel import For, Program
@@ -19,10 +18,12 @@ from cnnc.loop.parse import parse_kernel
 from cnnc.loop.text import print_kernel
 from cnnc.lowering.loops import ScheduleError
 from cnnc.lowering.samples import take_samples
-from tests.backends.compilers import C
+from tests.backends.compilers import NATIVE, C
 from tests.backends.support import lowered, single
 from tests.backends.wide_graphs import wide_graph
 from tests.ops.cases import CASES, Case, stored
+
+pytestmark = pytest.mark.usefixtures("code_is_kept")
 
 NET = """cnn 1
 block residual(channels) {

@@ -12,6 +12,8 @@ from cnnc.ops.repack import Repack
 from cnnc.ops.view import View
 from tests.backends.guarded import check_network
 
+pytestmark = pytest.mark.usefixtures("code_is_kept")
+
 NET = """cnn 1
 block layer { concat { id | batchnorm -> relu -> conv(16, 3, pad = 1) } }
 block shuffle(groups) {

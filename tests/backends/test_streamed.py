@@ -10,7 +10,6 @@ import cnnc
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.interp.evaluate import run_kernel
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import named_target, runs_here
 from cnnc.base.source import SourceFile
 from cnnc.base.target import Target
@@ -30,7 +29,7 @@ from cnnc.ops.streamed import Streamed, works_by_element
 from cnnc.passes import stream_rows
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
-from tests.backends.compilers import C
+from tests.backends.compilers import NATIVE, C
 
 TARGET = named_target("x86-64")
 BACKENDS = [

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from cnnc.backends.base import Backend
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import named_target
 from cnnc.ir.graph import Graph
 from cnnc.loop.kernel import For, Kernel, Kind, Store, walk
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv_transpose import ConvTranspose
-from tests.backends.compilers import C
+from tests.backends.compilers import NATIVE, C
 from tests.backends.support import assert_within, lowered, run, single
 from tests.ops.cases import Case, make_case
 

@@ -7,14 +7,13 @@ import pytest
 
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import named_target, runs_here
 from cnnc.base.target import Target
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
 from cnnc.ops.winograd import Winograd
-from tests.backends.compilers import C
+from tests.backends.compilers import NATIVE, C
 from tests.backends.support import assert_within, run, single
 from tests.backends.test_operators import SPECIAL
 from tests.backends.winograd_errors import error_ratio

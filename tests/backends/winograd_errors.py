@@ -5,12 +5,12 @@
 
 import numpy as np
 
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import named_target
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, transform_weights
 from cnnc.ops.winograd import Winograd
+from tests.backends.compilers import NATIVE
 from tests.backends.support import run, single
 
 

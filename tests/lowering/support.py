@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy import special
 
 from cnnc.backends.interp.evaluate import run_kernel
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import host_target
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
@@ -32,6 +31,7 @@ from cnnc.loop.rewrite import transform
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
 from cnnc.lowering.vectors import expand_vectors
+from tests.backends.compilers import NATIVE
 
 Singles = NDArray[np.float32]
 Reals = NDArray[np.float64]

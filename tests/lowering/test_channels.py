@@ -9,7 +9,6 @@ import cnnc
 from cnnc import driver
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.ir.graph import Graph
 from cnnc.loop.expr import Space
 from cnnc.loop.kernel import Alloc, For, Kernel, walk
@@ -23,7 +22,7 @@ from cnnc.ops.pool_kinds import Average, Norm, Weighted
 from cnnc.ops.pool_weights import Falloff
 from cnnc.ops.spec import Operator
 from cnnc.ops.unshared import Unshared
-from tests.backends.compilers import C
+from tests.backends.compilers import NATIVE, C
 from tests.backends.machines import SMALL, machine
 from tests.backends.support import assert_within, lowered, run, single
 from tests.ops.cases import make_case

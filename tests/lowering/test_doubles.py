@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from cnnc.backends.interp.evaluate import run_kernel
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import host_target
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
@@ -21,6 +20,7 @@ from cnnc.loop.kernel import Kernel, Program, Store
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
 from cnnc.lowering.vectors import expand_vectors
+from tests.backends.compilers import NATIVE
 from tests.lowering.fit_doubles import erfc
 from tests.lowering.support import elementary_kernel, vector_loop, without_fma
 

@@ -5,7 +5,6 @@ import pytest
 
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import named_target, runs_here
 from cnnc.loop.expr import Space
 from cnnc.loop.kernel import Alloc, walk
@@ -15,6 +14,7 @@ from cnnc.lowering.loops import ScheduleError
 from cnnc.lowering.panels import sum_in_panels
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
+from tests.backends.compilers import NATIVE
 from tests.backends.support import assert_within, lowered, run, single
 
 SUMS = """\

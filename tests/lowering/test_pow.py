@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cnnc.backends.interp.evaluate import run_kernel
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.targets import host_target
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
@@ -17,6 +16,7 @@ from cnnc.loop.kernel import Kernel, Program, Store
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
 from cnnc.lowering.vectors import expand_vectors
+from tests.backends.compilers import NATIVE
 from tests.lowering.support import LANES, Reals, Singles, interpreted, native, ulps, vector_loop
 from tests.lowering.test_elementary import RUNS, all_kinds_of_floats
 

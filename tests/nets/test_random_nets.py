@@ -17,7 +17,6 @@ import cnnc
 from cnnc import driver
 from cnnc.backends.base import Executable
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.base.dtype import DType
 from cnnc.base.errors import UserError
 from cnnc.compare.layerwise import compare_layers
@@ -27,6 +26,7 @@ from cnnc.ir.graph import Array, Graph
 from cnnc.ir.types import TensorType
 from cnnc.lowering.lowered import Lowered
 from cnnc.ops.spec import operators
+from tests.backends.compilers import NATIVE
 from tests.nets.programs import programs
 
 COUNT = int(os.environ.get("CNNC_NETS", "1000"))

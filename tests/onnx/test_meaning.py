@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -18,6 +17,7 @@ from cnnc.onnx import loading
 from cnnc.onnx.loading import read_flat, to_model
 from cnnc.onnx.text import plain_text
 from tests.onnx.random_models import with_known_inputs
+from tests.onnx.runtime import run_onnx
 
 Array = NDArray[np.generic]
 
@@ -69,11 +69,7 @@ def test_a_text_that_says_something_else_is_a_bug(monkeypatch: pytest.MonkeyPatc
 
 def expected(model: onnx.ModelProto, x: Array) -> Array:
     """What ONNX Runtime computes."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    found: Array = onnxruntime.InferenceSession(model.SerializeToString(), options).run(
-        None, {"x": x}
-    )[0]
+    (found,) = run_onnx(model, {"x": x}).values()
     return found
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cnnc.backends.interp.backend import BACKEND as INTERP
-from cnnc.backends.native.backend import BACKEND as NATIVE
 from cnnc.backends.native.host import host_target
 from cnnc.ops.graph_text import GraphTextError, parse_operator
 from cnnc.ops.movement.depth_to_space import DepthToSpace
 from cnnc.ops.movement.join_phases import JoinPhases
+from tests.backends.compilers import NATIVE
 from tests.backends.support import run, single
 from tests.backends.test_blocked import behind
 from tests.ops.cases import Case, make_case

@@ -24,10 +24,11 @@ WINDOWS = [
 ]
 
 
-def run_onnx(op: PoolArgMax, x: Real) -> NDArray[np.int64]:
+def counted(op: PoolArgMax, x: Real) -> NDArray[np.int64]:
     """The second result of MaxPool, which counts the whole tensor."""
-    import onnxruntime
     from onnx import TensorProto, helper
+
+    from tests.onnx.runtime import run_onnx
 
     window = op.window(TensorType.plain(x.shape))
     node = helper.make_node(
@@ -40,9 +41,7 @@ def run_onnx(op: PoolArgMax, x: Real) -> NDArray[np.int64]:
     graph = helper.make_graph([node], "one", [given], [made])
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=10)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    found: NDArray[np.int64] = session.run(["i"], {"x": x.astype(np.float32)})[0]
-    return found
+    return run_onnx(model, {"x": x.astype(np.float32)})["i"]
 
 
 @pytest.mark.parametrize("order", ["row_major", "column_major"])
@@ -51,7 +50,7 @@ def test_counts_as_onnx_runtime(op: PoolArgMax, order: str) -> None:
     """Few values, so that there are many ties."""
     own = PoolArgMax(op.size, op.stride, op.pad, op.dilation, op.ceil, order, whole=True)
     x = np.random.default_rng(0).integers(0, 4, (2, 3, 7, 8)).astype(np.float64)
-    np.testing.assert_array_equal(own.reference(x), run_onnx(own, x))
+    np.testing.assert_array_equal(own.reference(x), counted(own, x))
     np.testing.assert_array_equal(run_loops(own, [x]), own.reference(x))
 
 

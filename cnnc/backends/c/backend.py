@@ -42,7 +42,6 @@ class HarnessView:
     name: str
     samples: bool
     ends: int
-    most_threads: int
     kernels: tuple[KernelView, ...]
 
 
@@ -140,7 +139,7 @@ class CBackend:
         )
         ends = len(abi.ends)
         samples = program.most_samples is not None
-        view = HarnessView(f"{NAME}.c", NAME, samples, ends, threads, kernels)
+        view = HarnessView(f"{NAME}.c", NAME, samples, ends, kernels)
         files = {
             f"{NAME}.c": emit_source(program, target, abi),
             "harness.c": "\n".join(fill(f"c/{name}.c", view) for name in _HARNESS),
