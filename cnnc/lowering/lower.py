@@ -181,7 +181,7 @@ def _scheduled(
         padded = _is_padded(root, kernel, out)
         order = Order(
             *(plan.shares_input, padded, plan.rows_first, plan.one_tap),
-            plan.block > 1 and plan.shares_input and weight_bytes(node) > target.l2_bytes // 4,
+            _has_far_weights(node, plan, target),
             _late_operands(node, params) if plan.block > 1 else (),
             most_unrolled(target),
             _panel(node, plan, target),
@@ -256,6 +256,17 @@ def _phases_stay(node: Node, tile: Tile, block: int, target: Target) -> bool:
     """
     tiles = -(-node.type.channels // (block * tile.blocks)) if node.type.rank > 1 else 1
     return weight_bytes(node) // tiles <= target.l2_bytes // 4
+
+
+def _has_far_weights(node: Node, plan: "_Plan", target: Target) -> bool:
+    """Whether weights leave the second-level cache, and the next ones have to be fetched in time.
+
+    Those of a single position are read once, in the order of memory: the machine foresees that,
+    and what is fetched as far ahead as a tile of channels is long would leave that cache again.
+    """
+    if plan.block == 1 or not plan.shares_input or prod(node.type.spatial) == 1:
+        return False
+    return weight_bytes(node) > target.l2_bytes // 4
 
 
 def _panel(node: Node, plan: "_Plan", target: Target) -> int:

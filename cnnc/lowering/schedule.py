@@ -40,7 +40,7 @@ class Order:
     operand has its channels in memory up to whole blocks, so that they may be computed.
     `rows_first`: all channels of a row before the next row, so that input rows are read once.
     `pointwise`: a window of one tap, so that every block of channels is read at one place.
-    `far_weights`: they are many, so that those of the next channels have to be fetched in time.
+    `far_weights`: they are many, and those of the next channels have to be fetched in time.
     `late`: operands that are read only when a tile has been summed. `panel`: blocks of input
     channels that are summed for all positions before the next ones; 0 for all blocks at once.
     `phases`: loops over phases that stand around those over positions; `joins_phases`: all phases

@@ -8,10 +8,13 @@ MEMORY_BYTES = 8.0
 """Bytes a cycle of weights that are prefetched while others are multiplied: what is not hidden."""
 
 
-def are_far(graph: Graph, target: Target) -> bool:
-    """Whether weights come from memory, as those of all the net's layers do not stay in caches."""
+def are_far(graph: Graph, target: Target, more: int = 0) -> bool:
+    """Whether weights come from memory, as those of all the net's layers do not stay in caches.
+
+    `more` bytes are read besides the graph's own.
+    """
     weights = sum(node.type.bytes for node in graph.nodes if isinstance(node.op, Constant))
-    return weights > max(target.l3_bytes, target.l2_bytes)
+    return weights + more > max(target.l3_bytes, target.l2_bytes)
 
 
 def cycles_from_afar(size: int, target: Target, *, far: bool) -> float:

@@ -9,9 +9,9 @@ from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, even_widths, fits
-from cnnc.ir.graph import Node
+from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
-from cnnc.offers.far import L3_BYTES, cycles_from_afar
+from cnnc.offers.far import L3_BYTES, are_far, cycles_from_afar
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, TAPS
@@ -95,11 +95,27 @@ def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winogra
     return plan.made(shape)
 
 
+def are_transformed_far(graph: Graph, target: Target) -> bool:
+    """Whether a net's weights come from memory once those are transformed that would be if not.
+
+    A net may fit the caches as it is written, and no longer with up to four times the weights.
+    """
+    more = 0
+    for node in graph.nodes:
+        if isinstance(node.op, Conv) and suits(node.op, node.inputs, target):
+            x = node.inputs[0].type
+            made = choose_winograd(node.op, x, target, far=False)
+            if made is not None:
+                plan = _Plan(node.op, x, target, made.results)
+                more += plan.weights - node.inputs[1].type.bytes
+    return are_far(graph, target, more)
+
+
 @cache
 def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winograd | None:
     """The fastest form by estimate, or None where the convolution itself is as fast.
 
-    `far` is said of the whole net (see `are_far`).
+    `far` is said of the whole net (see `are_transformed_far`).
     """
     plans = [_Plan(op, x, target, results, far) for results in PAIRS if results <= LARGEST_TILES]
     plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]

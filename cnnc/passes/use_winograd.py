@@ -8,9 +8,8 @@ from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
-from cnnc.offers.far import are_far
 from cnnc.offers.offer import chosen_for
-from cnnc.offers.winograd import OFFER, choose_winograd, read_choice, suits
+from cnnc.offers.winograd import OFFER, are_transformed_far, choose_winograd, read_choice, suits
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import TAPS
 from cnnc.ops.winograd import Winograd
@@ -25,10 +24,10 @@ def use_winograd(
     """conv(x, w), 3 taps on each axis  →  winograd(x, transformed w), where that is faster.
 
     It is where it was chosen, or else by estimate. Weights are transformed in float64 and rounded
-    once. `far` is what `are_far` says of the whole net, where the graph is a part of it. UserError
-    for a choice that is not possible.
+    once. `far` is what `are_transformed_far` says of the whole net, where the graph is a part of
+    it. UserError for a choice that is not possible.
     """
-    is_far = are_far(graph, target) if far is None else far
+    is_far = are_transformed_far(graph, target) if far is None else far
 
     def choose(op: Conv, node: Node) -> Winograd | None:
         chosen = chosen_for(node, choices)

@@ -10,10 +10,9 @@ from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Input, Node
 from cnnc.listing import operator_text
 from cnnc.offers.direct import choose_form
-from cnnc.offers.far import are_far
 from cnnc.offers.offer import Candidate, key_of, root_of
 from cnnc.offers.registry import OFFERS
-from cnnc.offers.winograd import choice_of
+from cnnc.offers.winograd import are_transformed_far, choice_of
 from cnnc.ops.fused import Earlier, Fused
 from cnnc.ops.streamed import Streamed
 from cnnc.ops.winograd import Winograd
@@ -62,7 +61,7 @@ def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool
     """
     found: dict[str, list[Node]] = {}
     stages = _stages(graph, target)
-    far = are_far(stages[TAKE_APART], target)
+    far = are_transformed_far(stages["use-subpixel"], target)
     separate = _computed_alone(graph, target, exact=exact)
     for node in stages["fuse"].nodes:
         if not node.is_leaf and _bytes(node) <= MAX_BYTES and node.name in separate:

@@ -14,6 +14,7 @@ from cnnc.lowering.loops import ScheduleError
 from cnnc.lowering.panels import sum_in_panels
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
+from cnnc.ops.dense import Dense
 from tests.backends.compilers import NATIVE
 from tests.backends.support import assert_within, lowered, run, single
 
@@ -123,6 +124,7 @@ def test_layers_with_far_weights_come_out_right(
     assert_within(op, out, op.reference(*(v.astype(np.float64) for v in operands)), operands)
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("backend", [INTERP, NATIVE], ids=["interp", "native"])
 def test_blocks_and_columns_that_are_left_over(backend: Backend) -> None:
     """25 blocks in tiles of three, 7 columns in tiles of four: nests of their own, in panels."""
@@ -145,6 +147,26 @@ def test_blocks_and_columns_that_are_left_over(backend: Backend) -> None:
     out = run(graph, [x], backend, target)[0]
     operands = [x, *weights]
     assert_within(op, out, op.reference(*(v.astype(np.float64) for v in operands)), operands)
+=======
+@pytest.mark.parametrize(("extent", "fetched"), [(7, True), (1, False)])
+def test_weights_are_fetched_early_where_they_serve_several_positions(
+    extent: int, fetched: bool
+) -> None:
+    """Those of a single position are a stream from one end to the other."""
+    op = Conv(512, (1,), bias=False)
+    x = np.zeros((1, 2048, extent, extent), np.float32)
+    weight = np.zeros((512, 2048, 1, 1), np.float32)
+    layers = lowered(single(op, [x], [weight]), named_target("x86-64-v4")).layers
+    text = print_kernel(next(each.kernel for each in layers if each.node.name == "layer"))
+    assert ("prefetch later weight" in text) == fetched
+
+
+def test_dense_weights_are_not_fetched_early() -> None:
+    op = Dense(512, bias=False)
+    x, weight = np.zeros((1, 4096), np.float32), np.zeros((512, 4096), np.float32)
+    layers = lowered(single(op, [x], [weight]), named_target("x86-64-v4")).layers
+    assert not any("prefetch later" in print_kernel(each.kernel) for each in layers)
+>>>>>>> h2
 
 
 @pytest.mark.parametrize("name", ["x86-64-v4", "x86-64-v3", "x86-64", "aarch64"])

@@ -13,6 +13,8 @@ from cnnc.frontend.load import load_text
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Graph
 from cnnc.ir.verify import verify
+from cnnc.offers.far import are_far
+from cnnc.offers.winograd import are_transformed_far
 from cnnc.ops.conv import Conv
 from cnnc.ops.winograd import Winograd
 from cnnc.passes.use_winograd import use_winograd
@@ -79,6 +81,18 @@ def test_far_weights_for_few_results_stay() -> None:
     """Four times the weights from memory cost more than the products that are saved."""
     graph = net("x -> conv(1024, 3, pad = same)", "1024, 4, 4")
     assert use_winograd(graph, find_target("x86-64-v4")) is graph
+
+
+@pytest.mark.parametrize(("layers", "results"), [(1, 4), (8, 2)])
+def test_what_fits_the_caches_only_before_it_is_transformed_is_far(
+    layers: int, results: int
+) -> None:
+    """Eight layers have 29 MB of weights, which F(4, 3) would make 118 MB."""
+    target = replace(find_target("x86-64-v4"), l2_bytes=1 << 20, l3_bytes=32 << 20)
+    graph = net(" -> ".join(["x", *["conv(320, 3, pad = same)"] * layers]), "320, 7, 7")
+    assert not are_far(graph, target)
+    assert are_transformed_far(graph, target) == (layers == 8)
+    assert [op.results for op in _made(graph, target)] == [results] * layers
 
 
 def test_shared_weights_are_transformed_for_each_reader() -> None:
