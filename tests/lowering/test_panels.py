@@ -124,7 +124,6 @@ def test_layers_with_far_weights_come_out_right(
     assert_within(op, out, op.reference(*(v.astype(np.float64) for v in operands)), operands)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("backend", [INTERP, NATIVE], ids=["interp", "native"])
 def test_blocks_and_columns_that_are_left_over(backend: Backend) -> None:
     """25 blocks in tiles of three, 7 columns in tiles of four: nests of their own, in panels."""
@@ -147,7 +146,8 @@ def test_blocks_and_columns_that_are_left_over(backend: Backend) -> None:
     out = run(graph, [x], backend, target)[0]
     operands = [x, *weights]
     assert_within(op, out, op.reference(*(v.astype(np.float64) for v in operands)), operands)
-=======
+
+
 @pytest.mark.parametrize(("extent", "fetched"), [(7, True), (1, False)])
 def test_weights_are_fetched_early_where_they_serve_several_positions(
     extent: int, fetched: bool
@@ -166,7 +166,6 @@ def test_dense_weights_are_not_fetched_early() -> None:
     x, weight = np.zeros((1, 4096), np.float32), np.zeros((512, 4096), np.float32)
     layers = lowered(single(op, [x], [weight]), named_target("x86-64-v4")).layers
     assert not any("prefetch later" in print_kernel(each.kernel) for each in layers)
->>>>>>> h2
 
 
 @pytest.mark.parametrize("name", ["x86-64-v4", "x86-64-v3", "x86-64", "aarch64"])
