@@ -10,6 +10,8 @@ from cnnc.loop.kernel import Kernel, Place, Region
 SHORTEST_STEP = 15_000
 """Estimated cycles from which on a step is shared: others are over while a thread that the system
 has put aside for a moment would still be waited for."""
+SHORTEST_STEP_OF_SHORT = 2_000
+"""The same in nets that are short: they are shared only where that turns out to be faster."""
 SHORTEST_NET = 40_000
 """Estimated cycles from which on any step is."""
 LONG_NET = 200_000
@@ -19,9 +21,11 @@ LONG_NET = 200_000
 def share_steps(kernels: Sequence[Kernel], target: Target) -> list[bool]:
     """Whether threads share each step of a program; none does where code is made for one."""
     estimates = [_estimate(kernel, target) for kernel in kernels]
-    if target.is_small or sum(estimates) < SHORTEST_NET:
+    total = sum(estimates)
+    if target.is_small or total < SHORTEST_NET:
         return [False] * len(kernels)
-    return [estimate >= SHORTEST_STEP for estimate in estimates]
+    shortest = SHORTEST_STEP_OF_SHORT if total < LONG_NET else SHORTEST_STEP
+    return [estimate >= shortest for estimate in estimates]
 
 
 def is_short(kernels: Sequence[Kernel], target: Target, repeats: int = 1) -> bool:

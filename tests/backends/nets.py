@@ -50,8 +50,8 @@ done:
 }}
 """
 
-# Thread 0 writes how many threads compute the net, and with several it takes as many turns as %w
-# says.
+# Thread 0 writes how many threads compute the net, and takes as many turns as %w says: its first
+# word with several, its second word alone.
 COUNTING = f"""
 define void @net({SIGNATURE}) {{
   %first = icmp eq i64 %thread, 0
@@ -59,11 +59,13 @@ define void @net({SIGNATURE}) {{
 write:
   store volatile i64 %threads, ptr %out
   %alone = icmp eq i64 %threads, 1
-  br i1 %alone, label %done, label %wait
+  %number = zext i1 %alone to i64
+  %turns.at = getelementptr i64, ptr %w, i64 %number
+  br label %wait
 wait:
   %turn = phi i64 [ 0, %write ], [ %next, %wait ]
   %next = add i64 %turn, 1
-  %turns = load volatile i64, ptr %w
+  %turns = load volatile i64, ptr %turns.at
   %more = icmp ult i64 %next, %turns
   br i1 %more, label %wait, label %done
 done:

@@ -2,6 +2,7 @@
 
 import ctypes
 import time
+from collections.abc import Callable
 
 from cnnc.backends.native.pool import Pool
 from tests.backends.nets import COUNTING, Net, compile_net
@@ -48,13 +49,32 @@ def test_what_is_slower_together_runs_alone() -> None:
     assert counts[-500:].count(1) > 400
 
 
+def test_what_becomes_faster_together_is_shared_again() -> None:
+    """Workers sleep while it runs alone: runs that wake them tell what has changed."""
+    net = compile_net(COUNTING)
+    with Pool(2) as pool:
+        run = _bound(net, pool)
+        net.weights[0], net.weights[1] = 20_000, 0
+        assert _counts(net, run, 1000)[-500:].count(1) > 400
+        _wait_for_sleep(pool)
+        net.weights[0], net.weights[1] = 0, 20_000
+        assert _counts(net, run, 10_000)[-5000:].count(2) > 2500
+
+
 def _threads_of_runs(net: Net, runs: int) -> list[int]:
     """How many threads computed each of so many runs of a short net, one right after the other."""
-    addresses = [each.address for each in (net.weights, net.arena, net.inputs, net.outputs)]
-    counts = []
     with Pool(2) as pool:
-        run = pool.bind(net.address, *addresses, is_short=True)
-        for _ in range(runs):
-            run()
-            counts.append(net.outputs[0])
+        return _counts(net, _bound(net, pool), runs)
+
+
+def _bound(net: Net, pool: Pool) -> Callable[[], None]:
+    addresses = [each.address for each in (net.weights, net.arena, net.inputs, net.outputs)]
+    return pool.bind(net.address, *addresses, is_short=True)
+
+
+def _counts(net: Net, run: Callable[[], None], runs: int) -> list[int]:
+    counts = []
+    for _ in range(runs):
+        run()
+        counts.append(net.outputs[0])
     return counts

@@ -128,6 +128,7 @@ class Interrupts:
 
 sys.meta_path.insert(0, Interrupts())
 sys.argv[1:] = ["ops"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests may ignore it
 from cnnc.__main__ import main
 main()
 """

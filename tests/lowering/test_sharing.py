@@ -16,6 +16,7 @@ from cnnc.lowering.sharing import (
     LONG_NET,
     SHORTEST_NET,
     SHORTEST_STEP,
+    SHORTEST_STEP_OF_SHORT,
     is_short,
     place_barriers,
     share_steps,
@@ -57,8 +58,14 @@ def test_a_short_net_wakes_nobody() -> None:
 
 
 def test_short_steps_of_a_large_net_run_alone() -> None:
-    long, short = kernel(macs=64 * SHORTEST_NET), kernel(macs=16 * SHORTEST_STEP)
+    long, short = kernel(macs=64 * LONG_NET), kernel(macs=16 * SHORTEST_STEP)
     assert share_steps([long, short, long, kernel()], TARGET) == [True, False, True, False]
+
+
+def test_short_steps_of_a_short_net_are_shared() -> None:
+    """Where that is slower, the net runs alone as a whole."""
+    long, short = kernel(macs=32 * SHORTEST_NET), kernel(macs=64 * SHORTEST_STEP_OF_SHORT)
+    assert share_steps([long, short, kernel()], TARGET) == [True, True, False]
 
 
 def test_what_moves_much_is_long_without_arithmetic() -> None:

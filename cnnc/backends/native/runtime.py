@@ -73,14 +73,14 @@ def _platform(triple: str) -> tuple[str, str]:
 class Job(ctypes.Structure):
     """A net at an address, its four arguments, threads, and whether it is short.
 
-    `%prepared` in LLVM IR, which keeps the last three words.
+    `%prepared` in LLVM IR, which keeps the last four words.
     """
 
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in ("net", "weights", "arena", "inputs", "outputs")],
         ("threads", ctypes.c_int64),
         ("is_short", ctypes.c_int64),
-        ("kept", ctypes.c_int64 * 3),
+        ("kept", ctypes.c_int64 * 4),
     ]
 
 
