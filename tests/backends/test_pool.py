@@ -8,15 +8,25 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 from llvmlite import binding as llvm
 
 from cnnc.backends.native import pool as pool_module
+from cnnc.backends.native import runtime as runtime_module
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.pool import Pool, shared_pool
-from cnnc.backends.native.runtime import LINE, Runtime, jit_compile, runtime, runtime_module_text
+from cnnc.backends.native.runtime import (
+    LINE,
+    LONGEST_TURN,
+    SPIN_SECONDS,
+    Runtime,
+    jit_compile,
+    runtime,
+    runtime_module_text,
+)
 from cnnc.backends.native.targets import named_target, target_machine
 from cnnc.base.errors import InternalError, UserError
 from tests.backends.nets import (
@@ -301,7 +311,16 @@ def test_no_runtime_elsewhere() -> None:
 
 
 def test_spinning_is_calibrated() -> None:
-    assert 100 <= runtime().spins <= 1_000_000
+    assert 1_000 <= runtime().spins <= 1_000_000
+
+
+def test_a_clock_that_is_read_late_does_not_shorten_the_spinning() -> None:
+    """While other threads have the interpreter or the core: all would sleep at every barrier."""
+    readings = (number * 5e-3 for number in count())
+    late = runtime_module.turns_of(lambda turns: None, lambda: next(readings))
+    assert late == round(SPIN_SECONDS / LONGEST_TURN)
+    readings = (number * 20e-6 for number in count())
+    assert runtime_module.turns_of(lambda turns: None, lambda: next(readings)) == 5000
 
 
 PRELUDE = """

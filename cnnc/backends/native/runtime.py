@@ -25,6 +25,8 @@ LINE = 128
 
 SPIN_SECONDS = 100e-6
 """How long a thread looks before it sleeps: some twice what waking one up on another core takes."""
+LONGEST_TURN = 60e-9
+"""Seconds of one turn of spinning at most: 4 to 60 ns, depending on the model."""
 
 _FUTEX = {"x86_64": 202, "aarch64": 98}
 _PARTS = ("signal", "wait", "barrier", "pool", "run", "worker")
@@ -100,20 +102,25 @@ class Runtime:
         self.run = ctypes.CFUNCTYPE(None, pointer, pointer)(address("cnnc_run"))
         # Takes `byref(job)`; ctypes passes what is not declared on without looking twice.
         self.run_alone = ctypes.CFUNCTYPE(None)(address("cnnc_run_alone"))
-        self.spins = _turns(ctypes.CFUNCTYPE(None, word)(address("cnnc_spin")))
+        # This one keeps the interpreter lock: it would not get it back at once from other threads.
+        self.spins = turns_of(ctypes.PYFUNCTYPE(None, word)(address("cnnc_spin")))
         self.barrier_address = address(BARRIER)
         # The code stays for as long as the process: a thread may be in it at the very end.
         engine.detach()
 
 
-def _turns(spin: Callable[[int], None]) -> int:
-    """How many turns of spinning take SPIN_SECONDS: one is 4 to 60 ns, depending on the model."""
+def turns_of(spin: Callable[[int], None], clock: Callable[[], float] = perf_counter) -> int:
+    """How many turns of spinning take SPIN_SECONDS.
+
+    However late the clock is read, as the system may have had something else to do: threads that
+    spin too short sleep at every barrier.
+    """
     probe, times = 1000, []
     for _ in range(5):
-        start = perf_counter()
+        start = clock()
         spin(probe)
-        times.append(perf_counter() - start)
-    return round(probe * SPIN_SECONDS / min(times))
+        times.append(clock() - start)
+    return round(SPIN_SECONDS / min(min(times) / probe, LONGEST_TURN))
 
 
 def jit_compile(text: str, target: Target) -> llvm.ExecutionEngine:
