@@ -58,7 +58,9 @@ def test_what_becomes_faster_together_is_shared_again() -> None:
         assert _counts(net, run, 1000)[-500:].count(1) > 400
         _wait_for_sleep(pool)
         net.weights[0], net.weights[1] = 0, 20_000
-        assert _counts(net, run, 10_000)[-5000:].count(2) > 2500
+        until = time.perf_counter() + 60
+        while _counts(net, run, 1000).count(2) < 500:
+            assert time.perf_counter() < until, "it still runs alone"
 
 
 def _threads_of_runs(net: Net, runs: int) -> list[int]:
