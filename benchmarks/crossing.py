@@ -21,22 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cnnc
-from cnnc.loop.expr import Binary, Const, Expr, Load, Ramp, Space, Var
+from cnnc.analysis.indices import evaluate_index
+from cnnc.loop.expr import Expr, Load, Ramp, Space, Var
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Let, Program, Region, Step, Stmt, Store
 from cnnc.loop.rewrite import parts
 
 ZOO = Path(__file__).resolve().parents[1] / "examples" / "zoo"
 LINE = 64
 """Bytes of a cache line."""
-_OPERATIONS = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "floordiv": np.floor_divide,
-    "mod": np.remainder,
-    "min": np.minimum,
-    "max": np.maximum,
-}
 _NOBODY = -1
 
 Mask = NDArray[np.bool_]
@@ -148,19 +140,7 @@ def _places(
     for axis, var in enumerate(inner, 1):
         shape = [-1 if place == axis else 1 for place in range(rank)]
         values[var] = np.arange(serial[var]).reshape(shape)
-    return np.ravel(_value(index, values) + np.arange(lanes) * stride)
-
-
-def _value(index: Expr, values: Mapping[str, Numbers]) -> Numbers:
-    match index:
-        case Const(value, None):
-            return np.array(value, np.int64)
-        case Var(name):
-            return values[name]
-        case Binary(op, left, right):
-            result: Numbers = _OPERATIONS[op](_value(left, values), _value(right, values))
-            return result
-    raise TypeError(f"{index!r} is no offset")
+    return np.ravel(evaluate_index(index, values) + np.arange(lanes) * stride)
 
 
 class Lines:
