@@ -80,10 +80,8 @@ def schedule_blocked(
         kernel = drop_loops(kernel, "oc.2")
     positions = [f"{var}.1" for var in spatial[-2:]]
     kernel, inner = _cut_positions(kernel, tile, spatial, rows_first=order.rows_first)
-    if order.panel:
-        kernel = fission(
-            kernel
-        )  # columns that are left over are a nest of their own, as panels are
+    if order.panel:  # columns that are left over are a nest of their own, as panels are
+        kernel = fission(kernel)
     if len(spatial) == 1 and phases:
         kernel = interchange(fission(kernel), phases[0], f"{spatial[-1]}.0")
     if len(spatial) == 1 and order.rows_first:
