@@ -1,13 +1,14 @@
 """Small nets in LLVM IR that show whether threads keep together."""
 
 import ctypes
+import re
 from dataclasses import dataclass
 
 from llvmlite import binding as llvm
 
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.pool import Pool
-from cnnc.backends.native.runtime import LINE, jit_compile, runtime
+from cnnc.backends.native.runtime import LINE, Runtime, jit_compile, runtime, runtime_module_text
 
 SIGNATURE = "ptr %w, ptr %arena, ptr %in, ptr %out, i64 %thread, i64 %threads, ptr %barrier"
 
@@ -50,8 +51,8 @@ done:
 }}
 """
 
-# Thread 0 writes how many threads compute the net, and takes as many turns as %w says: its first
-# word with several, its second word alone.
+# Thread 0 writes how many threads compute the net, and adds the time it takes to the clock at %in:
+# %w's first word with several threads, its second word alone.
 COUNTING = f"""
 define void @net({SIGNATURE}) {{
   %first = icmp eq i64 %thread, 0
@@ -60,14 +61,12 @@ write:
   store volatile i64 %threads, ptr %out
   %alone = icmp eq i64 %threads, 1
   %number = zext i1 %alone to i64
-  %turns.at = getelementptr i64, ptr %w, i64 %number
-  br label %wait
-wait:
-  %turn = phi i64 [ 0, %write ], [ %next, %wait ]
-  %next = add i64 %turn, 1
-  %turns = load volatile i64, ptr %turns.at
-  %more = icmp ult i64 %next, %turns
-  br i1 %more, label %wait, label %done
+  %time.at = getelementptr i64, ptr %w, i64 %number
+  %time = load volatile i64, ptr %time.at
+  %before = load volatile i64, ptr %in
+  %now = add i64 %before, %time
+  store volatile i64 %now, ptr %in
+  br label %done
 done:
   ret void
 }}
@@ -140,6 +139,25 @@ def compile_net(text: str) -> Net:
     engine = jit_compile(text, host_target())
     address = engine.get_function_address("net")
     return Net(engine, address, Words(64), Words(64 * LINE // 8), Words(64), Words(64))
+
+
+def runtime_with_clock(clock: Words) -> Runtime:
+    """A runtime that reads the time from there; its threads look for long before they sleep."""
+    target = host_target()
+    body = f"""{{
+  %time = load volatile i64, ptr inttoptr (i64 {clock.address} to ptr)
+  ret i64 %time
+}}"""
+    text, changed = re.subn(
+        r"(define [^\n]*@cnnc_now\(\)[^{]*)\{.*?\n\}",
+        rf"\1{body}",
+        runtime_module_text(target),
+        flags=re.DOTALL,
+    )
+    assert changed == 1
+    made = Runtime(jit_compile(text, target))
+    made.spins = 2_000_000
+    return made
 
 
 def phases_net(phases: int, text: str = PHASES) -> Net:
