@@ -1,7 +1,8 @@
 """What calling a compiled network from Python costs beyond the work itself.
 
 `python benchmarks/overhead.py` prints for each network the median time of `net(image)`, of
-`net(image, out=…)`, and of the same machine code called over and over from machine code.
+`net(image, out=…)`, of `call()` after `call = net.bind(image)`, and of the same machine code called
+over and over from machine code.
 """
 
 import argparse
@@ -51,19 +52,18 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1001)
     given = parser.parse_args()
     loop = jit_compile(_LOOP, host_target())
-    print(f"{'net':<16}{'work':>10}{'call':>10}{'out=':>10}{'overhead':>20}   microseconds")
+    ways = ("work", "call", "out=", "bound")
+    print(f"{'net':<16}", *(f"{way:>9}" for way in ways), "   beyond the work, microseconds")
     for name in (None, *given.nets):
         model = cnnc.load(ZOO / f"{name}.cnn") if name else cnnc.load_text(ONE_LAYER)
         net = model.compile(threads=1)
-        work, call, out = (1e6 * each for each in _times(net, loop, given.samples))
-        print(
-            f"{net.name:<16}{work:>10.2f}{call:>10.2f}{out:>10.2f}"
-            f"{call - work:>10.2f}{out - work:>10.2f}"
-        )
+        times = [1e6 * each for each in _times(net, loop, given.samples)]
+        beyond = [each - times[0] for each in times[1:]]
+        print(f"{net.name:<16}", *(f"{each:>9.2f}" for each in (*times, *beyond)))
 
 
 def _times(net: cnnc.Compiled, loop: llvm.ExecutionEngine, samples: int) -> list[float]:
-    """Seconds of the work, of a call, and of a call with `out`; taken in turns."""
+    """Seconds of the work, of a call, of one with `out`, and of a bound one; taken in turns."""
     (shape,) = net.inputs.values()
     image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     result = net(image)
@@ -72,8 +72,9 @@ def _times(net: cnnc.Compiled, loop: llvm.ExecutionEngine, samples: int) -> list
         often,
         partial(_call, net, image),
         partial(_call_out, net, image, result),
+        partial(_call_bound, net.bind(image)),
     ]
-    found: list[list[float]] = [[], [], []]
+    found: list[list[float]] = [[] for _ in ways]
     for _ in range(samples):
         for way, seconds in zip(ways, found, strict=True):
             seconds.append(_seconds(way))
@@ -113,6 +114,11 @@ def _call_out(
 ) -> None:
     for _ in range(times):
         net(image, out=out)
+
+
+def _call_bound(call: cnnc.BoundCall, times: int) -> None:
+    for _ in range(times):
+        call()
 
 
 def _seconds(way: Callable[[int], None]) -> float:

@@ -10,6 +10,7 @@ from cnnc.version import __version__
 if TYPE_CHECKING:
     from cnnc.analysis.analysis import Analysis
     from cnnc.api import Model, analyze, load, load_text
+    from cnnc.bound_call import BoundCall
     from cnnc.compare import DiffReport, diff
     from cnnc.compiled import Compiled
     from cnnc.layers import LayerInfo, Layers
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analysis",
+    "BoundCall",
     "CnncError",
     "Compiled",
     "DiffReport",
@@ -40,6 +42,7 @@ __all__ = [
 
 _LATE = {
     "Analysis": "cnnc.analysis.analysis",
+    "BoundCall": "cnnc.bound_call",
     "Compiled": "cnnc.compiled",
     "DiffReport": "cnnc.compare",
     "LayerInfo": "cnnc.layers",

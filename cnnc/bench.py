@@ -4,7 +4,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -271,7 +270,7 @@ def whole_call(network: Network, seed: int) -> Call:
     )
     inputs = [drawn(random, each.shape, each.dtype) for each in takes]
     outputs = [np.empty(each.shape, each.dtype.numpy) for each in fills]
-    return partial(network.runner.run, inputs, outputs)
+    return network.runner.bind(inputs, outputs)
 
 
 def _measure(calls: Sequence[Call], seconds: float, progress: Progress) -> list[list[float]]:

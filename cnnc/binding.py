@@ -1,6 +1,7 @@
 """From what a caller hands over to the arrays a program takes, and the arrays it fills."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +10,7 @@ from cnnc.base.errors import Diagnostic, UserError, did_you_mean, fail
 from cnnc.base.record import record
 from cnnc.exchange import DeviceError, as_array, as_writable
 from cnnc.interface import End, Interface
+from cnnc.memory import aligned
 from cnnc.table import plural, shape_text
 
 Array = NDArray[np.generic]
@@ -89,6 +91,35 @@ class Binding:
         if wrong:
             raise UserError(wrong)
         return tuple(bound)
+
+    def in_place(self, given: Given | None, named: Mapping[str, ArrayLike]) -> tuple[Array, ...]:
+        """The inputs of one run where they lie; UserError where one would have to be copied."""
+        arrays = self.arrays(given, named)
+        originals, _ = self._collect(given, named)
+        wrong = []
+        for end, array in zip(self._net.inputs, arrays, strict=True):
+            if not _may_share_memory(array, as_array(originals[end.name])):
+                why = f"input `{end.name}` is not used where it lies: it would be copied"
+                help = f"bind a contiguous array of {end.type.dtype.numpy}, or none: one is made"
+                wrong.append(Diagnostic("E0605", why, help=help))
+        samples = len(arrays[0])
+        if not (self._fewest or self._batch) <= samples <= self._batch:
+            least = f"{self._fewest}.." if self._fewest else ""
+            why = f"{plural(samples, 'sample')} for a run of {least}{self._batch}"
+            fix = f"compile for a batch of {samples}" if samples else None
+            wrong.append(Diagnostic("E0601", why, help=fix))
+        if wrong:
+            raise UserError(wrong)
+        return arrays
+
+    def made(self) -> tuple[Array, ...]:
+        """Inputs of zeros, the most of one run."""
+        made = []
+        for _, shape, dtype in self._takes:
+            array = aligned(prod(shape), dtype).reshape(shape)
+            array[...] = 0
+            made.append(array)
+        return tuple(made)
 
     def _ready(self, given: Given, named: Mapping[str, ArrayLike]) -> tuple[Array, ...] | None:
         """The inputs by name if they can be seen to need no conversion at a glance, else None."""

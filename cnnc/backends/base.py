@@ -25,6 +25,10 @@ class Runner(Protocol):
         """
         ...
 
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
+        """What `run` would do with these arrays, to be done many times over, one at a time."""
+        ...
+
 
 class Executable(Runner, Protocol):
     """A program that runs, whole or kernel by kernel."""

@@ -47,20 +47,23 @@ def test_networks_of_the_readme(text: str) -> None:
     assert cnnc.load_text(text, set={"width": 32}).layers[0].shape[1] == 32
 
 
-@pytest.mark.parametrize("text", blocks(README, "python"))
 def test_python_of_the_readme(
-    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It runs from the repository, and prints what its comments say."""
+    """It runs from the repository, block after block, and prints what its comments say."""
     monkeypatch.chdir(ROOT)
     names: dict[str, object] = {}
-    exec(compile(text, "README.md", "exec"), names)
-    printed = capsys.readouterr().out
-    for comment in re.findall(r"print\(.*?\)\s+# (\{.*)", text):
-        assert comment in printed
-    prob = names["prob"]
-    assert isinstance(prob, np.ndarray)
-    assert prob.shape == (5, 10)
+    found = []
+    for text in blocks(README, "python"):
+        exec(compile(text, "README.md", "exec"), names)
+        printed = capsys.readouterr().out
+        for comment in re.findall(r"print\(.*?\)\s+# (\{.*)", text):
+            assert comment in printed
+        found.append(names["prob"])
+    every, first = found
+    assert isinstance(every, np.ndarray)
+    assert every.shape == (5, 10)
+    np.testing.assert_array_equal(first, every[:1])
 
 
 @pytest.mark.parametrize("command", commands())

@@ -37,6 +37,7 @@ PROGRAM = (
     "interface",
     "exchange",
     "binding",
+    "bound_call",
     "dlpack",
     "device",
     "layers",

@@ -71,6 +71,10 @@ class CExecutable:
             raise _failure(status, self.threads)
         self._contexts.append(context)
 
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
+        """See Runner."""
+        return partial(self.run, inputs, outputs)
+
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """See Executable: on the calling thread alone."""
         self.bind_kernel(kernel, buffers)()

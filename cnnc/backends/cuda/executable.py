@@ -4,6 +4,7 @@ import ctypes
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -63,6 +64,10 @@ class CudaExecutable:
         with net.lock:
             self._call("use_graph", net.handle, 1)
             self._call("run_host", net.handle, *self._samples(len(inputs[0])), *arguments)
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
+        """See Runner."""
+        return partial(self.run, inputs, outputs)
 
     def run_on_device(self, pointers: Sequence[int], samples: int, stream: int) -> None:
         """Have the stream run on inputs and outputs that lie in the GPU's memory.

@@ -37,6 +37,10 @@ class InterpExecutable:
             part = slice(sample, sample + 1)
             self._run_steps([each[part] for each in inputs], [each[part] for each in outputs])
 
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
+        """See Runner."""
+        return partial(self.run, inputs, outputs)
+
     def _run_steps(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         arena = np.full(self.program.arena_bytes, UNDEFINED, np.uint8)
         regions: Mapping[Region, Sequence[Array]] = {

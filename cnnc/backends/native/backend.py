@@ -84,11 +84,18 @@ class NativeRunner:
         context.run()
         self._contexts.append(context)
 
-    def _make_context(self) -> "_Context":
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
+        """See Runner: with an arena of its own."""
+        context = self._make_context((self, *inputs, *outputs))
+        samples = len(inputs[0]) if inputs else 0
+        context.table[:] = [*map(address_of, inputs), samples, *map(address_of, outputs)]
+        return context.run
+
+    def _make_context(self, alive: object = None) -> "_Context":
         bind = partial(
             self._pool.bind, self.address, self._weights_address, is_short=self.image.is_short
         )
-        return _Context(self.image, self.threads, bind)
+        return _Context(self.image, self.threads, bind, alive)
 
 
 class NativeExecutable(NativeRunner):
@@ -146,18 +153,21 @@ class _Context:
     """Memory of one running call, and the call itself: `run`.
 
     `table` holds the addresses of inputs, the number of samples, and the addresses of outputs.
-    `bind` makes the call of the addresses of the arena, of the inputs and of the outputs.
+    `bind` makes the call of the addresses of the arena, of the inputs and of the outputs; it
+    keeps this memory, and what else shall stay `alive`.
     """
 
     __slots__ = ("arena", "run", "table")
 
     def __init__(
-        self, image: Image, threads: int, bind: Callable[[int, int, int], Callable[[], None]]
+        self, image: Image, threads: int, bind: Callable[..., Callable[[], None]], alive: object
     ) -> None:
         self.arena = aligned_bytes(align(image.arena_bytes) + threads * image.scratch_bytes)
         self.table = (ctypes.c_int64 * (image.inputs + 1 + image.outputs))()
         inputs = ctypes.addressof(self.table)
-        self.run = bind(address_of(self.arena), inputs, inputs + 8 * (image.inputs + 1))
+        outputs = inputs + 8 * (image.inputs + 1)
+        kept = (self.arena, self.table, alive)
+        self.run = bind(address_of(self.arena), inputs, outputs, alive=kept)
 
 
 class NativeBackend:

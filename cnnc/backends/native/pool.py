@@ -49,15 +49,18 @@ class Pool:
         outputs: int,
         *,
         is_short: bool = False,
+        alive: object = None,
     ) -> Callable[[], None]:
         """What `run` would do with these addresses, to be done many times over.
 
         A net that `is_short` is not worth the time that waking takes: where workers sleep, the
         calling thread computes it alone. Now and then it wakes them even so, in the first, second,
         fourth, eighth, … of such runs in a row, as more of them may follow in quick succession.
-        Where they are awake, it is computed together or alone, whichever took less time.
+        Where they are awake, it is computed together or alone, whichever took less time. What is
+        `alive`, such as the owner of that memory, is kept as long as the result.
         """
         job = Job(function, weights, arena, inputs, outputs, self.threads, is_short)
+        job.alive = alive
         if self.threads > 1:
             return partial(self._run_together, job)
         if self._closed:

@@ -75,8 +75,10 @@ def _platform(triple: str) -> tuple[str, str]:
 class Job(ctypes.Structure):
     """A net at an address, its four arguments, threads, and whether it is short.
 
-    `%prepared` in LLVM IR, which keeps the last four words.
+    `%prepared` in LLVM IR, which keeps the last four words. What is `alive` lives as long as it.
     """
+
+    alive: object
 
     _fields_: ClassVar = [
         *[(name, ctypes.c_void_p) for name in ("net", "weights", "arena", "inputs", "outputs")],
