@@ -98,9 +98,11 @@ class Binding:
         originals, _ = self._collect(given, named)
         wrong = []
         for end, array in zip(self._net.inputs, arrays, strict=True):
-            if not _may_share_memory(array, as_array(originals[end.name])):
-                why = f"input `{end.name}` is not used where it lies: it would be copied"
-                help = f"bind a contiguous array of {end.type.dtype.numpy}, or none: one is made"
+            original = as_array(originals[end.name])
+            if array.size and not _may_share_memory(array, original):
+                cause = _why_copied(original, array.dtype)
+                why = f"input `{end.name}` {cause}, so it would be copied"
+                help = f"bind a contiguous array of {array.dtype}, or none: one is made"
                 wrong.append(Diagnostic("E0605", why, help=help))
         samples = len(arrays[0])
         if not (self._fewest or self._batch) <= samples <= self._batch:
@@ -231,7 +233,11 @@ class Binding:
         if array.dtype != wanted and not np.can_cast(array.dtype, wanted, "safe"):
             why = f"input `{end.name}` is {array.dtype}, and {wanted} cannot hold all of its values"
             help = f"convert it with `.astype({wanted.name!r})`"
-            if wanted == np.uint8 and array.dtype.kind == "f":
+            if array.dtype.kind in "USOV":
+                help = f"pass an array of {wanted.name}"
+            elif not hasattr(given, "dtype"):
+                help = f"convert it with `np.asarray({end.name}, {wanted.name!r})`"
+            elif wanted == np.uint8 and array.dtype.kind == "f":
                 help = "hand over the bytes as they are; 0 to 1 becomes `(x * 255).round()` first"
                 help += ", then `.astype('uint8')`"
             return array, [Diagnostic("E0602", why, end.span, help=help)]
@@ -262,6 +268,15 @@ class Binding:
     def _accepted(self, end: End) -> str:
         batch = "N" if self.splittable else str(end.type.shape[0])
         return "×".join([batch, *map(str, end.type.shape[1:])])
+
+
+def _why_copied(array: Array, wanted: np.dtype[np.generic]) -> str:
+    """What keeps an array from being used where it lies."""
+    if array.dtype != wanted:
+        return f"is {array.dtype}"
+    if not array.flags.c_contiguous:
+        return "is not contiguous"
+    return "has no memory of its own" if array.flags.aligned else "is not aligned"
 
 
 def _as_mapping(out: object) -> Mapping[str, Array]:
@@ -324,9 +339,14 @@ def _check_result(
         found = shape_text(array.shape)
         why = f"`out` for `{name}` has shape {found}, not {shape_text(shape)}"
         return [Diagnostic("E0601", why)]
-    if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
-        why = f"`out` for `{name}` must be contiguous, aligned and writable"
-        return [Diagnostic("E0601", why)]
+    flags = array.flags
+    needs = {
+        "contiguous": flags.c_contiguous,
+        "aligned": flags.aligned,
+        "writable": flags.writeable,
+    }
+    if lacks := [need for need, has in needs.items() if not has]:
+        return [Diagnostic("E0601", f"`out` for `{name}` is not {' nor '.join(lacks)}")]
     if any(_may_share_memory(array, each) for each in others):
         why = f"`out` for `{name}` lies in the memory of an input or of another output"
         return [Diagnostic("E0601", why)]

@@ -1,7 +1,11 @@
 """A network bound to the arrays it reads and writes, to be called over and over."""
 
-from collections.abc import Callable
-from threading import Lock
+import os
+from collections.abc import Callable, Mapping
+from threading import RLock
+from types import MappingProxyType
+from typing import NoReturn
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,42 +18,54 @@ Array = NDArray[np.generic]
 class BoundCall:
     """Each call computes the outputs of what the inputs hold at that moment; see `Network.bind`.
 
-    `inputs` and `outputs` are its arrays by name: the same ones all the time. `name` is the net's.
+    `inputs` and `outputs` are its arrays by name, the same ones all the time: new values are
+    written into them. `name` is the net's.
     """
 
-    __slots__ = ("_begin", "_end", "_run", "inputs", "name", "outputs")
+    __slots__ = ("__weakref__", "_lock", "_run", "inputs", "name", "outputs")
 
     def __init__(
         self,
         name: str,
-        inputs: dict[str, Array],
-        outputs: dict[str, Array],
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
         run: Callable[[], None],
     ) -> None:
         self.name = name
-        self.inputs = inputs
-        self.outputs = outputs
+        self.inputs: Mapping[str, Array] = MappingProxyType({**inputs})
+        self.outputs: Mapping[str, Array] = MappingProxyType({**outputs})
         self._run = run
-        lock = Lock()
-        self._begin, self._end = lock.acquire, lock.release
+        self._lock = RLock()
+        _CALLS.add(self)
 
-    def __call__(self) -> dict[str, Array]:
+    def __call__(self) -> Mapping[str, Array]:
         """Write the outputs, and return them by name.
 
-        The interpreter lock is released meanwhile. UserError where another thread is in this call.
+        The interpreter lock is released meanwhile; another thread that calls it waits.
         """
-        if not self._begin(False):
-            raise fail(
-                "E0605",
-                f"a bound call of {self.name} is made by two threads at once",
-                help="bind one for each thread: they share the weights",
-            )
-        try:
+        with self._lock:
             self._run()
-        finally:
-            self._end()
         return self.outputs
+
+    def __reduce__(self) -> NoReturn:
+        raise fail(
+            "E0605",
+            f"a bound call of {self.name} cannot be copied or pickled",
+            help="copy or pickle its network, and bind that",
+        )
 
     def __repr__(self) -> str:
         ends = ", ".join(self.inputs), ", ".join(self.outputs)
         return f"<cnnc.{type(self).__name__} {self.name}: {' → '.join(ends)}>"
+
+
+_CALLS: WeakSet[BoundCall] = WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a forked child nobody is in a call: threads that were are the parent's."""
+    for call in _CALLS:
+        call._lock = RLock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)

@@ -74,12 +74,13 @@ class Network(ABC):
     ) -> BoundCall:
         """A call to be made over and over, on arrays that stay where they are.
 
-        Nothing is checked, converted or allocated in it: a call costs a tenth of what it otherwise
-        costs beyond the work. Inputs are as in `__call__`, but of one run (`batch` samples, or any
-        number of its range), contiguous and of the declared type, as they are read where they lie;
-        without any, arrays of zeros are made, to be written to: `call.inputs["x"][...] = x`. `out`
-        gives arrays for outputs, others are made. Each bound call has working memory of its own,
-        and belongs to one thread at a time. UserError where something does not fit.
+        What has to be checked or prepared is so now: of native code a call then costs a fifth of
+        what it otherwise costs beyond the work. Inputs are as in `__call__`, but of one run
+        (`batch` samples, or any number of its range), contiguous and of the declared type, as they
+        are read where they lie; without any, arrays of zeros are made, to be written to:
+        `call.inputs["x"][...] = x`. `out` gives arrays for outputs, others are made. Each bound
+        call has working memory of its own: threads bind one each, and wait for each other where
+        they share one. UserError where something does not fit.
         """
         given = inputs is not None or bool(named)
         arrays = self._binding.in_place(inputs, named) if given else self._binding.made()

@@ -1,8 +1,16 @@
 """Networks bound to arrays: one call after the other on what they hold then."""
 
+import copy
 import gc
+import os
+import pickle
+import signal
 import threading
+import time
+import warnings
 import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -103,8 +111,20 @@ def test_any_number_of_a_range() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4])
 def test_samples_of_one_run_only(net: cnnc.Compiled, count: int) -> None:
-    with pytest.raises(cnnc.UserError, match=r"E0601.*for a run of 2"):
+    with pytest.raises(cnnc.UserError, match=r"E0601.*for a run of 2") as caught:
         net.bind(images(count))
+    assert len(caught.value.diagnostics) == 1
+
+
+def test_why_an_array_would_be_copied(net: cnnc.Compiled) -> None:
+    bytes_ = np.zeros(images(2).nbytes + 1, np.uint8)
+    odd = bytes_[1:].view(np.float32).reshape(2, 3, 6, 5)
+    with pytest.raises(cnnc.UserError, match="`x` is not aligned, so it would be copied"):
+        net.bind(odd)
+    with pytest.raises(cnnc.UserError, match="`x` is not contiguous, so it would be copied"):
+        net.bind(np.asfortranarray(images(2)))
+    with pytest.raises(cnnc.UserError, match="`x` is float16, so it would be copied"):
+        net.bind(images(2).astype(np.float16))
 
 
 @pytest.mark.parametrize(
@@ -177,8 +197,54 @@ def test_bound_calls_of_several_threads(net: cnnc.Compiled) -> None:
     assert not wrong
 
 
-def test_one_thread_at_a_time() -> None:
-    """A second one is refused, and the call can be made again afterwards."""
+def test_threads_that_share_one_take_turns() -> None:
+    inside = 0
+    most = 0
+
+    def run() -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.0001)
+        inside -= 1
+
+    call = BoundCall("n", {}, {}, run)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(call) for _ in range(100)]:
+            done.result()
+    assert most == 1
+
+
+def test_interrupts_leave_it_usable(net: cnnc.Compiled) -> None:
+    """Signals come at any place of it, and their handlers may call it too."""
+    call = net.bind(images(2))
+    interrupts = 0
+
+    class InterruptError(Exception):
+        """What the handler raises."""
+
+    def handle(_number: int, _frame: object) -> None:
+        call()
+        raise InterruptError
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        while interrupts < 300:
+            signal.setitimer(signal.ITIMER_REAL, 0.0005)
+            try:
+                while True:
+                    call()
+            except InterruptError:
+                interrupts += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    with ThreadPoolExecutor(1) as pool:  # nobody holds it
+        assert pool.submit(call).result(60) is call.outputs
+
+
+def test_a_fork_during_a_call() -> None:
+    """The child's copy belongs to nobody."""
     inside, leave = threading.Event(), threading.Event()
 
     def run() -> None:
@@ -189,24 +255,32 @@ def test_one_thread_at_a_time() -> None:
     thread = threading.Thread(target=call)
     thread.start()
     assert inside.wait(60)
-    with pytest.raises(cnnc.UserError, match=r"E0605.*two threads at once"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons: threads and forks
+        child = os.fork()
+    if child == 0:
+        leave.set()
+        signal.alarm(60)
         call()
+        os._exit(0)
     leave.set()
     thread.join()
-    call()
+    assert os.waitpid(child, 0)[1] == 0
 
 
-def test_a_call_that_fails_can_be_repeated() -> None:
-    outcomes = iter([KeyboardInterrupt, None])
+def test_arrays_cannot_be_replaced(net: cnnc.Compiled) -> None:
+    """A new one would be ignored: values are written into those that are there."""
+    call = net.bind()
+    with pytest.raises(TypeError):
+        call.inputs["x"] = images(2)  # type: ignore[index]
+    with pytest.raises(TypeError):
+        call()["y"] = images(2)  # type: ignore[index]
 
-    def run() -> None:
-        if error := next(outcomes):
-            raise error
 
-    call = BoundCall("n", {}, {}, run)
-    with pytest.raises(KeyboardInterrupt):
-        call()
-    call()
+@pytest.mark.parametrize("ways", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_it_is_not_copied(net: cnnc.Compiled, ways: Callable[[object], object]) -> None:
+    with pytest.raises(cnnc.UserError, match=r"E0605.*cannot be copied or pickled"):
+        ways(net.bind())
 
 
 def test_it_says_what_it_is(net: cnnc.Compiled) -> None:
