@@ -1,7 +1,6 @@
 """Register tiles: how much of the result one pass over the reduction computes."""
 
 from collections.abc import Iterator
-from itertools import product
 from math import prod
 
 from cnnc.base.layout import Shape
@@ -135,15 +134,16 @@ def cycles(work: Work, tile: Tile) -> float:
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     outer = work.phases * prod(work.spatial[:-2])
-    cuts = (work.blocks, tile.blocks), (rows, tile.rows), (columns, tile.columns)
     total = 0.0
-    for pieces in product(*(_parts(extent, size) for extent, size in cuts)):
-        (blocks, height, width), times = zip(*pieces, strict=True)
-        positions = height * width
-        loads = blocks * (positions if work.own_weights else 1)
-        loads += positions * (blocks if work.per_channel else 1)
-        step = max(blocks * positions / _PORTS, loads / _PORTS, _LATENCY)
-        total += prod(times) * (step * work.steps + _TILE_OVERHEAD + blocks * positions)
+    for blocks, chunks in _parts(work.blocks, tile.blocks):
+        for height, bands in _parts(rows, tile.rows):
+            for width, turns in _parts(columns, tile.columns):
+                positions = height * width
+                loads = blocks * positions if work.own_weights else blocks
+                loads += positions * blocks if work.per_channel else positions
+                step = max(blocks * positions / _PORTS, loads / _PORTS, _LATENCY)
+                times = chunks * bands * turns
+                total += times * (step * work.steps + _TILE_OVERHEAD + blocks * positions)
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
 
 

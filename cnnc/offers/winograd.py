@@ -100,6 +100,8 @@ def are_transformed_far(graph: Graph, target: Target) -> bool:
 
     A net may fit the caches as it is written, and no longer with up to four times the weights.
     """
+    if are_far(graph, target):
+        return True
     more = 0
     for node in graph.nodes:
         if isinstance(node.op, Conv) and suits(node.op, node.inputs, target):
@@ -248,7 +250,8 @@ class _Plan:
         points, across = prod([point] * axes), prod(self.tiles[1:])
         full, rest = divmod(self.tiles[0], shape.rows)
         bands = [shape.rows] * full + [rest] * bool(rest)
-        products = points * sum(cycles(self._work(rows * across), shape.tile) for rows in bands)
+        each = {rows: cycles(self._work(rows * across), shape.tile) for rows in {*bands}}
+        products = points * sum(each[rows] for rows in bands)
         blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
         transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * _transform(point, axes)
         item = self.x.dtype.bytes
