@@ -22,6 +22,9 @@ _TILE_OVERHEAD = 12
 _SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""
 _IN_FLIGHT = 2
+_REORDERED = 448
+"""Instructions that a large core looks ahead: so far away may others be that it computes while a
+sum waits for its last addend."""
 _UNEVEN = 1.04
 """What a tile that does not divide the channel blocks is estimated to cost more than it counts: it
 needs code twice, weights of other positions, and shares work less evenly."""
@@ -126,11 +129,12 @@ def fits(tile: Tile, work: Work, target: Target) -> bool:
     return registers(tile, work, target) <= limit
 
 
-def cycles(work: Work, tile: Tile) -> float:
+def cycles(work: Work, tile: Tile, *, overlap: bool = False) -> float:
     """Estimated cycles for the layer.
 
     A step issues `vectors` multiply-adds and loads the weights and inputs, two of each a cycle,
-    and cannot repeat faster than a multiply-add takes.
+    and cannot repeat faster than a multiply-add takes. Where tiles `overlap`, as their sums are
+    short and follow each other without anything in between, steps of the next ones run meanwhile.
     """
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
@@ -142,9 +146,15 @@ def cycles(work: Work, tile: Tile) -> float:
         positions = height * width
         loads = blocks * (positions if work.own_weights else 1)
         loads += positions * (blocks if work.per_channel else 1)
-        step = max(blocks * positions / _PORTS, loads / _PORTS, _LATENCY)
+        at_once = _tiles_at_once(work, blocks * (positions + 1)) if overlap else 1.0
+        step = max(blocks * positions / _PORTS, loads / _PORTS, _LATENCY / at_once)
         total += prod(times) * (step * work.steps + _TILE_OVERHEAD + blocks * positions)
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
+
+
+def _tiles_at_once(work: Work, instructions: int) -> float:
+    """Tiles between whose steps, of so many instructions, a core finds work: one at least."""
+    return max(1.0, _REORDERED / (work.steps * instructions))
 
 
 def _parts(extent: int, size: int) -> list[tuple[int, int]]:
