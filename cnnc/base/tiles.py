@@ -22,6 +22,11 @@ _TILE_OVERHEAD = 12
 _SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""
 _IN_FLIGHT = 2
+_WIDE = 512
+_STORES = 14
+"""Vectors of so many bits that a tile stores for nothing, as the next one begins meanwhile."""
+_STORE = 3.5
+"""Cycles that each of the others takes: measured on Zen 5, in whatever order they are stored."""
 _UNEVEN = 1.04
 """What a tile that does not divide the channel blocks is estimated to cost more than it counts: it
 needs code twice, weights of other positions, and shares work less evenly."""
@@ -87,7 +92,7 @@ def channels_at_once(tile: Tile, block: int) -> int:
 
 def choose_tile(work: Work, target: Target) -> Tile:
     """The tile with the fewest estimated cycles; among equals the one with fewer registers."""
-    return min(tiles(work, target), key=lambda tile: (cycles(work, tile), tile.vectors))
+    return min(tiles(work, target), key=lambda tile: (cycles(work, tile, target), tile.vectors))
 
 
 def registers(tile: Tile, work: Work, target: Target) -> int:
@@ -126,12 +131,13 @@ def fits(tile: Tile, work: Work, target: Target) -> bool:
     return registers(tile, work, target) <= limit
 
 
-def cycles(work: Work, tile: Tile) -> float:
+def cycles(work: Work, tile: Tile, target: Target) -> float:
     """Estimated cycles for the layer.
 
     A step issues `vectors` multiply-adds and loads the weights and inputs, two of each a cycle,
     and cannot repeat faster than a multiply-add takes.
     """
+    store = _store(work, target)
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     outer = work.phases * prod(work.spatial[:-2])
@@ -143,8 +149,20 @@ def cycles(work: Work, tile: Tile) -> float:
         loads = blocks * (positions if work.own_weights else 1)
         loads += positions * (blocks if work.per_channel else 1)
         step = max(blocks * positions / _PORTS, loads / _PORTS, _LATENCY)
-        total += prod(times) * (step * work.steps + _TILE_OVERHEAD + blocks * positions)
+        end = _TILE_OVERHEAD + blocks * positions + max(0, blocks * positions - _STORES) * store
+        total += prod(times) * (step * work.steps + end)
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
+
+
+def _store(work: Work, target: Target) -> float:
+    """Cycles that a store takes where a tile has many.
+
+    Nothing where the weights of two blocks do not stay in the first-level cache: smaller tiles
+    would read them more often from the next one, which takes longer.
+    """
+    weights = 2 * work.steps * target.vector_bits // 8
+    is_near = not work.per_channel and weights <= target.l1_bytes // 2
+    return _STORE if target.vector_bits == _WIDE and is_near else 0.0
 
 
 def _parts(extent: int, size: int) -> list[tuple[int, int]]:

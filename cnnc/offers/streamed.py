@@ -111,4 +111,4 @@ def _cycles(node: Node, target: Target) -> float:
 
 @cache
 def _work_cycles(work: Work, target: Target) -> float:
-    return cycles(work, choose_tile(work, target))
+    return cycles(work, choose_tile(work, target), target)
