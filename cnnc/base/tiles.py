@@ -23,8 +23,9 @@ _SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""
 _IN_FLIGHT = 2
 _WIDE = 512
+"""Bits of vectors whose stores keep the next tile waiting."""
 _STORES = 14
-"""Vectors of so many bits that a tile stores for nothing, as the next one begins meanwhile."""
+"""Such vectors that a tile stores for nothing, as the next one begins meanwhile."""
 _STORE = 3.5
 """Cycles that each of the others takes: measured on Zen 5, in whatever order they are stored."""
 _UNEVEN = 1.04
@@ -59,7 +60,8 @@ class Work:
     one scalar that all of them share, from memory where `read_block` channels are neighbours.
     `strided` when neighbouring positions share no inputs; `taps` of the window along the last axis;
     `own_weights` when every position multiplies by weights of its own; `temporaries` are registers
-    that a step needs for itself. All that is done `phases` times.
+    that a step needs for itself. All that is done `phases` times. `slow_end` when results pass an
+    elementary function, so that stores come far apart.
     """
 
     blocks: int
@@ -72,6 +74,7 @@ class Work:
     own_weights: bool = False
     temporaries: int = 0
     phases: int = 1
+    slow_end: bool = False
 
 
 def most_unrolled(target: Target) -> int:
@@ -161,8 +164,9 @@ def _store(work: Work, target: Target) -> float:
     would read them more often from the next one, which takes longer.
     """
     weights = 2 * work.steps * target.vector_bits // 8
-    is_near = not work.per_channel and weights <= target.l1_bytes // 2
-    return _STORE if target.vector_bits == _WIDE and is_near else 0.0
+    is_near = weights <= target.l1_bytes // 2
+    waits = target.vector_bits == _WIDE and not (work.per_channel or work.slow_end)
+    return _STORE if waits and is_near else 0.0
 
 
 def _parts(extent: int, size: int) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, tiles
 from cnnc.ir.graph import Node
 from cnnc.offers.offer import Candidate, root_of
+from cnnc.ops.fused import Fused, TailStep
 from cnnc.ops.spec import Operator
 
 DIRECT = "direct"
@@ -173,4 +174,10 @@ def work_of(node: Node) -> Work:
         nest.own_weights,
         nest.temporaries,
         max(1, nest.phases),
+        any(step.op.has_call(out.dtype, len(step.args)) for step in _steps_of(node)),
     )
+
+
+def _steps_of(node: Node) -> tuple[TailStep, ...]:
+    """What is fused to a layer."""
+    return node.op.tail if isinstance(node.op, Fused) else ()

@@ -188,7 +188,9 @@ class _Plan:
             for at_once in (each for each in _BLOCKS if blocks % each == 0 and self._stay(each)):
                 tiles = [Tile(at_once, 1, width) for width in even_widths(rows * across)]
                 tiles = [tile for tile in tiles if fits(tile, work, self.target)]
-                for tile in sorted(tiles, key=lambda tile: cycles(work, tile, self.target))[:widths]:
+                for tile in sorted(tiles, key=lambda tile: cycles(work, tile, self.target))[
+                    :widths
+                ]:
                     yield _Shape(rows, tile)
 
     def obstacle(self, shape: _Shape) -> str | None:
@@ -248,7 +250,9 @@ class _Plan:
         points, across = prod([point] * axes), prod(self.tiles[1:])
         full, rest = divmod(self.tiles[0], shape.rows)
         bands = [shape.rows] * full + [rest] * bool(rest)
-        products = points * sum(cycles(self._work(rows * across), shape.tile, self.target) for rows in bands)
+        products = points * sum(
+            cycles(self._work(rows * across), shape.tile, self.target) for rows in bands
+        )
         blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
         transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * _transform(point, axes)
         item = self.x.dtype.bytes

@@ -7,10 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from cnnc.base.dtype import DType
+from cnnc.base.layout import Layout
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Buffer, Const, Expr, select
+from cnnc.loop.expr import Buffer, Call, Const, Expr, Load, select
+from cnnc.loop.kernel import Let
+from cnnc.loop.rewrite import parts
 from cnnc.ops.broadcast import broadcast_shapes, load_broadcast
 from cnnc.ops.spec import Blocking, Operator, Real, Sample, check_floats
 
@@ -26,6 +30,15 @@ class Pointwise(Operator):
     @abstractmethod
     def element(self, build: KernelBuilder, *args: Expr) -> Expr:
         """The element of the result; `build.let` names what is used twice."""
+
+    def has_call(self, dtype: DType, arity: int) -> bool:
+        """Whether an element of the type takes an elementary function."""
+        plain = Layout.plain(0)
+        operands = [Buffer(f"x{position}", (), dtype, plain) for position in range(arity)]
+        build = KernelBuilder(Buffer("y", (), dtype, plain), *operands)
+        value = self.element(build, *(Load(operand, ()) for operand in operands))
+        named = (stmt.value for stmt in build.body if isinstance(stmt, Let))
+        return any(isinstance(part, Call) for each in (value, *named) for part in parts(each))
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """See Operator."""

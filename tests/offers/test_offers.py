@@ -92,6 +92,21 @@ def test_the_default_is_the_cheapest(shape: str, target: str) -> None:
     assert found[str(form.choice)] == min(direct_ones)
 
 
+@pytest.mark.parametrize(
+    ("body", "vectors"),
+    [
+        ("x -> conv(128, 1) -> relu", 14),
+        ("x -> conv(128, 1) -> silu", 28),  # stores come far apart
+        ("x -> conv(128, 3, pad = same)", 28),  # weights do not stay in the first-level cache
+    ],
+)
+def test_short_sums_have_tiles_of_few_stores(body: str, vectors: int) -> None:
+    """Where vectors have 512 bits."""
+    (node,) = layers(net(body, "64, 28, 28"), "x86-64-v4")
+    tile = direct.choose_form(node, driver.find_target("x86-64-v4")).tile
+    assert tile.vectors == vectors
+
+
 def test_the_default_said_aloud_changes_nothing() -> None:
     graph, target = net("x -> conv(64, 5, pad = same) -> relu"), "x86-64-v3"
     (node,) = layers(graph, target)
