@@ -135,9 +135,13 @@ def cycles(work: Work, tile: Tile) -> float:
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     outer = work.phases * prod(work.spatial[:-2])
-    cuts = (work.blocks, tile.blocks), (rows, tile.rows), (columns, tile.columns)
+    cuts = (
+        _pieces(work.blocks, tile.blocks),
+        _pieces(rows, tile.rows),
+        even_pieces(columns, tile.columns),
+    )
     total = 0.0
-    for pieces in product(*(_parts(extent, size) for extent, size in cuts)):
+    for pieces in product(*cuts):
         (blocks, height, width), times = zip(*pieces, strict=True)
         positions = height * width
         loads = blocks * (positions if work.own_weights else 1)
@@ -147,7 +151,14 @@ def cycles(work: Work, tile: Tile) -> float:
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
 
 
-def _parts(extent: int, size: int) -> list[tuple[int, int]]:
+def even_pieces(extent: int, size: int) -> list[tuple[int, int]]:
+    """(length, how often) of nearly equal pieces of an extent, none longer than `size`."""
+    count = -(-extent // size)
+    length, longer = divmod(extent, count)
+    return [(length + 1, longer)] * bool(longer) + [(length, count - longer)]
+
+
+def _pieces(extent: int, size: int) -> list[tuple[int, int]]:
     """(length, how often) of the pieces when an extent is cut by a size."""
     whole, rest = divmod(extent, size)
     return [(size, whole)] * bool(whole) + [(rest, 1)] * bool(rest)

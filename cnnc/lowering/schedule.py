@@ -19,6 +19,7 @@ from cnnc.lowering.loops import (
     prefetch,
     sink,
     split,
+    split_evenly,
     unroll,
     vectorise,
     widen,
@@ -125,7 +126,7 @@ def _cut_positions(
     if len(spatial) > 1 and rows_first:
         kernel = interchange(kernel, "oc.0", f"{spatial[-2]}.0")
     if spatial:
-        kernel = split(kernel, spatial[-1], tile.columns)
+        kernel = split_evenly(kernel, spatial[-1], tile.columns)
         inner = [f"{spatial[-1]}.1", *inner]
     return kernel, inner
 
