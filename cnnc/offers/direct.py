@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.record import record
 from cnnc.base.target import Target
-from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, tiles
+from cnnc.base.tiles import Tile, Work, fits, tiles
 from cnnc.ir.graph import Node
 from cnnc.offers.offer import Candidate, root_of
+from cnnc.offers.one_row import in_one_row, row_cycles
 from cnnc.ops.spec import Operator
 
 DIRECT = "direct"
@@ -44,8 +45,9 @@ class DirectOffer:
         if not (is_tiled(node, target) and _macs(node)):
             return
         work = work_of(node)
+        row = in_one_row(node, work)
         for tile in tiles(work, target):
-            estimate = node.type.shape[0] * cycles(work, tile)
+            estimate = node.type.shape[0] * row_cycles(work, row, tile)
             wanted = _rows_first(node, work, tile, target)
             for rows_first in (False, True) if _has_two_orders(work, tile) else (False,):
                 cost = estimate if rows_first == wanted else estimate * _WRONG_ORDER
@@ -62,7 +64,9 @@ def choose_form(node: Node, target: Target, chosen: Chosen | None = None) -> For
     """
     work = work_of(node)
     if chosen is None:
-        tile = choose_tile(work, target)
+        row = in_one_row(node, work)
+        found = tiles(work, target)
+        tile = min(found, key=lambda tile: (row_cycles(work, row, tile), tile.vectors))
         return Form(tile, _rows_first(node, work, tile, target))
     form = _read(chosen.choice)
     if form is None:
@@ -106,13 +110,15 @@ def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
 
     Otherwise the whole input is read once for every tile of channels: a loss where it does not
     stay in the second-level cache beside what is written, and the weights would. Of a series they
-    are read again for each tile rather than for each row, so that fewer of them pay.
+    are read again for each tile rather than for each row, and each tile writes to all channels, far
+    from each other: fewer of them pay, and only where the input would not stay by itself.
     """
     if not _has_two_orders(work, tile):
         return False
-    half = target.l2_bytes // 2
-    most = half if len(work.spatial) == 2 else half // 4
-    return weight_bytes(node) <= most and half < node.inputs[0].type.bytes + node.type.bytes
+    half, read = target.l2_bytes // 2, node.inputs[0].type.bytes
+    if len(work.spatial) == 1:
+        return weight_bytes(node) <= half // 4 and target.l2_bytes < read
+    return weight_bytes(node) <= half and half < read + node.type.bytes
 
 
 def weight_bytes(node: Node) -> int:
