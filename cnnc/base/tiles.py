@@ -17,9 +17,7 @@ SMALL_UNROLLED = 48
 SMALL_TILE = 16
 """Accumulators of a tile at most there: each is stored by code of its own."""
 _PORTS = 2
-_LATENCY = 4.5
-"""Cycles until a sum can be added to again: four, and what waits now and then for another port.
-Eight sums at a time reach 80 % of the peak of two ports with AVX2, ten and more over 90 %."""
+_LATENCY = 4
 _TILE_OVERHEAD = 12
 _SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""

@@ -55,7 +55,8 @@ def split(kernel: Kernel, var: str, size: int, outer: str = "", inner: str = "")
 def split_evenly(kernel: Kernel, var: str, size: int) -> Kernel:
     """for v < n  →  for v.0: for v.1 < size, and the same with v.1 < size - 1 for what is behind.
 
-    As many pieces as `split` makes, which differ by one at most.
+    As many pieces as `split` makes, which differ by one at most. A single one behind others needs
+    no v.0.
     """
     outer, inner = f"{var}.0", f"{var}.1"
 
@@ -63,10 +64,10 @@ def split_evenly(kernel: Kernel, var: str, size: int) -> Kernel:
         nests: list[Stmt] = []
         start = 0
         for length, count in even_pieces(loop.extent, size):
-            place = Var(outer) * length + Var(inner) + start
-            body = substitute(loop.body, {var: place})
-            main = replace(loop, var=inner, extent=length, body=body)
-            nests.append(replace(loop, var=outer, extent=count, body=(main,)))
+            single = count == 1 and bool(nests)
+            place = Var(inner) + start if single else Var(outer) * length + Var(inner) + start
+            nest = replace(loop, var=inner, extent=length, body=substitute(loop.body, {var: place}))
+            nests.append(nest if single else replace(loop, var=outer, extent=count, body=(nest,)))
             start += length * count
         return tuple(nests)
 

@@ -39,7 +39,7 @@ from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
 from cnnc.offers.direct import Form, blocks_of, choose_form, is_tiled, weight_bytes, work_of
 from cnnc.offers.offer import chosen_for, root_of
-from cnnc.offers.one_row import pays
+from cnnc.offers.one_row import pays_in_one_row
 from cnnc.offers.padding import lacks_halo, pads_channels
 from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
@@ -249,7 +249,7 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
     if form.rows_first:
         algorithm += ", rows first"
     in_one_row = tiled and not (rows_apart or form.rows_first or isinstance(root, Winograd))
-    in_one_row = in_one_row and pays(node, work_of(node), form.tile)
+    in_one_row = in_one_row and pays_in_one_row(node, work_of(node), form.tile)
     if in_one_row:
         algorithm += ", rows as one"
     if copies:

@@ -224,7 +224,7 @@ def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
         kernel = drop_loops(kernel, f"{last}.2")
     inner = [var for var in (f"{last}.1", f"{last}.2") if has_loop(kernel, var)]
     if tile.columns > 1:
-        kernel = split(kernel, grid[-2], tile.columns)
+        kernel = split_evenly(kernel, grid[-2], tile.columns)
         inner = [f"{grid[-2]}.1", *inner]
     for var in inner:
         kernel = sink(kernel, var)

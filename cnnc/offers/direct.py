@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.record import record
 from cnnc.base.target import Target
-from cnnc.base.tiles import Tile, Work, fits, tiles
+from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, tiles
 from cnnc.ir.graph import Node
 from cnnc.offers.offer import Candidate, root_of
-from cnnc.offers.one_row import in_one_row, row_cycles
 from cnnc.ops.spec import Operator
 
 DIRECT = "direct"
@@ -45,9 +44,8 @@ class DirectOffer:
         if not (is_tiled(node, target) and _macs(node)):
             return
         work = work_of(node)
-        row = in_one_row(node, work)
         for tile in tiles(work, target):
-            estimate = node.type.shape[0] * row_cycles(work, row, tile)
+            estimate = node.type.shape[0] * cycles(work, tile)
             wanted = _rows_first(node, work, tile, target)
             for rows_first in (False, True) if _has_two_orders(work, tile) else (False,):
                 cost = estimate if rows_first == wanted else estimate * _WRONG_ORDER
@@ -64,9 +62,7 @@ def choose_form(node: Node, target: Target, chosen: Chosen | None = None) -> For
     """
     work = work_of(node)
     if chosen is None:
-        row = in_one_row(node, work)
-        found = tiles(work, target)
-        tile = min(found, key=lambda tile: (row_cycles(work, row, tile), tile.vectors))
+        tile = choose_tile(work, target)
         return Form(tile, _rows_first(node, work, tile, target))
     form = _read(chosen.choice)
     if form is None:

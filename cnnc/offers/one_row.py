@@ -1,48 +1,50 @@
 """Layers whose positions may be one row, so that tiles need not end where rows of a map do."""
 
-from dataclasses import replace
 from math import prod
 
-from cnnc.base.tiles import Tile, Work, cycles
+from cnnc.base.layout import Shape
+from cnnc.base.tiles import Tile, Work, even_pieces
 from cnnc.ir.graph import Node
 from cnnc.ir.types import TensorType
 from cnnc.offers.offer import root_of
 from cnnc.ops.spec import Operator
 
+_GAIN = 1.05
+"""How many times fewer tiles one row must have: each reads all weights, and waits at its end."""
 
-def in_one_row(node: Node, work: Work) -> Work | None:
-    """The work of a layer with all positions in one row; None where they cannot be.
 
-    Each result reads the operands' elements at its own position, as in a 1×1 convolution, and in
-    memory the next row begins where one ends: there is no halo.
+def pays_in_one_row(node: Node, work: Work, tile: Tile) -> bool:
+    """Whether a layer takes clearly fewer tiles with all positions in one row.
+
+    It does where rows leave columns over, as thirteen do for tiles of four.
+    """
+    if tile.rows > 1 or not _may_be_one_row(node, work):
+        return False
+    rows, columns = prod(work.spatial[:-1]), work.spatial[-1]
+    return rows * _count(columns, tile) >= _GAIN * _count(rows * columns, tile)
+
+
+def _count(columns: int, tile: Tile) -> int:
+    return sum(count for _, count in even_pieces(columns, tile.columns))
+
+
+def _may_be_one_row(node: Node, work: Work) -> bool:
+    """Whether each result reads the operands' elements at its own position, as 1×1 convolutions do.
+
+    And in memory the next row has to begin where one ends: there is no halo.
     """
     op, out, kinds = node.op, node.type, [operand.type for operand in node.inputs]
     assert isinstance(op, Operator)
     nest, spatial = op.nest(out, *kinds), out.spatial
     if len(spatial) < 2 or work.spatial != spatial or nest.per_channel or nest.phases:
-        return None
+        return False
     if not nest.one_tap or nest.strided or kinds[0].spatial != spatial:
-        return None
+        return False
     own = len(root_of(node)[1])
-    tensors = [out, kinds[0], *kinds[own:]]
-    if not all(_is_one_row(kind, spatial) for kind in tensors):
-        return None
-    return replace(work, spatial=(prod(spatial),))
+    return all(_is_one_row(kind, spatial) for kind in (out, kinds[0], *kinds[own:]))
 
 
-def row_cycles(work: Work, row: Work | None, tile: Tile) -> float:
-    """Estimated cycles of a tile, with all positions in one `row` where they may be and it pays."""
-    if row is None or tile.rows > 1:
-        return cycles(work, tile)
-    return min(cycles(work, tile), cycles(row, tile))
-
-
-def pays(node: Node, work: Work, tile: Tile) -> bool:
-    """Whether a tile is estimated to take less time with all positions in one row."""
-    return row_cycles(work, in_one_row(node, work), tile) < cycles(work, tile)
-
-
-def _is_one_row(kind: TensorType, spatial: tuple[int, ...]) -> bool:
+def _is_one_row(kind: TensorType, spatial: Shape) -> bool:
     """Whether positions lie one behind the other, or all have the same element."""
     if set(kind.shape[-len(spatial) :]) <= {1}:
         return True
