@@ -106,15 +106,13 @@ def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
 
     Otherwise the whole input is read once for every tile of channels: a loss where it does not
     stay in the second-level cache beside what is written, and the weights would. Of a series they
-    are read again for each tile rather than for each row, and each tile writes to all channels, far
-    from each other: fewer of them pay, and only where the input would not stay by itself.
+    are read again for each tile rather than for each row, so that fewer of them pay.
     """
     if not _has_two_orders(work, tile):
         return False
-    half, read = target.l2_bytes // 2, node.inputs[0].type.bytes
-    if len(work.spatial) == 1:
-        return weight_bytes(node) <= half // 4 and target.l2_bytes < read
-    return weight_bytes(node) <= half and half < read + node.type.bytes
+    half = target.l2_bytes // 2
+    most = half if len(work.spatial) == 2 else half // 4
+    return weight_bytes(node) <= most and half < node.inputs[0].type.bytes + node.type.bytes
 
 
 def weight_bytes(node: Node) -> int:
