@@ -25,7 +25,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-ZOO = Path(__file__).resolve().parents[1] / "examples" / "zoo"
+from zoo import ZOO, zoo_file
+
 NETS = [ZOO / f"{name}.cnn" for name in ("lenet5", "mobilenet_v2", "resnet50")]
 STAGES = ("start", "import", "load", "compile", "run")
 COLUMNS = (*STAGES, "pack", "own", "total")
@@ -40,8 +41,8 @@ def main() -> None:
         return
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("nets", nargs="*", type=Path, default=NETS)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("nets", nargs="*", type=zoo_file, default=NETS, help="of the zoo, or files")
+    parser.add_argument("--repeat", type=int, default=3, help="the best of so many runs; 3")
     given = parser.parse_args()
     head = "".join(f"{name:>13}" for name in COLUMNS)
     print(f"{'net':<14}{'from':<9}{head}{'peak':>8}{'over':>8}")

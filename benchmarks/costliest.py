@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 
+from zoo import ZOO, zoo_file
+
 import cnnc
 from cnnc import driver
 from cnnc.bench import LayerTime, Machine, bench, measure_machine
@@ -26,8 +28,6 @@ from cnnc.listing import operator_text
 from cnnc.lowering.lowered import Layer
 from cnnc.ops.fused import Fused
 from cnnc.ops.winograd import Winograd
-
-ZOO = Path(__file__).resolve().parents[1] / "examples" / "zoo"
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,27 @@ class Cost:
         return self.seconds * self.runs
 
 
+def _files(names: str) -> list[Path]:
+    return [zoo_file(name) for name in names.split(",")]
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2.0, help="of each network; 2")
     parser.add_argument("--top", type=int, default=10, help="layers to show; 10")
-    parser.add_argument("--nets", default="", help="names, with commas; all of the zoo")
+    parser.add_argument("--nets", type=_files, help="names, with commas; all of the zoo")
     parser.add_argument("--macs", type=float, default=0, help="layers of so many millions at least")
     parser.add_argument("--target", default="native", help="family to compile for; native")
     parser.add_argument("--exact", action="store_true", help="no Winograd")
     parser.add_argument("--json", type=Path, help="a file for all layers")
     options = parser.parse_args()
-    names = options.nets.split(",") if options.nets else sorted(p.stem for p in ZOO.glob("*.cnn"))
     found: dict[str, Cost] = {}
-    for name in names:
-        print(f"{name} …", flush=True)
-        loaded = cnnc.load(ZOO / f"{name}.cnn")
+    for path in options.nets or sorted(ZOO.glob("*.cnn")):
+        print(f"{path.stem} …", flush=True)
+        loaded = cnnc.load(path)
         network = loaded.compile(options.target, exact=options.exact)
-        for cost in measure(name, network, options.seconds, options.macs * 1e6):
+        for cost in measure(path.stem, network, options.seconds, options.macs * 1e6):
             key = f"{cost.layer} {cost.input}"
             old = found.get(key)
             found[key] = _together(old, cost) if old else cost

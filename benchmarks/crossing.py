@@ -15,10 +15,10 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from zoo import zoo_file
 
 import cnnc
 from cnnc.analysis.indices import evaluate_index
@@ -26,7 +26,6 @@ from cnnc.loop.expr import Expr, Load, Ramp, Space, Var
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Let, Program, Region, Step, Stmt, Store
 from cnnc.loop.rewrite import parts
 
-ZOO = Path(__file__).resolve().parents[1] / "examples" / "zoo"
 LINE = 64
 """Bytes of a cache line."""
 _NOBODY = -1
@@ -219,11 +218,10 @@ def _touch(
 def main() -> None:
     """Print a table for each network."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("networks", nargs="+", metavar="NET")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("networks", nargs="+", metavar="NET", type=zoo_file)
+    parser.add_argument("--threads", type=_threads, default=2, help="2 to 64; 2")
     options = parser.parse_args()
-    for name in options.networks:
-        path = Path(name) if Path(name).suffix else ZOO / f"{name}.cnn"
+    for path in options.networks:
         net = cnnc.load(path).compile(threads=options.threads)
         program = net.lowered.program
         traffic = crossing(program, options.threads)
@@ -231,7 +229,14 @@ def main() -> None:
         for step, each in zip(program.steps, traffic, strict=True):
             print("".join(f"{most / 1024:8.0f}" for most in _most(each)), "", step.layer)
         totals = np.sum([_most(each) for each in traffic], axis=0)
-        print("".join(f"{total / 1024:8.0f}" for total in totals), "", name)
+        print("".join(f"{total / 1024:8.0f}" for total in totals), "", path.stem)
+
+
+def _threads(text: str) -> int:
+    """A number of threads between which something crosses, each a bit of a word."""
+    if not text.isdecimal() or not 2 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 2 to 64")
+    return int(text)
 
 
 def _most(traffic: Traffic) -> tuple[int, int, int]:

@@ -17,10 +17,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
+from zoo import ZOO, zoo_file
 
 import cnnc
 
-ZOO = Path(__file__).resolve().parents[1] / "examples" / "zoo"
 _BUSY = """
 import os
 os.sched_setaffinity(0, {{{core}}})
@@ -38,7 +38,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def main() -> None:
     """Measure the nets named on the command line and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("nets", nargs="*", default=["resnet18", "mobilenet_v2"])
+    nets = [ZOO / "resnet18.cnn", ZOO / "mobilenet_v2.cnn"]
+    parser.add_argument("nets", nargs="*", type=zoo_file, default=nets)
     parser.add_argument("--seconds", type=float, default=0.5, help="time of one round")
     parser.add_argument("--tries", type=int, default=20, help="times a round is repeated at most")
     parser.add_argument("--rounds", type=int, default=8, help="rounds of each kind, in turns")
@@ -47,21 +48,21 @@ def main() -> None:
     print(f"{'net':<16}{'threads':>8}{'undisturbed ms':>22}{'disturbed ms':>22}", end="")
     print(f"{'ratio':>14}{'others':>8}")
     print(" " * 24 + f"{'median':>11}{'95 %':>11}" * 2 + f"{'median':>7}{'95 %':>7}")
-    for name in given.nets:
+    for path in given.nets:
         for threads in sorted({1, len(cores)}):
-            bench = _Bench(name, threads, cores[-1], given.seconds, given.tries)
+            bench = _Bench(path, threads, cores[-1], given.seconds, given.tries)
             alone, beside, others = bench.measure(given.rounds)
             quiet, loud = _summary(alone), _summary(beside)
             figures = "".join(f"{1e3 * each:>11.2f}" for each in (*quiet, *loud))
             ratios = "".join(f"{b / a:>7.2f}" for a, b in zip(quiet, loud, strict=True))
-            print(f"{name:<16}{threads:>8}{figures}{ratios}{others:>8.0%}", flush=True)
+            print(f"{path.stem:<16}{threads:>8}{figures}{ratios}{others:>8.0%}", flush=True)
 
 
 class _Bench:
     """One net on so many threads, and the core that is disturbed."""
 
-    def __init__(self, name: str, threads: int, core: int, seconds: float, tries: int) -> None:
-        self.net = cnnc.load(ZOO / f"{name}.cnn").compile(threads=threads)
+    def __init__(self, path: Path, threads: int, core: int, seconds: float, tries: int) -> None:
+        self.net = cnnc.load(path).compile(threads=threads)
         random = np.random.default_rng(0)
         self.images = {
             end: random.standard_normal(shape, np.float32) for end, shape in self.net.inputs.items()

@@ -11,17 +11,16 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
+from zoo import ZOO, zoo_file
 
 import cnnc
 from cnnc.backends.native.backend import NativeRunner, address_of, aligned_bytes
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.runtime import jit_compile
 
-ZOO = Path(__file__).resolve().parents[1] / "examples" / "zoo"
 ONE_LAYER = """cnn 1
 net one_layer {
   input x: f32[N, 1, 4, 4]
@@ -48,18 +47,19 @@ SLICE = 2e-4
 def main() -> None:
     """Measure a net of one layer and those of the zoo that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("nets", nargs="*", default=["lenet5"])
-    parser.add_argument("--samples", type=int, default=1001)
+    parser.add_argument("nets", nargs="*", type=zoo_file, default=[ZOO / "lenet5.cnn"])
+    parser.add_argument("--samples", type=int, default=1001, help="medians are of so many; 1001")
     given = parser.parse_args()
     loop = jit_compile(_LOOP, host_target())
     ways = ("work", "call", "out=", "bound")
-    print(f"{'net':<16}", *(f"{way:>9}" for way in ways), "   beyond the work, microseconds")
-    for name in (None, *given.nets):
-        model = cnnc.load(ZOO / f"{name}.cnn") if name else cnnc.load_text(ONE_LAYER)
+    beyond_work = [f"{way} over" for way in ways[1:]]
+    print(f"{'net':<16}", *(f"{way:>10}" for way in (*ways, *beyond_work)), "  microseconds")
+    for path in (None, *given.nets):
+        model = cnnc.load(path) if path else cnnc.load_text(ONE_LAYER)
         net = model.compile(threads=1)
         times = [1e6 * each for each in _times(net, loop, given.samples)]
         beyond = [each - times[0] for each in times[1:]]
-        print(f"{net.name:<16}", *(f"{each:>9.2f}" for each in (*times, *beyond)))
+        print(f"{net.name:<16}", *(f"{each:>10.2f}" for each in (*times, *beyond)))
 
 
 def _times(net: cnnc.Compiled, loop: llvm.ExecutionEngine, samples: int) -> list[float]:

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from cnnc.base.collector import paused
+from cnnc.base.collector import importing
 from cnnc.base.errors import CnncError, InternalError, UserError
 from cnnc.version import __version__
 
@@ -67,7 +67,7 @@ how it ends before NumPy is there.
 def __getattr__(name: str) -> object:
     if name not in _LATE:
         raise AttributeError(f"module 'cnnc' has no attribute {name!r}")
-    with paused():
+    with importing():
         value: object = getattr(import_module(_LATE[name]), name)
     globals()[name] = value
     return value

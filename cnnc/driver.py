@@ -116,7 +116,7 @@ def optimise(
     observe: Observe = lambda name, graph: None,
     knobs: Knobs | None = None,
 ) -> Graph:
-    """The graph after all passes, verified after each; InternalError names the guilty pass."""
+    """The graph after all passes, verified after each that changes it; InternalError names it."""
     knobs = knobs or read_knobs()
     _check(SOURCE, graph, graph)
     _show_graph(SOURCE, graph, knobs)
@@ -139,7 +139,8 @@ def _run_pass(each: Pass, graph: Graph) -> Graph:
         raise
     except Exception as error:
         raise _bug(each.name, graph, error) from error
-    _check(each.name, result, graph, set(graph.nodes))
+    if result is not graph:
+        _check(each.name, result, graph, set(graph.nodes))
     return result
 
 

@@ -40,3 +40,17 @@ def paused() -> Iterator[None]:
             _DEPTH[0] = max(0, _DEPTH[0] - counts)
             if counts and not _DEPTH[0]:
                 gc.enable()
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """As `paused`, for what stays as long as the process: it counts as old from the start.
+
+    Otherwise the collector walks all of it when it runs next, and once more some time later. Not
+    where somebody has frozen objects, which stay as they are.
+    """
+    with paused():
+        yield
+        if not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()

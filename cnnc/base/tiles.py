@@ -1,7 +1,6 @@
 """Register tiles: how much of the result one pass over the reduction computes."""
 
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Callable, Iterator
 from math import prod
 
 from cnnc.base.layout import Shape
@@ -22,6 +21,15 @@ _TILE_OVERHEAD = 12
 _SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""
 _IN_FLIGHT = 2
+_REORDERED = 448
+"""Instructions that a large core looks ahead: so far away may others be that it computes while a
+sum waits for its last addend."""
+_WIDE = 512
+"""Bits of vectors whose stores keep the next tile waiting."""
+_STORES = 14
+"""Such vectors that a tile stores for nothing, as the next one begins meanwhile."""
+_STORE = 3.5
+"""Cycles that each of the others takes: measured on Zen 5, in whatever order they are stored."""
 _UNEVEN = 1.04
 """What a tile that does not divide the channel blocks is estimated to cost more than it counts: it
 needs code twice, weights of other positions, and shares work less evenly."""
@@ -132,22 +140,53 @@ def cycles(work: Work, tile: Tile) -> float:
     A step issues `vectors` multiply-adds and loads the weights and inputs, two of each a cycle,
     and cannot repeat faster than a multiply-add takes.
     """
+    return _cycles(work, tile, lambda blocks, positions: (_LATENCY, 0.0))
+
+
+def short_cycles(work: Work, tile: Tile, target: Target) -> float:
+    """The same for many short sums, as of Winograd's products.
+
+    Tiles follow each other without anything in between, so that steps of the next ones run
+    meanwhile. With wide vectors, what a tile stores beyond what the next one hides keeps that
+    waiting, unless it waits for weights anyway.
+    """
+    is_near = 2 * work.steps * target.vector_bits // 8 <= target.l1_bytes // 2
+    store = _STORE if target.vector_bits == _WIDE and is_near else 0.0
+
+    def waits(blocks: int, positions: int) -> tuple[float, float]:
+        at_once = max(1.0, _REORDERED / (work.steps * blocks * (positions + 1)))
+        return _LATENCY / at_once, max(0, blocks * positions - _STORES) * store
+
+    return _cycles(work, tile, waits)
+
+
+def _cycles(work: Work, tile: Tile, waits: Callable[[int, int], tuple[float, float]]) -> float:
+    """Cycles where a tile of blocks and positions waits so long in each step and at its end."""
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     outer = work.phases * prod(work.spatial[:-2])
-    cuts = (work.blocks, tile.blocks), (rows, tile.rows), (columns, tile.columns)
     total = 0.0
-    for pieces in product(*(_parts(extent, size) for extent, size in cuts)):
-        (blocks, height, width), times = zip(*pieces, strict=True)
-        positions = height * width
-        loads = blocks * (positions if work.own_weights else 1)
-        loads += positions * (blocks if work.per_channel else 1)
-        step = max(blocks * positions / _PORTS, loads / _PORTS, _LATENCY)
-        total += prod(times) * (step * work.steps + _TILE_OVERHEAD + blocks * positions)
+    for blocks, chunks in _pieces(work.blocks, tile.blocks):
+        for height, bands in _pieces(rows, tile.rows):
+            for width, turns in even_pieces(columns, tile.columns):
+                positions = height * width
+                sums = blocks * positions
+                loads = sums if work.own_weights else blocks
+                loads += sums if work.per_channel else positions
+                latency, end = waits(blocks, positions)
+                step = max(sums / _PORTS, loads / _PORTS, latency)
+                total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
 
 
-def _parts(extent: int, size: int) -> list[tuple[int, int]]:
+def even_pieces(extent: int, size: int) -> list[tuple[int, int]]:
+    """(length, how often) of nearly equal pieces of an extent, none longer than `size`."""
+    count = -(-extent // size)
+    length, longer = divmod(extent, count)
+    return [(length + 1, longer)] * bool(longer) + [(length, count - longer)]
+
+
+def _pieces(extent: int, size: int) -> list[tuple[int, int]]:
     """(length, how often) of the pieces when an extent is cut by a size."""
     whole, rest = divmod(extent, size)
     return [(size, whole)] * bool(whole) + [(rest, 1)] * bool(rest)

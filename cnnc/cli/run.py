@@ -153,6 +153,11 @@ def _accuracies(results: dict[str, Array], labels: Array) -> dict[str, float]:
             if labels.shape != array.shape[:1]:
                 shape = shape_text(labels.shape)
                 raise fail("E0601", f"the labels are {shape}, one for each sample is needed")
+            known = np.isin(labels, np.arange(array.shape[1]))
+            if not known.all():
+                wrong = labels[~known][0]
+                why = f"label {wrong} is none of the {array.shape[1]} classes of `{name}`"
+                raise fail("E0601", why, help="labels are counted from 0")
             found[name] = float(np.mean(array.argmax(axis=1) == labels)) if len(labels) else 0.0
     if not found:
         raise fail("E0803", "no output is N×classes, so --labels has no meaning")

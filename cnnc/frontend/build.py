@@ -68,7 +68,7 @@ def choose_net(program: ast.Program, name: str | None) -> ast.Net:
             "E0211",
             f"the file has {len(names)} nets: {', '.join(names)}",
             program.nets[1].name.span,
-            help="choose one with --net",
+            help=f'choose one with `--net {names[0]}`, in Python with `net="{names[0]}"`',
         )
     if name is not None and name not in names:
         help = did_you_mean(name, names) or f"it has {', '.join(names)}"

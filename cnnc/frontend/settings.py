@@ -148,7 +148,7 @@ def _check_choice(
     if default is not None:
         message = f"the default of `{name}` is not in {show(choices)}: {show(value)}"
         return ev.state.error("E0206", message, default)
-    message = f"param `{name}` cannot be set to {show(value)}"
+    message = f"param `{name}` cannot be set to {show(value)}, which is not in {show(choices)}"
     return ev.state.error("E0210", message, place, "its values")
 
 
@@ -158,9 +158,6 @@ def _override(ev: Evaluates, param: ast.Param, setting: ast.Expression, default:
     fits = len(kinds) == 1 or (param.name.text == BATCH and kinds == {"a number", "a range"})
     if holds_unknown(value) or holds_unknown(default) or fits:
         return value
-    return ev.state.error(
-        "E0210",
-        f"param `{param.name.text}` is {kind(default)}, it cannot be set to {show(value)}",
-        param.span,
-        "its default",
-    )
+    is_now = f"is {kind(default)}, {show(default)}"
+    message = f"param `{param.name.text}` {is_now}: it cannot be set to {show(value)}"
+    return ev.state.error("E0210", message, param.span, "its default")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from cnnc.base.layout import Layout
+from cnnc.base.tiles import even_pieces
 from cnnc.loop.expr import Buffer, Const, Expr, Load, Space, Var
 from cnnc.loop.kernel import (
     Alloc,
@@ -46,6 +47,28 @@ def split(kernel: Kernel, var: str, size: int, outer: str = "", inner: str = "")
         if rest:
             body = substitute(loop.body, {var: Var(inner) + count * size})
             nests.append(replace(loop, var=inner, extent=rest, body=body))
+        return tuple(nests)
+
+    return each_loop(kernel, var, change)
+
+
+def split_evenly(kernel: Kernel, var: str, size: int) -> Kernel:
+    """for v < n  →  for v.0: for v.1 < size, and the same with v.1 < size - 1 for what is behind.
+
+    As many pieces as `split` makes, which differ by one at most. A single one behind others needs
+    no v.0.
+    """
+    outer, inner = f"{var}.0", f"{var}.1"
+
+    def change(loop: For) -> Body:
+        nests: list[Stmt] = []
+        start = 0
+        for length, count in even_pieces(loop.extent, size):
+            single = count == 1 and bool(nests)
+            place = Var(inner) + start if single else Var(outer) * length + Var(inner) + start
+            nest = replace(loop, var=inner, extent=length, body=substitute(loop.body, {var: place}))
+            nests.append(nest if single else replace(loop, var=outer, extent=count, body=(nest,)))
+            start += length * count
         return tuple(nests)
 
     return each_loop(kernel, var, change)

@@ -10,7 +10,7 @@ from cnnc.base.layout import Layout
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, choose_tile, most_unrolled
 from cnnc.ir.graph import Graph, Node
-from cnnc.loop.build import KernelBuilder
+from cnnc.loop.build import KernelBuilder, spatial_letters
 from cnnc.loop.expr import Buffer
 from cnnc.loop.kernel import Kernel, Origin
 from cnnc.loop.verify import verify_kernel
@@ -20,6 +20,7 @@ from cnnc.lowering.flatten import flatten
 from cnnc.lowering.halo import clear_halo, clear_padding
 from cnnc.lowering.lowered import Layer, Lowered
 from cnnc.lowering.order import order_steps
+from cnnc.lowering.positions import join_positions, part_positions
 from cnnc.lowering.program import assemble
 from cnnc.lowering.samples import begins_with_samples, schedule_apart, take_samples
 from cnnc.lowering.schedule import (
@@ -36,8 +37,9 @@ from cnnc.lowering.task import task_of
 from cnnc.lowering.threads import ALGORITHM, align_constants, operand_layouts, schedule_threads
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
-from cnnc.offers.direct import Form, blocks_of, choose_form, is_tiled, weight_bytes
+from cnnc.offers.direct import Form, blocks_of, choose_form, is_tiled, weight_bytes, work_of
 from cnnc.offers.offer import chosen_for, root_of
+from cnnc.offers.one_row import pays_in_one_row
 from cnnc.offers.padding import lacks_halo, pads_channels
 from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
@@ -115,18 +117,24 @@ def flatten_kernel(kernel: Kernel) -> Kernel:
 
 
 def lower_node(
-    node: Node, target: Target, choices: Choices = ESTIMATED, *, samples_apart: bool = False
+    node: Node,
+    target: Target,
+    choices: Choices = ESTIMATED,
+    *,
+    samples_apart: bool = False,
+    rows_apart: bool = False,
 ) -> Kernel:
     """The scheduled kernel of one node, still indexed logically; LoopError if it is not sound.
 
-    With `samples_apart`, no vector or tile holds elements of several samples.
+    With `samples_apart`, no vector or tile holds elements of several samples; with `rows_apart`,
+    none runs on from one row into the next, as rows are only some of a tensor's.
     """
     if isinstance(node.op, Streamed):
-        kernel = lower_streamed(node, node.op, lambda stage: lower_node(stage, target))
+        kernel = lower_streamed(node, node.op, partial(lower_node, target=target, rows_apart=True))
     elif target.is_gpu:
         kernel = schedule_threads(_defined(node, _gpu_layouts(node), ALGORITHM))
     else:
-        plan = _plan(node, target, choices)
+        plan = _plan(node, target, choices, rows_apart=rows_apart)
         kernel = _defined(node, plan.layouts, plan.algorithm)
         kernel = _scheduled(node, kernel, plan, target, samples_apart=samples_apart)
         if plan.copies_channels:
@@ -187,7 +195,12 @@ def _scheduled(
             _panel(node, plan, target),
             *(plan.phases, plan.joins_phases),
         )
+        if plan.in_one_row:
+            letters = spatial_letters(len(node.type.spatial))
+            kernel = join_positions(kernel, *([f"{kind}{x}" for x in letters] for kind in "ok"))
         kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
+        if plan.in_one_row:
+            kernel = part_positions(replace(kernel, params=(*params, out)))
         return kernel if padded else clear_padding(kernel, out)
     lanes = target.lanes(node.type.dtype)
     tile = _row_tile(node, lanes, target)
@@ -213,9 +226,10 @@ class _Plan:
     phases: int
     joins_phases: bool
     copies_channels: bool
+    in_one_row: bool
 
 
-def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
+def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> _Plan:
     op = node.op
     assert isinstance(op, Operator)
     kinds = [operand.type for operand in node.inputs]
@@ -234,6 +248,10 @@ def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
     algorithm += f", tile {form.tile}" * tiled
     if form.rows_first:
         algorithm += ", rows first"
+    in_one_row = tiled and not (rows_apart or form.rows_first or isinstance(root, Winograd))
+    in_one_row = in_one_row and pays_in_one_row(node, work_of(node), form.tile)
+    if in_one_row:
+        algorithm += ", rows as one"
     if copies:
         algorithm += ", each channel copied"
     if isinstance(root, Winograd):
@@ -245,7 +263,7 @@ def _plan(node: Node, target: Target, choices: Choices) -> _Plan:
         *(shares_input, form.rows_first, nest.one_tap),
         len(nest.spatial) if nest.phases else 0,
         form.rows_first or _phases_stay(node, form.tile, block, target),
-        copies,
+        *(copies, in_one_row),
     )
 
 

@@ -19,6 +19,7 @@ from cnnc.lowering.loops import (
     prefetch,
     sink,
     split,
+    split_evenly,
     unroll,
     vectorise,
     widen,
@@ -125,7 +126,7 @@ def _cut_positions(
     if len(spatial) > 1 and rows_first:
         kernel = interchange(kernel, "oc.0", f"{spatial[-2]}.0")
     if spatial:
-        kernel = split(kernel, spatial[-1], tile.columns)
+        kernel = split_evenly(kernel, spatial[-1], tile.columns)
         inner = [f"{spatial[-1]}.1", *inner]
     return kernel, inner
 
@@ -223,7 +224,7 @@ def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
         kernel = drop_loops(kernel, f"{last}.2")
     inner = [var for var in (f"{last}.1", f"{last}.2") if has_loop(kernel, var)]
     if tile.columns > 1:
-        kernel = split(kernel, grid[-2], tile.columns)
+        kernel = split_evenly(kernel, grid[-2], tile.columns)
         inner = [f"{grid[-2]}.1", *inner]
     for var in inner:
         kernel = sink(kernel, var)

@@ -10,6 +10,7 @@ from cnnc.lowering.loops import (
     prefetch,
     sink,
     split,
+    split_evenly,
     unroll,
     vectorise,
     widen,
@@ -28,7 +29,7 @@ def schedule_winograd(kernel: Kernel, tile: Tile, block: int, read_block: int) -
     kernel = vectorise(sink(kernel, "zo.1"), "zo.1")
     kernel = split(kernel, "oc", block, "oc.1", "oc.2")
     kernel = sink(sink(kernel, "oc.1"), "oc.2")
-    kernel = split(kernel, "ot", tile.columns)
+    kernel = split_evenly(kernel, "ot", tile.columns)
     kernel = split(kernel, "ic", read_block)
     kernel = split(kernel, "ic.1", channels_at_once(tile, read_block), "ic.1", "ic.2")
     kernel = unroll(kernel, "ic.2")

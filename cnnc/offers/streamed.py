@@ -24,6 +24,32 @@ _BAND = 400.0
 """Cycles that a band takes beside its work."""
 _WEIGHTS = 32.0
 """Bytes a cycle of weights that each band reads again."""
+_MEETING = 800.0
+"""Cycles until threads have waited for each other between two layers."""
+_CROSSING = 8.0
+"""Bytes a cycle that a thread reads after another one wrote them."""
+_SHORT_BAND = 50.0
+"""Cycles that a band takes beside its work where all it touches is in the first-level cache."""
+_SHORTEST = 4_000.0
+"""Cycles of layers from which on threads share them at all."""
+_NOTICED = 0.05
+"""Of the cycles of layers, those that must be saved where only threads gain: in long layers that
+is less than estimates are wrong by."""
+
+
+@record
+class _Whole:
+    """Nodes, what each reads beside the one before it, and of all together cycles and weights."""
+
+    nodes: Sequence[Node]
+    own: Sequence[tuple[Node, ...]]
+    cycles: float
+    weights: int
+
+    @property
+    def flows(self) -> int:
+        """Bytes of what lies between them."""
+        return sum(node.type.bytes for node in self.nodes[:-1])
 
 
 def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | None:
@@ -31,23 +57,33 @@ def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | No
 
     Each node but the first has the one before it as its first operand. Nothing is saved of what
     flows between two stages if all of it stays in the second-level cache, or where numbers are
-    computed one by one, as that takes longer than to read them.
+    computed one by one, as that takes longer than to read them. Threads that share short layers
+    save what crosses between them and that they wait for each other.
     """
     if target.lanes(nodes[-1].type.dtype) == 1:
         return None
     weights = sum(map(weight_bytes, nodes))
-    flows = [node.type.bytes for node in nodes[:-1]]
-    if any(map(_stays, nodes[:-1], repeat(target))) or weights > target.l2_bytes // 4:
-        return None
     whole = _Whole(nodes, operands_of(nodes), sum(_cycles(node, target) for node in nodes), weights)
-    saved, rows = 2 * sum(flows) / _BYTES, nodes[-1].type.shape[ROWS]
+    stay = list(map(_stays, nodes[:-1], repeat(target)))
+    if not any(stay) and weights <= target.l2_bytes // 4:
+        saved, least, price = 2 * whole.flows / _BYTES, 0.0, _cost
+    elif all(stay) and _may_cross(whole, target):
+        crossing = whole.flows * (1 - 1 / target.cores) / _CROSSING
+        saved, least, price = len(stay) * _MEETING + crossing, _NOTICED * whole.cycles, _short_cost
+    else:
+        return None
+    rows = nodes[-1].type.shape[ROWS]
     sizes = [size for size in range(1, rows) if rows % size == 0 and rows // size <= _MOST_BANDS]
-    offers = [
-        (saved - cost, made)
-        for made in (joined(nodes, size) for size in sizes)
-        if (cost := _cost(made, whole, target)) < saved
-    ]
-    return max(offers, key=lambda offer: offer[0]) if offers else None
+    made = [joined(nodes, size) for size in sizes]
+    offers = [(saved - price(each, whole, target), each) for each in made]
+    best = max(offers, key=lambda offer: offer[0], default=None)
+    return best if best and best[0] > least else None
+
+
+def _may_cross(whole: _Whole, target: Target) -> bool:
+    """Whether threads share layers, whose weights may stay in the first-level cache."""
+    shared = target.cores > 1 and whole.cycles >= _SHORTEST
+    return shared and whole.weights <= target.l1_bytes
 
 
 def _stays(node: Node, target: Target) -> bool:
@@ -60,16 +96,6 @@ def _stays(node: Node, target: Target) -> bool:
     assert isinstance(node.op, Operator)
     is_fast = works_by_element(node.op) and target.cores == 1
     return node.type.bytes <= (target.l2_bytes if is_fast else target.l2_bytes // 2)
-
-
-@record
-class _Whole:
-    """Nodes, what each reads beside the one before it, and of all together cycles and weights."""
-
-    nodes: Sequence[Node]
-    own: Sequence[tuple[Node, ...]]
-    cycles: float
-    weights: int
 
 
 def joined(nodes: Sequence[Node], rows: int) -> Streamed:
@@ -89,17 +115,28 @@ def operands_of(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
 
 def _cost(made: Streamed, whole: _Whole, target: Target) -> float:
     """Cycles that bands take more than whole tensors; infinite if a band stays in no cache."""
+    bands, held, more = _bands(made, whole, target)
+    again = (bands - 1) * whole.weights / _WEIGHTS
+    return more + again + bands * _BAND if held <= target.l2_bytes // 2 else inf
+
+
+def _short_cost(made: Streamed, whole: _Whole, target: Target) -> float:
+    """The same where weights stay in the first-level cache beside what a band holds."""
+    bands, held, more = _bands(made, whole, target)
+    stays = held + whole.weights <= target.l1_bytes * 3 // 4
+    return more + bands * _SHORT_BAND if stays else inf
+
+
+def _bands(made: Streamed, whole: _Whole, target: Target) -> tuple[int, int, float]:
+    """How many, the bytes that one holds, and cycles of what is computed twice and of waiting."""
     kinds = [node.type.with_shape(node.type.shape) for node in whole.nodes]
     parts = made.parts(*(operand.type for each in whole.own for operand in each), types=kinds)
-    if sum(part.result.bytes for part in parts) > target.l2_bytes // 2:
-        return inf
     bands = whole.nodes[-1].type.shape[0] * parts[0].bands
     alone = [part.node(given, "band") for part, given in zip(parts, whole.own, strict=True)]
     twice = bands * sum(_cycles(band, target) for band in alone) - whole.cycles
-    again = (bands - 1) * whole.weights / _WEIGHTS
     turns = -(-bands // target.cores)
     idle = (turns * target.cores / bands - 1) * whole.cycles
-    return twice + again + idle / target.cores + bands * _BAND
+    return bands, sum(part.result.bytes for part in parts), twice + idle / target.cores
 
 
 def _cycles(node: Node, target: Target) -> float:

@@ -1,14 +1,14 @@
 """Winograd's algorithm, for windows of three: which forms there are and what they cost."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from math import prod
 
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.base.target import Target
-from cnnc.base.tiles import Tile, Work, cycles, even_widths, fits
+from cnnc.base.tiles import Tile, Work, even_widths, fits, short_cycles
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.offers.far import L3_BYTES, are_far, cycles_from_afar
@@ -30,6 +30,9 @@ LARGEST_WEIGHTS = 64 << 20
 """Bytes of a layer's transformed weights, which are four times as many as before with F(4, 3)."""
 MEASURED_WIDTHS = 2
 """Widths of a register tile that are worth measuring."""
+_ARRIVAL = 32
+"""Bytes of weights that arrive from the second-level cache in a cycle, where each band of tiles
+takes all of them from there: no band is computed faster."""
 _RELOAD = 0.25
 """Cycles for each vector of weights that comes from the second-level cache again."""
 
@@ -100,6 +103,8 @@ def are_transformed_far(graph: Graph, target: Target) -> bool:
 
     A net may fit the caches as it is written, and no longer with up to four times the weights.
     """
+    if are_far(graph, target):
+        return True
     more = 0
     for node in graph.nodes:
         if isinstance(node.op, Conv) and suits(node.op, node.inputs, target):
@@ -188,7 +193,8 @@ class _Plan:
             for at_once in (each for each in _BLOCKS if blocks % each == 0 and self._stay(each)):
                 tiles = [Tile(at_once, 1, width) for width in even_widths(rows * across)]
                 tiles = [tile for tile in tiles if fits(tile, work, self.target)]
-                for tile in sorted(tiles, key=lambda tile: cycles(work, tile))[:widths]:
+                price = partial(short_cycles, work, target=self.target)
+                for tile in sorted(tiles, key=price)[:widths]:
                     yield _Shape(rows, tile)
 
     def obstacle(self, shape: _Shape) -> str | None:
@@ -248,7 +254,12 @@ class _Plan:
         points, across = prod([point] * axes), prod(self.tiles[1:])
         full, rest = divmod(self.tiles[0], shape.rows)
         bands = [shape.rows] * full + [rest] * bool(rest)
-        products = points * sum(cycles(self._work(rows * across), shape.tile) for rows in bands)
+        works = {rows: self._work(rows * across) for rows in {*bands}}
+        price = partial(short_cycles, tile=shape.tile, target=self.target)
+        each = {rows: price(work) for rows, work in works.items()}
+        near = self.weights <= self.target.l1_bytes // 2
+        products = points * sum(each[rows] for rows in bands)
+        products = max(products, 0 if near else len(bands) * self.weights / _ARRIVAL)
         blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
         transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * _transform(point, axes)
         item = self.x.dtype.bytes

@@ -19,6 +19,7 @@ from cnnc.ops.winograd import Winograd
 
 STREAM_ROWS = "stream-rows"
 TAKE_APART = "take-apart"
+BEFORE_WINOGRAD = "use-subpixel"
 MAX_BYTES = 1 << 28
 """Layers with larger operands wait for memory whatever is chosen, and copies of them fill it."""
 
@@ -61,7 +62,7 @@ def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool
     """
     found: dict[str, list[Node]] = {}
     stages = _stages(graph, target)
-    far = are_transformed_far(stages["use-subpixel"], target)
+    far = are_transformed_far(stages[BEFORE_WINOGRAD], target)
     separate = _computed_alone(graph, target, exact=exact)
     for node in stages["fuse"].nodes:
         if not node.is_leaf and _bytes(node) <= MAX_BYTES and node.name in separate:

@@ -1,6 +1,7 @@
 """Nets that are over before a sleeping thread would be awake.
 
-Time passes on a clock of the nets' own, so no test depends on what else the machine does.
+Time passes on a clock of the nets' own: what is faster does not depend on what else the machine
+does, only how soon a worker gets a core.
 """
 
 import ctypes

@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
-from cnnc.base.collector import paused
+from cnnc.base.collector import importing, paused
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +57,25 @@ def test_a_child_collects_though_a_thread_of_its_parent_does_not() -> None:
     thread.join()
     assert os.waitstatus_to_exitcode(status) == 0
     assert gc.isenabled()
+
+
+def test_what_is_imported_counts_as_old_at_once() -> None:
+    """It is in no generation that the collector walks soon, but in the last one, not frozen."""
+    gc.enable()
+    with importing():
+        made = [[]]
+    assert not any(each is made for young in (0, 1) for each in gc.get_objects(young))
+    assert any(each is made for each in gc.get_objects(2))
+    assert gc.isenabled()
+    assert not gc.get_freeze_count()
+
+
+def test_what_somebody_has_frozen_stays_so() -> None:
+    """A program may freeze its objects before it forks."""
+    gc.freeze()
+    try:
+        with importing():
+            frozen = gc.get_freeze_count()
+        assert gc.get_freeze_count() == frozen > 0
+    finally:
+        gc.unfreeze()

@@ -44,6 +44,15 @@ def test_digits_with_labels(cnnc: Runner, tmp_path: Path) -> None:
     assert "label ignored" in ended.err
 
 
+@pytest.mark.parametrize("label", [10, -1])
+def test_labels_that_are_no_classes(cnnc: Runner, tmp_path: Path, label: int) -> None:
+    """They are of another network, or counted from 1."""
+    given = tmp_path / "x.npz"
+    np.savez(given, image=np.zeros((2, 1, 8, 8), np.float32), label=[0, label])
+    ended = cnnc("run", DIGITS / "digits.cnn", "-i", given, "--labels", "label", code=1)
+    assert f"label {label} is none of the 10 classes" in ended.err
+
+
 @pytest.mark.parametrize("backend", ["native", "interp", "reference"])
 def test_backends_agree(cnnc: Runner, small: Path, samples: Path, backend: str) -> None:
     """Every backend writes the same file up to rounding."""

@@ -32,7 +32,8 @@ def draw_movement(integer: Callable[[int, int], int], x: TensorType) -> Operator
         case "transpose":
             last = list(range(2, x.rank))[:: integer(0, 1) * 2 - 1]
             swapped = (0, *range(2, x.rank), 1)
-            return found.make({"order": one_of((0, 1, *last), swapped[: x.rank])})
+            # a number has no axes, and no order is one of none: it refuses this one
+            return found.make({"order": one_of((0, 1, *last), swapped[: x.rank or 1])})
     return found.make({"block": 2, "mode": one_of(Symbol("dcr"), Symbol("crd"))})
 
 

@@ -25,6 +25,7 @@ from cnnc.lowering.loops import (
     prefetch,
     sink,
     split,
+    split_evenly,
     unroll,
     vectorise,
     widen,
@@ -68,6 +69,22 @@ CASES: dict[str, tuple[str, str, Change, str]] = {
         """for i in 4 {
             for a in 1 { for b in 4 { y[i, a * 4 + b] = x[i, a * 4 + b] } }
             for b in 2 { y[i, b + 4] = x[i, b + 4] } }""",
+    ),
+    "split evenly": (
+        "in x: f32[4, 7]\nout y: f32[4, 7]",
+        "for i in 4 { for j in 7 { y[i, j] = x[i, j] } }",
+        lambda k: split_evenly(k, "j", 3),
+        """for i in 4 {
+            for j.0 in 1 { for j.1 in 3 { y[i, j.0 * 3 + j.1] = x[i, j.0 * 3 + j.1] } }
+            for j.0 in 2 { for j.1 in 2 {
+                y[i, j.0 * 2 + j.1 + 3] = x[i, j.0 * 2 + j.1 + 3] } } }""",
+    ),
+    "split evenly, without a rest": (
+        MATRICES,
+        COPY,
+        lambda k: split_evenly(k, "j", 5),
+        """for i in 4 {
+            for j.0 in 2 { for j.1 in 3 { y[i, j.0 * 3 + j.1] = x[i, j.0 * 3 + j.1] } } }""",
     ),
     "split by more than there is": (
         MATRICES,

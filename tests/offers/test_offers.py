@@ -11,6 +11,7 @@ from cnnc import driver
 from cnnc.base.choice import KEY_LENGTH, Choice, Choices, Chosen
 from cnnc.base.errors import UserError
 from cnnc.base.source import SourceFile
+from cnnc.base.tiles import Tile, Work, short_cycles
 from cnnc.compare import diff
 from cnnc.compiled import Compiled
 from cnnc.frontend.load import load_text
@@ -90,6 +91,15 @@ def test_the_default_is_the_cheapest(shape: str, target: str) -> None:
     form = direct.choose_form(node, machine)
     direct_ones = [cost for text, cost in found.items() if text.startswith("direct ")]
     assert found[str(form.choice)] == min(direct_ones)
+
+
+@pytest.mark.parametrize(("target", "wins"), [("x86-64-v4", True), ("x86-64-v3", False)])
+@pytest.mark.parametrize(("steps", "near"), [(32, True), (2048, False)])
+def test_stores_of_short_sums(target: str, wins: bool, steps: int, near: bool) -> None:
+    """Tiles of fewer wide vectors cost less where their weights are near."""
+    work, found = Work(4, (28,), steps, per_channel=False), driver.find_target(target)
+    small, large = (short_cycles(work, Tile(2, 1, width), found) for width in (7, 14))
+    assert (small < large) == (wins and near)
 
 
 def test_the_default_said_aloud_changes_nothing() -> None:

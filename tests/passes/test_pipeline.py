@@ -1,11 +1,14 @@
 """The whole pipeline of the driver on random graphs, layouts included."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 
+from cnnc import driver
 from cnnc.base.dtype import DType
 from cnnc.base.target import Target
-from cnnc.driver import find_target, optimise, pipeline
+from cnnc.driver import Pass, find_target, optimise, pipeline
 from cnnc.ir.evaluate import evaluate, trace, widen
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph, large_constants
@@ -39,3 +42,16 @@ def test_what_the_pipeline_makes_reads_back(graph: Graph) -> None:
     after = optimise(graph, pipeline(WIDE))
     text = format_graph(after)
     assert format_graph(parse_graph(text, large_constants(after))) == text
+
+
+@given(graph=graphs(DType.F32))
+def test_only_what_a_pass_changed_is_verified_again(graph: Graph) -> None:
+    """The graph as built, and the copy that the second of two passes makes."""
+    copy, seen = replace(graph), []
+    passes = [Pass("nothing", lambda graph: graph), Pass("copy", lambda graph: copy)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "verify", lambda graph, sound: seen.append(graph))
+        assert optimise(graph, passes) is copy
+    assert len(seen) == 2
+    assert seen[0] is graph
+    assert seen[1] is copy

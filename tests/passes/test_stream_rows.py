@@ -73,6 +73,31 @@ def test_what_stays_in_the_caches_is_not_joined() -> None:
     assert stream_rows(graph, TARGET) is graph
 
 
+SHORT = "x -> conv(64, 3, pad = same, groups = 64) -> relu -> conv(64, 1) -> relu"
+
+
+@pytest.mark.parametrize(
+    ("shape", "cores", "is_joined"),
+    [
+        pytest.param("64, 25, 5", 2, True, id="short"),
+        pytest.param("64, 25, 5", 1, False, id="one-thread"),
+        pytest.param("64, 4, 4", 2, False, id="not-shared"),
+        pytest.param("64, 23, 40", 2, False, id="uneven"),
+    ],
+)
+def test_short_layers_that_threads_share_are_joined(
+    shape: str, cores: int, *, is_joined: bool
+) -> None:
+    graph = before(f"  output y = {SHORT}", shape)
+    after = stream_rows(graph, replace(TARGET, cores=cores))
+    assert any(isinstance(node.op, Streamed) for node in after.nodes) is is_joined
+
+
+def test_short_layers_with_many_weights_are_not_joined() -> None:
+    graph = before(f"  output y = {SHORT.replace('64', '128')}", "128, 25, 5")
+    assert stream_rows(graph, replace(TARGET, cores=2)) is graph
+
+
 TWO = "  a = x -> conv(32, 1)\n  output y = (a -> conv(8, 1)) + (a -> conv(8, 3, pad = 1))"
 
 

@@ -77,6 +77,20 @@ def test_others_stay(body: str, shape: str) -> None:
     assert use_winograd(graph, find_target("x86-64-v4")) is graph
 
 
+@pytest.mark.parametrize(
+    ("channels", "size", "results"),
+    [
+        pytest.param(16, 8, 4, id="sums of a tile fill the wait of the one before"),
+        pytest.param(32, 4, 2, id="weights would arrive too slowly for a single tile"),
+    ],
+)
+def test_short_sums_of_few_tiles(channels: int, size: int, results: int) -> None:
+    graph = net(f"x -> conv({channels}, 3, pad = same)", f"{channels}, {size}, {size}")
+    made = use_winograd(graph, find_target("x86-64-v4")).outputs["y"].op
+    assert isinstance(made, Winograd)
+    assert made.results == results
+
+
 def test_far_weights_for_few_results_stay() -> None:
     """Four times the weights from memory cost more than the products that are saved."""
     graph = net("x -> conv(1024, 3, pad = same)", "1024, 4, 4")
