@@ -23,7 +23,9 @@ def stream_rows(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> G
     Where what lies between them would leave the caches before it is read. Layers for which another
     form was chosen than the estimate's stay alone, as they were measured.
     """
-    pieces = [piece for line in lines(graph, target, choices) for piece in _cut(line, target)]
+    # a sample that is apart from others is one thread's
+    shared = replace(target, cores=1) if graph.is_apart else target
+    pieces = [piece for line in lines(graph, target, choices) for piece in _cut(line, shared)]
     replacements = {nodes[-1]: join(nodes, made) for nodes, made in pieces}
     return substitute(graph, replacements) if replacements else graph
 
