@@ -18,17 +18,9 @@ from numpy.typing import NDArray
 
 import cnnc
 from cnnc.bound_call import BoundCall
+from tests.api.nets import ONE
 
 F32 = NDArray[np.float32]
-TEXT = """cnn 1
-net one {
-  input x: f32[N, 3, 6, 5]
-  h = x -> conv(8, 3, pad = same) -> relu
-  output y = h -> pool(avg, global) -> flatten -> dense(4)
-  output h2 = h * 2
-  weights he(seed = 5)
-}
-"""
 TWO = """cnn 1
 net two {
   input a: f32[N, 4]
@@ -47,13 +39,13 @@ def images(count: int, seed: int = 0) -> F32:
 @pytest.fixture(scope="module")
 def net() -> cnnc.Compiled:
     """For batches of two."""
-    return cnnc.load_text(TEXT, batch=2).compile()
+    return cnnc.load_text(ONE, batch=2).compile()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_bound_call_computes_what_its_inputs_hold(backend: str, threads: int) -> None:
-    net = cnnc.load_text(TEXT, batch=2).compile(backend=backend, threads=threads)
+    net = cnnc.load_text(ONE, batch=2).compile(backend=backend, threads=threads)
     call = net.bind()
     for seed in range(3):
         x = images(2, seed)
@@ -99,7 +91,7 @@ def test_read_only_inputs(net: cnnc.Compiled) -> None:
 
 
 def test_any_number_of_a_range() -> None:
-    net = cnnc.load_text(TEXT, batch=(2, 5)).compile()
+    net = cnnc.load_text(ONE, batch=(2, 5)).compile()
     for count in (2, 3, 5):
         x = images(count)
         np.testing.assert_array_equal(net.bind(x)()["y"], net(x)["y"])
@@ -151,7 +143,7 @@ def test_outputs_must_fit(net: cnnc.Compiled) -> None:
 
 
 def test_it_lives_without_its_network() -> None:
-    net = cnnc.load_text(TEXT, batch=2).compile()
+    net = cnnc.load_text(ONE, batch=2).compile()
     x = images(2)
     expected = net(x)["y"].tobytes()
     call = net.bind(x)

@@ -15,19 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 import cnnc
+from tests.api.nets import ONE
 
 F32 = NDArray[np.float32]
 ROOT = Path(__file__).resolve().parents[2]
 
-ONE = """cnn 1
-net one {
-  input x: f32[N, 3, 6, 5]
-  h = x -> conv(8, 3, pad = same) -> relu
-  output y = h -> pool(avg, global) -> flatten -> dense(4)
-  output h2 = h * 2
-  weights he(seed = 5)
-}
-"""
 TWO = """cnn 1
 net two {
   input a: f32[N, 4]
