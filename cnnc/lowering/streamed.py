@@ -1,56 +1,123 @@
 """How stages that are computed band by band are put together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from cnnc.base.record import record
 from cnnc.ir.graph import Node
-from cnnc.loop.expr import Buffer, Space
-from cnnc.loop.kernel import Alloc, For, Kernel, Kind, Origin, Stmt
+from cnnc.ir.types import TensorType
+from cnnc.loop.expr import Buffer, Expr, Space, Var
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Origin, Stmt
 from cnnc.lowering.loops import drop_unit_loops, rename_registers
-from cnnc.ops.bands import BAND, SAMPLE, place
+from cnnc.ops.bands import BAND, FIRST, SAMPLE, STRIP, Part, place
 from cnnc.ops.streamed import Streamed
+from cnnc.ops.strips import rows_between
+
+Lower = Callable[[Node], Kernel]
+BEFORE, ROW, NEXT = "before", "row", "next"
+"""Loops of a strip: rows that the first row of the second stage needs beside the next ones; rows of
+the second stage; and of the first one those that each of them needs more."""
 
 
-def lower_streamed(node: Node, op: Streamed, lower: Callable[[Node], Kernel]) -> Kernel:
+def lower_streamed(node: Node, op: Streamed, lower: Lower) -> Kernel:
     """for sample, band parallel: t = scratch; the first stage into t; the second from it; …
 
-    Each stage is scheduled as an operator of its own, by `lower`, for the rows of one band.
+    Each stage is scheduled as an operator of its own, by `lower`, for the rows of one band, or for
+    one row of a strip. Strips of the only two stages are parallel, too.
     """
-    parts = op.parts(*(operand.type for operand in node.inputs))
+    stages = list(_stages(node, op, lower))
     result = Buffer("y", node.type.shape, node.type.dtype, node.type.layout)
-    params: list[Buffer] = []
     body: list[Stmt] = []
-    algorithms: list[str] = []
     flow: list[Buffer] = []
-    for number, (part, own) in enumerate(zip(parts, op.shares(node.inputs), strict=True)):
-        kernel = lower(part.node(own, f"{node.name}.{number}"))
-        *given, out = kernel.params
-        mine = [
-            _whole(buffer, operand, f"{buffer.name}.{number}", has_rows=frame is not None)
-            for buffer, operand, frame in zip(
-                given[len(flow) :], own, part.reads[len(flow) :], strict=True
-            )
-        ]
-        operands = dict(zip(given, (*flow, *mine), strict=True))
-        flow = [result]
-        if part is not parts[-1]:
-            flow = [replace(out, name=f"t{number}", space=Space.SCRATCH)]
-            body.append(Alloc(flow[0]))
-        # stages may keep vectors of different widths
-        own_registers = tuple(rename_registers(stmt, f".s{number}") for stmt in kernel.body)
-        body += place(part, own_registers, operands, (out, flow[0]))
-        params += mine
-        algorithms.append(kernel.origin.algorithm.rpartition("tile ")[2])
+    number = 0
+    while number < len(stages):
+        count = 2 if op.stages[number].strip else 1
+        some, is_last = stages[number : number + count], number + count == len(stages)
+        target = result if is_last else some[-1].scratch(some[-1].part.held)
+        body += [] if is_last else [Alloc(target)]
+        if count == 1:
+            body += some[0].placed(flow, target)
+        else:
+            body.append(_strips(some[0], some[1], flow, target, alone=is_last and not number))
+        flow = [target]
+        number += count
+    parts = [stage.part for stage in stages]
     nest = For(BAND, parts[0].bands, tuple(body), Kind.PARALLEL)
     nest = For(SAMPLE, node.type.shape[0], (nest,), Kind.PARALLEL)
     macs = op.macs(node.type, *(operand.type for operand in node.inputs))
-    algorithm = f"{op.rows} rows at a time: {', '.join(algorithms)}"
+    algorithm = f"{op.rows} rows at a time: {', '.join(stage.algorithm for stage in stages)}"
     origin = Origin(op.label, node.name, str(node.span or ""), macs, algorithm)
+    params = [buffer for stage in stages for buffer in stage.own]
     return drop_unit_loops(Kernel("streamed", (*params, result), ("y",), (nest,), origin))
+
+
+@record
+class _Stage:
+    """A part with its loops: what it reads beside the stage before, and where that really lies."""
+
+    number: int
+    part: Part
+    kernel: Kernel
+    own: tuple[Buffer, ...]
+
+    @property
+    def algorithm(self) -> str:
+        """Its register tile."""
+        return self.kernel.origin.algorithm.rpartition("tile ")[2]
+
+    def scratch(self, kind: TensorType) -> Buffer:
+        """Memory of one thread for its result."""
+        out = self.kernel.params[-1]
+        return replace(out, name=f"t{self.number}", shape=kind.shape, space=Space.SCRATCH)
+
+    def placed(self, flow: Sequence[Buffer], result: Buffer, first: Expr = FIRST) -> Body:
+        """Its loops, which read what flows from the stage before; see `place`."""
+        *given, out = self.kernel.params
+        operands = dict(zip(given, (*flow, *self.own), strict=True))
+        # stages may keep vectors of different widths
+        body = tuple(rename_registers(stmt, f".s{self.number}") for stmt in self.kernel.body)
+        return place(self.part, body, operands, (out, result), first)
+
+
+def _stages(node: Node, op: Streamed, lower: Lower) -> Iterator[_Stage]:
+    parts = op.parts(*(operand.type for operand in node.inputs))
+    for number, (part, own) in enumerate(zip(parts, op.shares(node.inputs), strict=True)):
+        kernel = lower(part.node(own, f"{node.name}.{number}"))
+        given = kernel.params[len(part.operands) - len(own) : -1]
+        frames = part.reads[len(part.operands) - len(own) :]
+        mine = [
+            _whole(buffer, operand, f"{buffer.name}.{number}", has_rows=frame is not None)
+            for buffer, operand, frame in zip(given, own, frames, strict=True)
+        ]
+        yield _Stage(number, part, kernel, tuple(mine))
+
+
+def _strips(
+    first: _Stage, second: _Stage, flow: Sequence[Buffer], result: Buffer, *, alone: bool
+) -> Stmt:
+    """for strip: { rows of the first stage before;  for row: rows of the first;  the second }
+
+    What lies between them is a ring of as many rows as the second reads for one.
+    """
+    strip = second.part.strip
+    assert strip is not None
+    span, step = rows_between(second.part.op, second.part.operands[0])
+    between = first.part.result
+    ring = first.scratch(replace(between, shape=(*between.shape[:2], span, *between.shape[3:])))
+    body: list[Stmt] = [Alloc(ring)]
+    if span > step:
+        body.append(For(BEFORE, span - step, first.placed(flow, ring, Var(BEFORE))))
+    number = Var(ROW) * step + Var(NEXT) + (span - step)
+    more = For(NEXT, step, first.placed(flow, ring, number))
+    row = (more, *second.placed([ring], result, Var(ROW)))
+    body.append(For(ROW, second.part.writes.count, row, reduces=True))
+    kind = Kind.PARALLEL if alone else Kind.SERIAL
+    return For(STRIP, strip.count, tuple(body), kind)
 
 
 def _whole(buffer: Buffer, operand: Node, name: str, *, has_rows: bool) -> Buffer:
     """The buffer of all of an operand that a stage reads, packed as the stage wants constants."""
+    kind = operand.type
     if operand.is_constant and not has_rows:
-        return replace(buffer, name=name)
-    return Buffer(name, operand.type.shape, operand.type.dtype, operand.type.layout)
+        return replace(buffer, name=name, shape=kind.shape)
+    return Buffer(name, kind.shape, kind.dtype, kind.layout)

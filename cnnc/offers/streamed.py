@@ -1,24 +1,32 @@
 """Layers one behind the other, some rows at a time: which, how many rows, and what that saves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import repeat
+from itertools import pairwise, product, repeat
 from math import inf
+from types import MappingProxyType
 
 from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Work, choose_tile, cycles
 from cnnc.ir.graph import Node
 from cnnc.offers.direct import blocks_of, weight_bytes, work_of
-from cnnc.ops.bands import ROWS
+from cnnc.ops.bands import ROWS, Part
 from cnnc.ops.spec import Operator
 from cnnc.ops.streamed import Stage, Streamed, works_by_element
+from cnnc.ops.strips import can_have_strips, rows_between
 
 MOST_STAGES = 4
 _BYTES = 60.0
 """Bytes a cycle between the second-level cache and what is behind it, written or read."""
 _COPIED = 8.0
 """Bytes a cycle of a copy that stays in the caches."""
+_NEAR = 32.0
+"""Bytes a cycle that come from the second-level cache."""
+_ROW = 100.0
+"""Cycles that a row of a strip takes beside its work."""
+_STRIPS = (1, 2, 3, 4)
+"""Blocks of channels that a strip may have."""
 _MOST_BANDS = 56
 _BAND = 400.0
 """Cycles that a band takes beside its work."""
@@ -55,29 +63,42 @@ class _Whole:
 def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | None:
     """The stages, and the cycles they are estimated to save; None where they save none.
 
-    Each node but the first has the one before it as its first operand. Nothing is saved of what
-    flows between two stages if all of it stays in the second-level cache, or where numbers are
-    computed one by one, as that takes longer than to read them. Threads that share short layers
-    save what crosses between them and that they wait for each other.
+    Each node but the first has the one before it as its first operand. Nothing is saved where
+    numbers are computed one by one, as that takes longer than to read them.
     """
     if target.lanes(nodes[-1].type.dtype) == 1:
         return None
     weights = sum(map(weight_bytes, nodes))
     whole = _Whole(nodes, operands_of(nodes), sum(_cycles(node, target) for node in nodes), weights)
-    stay = list(map(_stays, nodes[:-1], repeat(target)))
-    if not any(stay) and weights <= target.l2_bytes // 4:
+    found = [*_in_bands(whole, target), *_in_strips(whole, target)]
+    return max(found, key=lambda offer: offer[0], default=None)
+
+
+def _in_bands(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:
+    """What is saved by all of a band for each stage, where it is something.
+
+    Nothing is of what flows between two stages if all of it stays in the second-level cache.
+    Threads that share short layers save what crosses between them and that they wait for each
+    other.
+    """
+    stay = list(map(_stays, whole.nodes[:-1], repeat(target)))
+    if not any(stay) and whole.weights <= target.l2_bytes // 4:
         saved, least, price = 2 * whole.flows / _BYTES, 0.0, _cost
     elif all(stay) and _may_cross(whole, target):
         crossing = whole.flows * (1 - 1 / target.cores) / _CROSSING
         saved, least, price = len(stay) * _MEETING + crossing, _NOTICED * whole.cycles, _short_cost
     else:
-        return None
-    rows = nodes[-1].type.shape[ROWS]
-    sizes = [size for size in range(1, rows) if rows % size == 0 and rows // size <= _MOST_BANDS]
-    made = [joined(nodes, size) for size in sizes]
-    offers = [(saved - price(each, whole, target), each) for each in made]
-    best = max(offers, key=lambda offer: offer[0], default=None)
-    return best if best and best[0] > least else None
+        return
+    rows = whole.nodes[-1].type.shape[ROWS]
+    for size in _sizes(rows, rows - 1):
+        made = joined(whole.nodes, size)
+        if (gain := saved - price(made, whole, target)) > least:
+            yield gain, made
+
+
+def _sizes(rows: int, most: int) -> Iterator[int]:
+    """Rows that a band may have: they divide those of the result."""
+    return (n for n in range(1, most + 1) if rows % n == 0 and rows // n <= _MOST_BANDS)
 
 
 def _may_cross(whole: _Whole, target: Target) -> bool:
@@ -98,13 +119,16 @@ def _stays(node: Node, target: Target) -> bool:
     return node.type.bytes <= (target.l2_bytes if is_fast else target.l2_bytes // 2)
 
 
-def joined(nodes: Sequence[Node], rows: int) -> Streamed:
-    """Nodes one behind the other as stages."""
+def joined(
+    nodes: Sequence[Node], rows: int, strips: Mapping[int, int] = MappingProxyType({})
+) -> Streamed:
+    """Nodes one behind the other as stages; of some, so many blocks of channels make a strip."""
     stages: list[Stage] = []
     for number, node in enumerate(nodes):
         assert isinstance(node.op, Operator)
         block = node.type.layout.block(1)
-        stages.append(Stage(node.op, len(node.inputs) - bool(number), block))
+        operands = len(node.inputs) - bool(number)
+        stages.append(Stage(node.op, operands, block, strips.get(number, 0)))
     return Streamed(tuple(stages), rows)
 
 
@@ -129,14 +153,88 @@ def _short_cost(made: Streamed, whole: _Whole, target: Target) -> float:
 
 def _bands(made: Streamed, whole: _Whole, target: Target) -> tuple[int, int, float]:
     """How many, the bytes that one holds, and cycles of what is computed twice and of waiting."""
-    kinds = [node.type.with_shape(node.type.shape) for node in whole.nodes]
-    parts = made.parts(*(operand.type for each in whole.own for operand in each), types=kinds)
+    parts = _parts(made, whole)
     bands = whole.nodes[-1].type.shape[0] * parts[0].bands
     alone = [part.node(given, "band") for part, given in zip(parts, whole.own, strict=True)]
     twice = bands * sum(_cycles(band, target) for band in alone) - whole.cycles
-    turns = -(-bands // target.cores)
-    idle = (turns * target.cores / bands - 1) * whole.cycles
-    return bands, sum(part.result.bytes for part in parts), twice + idle / target.cores
+    return bands, sum(part.result.bytes for part in parts), twice + _idle(bands, whole, target)
+
+
+def _parts(made: Streamed, whole: _Whole) -> list[Part]:
+    kinds = [node.type.with_shape(node.type.shape) for node in whole.nodes]
+    return made.parts(*(operand.type for each in whole.own for operand in each), types=kinds)
+
+
+def _idle(tasks: int, whole: _Whole, target: Target) -> float:
+    """Cycles for which cores wait for the one that is last, where they share so many tasks."""
+    turns = -(-tasks // target.cores)
+    return (turns * target.cores / tasks - 1) * whole.cycles / target.cores
+
+
+def _in_strips(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:
+    """What is saved by strips of a stage and the next one, where it is something.
+
+    A depthwise stage that reads more than it computes waits for the second-level cache otherwise.
+    """
+    nodes = whole.nodes
+    rows = nodes[-1].type.shape[ROWS]
+    beyond = sum(2 * n.type.bytes / _BYTES for n in nodes[:-1] if not _stays(n, target))
+    for at, (first, second) in enumerate(pairwise(nodes)):
+        assert isinstance(first.op, Operator)
+        assert isinstance(second.op, Operator)
+        if not can_have_strips(first.op, first.type, second.op):
+            continue
+        saved = beyond + max(0.0, first.type.bytes / _NEAR - _cycles(second, target))
+        strips = [strip for strip in _STRIPS if saved and _stay_near(strip, first, second, target)]
+        for strip, size in product(strips, _sizes(rows, rows)):
+            made = joined(nodes, size, {at: strip})
+            if (gain := saved - _strip_cost(made, at, whole, target)) > 0:
+                yield gain, made
+
+
+def _stay_near(strip: int, first: Node, second: Node, target: Target) -> bool:
+    """Whether there are strips of so many blocks, and the first-level cache holds what one needs.
+
+    That is a ring of rows, and the weights of both stages.
+    """
+    kind = first.type
+    blocks, rest = divmod(kind.channels, kind.layout.block(1))
+    if rest or blocks % strip:
+        return False
+    assert isinstance(second.op, Operator)
+    span, _ = rows_between(second.op, kind)
+    needed = kind.bytes // kind.shape[0] * span // kind.shape[ROWS] + sum(
+        operand.type.bytes
+        for operand in (*first.inputs[1:], *second.inputs[1:])
+        if operand.is_constant
+    )
+    return needed * strip // blocks <= target.l1_bytes * 3 // 4
+
+
+def _strip_cost(made: Streamed, at: int, whole: _Whole, target: Target) -> float:
+    """Cycles that strips of a stage take more; infinite if a band stays in no cache.
+
+    What of a band is read again for the next strip, and what other stages hold of it, is in the
+    second-level cache.
+    """
+    parts = _parts(made, whole)
+    first, second = parts[at : at + 2]
+    strip, x, frame = first.strip, whole.nodes[at].inputs[0].type, first.reads[0]
+    assert strip is not None
+    assert frame is not None
+    span, step = rows_between(second.op, second.operands[0])
+    held = x.bytes // x.shape[0] * frame.count // x.shape[ROWS]
+    held += sum(part.held.bytes for part in parts if part is not first)
+    if held > target.l2_bytes // 2:
+        return inf
+    rows, bands = second.writes.count, x.shape[0] * parts[0].bands
+    times = [1] * len(parts)
+    times[at : at + 2] = strip.count * (rows * step + span - step), strip.count * rows
+    alone = [part.node(given, "band") for part, given in zip(parts, whole.own, strict=True)]
+    work = sum(count * _cycles(node, target) for count, node in zip(times, alone, strict=True))
+    more = bands * (work + strip.count * rows * _ROW) - whole.cycles
+    tasks = bands * strip.count if len(parts) == len((first, second)) else bands
+    return more + (bands - 1) * whole.weights / _WEIGHTS + _idle(tasks, whole, target)
 
 
 def _cycles(node: Node, target: Target) -> float:

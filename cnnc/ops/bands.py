@@ -13,21 +13,23 @@ from cnnc.ops.spec import Operator
 
 Indices = tuple[Expr, ...]
 
-SAMPLE, BAND = "sample", "band"
-"""The loops around what is done for one band."""
+SAMPLE, BAND, STRIP = "sample", "band", "strip"
+"""The loops around what is done for one band, and for some channels of it."""
 ROWS = 2
 """The axis of rows."""
+FIRST = Const(0)
 
 
 @record
 class Frame:
-    """Where the rows of one band lie in a tensor: from `step` * band + `start` on.
+    """Where the rows of one band lie in a tensor: `count` of them, from `step` * band + `start` on.
 
     The tensor has so many `rows`, and around them a `halo` that may be read.
     """
 
     step: int
     start: int
+    count: int
     rows: int
     halo: tuple[int, int] = (0, 0)
 
@@ -35,9 +37,9 @@ class Frame:
         """The row of the tensor that a row of the band is."""
         return Var(BAND) * self.step + self.start + local
 
-    def reaches_out(self, bands: int, count: int) -> bool:
-        """Whether some of so many bands of so many rows lie partly outside tensor and halo."""
-        last = self.step * (bands - 1) + self.start + count - 1
+    def reaches_out(self, bands: int) -> bool:
+        """Whether some of so many bands lie partly outside tensor and halo."""
+        last = self.step * (bands - 1) + self.start + self.count - 1
         return self.start < -self.halo[0] or last >= self.rows + self.halo[1]
 
     def nearest(self, row: Expr) -> Expr:
@@ -46,12 +48,27 @@ class Frame:
 
 
 @record
+class Strip:
+    """That a part computes one row of so many `channels` at a time, of `count` times as many.
+
+    `axes` says along which axis each operand has the result's channels, None where all of it is
+    read. Between two such parts lie no more rows of these channels than the second one reads for a
+    row, in a ring that the first one `fills`.
+    """
+
+    channels: int
+    count: int
+    axes: tuple[int | None, ...]
+    fills: bool
+
+
+@record
 class Part:
     """An operator for one band: its `operands` and `result` have one sample and the band's rows.
 
     `reads` are the frames of the operands that have rows; `writes` is that of the result. What the
     result shall hold in rows that its tensor does not have is `outside`, None if there are none.
-    There are so many `bands` in all.
+    There are so many `bands` in all. With a `strip`, operands and result are those of one row.
     """
 
     op: Operator
@@ -61,6 +78,19 @@ class Part:
     writes: Frame
     outside: float | None
     bands: int
+    strip: Strip | None = None
+
+    @property
+    def held(self) -> TensorType:
+        """The result of one band, where it lies until the next part reads it.
+
+        That of a strip which the next part reads row by row has all its channels, and one row.
+        """
+        if self.strip is None or self.strip.fills:
+            return self.result
+        kind = self.result
+        channels = self.strip.channels * self.strip.count
+        return replace(kind, shape=(*kind.shape[:1], channels, self.writes.count, *kind.shape[3:]))
 
     def node(self, own: Sequence[Node], name: str) -> Node:
         """The part alone: of its `own` operands, the last ones, those with rows are inputs."""
@@ -77,25 +107,40 @@ def _input(name: str, kind: TensorType) -> Node:
 
 
 def place(
-    part: Part, body: Body, operands: Mapping[Buffer, Buffer], out: tuple[Buffer, Buffer]
+    part: Part,
+    body: Body,
+    operands: Mapping[Buffer, Buffer],
+    out: tuple[Buffer, Buffer],
+    first: Expr = FIRST,
 ) -> Body:
-    """The loops of a part on the tensors, inside loops over SAMPLE and BAND.
+    """The loops of a part on the tensors, inside loops over SAMPLE and BAND, and STRIP if it has.
 
     `operands` has for each of the part's own buffers the tensor, or scratch memory for one band;
-    `out` is the result's buffer and where it really lies.
+    `out` is the result's buffer and where it really lies. The part's rows begin with the `first`
+    one of the band.
     """
-    return _Placer(part, operands, *out).body(body)
+    return _Placer(part, operands, *out, first).body(body)
 
 
 class _Placer:
     def __init__(
-        self, part: Part, operands: Mapping[Buffer, Buffer], own: Buffer, result: Buffer
+        self,
+        part: Part,
+        operands: Mapping[Buffer, Buffer],
+        own: Buffer,
+        result: Buffer,
+        first: Expr,
     ) -> None:
         self.part = part
         self.operands = operands
         self.frames = dict(zip(operands, part.reads, strict=True))
+        strip = part.strip
+        self.axes = dict(
+            zip(operands, strip.axes if strip else [None] * len(operands), strict=True)
+        )
         self.own = own
         self.result = result
+        self.first = first
 
     def body(self, body: Body) -> Body:
         """Statements: what is read first, then what is written."""
@@ -111,12 +156,25 @@ class _Placer:
 
     def _locate(self, buffer: Buffer, index: Indices) -> tuple[Buffer, Indices]:
         target, frame = self.operands[buffer], self.frames[buffer]
-        if target.space is Space.SCRATCH or frame is None:
+        index = self._in_strip(index, self.axes[buffer])
+        if frame is None:
             return target, index
-        row = frame.row(index[ROWS])
-        if frame.reaches_out(self.part.bands, buffer.shape[ROWS]):
+        row = self.first * (frame.step // self.part.writes.step) + index[ROWS]
+        if target.space is Space.SCRATCH:
+            strip = self.part.strip
+            in_ring = strip is not None and not strip.fills and buffer == next(iter(self.operands))
+            return target, _at(index, row % target.shape[ROWS] if in_ring else row)
+        row = frame.row(row)
+        if frame.reaches_out(self.part.bands):
             row = frame.nearest(row)
-        return target, (Var(SAMPLE), index[1], row, *index[ROWS + 1 :])
+        return target, (Var(SAMPLE), *_at(index, row)[1:])
+
+    def _in_strip(self, index: Indices, axis: int | None) -> Indices:
+        """The place of a strip's channels among all."""
+        if self.part.strip is None or axis is None:
+            return index
+        channel = index[axis] + Var(STRIP) * self.part.strip.channels
+        return (*index[:axis], channel, *index[axis + 1 :])
 
     def _statement(self, stmt: Stmt) -> Stmt:
         match stmt:
@@ -131,12 +189,20 @@ class _Placer:
         return stmt
 
     def _store(self, stmt: Store) -> Store:
-        frame, value = self.part.writes, stmt.value
-        row = frame.row(stmt.index[ROWS])
+        frame, value, strip = self.part.writes, stmt.value, self.part.strip
+        local = self.first + stmt.index[ROWS]
+        row = frame.row(local)
         if self.part.outside is not None and not isinstance(value, Const):
             inside = both(row >= 0, row < frame.rows)
             value = select(inside, value, Const(self.part.outside, self.own.dtype))
+        if strip is not None and strip.fills:
+            return Store(self.result, _at(stmt.index, local % self.result.shape[ROWS]), value)
+        index = self._in_strip(stmt.index, 1)
         if self.result.space is Space.SCRATCH:
-            return Store(self.result, stmt.index, value)
-        index = (Var(SAMPLE), stmt.index[1], row, *stmt.index[ROWS + 1 :])
-        return Store(self.result, index, value)
+            return Store(self.result, _at(index, local), value)
+        return Store(self.result, (Var(SAMPLE), *_at(index, row)[1:]), value)
+
+
+def _at(index: Indices, row: Expr) -> Indices:
+    """The index in another row."""
+    return (*index[:ROWS], row, *index[ROWS + 1 :])

@@ -155,8 +155,10 @@ class _Reader:
         stages = []
         while True:
             operands = int(self._expect(r" (\d+)", "how many operands a stage has"))
-            block = int(self._expect(r" @(\d+) ", "the channels of a block"))
-            stages.append(Stage(self.operator(), operands, block))
+            block = int(self._expect(r" @(\d+)", "the channels of a block"))
+            strip = int(self._take(r" by (\d+)") or 0)
+            self._expect(r" ", "a space")
+            stages.append(Stage(self.operator(), operands, block, strip))
             if self._take(r";") is None:
                 break
         self._expect(r"\]", "`]`")

@@ -20,6 +20,7 @@ from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator, Real, Sample
+from cnnc.ops.strips import in_strips
 
 V = TypeVar("V")
 
@@ -29,15 +30,19 @@ class Stage:
     """One operator of several: what the stage before gives is its first operand.
 
     It has so many `operands` of its own, the first stage all; its result keeps `block` channels
-    together in memory.
+    together in memory. With a `strip`, so many of these blocks are computed row by row with the
+    next stage, which reads them channel by channel, and then the next ones: what lies between them
+    is a few rows of a few channels. Otherwise all of a band is computed before the next stage.
     """
 
     op: Operator
     operands: int
     block: int
+    strip: int = 0
 
     def __str__(self) -> str:
-        return f"{self.operands} @{self.block} {self.op.label}"
+        strip = f" by {self.strip}" if self.strip else ""
+        return f"{self.operands} @{self.block}{strip} {self.op.label}"
 
 
 @dataclass(frozen=True)
@@ -119,33 +124,42 @@ class Streamed(Operator):
         """The stages for one band, of operands of these types; those of results may be known.
 
         Results lie in blocks and with the zeros around columns that the next stage reads, or, if
-        they are `plain`, as row-major arrays. ValueError where bands do not divide the rows.
+        they are `plain`, as row-major arrays, all channels of a band. ValueError where bands do not
+        divide the rows.
         """
         types, shares = types or self._types(inputs), self.shares(inputs)
         bands, rest = divmod(types[-1].shape[ROWS], self.rows)
         if rest:
             raise ValueError(f"bands of {self.rows} rows do not divide {types[-1]}")
         parts: list[Part] = []
-        writes, count = Frame(self.rows, 0, types[-1].shape[ROWS]), self.rows
+        writes = Frame(self.rows, 0, self.rows, types[-1].shape[ROWS])
         for number in reversed(range(len(self.stages))):
-            op, result = self.stages[number].op, _cut(types[number], count)
+            op, result = self.stages[number].op, _cut(types[number], writes.count)
             operands = (*types[max(0, number - 1) : number], *shares[number])
             readers, outside = parts[-1:], None
             for reader in readers:
-                outside = _outside(reader.op, writes, bands, count)
+                outside = _outside(reader.op, writes, bands)
             if not plain:
                 result = result.with_layout(self._layout(number, result, readers))
-            reads, span = _frame(op, operands[0], writes, count, inside=number > 0)
-            cut: list[TensorType] = [_cut(operands[0], span)]
+            reads = _frame(op, operands[0], writes, inside=number > 0)
+            cut: list[TensorType] = [_cut(operands[0], reads.count)]
             frames: list[Frame | None] = [reads]
             for position, other in enumerate(operands[1:], start=1):
                 has_rows = position >= _beside(op) and _has_rows(other, types[number])
-                cut.append(_cut(other, count) if has_rows else other)
+                cut.append(_cut(other, writes.count) if has_rows else other)
                 frames.append(writes if has_rows else None)
             narrow = _narrowed(op, operands[0])
             parts.append(Part(narrow, tuple(cut), result, tuple(frames), writes, outside, bands))
-            writes, count = reads, span
-        return _joined(parts[::-1])
+            writes = reads
+        parts = _joined(parts[::-1])
+        return parts if plain else self._in_strips(parts)
+
+    def _in_strips(self, parts: list[Part]) -> list[Part]:
+        for number, stage in enumerate(self.stages):
+            if stage.strip:
+                both = in_strips(parts[number], parts[number + 1], stage.strip * stage.block)
+                parts[number : number + 2] = both
+        return parts
 
     def _layout(self, number: int, result: TensorType, readers: Sequence[Part]) -> Layout:
         """Of what a stage gives, with the zeros that the next one reads."""
@@ -238,20 +252,18 @@ def _has_rows(operand: TensorType, out: TensorType) -> bool:
     return operand.rank == out.rank and all(operand.shape[at] == out.shape[at] for at in (0, ROWS))
 
 
-def _frame(
-    op: Operator, x: TensorType, writes: Frame, count: int, *, inside: bool
-) -> tuple[Frame, int]:
-    """The rows of `x` that an operator reads for `count` rows of its result, and how many."""
+def _frame(op: Operator, x: TensorType, writes: Frame, *, inside: bool) -> Frame:
+    """The rows of `x` that an operator reads for those of its result."""
     root, halo = _root(op), (0, 0)
     if not inside and not isinstance(root, Pool):  # to which zeros are elements like others
         halo = x.layout.halo_of(ROWS)
     if not isinstance(root, Conv | Pool):
-        return Frame(writes.step, writes.start, x.shape[ROWS], halo), count
+        return replace(writes, rows=x.shape[ROWS], halo=halo)
     window = root.window(x)
     stride, (before, _) = window.stride[0], window.pads[0]
     start = writes.start * stride - before
-    span = (count - 1) * stride + window.span(0)
-    return Frame(writes.step * stride, start, x.shape[ROWS], halo), span
+    count = (writes.count - 1) * stride + window.span(0)
+    return Frame(writes.step * stride, start, count, x.shape[ROWS], halo)
 
 
 def _narrowed(op: Operator, x: TensorType) -> Operator:
@@ -264,9 +276,9 @@ def _narrowed(op: Operator, x: TensorType) -> Operator:
     return replace(op, pad=Padding(explicit=((0, 0), columns)))
 
 
-def _outside(reader: Operator, writes: Frame, bands: int, count: int) -> float | None:
+def _outside(reader: Operator, writes: Frame, bands: int) -> float | None:
     """What the next stage shall find in rows that a tensor does not have."""
-    if not writes.reaches_out(bands, count):
+    if not writes.reaches_out(bands):
         return None
     root = _root(reader)
     return root.kind.outside if isinstance(root, Pool) else 0.0

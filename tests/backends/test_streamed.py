@@ -1,6 +1,5 @@
 """Layers computed band by band: results are those of the layers one by one, bit for bit."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,14 +10,8 @@ from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.interp.evaluate import run_kernel
 from cnnc.backends.native.targets import named_target, runs_here
-from cnnc.base.source import SourceFile
-from cnnc.base.target import Target
 from cnnc.compare.blame import definition
-from cnnc.driver import optimise, pipeline
-from cnnc.frontend.load import Choices, load_text
 from cnnc.ir.graph import Array, Constant, Graph, Node
-from cnnc.ir.rewrite import substitute
-from cnnc.ir.verify import verify
 from cnnc.loop.text import print_kernel
 from cnnc.loop.verify import verify_kernel
 from cnnc.lowering.elementary import expand_elementary
@@ -29,16 +22,9 @@ from cnnc.ops.streamed import Streamed, works_by_element
 from cnnc.passes import stream_rows
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
-from tests.backends.compilers import NATIVE, C
+from tests.backends.compilers import NATIVE
+from tests.backends.streams import BACKENDS, TARGET, outputs, plan, special, stream_all
 
-TARGET = named_target("x86-64")
-BACKENDS = [
-    pytest.param(INTERP, "x86-64", id="interp"),
-    pytest.param(NATIVE, "native", id="native"),
-    pytest.param(C, "native", id="c"),
-    pytest.param(NATIVE, "x86-64-v3", id="avx2"),
-    pytest.param(NATIVE, "x86-64", id="sse2"),
-]
 NETS = [
     pytest.param(
         "conv(32, 3, pad = 1, groups = 32) -> relu -> conv(24, 1)", "32, 8, 9", id="dw-pw"
@@ -93,50 +79,12 @@ SMALL = [
 ]
 
 
-def plan(body: str, shape: str, target: Target, batch: int = 1) -> Graph:
-    """A net before layers are joined."""
-    text = (
-        f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n"
-        f"  {body if 'output' in body else f'output y = x -> {body}'}\n  weights he(seed = 3)\n}}\n"
-    )
-    graph = load_text(SourceFile("n.cnn", text), None, Choices(batch=batch)).graph
-    later = ("use-winograd", "stream-rows", "share-memory")
-    return optimise(graph, [each for each in pipeline(target) if each.name not in later])
-
-
-def stream_all(graph: Graph, rows: int) -> Graph:
-    """The graph with all lines of layers joined, where so many rows make a band."""
-    replacements = {line[-1]: join(line, joined(line, rows)) for line in lines(graph, TARGET)}
-    assert replacements
-    made = substitute(graph, replacements)
-    verify(made)
-    return share_memory(made)
-
-
 def divisors(graph: Graph) -> list[int]:
     """Numbers of rows for which every line has whole bands: the smallest, a middle one, all."""
     heights = {line[-1].type.shape[2] for line in lines(graph, TARGET)}
     (height,) = heights
     found = [rows for rows in range(1, height + 1) if height % rows == 0]
     return sorted({found[0], found[len(found) // 2], found[-1]})
-
-
-def outputs(graph: Graph, x: Array, backend: Backend, target: Target, threads: int = 1) -> Array:
-    """The result, in memory that was full of an odd number."""
-    program = lower(graph, target).program
-    out = np.full(graph.outputs["y"].type.shape, 12345, np.float32)
-    backend.compile(program, target, threads).run([x], [out])
-    return out
-
-
-def special(shape: Sequence[int], seed: int) -> Array:
-    """Random numbers with a few that are not finite."""
-    random = np.random.default_rng(seed)
-    x = random.standard_normal(shape, np.float32)
-    flat = x.reshape(-1)
-    for value in (np.nan, np.inf, -np.inf):
-        flat[random.integers(0, flat.size, 2)] = value
-    return x
 
 
 @pytest.mark.parametrize(("backend", "name"), BACKENDS)
@@ -149,7 +97,7 @@ def test_results_are_those_of_the_layers(
         pytest.skip(f"this machine does not run {name} code")
     batch = 1 if backend is INTERP else 2
     graph = plan(body, shape, target, batch)
-    x = special(graph.inputs[0].type.shape, batch)
+    x = special(graph, batch)
     expected = outputs(share_memory(graph), x, backend, target)
     for rows in divisors(graph)[:batch]:
         made = stream_all(graph, rows)
@@ -194,7 +142,7 @@ def test_a_residual_is_read_where_it_is_added() -> None:
   c = (b -> relu -> conv(16, 3, pad = 1)) * b
   output y = concat { c -> conv(16, 1) | b } -> conv(8, 1)"""
     graph = plan(body, "5, 4, 3", target, 2)
-    x = special((2, 5, 4, 3), 1)
+    x = special(graph, 1)
     expected = outputs(share_memory(graph), x, INTERP, target)
     for rows in (1, 2, 4):
         made = stream_all(graph, rows)
@@ -249,7 +197,7 @@ def test_element_wise_layers_are_stages(body: str, kind: str, backend: Backend, 
         pytest.skip(f"this machine does not run {name} code")
     has_gate = "global" in body  # of one sample only, and all of it would be a NaN
     graph = plan(body, "5, 6, 7", target, 1 if has_gate or backend is INTERP else 2)
-    x = special(graph.inputs[0].type.shape, 5)
+    x = special(graph, 5)
     if has_gate:
         x = np.nan_to_num(x, posinf=2.0, neginf=-2.0)
     expected = outputs(share_memory(graph), x, backend, target)
@@ -286,7 +234,7 @@ def test_zeros_around_what_others_read_are_no_elements(first: str) -> None:
   b = a -> conv(16, 3, pad = 1)
   output y = b + (a -> {first} -> conv(16, 1, pad = 0))"""
     graph = plan(body, "3, 6, 5", target)
-    x = special((1, 3, 6, 5), 2)
+    x = special(graph, 2)
     expected = outputs(share_memory(graph), x, INTERP, target)
     for rows in (1, 3):
         made = stream_all(graph, rows)

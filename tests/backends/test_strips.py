@@ -1,0 +1,170 @@
+"""Strips of channels computed row by row: results are those of the layers, bit for bit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cnnc.backends.base import Backend
+from cnnc.backends.interp.backend import BACKEND as INTERP
+from cnnc.backends.native.targets import named_target, runs_here
+from cnnc.driver import find_target
+from cnnc.ir.graph import Graph
+from cnnc.ir.text import format_graph, large_constants
+from cnnc.loop.kernel import For, Kernel, Kind, walk
+from cnnc.lowering.lower import lower
+from cnnc.ops.conv import Conv
+from cnnc.ops.fused import Fused
+from cnnc.ops.graph_text import parse_graph
+from cnnc.ops.pool import Pool
+from cnnc.ops.spec import Operator
+from cnnc.ops.streamed import Streamed
+from cnnc.ops.strips import can_have_strips
+from cnnc.passes.share_memory import share_memory
+from cnnc.passes.stream_rows import stream_rows
+from tests.backends.compilers import NATIVE
+from tests.backends.streams import BACKENDS, TARGET, outputs, plan, special, stream_all
+
+NETS = [
+    pytest.param(
+        "conv(96, 1) -> relu6 -> conv(96, 3, pad = 1, groups = 96) -> relu6 -> conv(24, 1)",
+        *("17, 8, 9", {0: 2}),
+        id="between",
+    ),
+    pytest.param(
+        "conv(96, 1) -> conv(96, 3, stride = 2, pad = 1, groups = 96)",
+        *("16, 8, 7", {0: 3}),
+        id="alone",
+    ),
+    pytest.param(
+        "conv(64, 3, pad = same) -> conv(64, 5, stride = 2, pad = 2, groups = 64) -> sigmoid",
+        *("5, 12, 11", {0: 1}),
+        id="window-before",
+    ),
+    pytest.param(
+        "conv(64, 1) -> conv(64, 3, stride = 3, groups = 64) -> conv(7, 1)",
+        *("8, 18, 10", {0: 4}),
+        id="no-overlap",
+    ),
+    pytest.param(
+        "conv(64, 1) -> conv(64, 3, pad = [5, 0], groups = 64, dilation = 2) -> tanh",
+        *("9, 6, 8", {0: 2}),
+        id="far-outside",
+    ),
+    pytest.param(
+        "conv(17, 1) -> relu -> conv(64, 1) -> conv(64, [4, 1], stride = [1, 2],"
+        " pad = [[2, 1], [0, 0]], groups = 64) -> conv(18, 3, pad = 1)",
+        *("9, 6, 5", {1: 2}),
+        id="in-the-middle",
+    ),
+    pytest.param(
+        "conv(32, 1) -> conv(32, 3, pad = 1, groups = 32) -> conv(64, 1)"
+        " -> conv(64, 3, stride = 2, pad = 1, groups = 64)",
+        *("9, 8, 6", {0: 1, 2: 2}),
+        id="twice",
+    ),
+    pytest.param("conv(64, 1) -> conv(64, 1, groups = 64)", "9, 4, 6", {0: 2}, id="one-row"),
+    pytest.param(
+        "\n  a = x -> conv(64, 1) -> prelu -> conv(64, 3, pad = 1, groups = 64)\n"
+        "  output y = a + (x -> conv(64, 1)) * (x -> conv(1, 1))\n",
+        *("9, 6, 6", {0: 2}),
+        id="tails",
+    ),
+]
+
+
+def streamed(graph: Graph) -> list[Streamed]:
+    """The operators that were joined."""
+    return [node.op for node in graph.nodes if isinstance(node.op, Streamed)]
+
+
+@pytest.mark.parametrize(("backend", "name"), BACKENDS)
+@pytest.mark.parametrize(("body", "shape", "strips"), NETS)
+def test_results_are_those_of_the_layers(
+    body: str, shape: str, strips: dict[int, int], backend: Backend, name: str
+) -> None:
+    target = named_target(name)
+    if backend is NATIVE and not runs_here(target):
+        pytest.skip(f"this machine does not run {name} code")
+    batch = 1 if backend is INTERP else 2
+    graph = plan(body, shape, target, batch)
+    x = special(graph, batch)
+    expected = outputs(share_memory(graph), x, backend, target)
+    height = graph.outputs["y"].type.shape[2]
+    sizes = [rows for rows in range(1, height + 1) if height % rows == 0]
+    for rows in (sizes[-1], sizes[0], sizes[len(sizes) // 2])[: 2 * batch - 1]:
+        made = stream_all(graph, rows, strips)
+        assert [stage.strip for op in streamed(made) for stage in op.stages if stage.strip]
+        for threads in range(1, 2 * batch):
+            found = outputs(made, x, backend, target, threads)
+            np.testing.assert_array_equal(found, expected, f"{rows} rows, {threads} threads")
+
+
+def kernel_of(graph: Graph) -> Kernel:
+    """The loops of the joined layers of a graph."""
+    (layer,) = (each for each in lower(graph, TARGET).layers if isinstance(each.node.op, Streamed))
+    return layer.kernel
+
+
+def test_a_ring_of_rows_lies_between_the_stages() -> None:
+    graph = plan("conv(32, 1) -> conv(32, 3, pad = 1, groups = 32)", "8, 40, 6", TARGET)
+    whole, ring = (
+        lower(stream_all(graph, 40, strips), TARGET).program.scratch_bytes
+        for strips in ({}, {0: 2})
+    )
+    assert whole == 32 * 42 * 8 * 4
+    assert ring == 2 * TARGET.lanes(graph.inputs[0].type.dtype) * 3 * 8 * 4
+
+
+@pytest.mark.parametrize(("tail", "is_parallel"), [("", True), (" -> conv(8, 1)", False)])
+def test_threads_share_strips_of_the_only_stages(tail: str, *, is_parallel: bool) -> None:
+    """Others need all strips of a band."""
+    graph = plan(f"conv(32, 1) -> conv(32, 3, pad = 1, groups = 32){tail}", "8, 6, 6", TARGET)
+    kernel = kernel_of(stream_all(graph, 6, {0: 2}))
+    (strip,) = (s for s in walk(kernel.body) if isinstance(s, For) and s.var == "strip")
+    assert (strip.kind is Kind.PARALLEL) is is_parallel
+
+
+@pytest.mark.parametrize(
+    ("body", "is_possible"),
+    [
+        pytest.param("conv(32, 1) -> conv(32, 3, groups = 32)", True, id="depthwise"),
+        pytest.param("conv(32, 1) -> conv(32, 3, groups = 16)", False, id="groups"),
+        pytest.param("conv(32, 1) -> conv(64, 3, groups = 32)", False, id="multiplied"),
+        pytest.param("conv(32, 1) -> conv(32, 3)", False, id="all-channels"),
+        pytest.param("conv(32, 1) -> pool(max, 2)", False, id="pool"),
+        pytest.param("conv(32, 1, groups = 2) -> conv(32, 3, groups = 32)", False, id="first"),
+        pytest.param("conv(32, 1) -> conv(32, 2, stride = 3, groups = 32)", False, id="gaps"),
+        pytest.param("conv(32, 1) -> prelu -> conv(32, 3, groups = 32)", True, id="tail"),
+    ],
+)
+def test_which_layers_can_have_strips(body: str, *, is_possible: bool) -> None:
+    graph = plan(body, "16, 14, 14", TARGET)
+    first, second = (node for node in graph.nodes if isinstance(node.op, Conv | Pool | Fused))
+    assert isinstance(first.op, Operator)
+    assert isinstance(second.op, Operator)
+    assert can_have_strips(first.op, first.type, second.op) is is_possible
+
+
+WIDE = "conv(96, 1) -> relu6 -> conv(96, 3, stride = {}, pad = 1, groups = 96) -> conv(24, 1)"
+
+
+@pytest.mark.parametrize(
+    ("stride", "shape", "has_strips"),
+    [
+        pytest.param(2, "16, 112, 112", True, id="reads-much"),
+        pytest.param(1, "16, 112, 112", False, id="computes-much"),
+        pytest.param(2, "16, 112, 4000", False, id="wide-rows"),
+    ],
+)
+def test_where_strips_are_worth_while(stride: int, shape: str, *, has_strips: bool) -> None:
+    target = replace(find_target("x86-64-v4"), l1_bytes=48 << 10, l2_bytes=1 << 20, cores=1)
+    made = stream_rows(plan(WIDE.format(stride), shape, target), target)
+    assert any(stage.strip for op in streamed(made) for stage in op.stages) is has_strips
+
+
+def test_the_graph_prints_and_reads() -> None:
+    graph = stream_all(plan(WIDE.format(2), "16, 8, 8", TARGET), 2, {0: 3})
+    text = format_graph(graph)
+    assert " by 3 " in text
+    assert format_graph(parse_graph(text, large_constants(graph))) == text
