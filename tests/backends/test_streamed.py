@@ -1,6 +1,7 @@
 """Layers computed band by band: results are those of the layers one by one, bit for bit."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -266,9 +267,13 @@ def test_bands_that_do_not_divide_the_rows_are_refused() -> None:
         joined(line, 4).parts(*types)
 
 
-def test_any_number_of_samples_of_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("strips", [{}, {0: 1}])
+def test_any_number_of_samples_of_a_range(
+    strips: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One program: the loop over samples is the outermost one."""
-    monkeypatch.setattr(stream_rows, "stream", lambda nodes, target: (1.0, joined(nodes, 2)))
+    made = partial(joined, rows=2, strips=strips)
+    monkeypatch.setattr(stream_rows, "stream", lambda nodes, target: (1.0, made(nodes)))
     text = """cnn 1
 net n {
   input x: f32[N, 16, 6, 5]
