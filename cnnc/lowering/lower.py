@@ -41,7 +41,7 @@ from cnnc.offers.direct import Form, blocks_of, choose_form, is_tiled, weight_by
 from cnnc.offers.offer import chosen_for, root_of
 from cnnc.offers.one_row import pays_in_one_row
 from cnnc.offers.padding import lacks_halo, pads_channels
-from cnnc.ops.conv import Conv
+from cnnc.offers.panels import band_size, panel_size
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
@@ -67,10 +67,12 @@ def lower(
     flat: dict[Kernel, int] = {}
     kernels: list[Kernel] = []
     calls: list[int] = []
+    # samples that are apart are a thread's each: no more of it would be idle
+    own = replace(target, cores=1) if graph.is_apart else target
     for node in order_steps(graph):
         # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
         if (key := _shape_of(node)) not in made:
-            scheduled = lower_node(node, target, choices)
+            scheduled = lower_node(node, own, choices)
             if _is_counted(graph) and node.type.shape[0] == graph.batch:
                 scheduled = _for_samples(node, scheduled, target, choices)
             bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))
@@ -192,8 +194,7 @@ def _scheduled(
             _has_far_weights(node, plan, target),
             _late_operands(node, params) if plan.block > 1 else (),
             most_unrolled(target),
-            _panel(node, plan, target),
-            *(plan.phases, plan.joins_phases),
+            *(plan.panel, plan.band, plan.phases, plan.joins_phases),
         )
         if plan.in_one_row:
             letters = spatial_letters(len(node.type.spatial))
@@ -227,6 +228,8 @@ class _Plan:
     joins_phases: bool
     copies_channels: bool
     in_one_row: bool
+    panel: int
+    band: int
 
 
 def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> _Plan:
@@ -256,6 +259,9 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
         algorithm += ", each channel copied"
     if isinstance(root, Winograd):
         algorithm = f"{root.text}, tile {form.tile}"
+    panel, band = panel_size(node, form, target) if tiled else 0, 0
+    if panel and not rows_apart:
+        band = band_size(node, form.tile, target, in_one_row=in_one_row)
     nest = op.nest(node.type, *kinds)
     shares_input = tiled and not nest.per_channel
     return _Plan(
@@ -264,6 +270,7 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
         len(nest.spatial) if nest.phases else 0,
         form.rows_first or _phases_stay(node, form.tile, block, target),
         *(copies, in_one_row),
+        *(panel, band),
     )
 
 
@@ -285,31 +292,6 @@ def _has_far_weights(node: Node, plan: "_Plan", target: Target) -> bool:
     if plan.block == 1 or not plan.shares_input or prod(node.type.spatial) == 1:
         return False
     return weight_bytes(node) > target.l2_bytes // 4
-
-
-def _panel(node: Node, plan: "_Plan", target: Target) -> int:
-    """Blocks of input channels whose weights stay in the first-level cache for all positions.
-
-    0 where all weights of a tile of channels do, or there are few positions to use them for, or so
-    many that their sums would not stay there too.
-    """
-    root, operands = root_of(node)
-    tile, spatial = plan.tile, node.type.spatial
-    if not isinstance(root, Conv) or root.groups > 1 or len(spatial) != 2 or plan.rows_first:
-        return 0
-    x = operands[0].type
-    taps, blocks = prod(root.window(x).kernel), x.channels // plan.read_block
-    each = plan.read_block * taps * tile.blocks * plan.block * x.dtype.bytes
-    sums = prod(spatial) * tile.blocks * plan.block * x.dtype.bytes
-    uses = prod(spatial) // (tile.rows * tile.columns)
-    whole = x.channels % plan.read_block == 0
-    if plan.read_block == 1 or not whole or uses < 3 or sums > target.l1_bytes // 3:
-        return 0
-    if blocks == 1 or blocks * each <= target.l1_bytes:
-        return 0
-    sizes = [size for size in range(1, blocks) if blocks % size == 0]
-    near = [size for size in sizes if size * each <= target.l1_bytes // 2]
-    return (near or sizes[:1])[-1]
 
 
 def _late_operands(node: Node, params: Sequence[Buffer]) -> tuple[str, ...]:

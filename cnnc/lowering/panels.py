@@ -3,9 +3,13 @@
 from dataclasses import dataclass, replace
 
 from cnnc.base.layout import Layout
+from cnnc.base.tiles import even_pieces
 from cnnc.loop.expr import Buffer, Expr, Load, Space, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Stmt, Store
 from cnnc.lowering.loops import ScheduleError, each_loop, substitute
+
+BAND = "band"
+"""The loop over bands of rows, each with its panels."""
 
 
 def sum_in_panels(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
@@ -14,7 +18,8 @@ def sum_in_panels(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
          for p: y = s[p]
 
     `outer` is o, `var` is r, of which `size` iterations make a panel; s is scratch memory. Between
-    o and the sums stand loops over positions, several side by side where some are left over.
+    o and the sums stand loops over positions, several side by side where some are left over; none
+    where there is a single tile.
     """
     found = False
 
@@ -23,12 +28,43 @@ def sum_in_panels(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
         if not _has(loop, var):
             return (loop,)
         found = True
-        return (replace(loop, body=_panels(loop.body, var, size)),)
+        nests = loop.body
+        if not all(isinstance(stmt, For) and not stmt.reduces for stmt in nests):
+            nests = (For(f"{outer}.all", 1, nests),)  # a single tile, whose registers need a loop
+        return (replace(loop, body=_panels(nests, var, size)),)
 
     kernel = each_loop(kernel, outer, change)
     if not found:
         raise ScheduleError(f"no sums over {var} inside {outer} in {kernel.name}")
     return kernel
+
+
+def cut_bands(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
+    """for o: for p: S  →  for o: for BAND: for p: S, and the same with one p less for what is left.
+
+    `outer` is o, `var` is p, of which a band has at most `size`. A loop without p is one band.
+    """
+
+    def change(loop: For) -> Body:
+        match loop.body:
+            case (For(var=name) as row,) if name == var:
+                bands = _bands(row, size)
+            case _:
+                bands = [For(BAND, 1, loop.body)]
+        return tuple(replace(loop, body=(band,)) for band in bands)
+
+    return each_loop(kernel, outer, change)
+
+
+def _bands(row: For, size: int) -> list[For]:
+    bands: list[For] = []
+    start = 0
+    for length, count in even_pieces(row.extent, size):
+        place = Var(BAND) * length + Var(row.var) + start
+        body = substitute(row.body, {row.var: place})
+        bands.append(For(BAND, count, (replace(row, extent=length, body=body),)))
+        start += length * count
+    return bands
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from cnnc.lowering.loops import (
     widen,
 )
 from cnnc.lowering.nests import fission, join
-from cnnc.lowering.panels import sum_in_panels
+from cnnc.lowering.panels import BAND, cut_bands, sum_in_panels
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
 
@@ -43,7 +43,8 @@ class Order:
     `pointwise`: a window of one tap, so that every block of channels is read at one place.
     `far_weights`: they are many, and those of the next channels have to be fetched in time.
     `late`: operands that are read only when a tile has been summed. `panel`: blocks of input
-    channels that are summed for all positions before the next ones; 0 for all blocks at once.
+    channels that are summed for all positions before the next ones; 0 for all blocks at once. Then
+    `band` rows of tiles are a task; 0 for all of them.
     `phases`: loops over phases that stand around those over positions; `joins_phases`: all phases
     of a row, or of a tile where there is one axis, before the next. At most `most_unrolled`
     multiply-accumulates are written out in one straight line.
@@ -57,6 +58,7 @@ class Order:
     late: tuple[str, ...]
     most_unrolled: int
     panel: int = 0
+    band: int = 0
     phases: int = 0
     joins_phases: bool = False
 
@@ -83,6 +85,9 @@ def schedule_blocked(
     kernel, inner = _cut_positions(kernel, tile, spatial, rows_first=order.rows_first)
     if order.panel:  # columns that are left over are a nest of their own, as panels are
         kernel = fission(kernel)
+    if order.band:
+        tiles = [f"{var}.0" for var in spatial[-2:]]
+        kernel = fission(cut_bands(kernel, "oc.0", tiles[0], order.band))
     if len(spatial) == 1 and phases:
         kernel = interchange(fission(kernel), phases[0], f"{spatial[-1]}.0")
     if len(spatial) == 1 and order.rows_first:
@@ -96,7 +101,8 @@ def schedule_blocked(
         kernel = prefetch(kernel, "x", "ic.0", [var for var in inner if var in positions])
     ahead = "oc.0"
     if order.panel:
-        kernel, ahead = sum_in_panels(kernel, "oc.0", "ic.0", order.panel), "ic.0.p"
+        around, ahead = BAND if order.band else "oc.0", "ic.0.p"
+        kernel = sum_in_panels(kernel, around, "ic.0", order.panel)
     if order.far_weights and has_loop(kernel, "ic.1") and has_loop(kernel, ahead):
         kernel = prefetch(kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead=ahead)
     kernel = _fill_registers(kernel, inner, block)

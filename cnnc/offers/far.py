@@ -3,6 +3,9 @@
 from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph
 
+L2_BYTES = 32.0
+"""Bytes of weights that arrive from the second-level cache in a cycle, where each band of rows
+takes all of them from there: no band is computed faster."""
 L3_BYTES = 48.0
 MEMORY_BYTES = 8.0
 """Bytes a cycle of weights that are prefetched while others are multiplied: what is not hidden."""

@@ -1,6 +1,6 @@
 """Winograd's algorithm, for windows of three: which forms there are and what they cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache, partial
 from math import prod
 
@@ -11,8 +11,9 @@ from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, even_widths, fits, short_cycles
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
-from cnnc.offers.far import L3_BYTES, are_far, cycles_from_afar
+from cnnc.offers.far import L2_BYTES, L3_BYTES, are_far, cycles_from_afar
 from cnnc.offers.offer import Candidate, root_of
+from cnnc.offers.shares import longest_share
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, TAPS
 from cnnc.ops.winograd import Winograd
@@ -30,9 +31,6 @@ LARGEST_WEIGHTS = 64 << 20
 """Bytes of a layer's transformed weights, which are four times as many as before with F(4, 3)."""
 MEASURED_WIDTHS = 2
 """Widths of a register tile that are worth measuring."""
-_ARRIVAL = 32
-"""Bytes of weights that arrive from the second-level cache in a cycle, where each band of tiles
-takes all of them from there: no band is computed faster."""
 _RELOAD = 0.25
 """Cycles for each vector of weights that comes from the second-level cache again."""
 
@@ -245,7 +243,7 @@ class _Plan:
             full, rest = full - 1, shape.rows  # its last results are written by loops of their own
         nests = [(self.x.shape[0] * full * parts, shape.rows)] * bool(full)
         nests += [(self.x.shape[0] * parts, rest)] * bool(rest)
-        most = max(self.x.shape[0] * parts * rows / cores, _longest_share(nests, cores))
+        most = max(self.x.shape[0] * parts * rows / cores, longest_share(nests, cores))
         return self.cost(shape, parts) * most * cores / (self.x.shape[0] * parts * rows)
 
     def cost(self, shape: _Shape, parts: int = 1) -> float:
@@ -259,7 +257,7 @@ class _Plan:
         each = {rows: price(work) for rows, work in works.items()}
         near = self.weights <= self.target.l1_bytes // 2
         products = points * sum(each[rows] for rows in bands)
-        products = max(products, 0 if near else len(bands) * self.weights / _ARRIVAL)
+        products = max(products, 0 if near else len(bands) * self.weights / L2_BYTES)
         blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
         transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * _transform(point, axes)
         item = self.x.dtype.bytes
@@ -272,19 +270,6 @@ class _Plan:
         if moved > self.target.l2_bytes // 2:
             far += len(bands) * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / L3_BYTES
         return float(self.x.shape[0]) * (products + transforms + far)
-
-
-def _longest_share(nests: Sequence[tuple[int, int]], cores: int) -> int:
-    """The most that a core has to do of nests, each of so many tasks of a size.
-
-    Threads share them so: one task after the other, every other nest from the last core on.
-    """
-    loads = [0] * cores
-    for number, (tasks, size) in enumerate(nests):
-        shares = [tasks * (core + 1) // cores - tasks * core // cores for core in range(cores)]
-        for core, share in enumerate(shares[::-1] if number % 2 else shares):
-            loads[core] += share * size
-    return max(loads)
 
 
 def _transform(point: int, axes: int) -> float:

@@ -1,0 +1,207 @@
+"""Bands of rows, each with its own panels of weights, for cores that would be idle."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import cnnc
+from cnnc.backends.base import Backend
+from cnnc.backends.interp.backend import BACKEND as INTERP
+from cnnc.backends.native.targets import named_target, runs_here
+from cnnc.base.target import Target
+from cnnc.base.tiles import Tile
+from cnnc.ir.graph import Graph
+from cnnc.loop.expr import Space
+from cnnc.loop.kernel import Alloc, For, Kernel, Kind, walk
+from cnnc.loop.parse import parse_kernel
+from cnnc.loop.text import print_kernel
+from cnnc.lowering.lower import lower
+from cnnc.lowering.panels import BAND, cut_bands
+from cnnc.offers.panels import band_size
+from cnnc.offers.shares import longest_share
+from cnnc.ops.attributes import Padding
+from cnnc.ops.conv import Conv
+from cnnc.passes.assign_layouts import assign_layouts
+from tests.backends.compilers import NATIVE
+from tests.backends.support import assert_within, lowered, run, single
+
+pytestmark = pytest.mark.usefixtures("code_is_kept")
+
+ROWS = """\
+kernel k {
+  in x: f32[4, 5]
+  out y: f32[4, 5]
+  for o in 4 parallel {
+    for p in 5 {
+      y[o, p] = x[o, p]
+    }
+  }
+}
+"""
+IN_BANDS = """\
+kernel k {
+  in x: f32[4, 5]
+  out y: f32[4, 5]
+  for o in 4 parallel {
+    for band in 2 {
+      for p in 2 {
+        y[o, band * 2 + p] = x[o, band * 2 + p]
+      }
+    }
+  }
+  for o in 4 parallel {
+    for band in 1 {
+      for p in 1 {
+        y[o, band + p + 4] = x[o, band + p + 4]
+      }
+    }
+  }
+}
+"""
+NET = """cnn 1
+net n {
+  input x: f32[N, 128, 7, 7]
+  output y = x -> conv(32, 3, pad = 1) -> relu
+  weights he(seed = 4)
+}
+"""
+
+
+def conv(channels: int, to: int, size: int, rows: int, columns: int, samples: int = 1) -> Graph:
+    """A padded convolution as a network of its own."""
+    rng = np.random.default_rng(channels + rows)
+    shapes = ((samples, channels, rows, columns), (to, channels, size, size), (to,))
+    x, *weights = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    return single(Conv(to, (size,), pad=Padding("same")), [x], weights)
+
+
+def layer_of(graph: Graph, target: Target) -> Kernel:
+    """The kernel of the convolution."""
+    layers = lowered(graph, target).layers
+    return next(each.kernel for each in layers if each.node.name == "layer")
+
+
+def shares_of(kernel: Kernel) -> list[tuple[int, int]]:
+    """Tasks of each nest in panels, and rows of tiles that a task has."""
+    found: list[tuple[int, int]] = []
+    for nest in kernel.body:
+        inside = list(walk((nest,)))
+        loops = [s for s in inside if isinstance(s, For) and s.kind is Kind.PARALLEL]
+        scratch = [
+            s.buffer for s in inside if isinstance(s, Alloc) and s.buffer.space is Space.SCRATCH
+        ]
+        if scratch:
+            found.append((int(np.prod([loop.extent for loop in loops])), scratch[0].shape[0]))
+    return found
+
+
+def test_a_band_is_a_nest_and_what_is_left_another() -> None:
+    assert print_kernel(cut_bands(parse_kernel(ROWS), "o", "p", 2)) == IN_BANDS
+
+
+def test_a_loop_without_rows_is_one_band() -> None:
+    kernel = cut_bands(parse_kernel(ROWS), "o", "q", 2)
+    assert [s.extent for s in walk(kernel.body) if isinstance(s, For) and s.var == BAND] == [1]
+
+
+@pytest.mark.parametrize(
+    ("cores", "shares"),
+    [
+        (1, [(1, 7)]),
+        (2, [(1, 4), (1, 3)]),  # every other nest from the last core on: one for each
+        (3, [(1, 3), (2, 2)]),
+        (5, [(3, 2), (1, 1)]),
+        (9, [(7, 1)]),
+    ],
+)
+def test_one_tile_of_channels_keeps_all_cores_busy(
+    cores: int, shares: list[tuple[int, int]]
+) -> None:
+    target = replace(named_target("x86-64-v4"), cores=cores)
+    assert shares_of(layer_of(conv(128, 32, 3, 7, 7), target)) == shares
+    assert longest_share(shares, cores) == -(-7 // cores)
+
+
+@pytest.mark.parametrize(
+    ("to", "samples", "shares"),
+    [
+        (64, 1, [(2, 7)]),
+        (32, 2, [(2, 7)]),
+        (256, 1, [(8, 7)]),
+        (160, 1, [(5, 4), (5, 3)]),  # five tiles: the third of a core is too much
+        (32, 3, [(3, 4), (3, 3)]),
+    ],
+)
+def test_rows_stay_together_where_cores_are_busy(
+    to: int, samples: int, shares: list[tuple[int, int]]
+) -> None:
+    target = replace(named_target("x86-64-v4"), cores=2)
+    graph = conv(1024, to, 1, 7, 7, samples)
+    assert shares_of(layer_of(graph, target)) == shares
+
+
+def test_a_band_has_whole_tiles_of_two_rows() -> None:
+    target = replace(named_target("x86-64-v4"), cores=2)
+    node = next(each for each in conv(128, 32, 3, 14, 5).nodes if isinstance(each.op, Conv))
+    assert band_size(node, Tile(32, 2, 5), target, in_one_row=False) == 4
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [(NATIVE, "native"), (NATIVE, "x86-64-v3"), (INTERP, "x86-64-v4")],
+    ids=["native", "avx2", "interp"],
+)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        (128, 32, 3, 7, 7),
+        (128, 32, 3, 8, 5),  # two rows at once
+        (128, 32, 3, 5, 9, 2),
+        (1024, 24, 1, 13, 3),
+        (256, 40, 3, 3, 5),  # a block of channels is left over
+        (1024, 48, 1, 5, 7),  # with AVX2 one row, whose last tile is shorter
+        (1024, 64, 1, 7, 7),
+    ],
+    ids=str,
+)
+def test_any_number_of_cores_gives_the_same_bits(
+    layer: tuple[int, ...], backend: Backend, name: str
+) -> None:
+    target = named_target(name)
+    if backend is NATIVE and not runs_here(target):
+        pytest.skip(f"this machine does not run {name} code")
+    graph = conv(*layer)
+    node = next(each for each in graph.nodes if isinstance(each.op, Conv))
+    x = np.random.default_rng(1).standard_normal(node.inputs[0].type.shape).astype(np.float32)
+    threads = (1, 2, 3, 5, 8) if backend is NATIVE else (1, 3)
+    one, *others = [
+        run(graph, [x], backend, replace(target, cores=count), count)[0] for count in threads
+    ]
+    operands = [x, *(each.op.value for each in node.inputs[1:])]
+    exact = node.op.reference(*(each.astype(np.float64) for each in operands))
+    assert_within(node.op, one, exact, operands)
+    for count, other in zip(threads[1:], others, strict=True):
+        np.testing.assert_array_equal(other, one, f"{count} threads")
+
+
+def test_a_sample_that_is_apart_is_one_threads() -> None:
+    target = replace(named_target("x86-64-v4"), cores=2)
+    graph = replace(conv(128, 32, 3, 7, 7), is_apart=True)
+    layers = lower(assign_layouts(graph, target), target).layers
+    kernel = next(each.kernel for each in layers if each.node.name == "layer")
+    assert shares_of(kernel) == [(1, 7)]
+
+
+def test_any_number_of_samples_is_shared_so() -> None:
+    model = cnnc.load_text(NET)
+    x = np.random.default_rng(3).standard_normal((3, 128, 7, 7)).astype(np.float32)
+    alone = model.compile(batch=1, threads=1)
+    for threads in (1, 2, 3, 5):
+        made = model.compile(batch=(1, 3), threads=threads)
+        for samples in (1, 2, 3):
+            found = made({"x": x[:samples]})["y"]
+            for sample in range(samples):
+                np.testing.assert_array_equal(
+                    found[sample], alone({"x": x[sample : sample + 1]})["y"][0]
+                )
