@@ -2,8 +2,8 @@
 
 import os
 import pickle
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -130,7 +130,7 @@ class Compiled(Network):
         return _restore, (self._pickle,)
 
 
-class _Reference:
+class _Reference(Runner):
     """Runs the operators' references."""
 
     def __init__(self, graph: Graph) -> None:
@@ -143,10 +143,6 @@ class _Reference:
         values = evaluate(self._graph, whole)
         for result, value in zip(outputs, values.values(), strict=True):
             result[...] = value[: len(result)]
-
-    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
-        """See Runner."""
-        return partial(self.run, inputs, outputs)
 
 
 @record
