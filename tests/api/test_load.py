@@ -81,6 +81,17 @@ def test_options_are_checked(options: dict[str, str | int | None], code: str) ->
         cnnc.load(DIGITS).compile(**options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["c", "interp", "reference"])
+def test_a_backend_for_a_target_is_told_apart(name: str) -> None:
+    """The first argument is the target."""
+    with pytest.raises(cnnc.UserError) as caught:
+        cnnc.load(DIGITS).compile(name)
+    help = caught.value.diagnostics[0].help
+    assert help == f'`{name}` is a backend: `backend="{name}"`, of commands `--backend {name}`'
+    with pytest.raises(cnnc.UserError, match='`x86-64-v3` is a target: `target="x86-64-v3"`'):
+        cnnc.load(DIGITS).compile(backend="x86-64-v3")
+
+
 def test_a_model_pickles() -> None:
     """Graph, weights and checks survive, and recompiling gives the same."""
     model = cnnc.load(DIGITS, batch=2)
