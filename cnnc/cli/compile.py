@@ -21,7 +21,7 @@ from cnnc.table import bytes_text, plural
     type=click.Path(path_type=Path),
     help=f"Where to write it; FILE with the suffix {SUFFIX} if left out.",
 )
-@compile_options
+@compile_options("native")
 @json_option
 def compile_(
     file: Path,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -23,11 +23,9 @@ from cnnc.network import Network
 from cnnc.options import Options
 from cnnc.tunefile import read_choices
 
-P = ParamSpec("P")
 R = TypeVar("R")
 _IMPORT_PATH = "cnnc.import_path"
 _CPU = "cnnc.cpu"
-Decorator = Callable[[Callable[P, R]], Callable[P, R]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,24 +252,41 @@ def plan(model: Model, options: Options) -> tuple[Target, Lowered]:
     return machine, lowered
 
 
-def compile_options(command: Callable[..., R]) -> Callable[..., R]:
-    """--target, --backend, --threads, --exact, --tuning."""
-    for decorate in (
-        tuning_option,
-        exact_option,
-        threads_option,
-        click.option(
-            "--backend",
-            default="native",
-            show_default=True,
-            metavar="NAME",
-            help="native: machine code; c: C, through the system's compiler; cuda: a GPU; "
-            "interp: the loops in Python; reference: NumPy.",
-        ),
-        target_option,
-    ):
-        command = decorate(command)
-    return command
+_BACKENDS = {
+    "native": "machine code",
+    "c": "C, through the system's compiler",
+    "cuda": "a GPU",
+    "interp": "the loops in Python",
+    "reference": "NumPy",
+}
+
+
+COMPILED = ("native", "c", "cuda", "interp")
+"""The backends that compile something."""
+
+
+def compile_options(*backends: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """--target, --backend, --threads, --exact, --tuning; the help names these backends, or all."""
+
+    def add(command: Callable[..., R]) -> Callable[..., R]:
+        shown = "; ".join(f"{name}: {_BACKENDS[name]}" for name in backends or _BACKENDS)
+        for decorate in (
+            tuning_option,
+            exact_option,
+            threads_option,
+            click.option(
+                "--backend",
+                default="native",
+                show_default=True,
+                metavar="NAME",
+                help=f"{shown}.",
+            ),
+            target_option,
+        ):
+            command = decorate(command)
+        return command
+
+    return add
 
 
 class _SizeType(click.ParamType[int]):

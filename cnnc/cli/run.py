@@ -37,7 +37,7 @@ SHOWN = 8
 @click.option("--labels", metavar="NAME", help="Array of the inputs' file with the true classes.")
 @click.option("--top", default=0, metavar="K", help="List the K largest of each [N, C] output.")
 @click.option("--repeat", default=1, show_default=True, help="Runs to take the median time of.")
-@compile_options
+@compile_options()
 @json_option
 def run(
     file: Path,
