@@ -36,6 +36,9 @@ def test_build_as_json(cnnc: Runner, tmp_path: Path) -> None:
     ("args", "words"),
     [
         (["--emit", "wheel"], "there are h, c"),
+        (["--emit", "shared"], "did you mean `so`?"),
+        (["--emit", "c,o"], "did you mean `obj`?"),
+        (["--emit", "projekt"], "did you mean `project`?"),
         (["--emit", ","], "names no form"),
         (["--max-ram", "many"], "no number of bytes"),
         (["--max-ram", "1K"], "over the limit"),
