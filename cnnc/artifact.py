@@ -23,7 +23,6 @@ from cnnc.interface import End, Interface
 from cnnc.ir.types import TensorType
 from cnnc.layers import LayerInfo, Layers
 from cnnc.options import Options
-from cnnc.version import __version__
 
 SUFFIX = ".cnnc"
 FORMAT = 2
@@ -42,7 +41,8 @@ class Provenance:
     """Where a compiled network comes from; texts, empty where unknown.
 
     `source` is the name of the text's file, `sha256` that of the text; `settings` the final values
-    of its params; `cnnc` and `llvm` are versions.
+    of its params; `cnnc` and `llvm` are the versions that compiled it (no LLVM for backends other
+    than `native`).
     """
 
     source: str = ""
@@ -86,8 +86,8 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
     blobs: list[bytes | Bytes] = [artifact.weights, *artifact.objects]
     interface, options = artifact.interface, artifact.options
     header: dict[str, Json] = {
-        "cnnc": __version__,
-        "llvm": ".".join(map(str, machine.llvm_version())),
+        "cnnc": artifact.provenance.cnnc,
+        "llvm": artifact.provenance.llvm,
         "source": artifact.provenance.source,
         "source_sha256": artifact.provenance.sha256,
         "settings": dict(artifact.provenance.settings),

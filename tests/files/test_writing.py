@@ -2,16 +2,24 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import cnnc
+from cnnc.artifact import read_artifact, write_artifact
 from cnnc.files import replace_file
 from tests.cli.helpers import ROOT
 
 WRITES = r"\.write_(text|bytes)\(|\bopen\([^)\n]*[\"'][wxa][bt]?\+?[\"']|np\.save[a-z_]*\((?!data)"
 
+NET = """cnn 1
+net n {
+  input x: f32[N, 2]
+  output y = x -> relu
+}
+"""
 
 TEMPORARY = {
     "cnnc/standalone/folder.py: path.write_bytes(file.data)",
@@ -68,3 +76,14 @@ def test_folders_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(cnnc.UserError, match="E0704"):
             replace_file(path, b"")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_keeps_the_versions_that_compiled_it(tmp_path: Path) -> None:
+    """Those of the cnnc that copies it made none of its code."""
+    first, old, copy = (tmp_path / f"{name}.cnnc" for name in ("first", "old", "copy"))
+    cnnc.load_text(NET).compile().save(first)
+    made = read_artifact(first)
+    older = replace(made.provenance, cnnc="0.0.9", llvm="20.1.8")
+    write_artifact(old, replace(made, provenance=older))
+    cnnc.load_compiled(old).save(copy)
+    assert cnnc.load_compiled(copy).provenance == older
