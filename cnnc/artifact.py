@@ -19,6 +19,7 @@ from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
 from cnnc.container import Bytes, Container, UnsoundError, damaged, open_container, write_container
 from cnnc.fields import Fields
+from cnnc.files import check_file
 from cnnc.interface import End, Interface
 from cnnc.ir.types import TensorType
 from cnnc.layers import LayerInfo, Layers
@@ -70,19 +71,9 @@ class Artifact:
     is_short: bool
 
 
-def check_suffix(path: Path) -> None:
-    """UserError for a name that no compiled network should have."""
-    if path.suffix.lower() != SUFFIX:
-        raise fail(
-            "E0703",
-            f"`{path}` does not end in {SUFFIX}",
-            help=f"write {path.with_suffix(SUFFIX)}" if path.name else None,
-        )
-
-
 def write_artifact(path: Path, artifact: Artifact) -> None:
     """Write the file; UserError where that fails."""
-    check_suffix(path)
+    check_file(path, SUFFIX)
     blobs: list[bytes | Bytes] = [artifact.weights, *artifact.objects]
     interface, options = artifact.interface, artifact.options
     header: dict[str, Json] = {

@@ -21,10 +21,14 @@ from cnnc.cli.options import (
     threads_option,
     tuning_option,
 )
+from cnnc.files import check_folder
 from cnnc.frontend.settings import Batch
 from cnnc.standalone.build import Built, build
 from cnnc.standalone.request import BUILTIN, DEFAULT_FORMS, EXTERNAL, FORMS, Limits, Request
 from cnnc.table import Column, bytes_text, format_table
+
+SUFFIXES = (".h", ".c", ".ll", ".s", ".o", ".a", ".so", ".py", ".cu", ".weights")
+"""Of files that are written, which no folder for them should have."""
 
 
 def request_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -116,6 +120,8 @@ def build_(
 ) -> None:
     """Build a network that stands alone: no runtime, no heap, one header for all forms."""
     request = replace(request, tuning=tuning)
+    if output:
+        check_folder(output, *SUFFIXES)
     model = Net(file, net, settings, batch).load()
     with working(f"building {model.name}"):
         built = build(model, output or Path(request.name or model.name), request)

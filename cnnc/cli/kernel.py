@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
-from cnnc.cli.build import request_options, show_built
+from cnnc.cli.build import SUFFIXES, request_options, show_built
 from cnnc.cli.console import working
 from cnnc.cli.options import json_option, seed_option
+from cnnc.files import check_folder
 from cnnc.standalone.build import build
 from cnnc.standalone.chain import NAME, chain_model
 from cnnc.standalone.request import Request
@@ -52,6 +53,8 @@ def kernel(
     The output is that of `cnnc build`, the function takes plain pointers.
     """
     request = replace(request, seed=seed)
+    if output:
+        check_folder(output, *SUFFIXES)
     model = chain_model(text, inputs, request, parameters)
     with working(f"building {model.name}"):
         built = build(model, output or Path(request.name or NAME), request)

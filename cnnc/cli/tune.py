@@ -14,6 +14,7 @@ from cnnc.cli.options import (
     net_options,
     target_option,
 )
+from cnnc.files import check_file
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 from cnnc.tunefile import SUFFIX
@@ -55,9 +56,7 @@ def tune(
     if not 0 < seconds < 1e6:
         raise fail("E0803", f"--seconds is {seconds}, it must be positive")
     output = output or beside(file, SUFFIX)
-    if not output.parent.is_dir():
-        help = f"make the folder `{output.parent}` first"
-        raise fail("E0704", f"`{output}` cannot be written", help=help)
+    check_file(output, SUFFIX)
     model = Net(file, net, settings, batch).load()
     options = Options(target, "native", threads, exact)
     try:
