@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-from cnnc import driver
+from cnnc import driver, machine
 from cnnc.api import Model, load
 from cnnc.artifact import SUFFIX
 from cnnc.base.errors import fail
@@ -21,6 +21,7 @@ from cnnc.loaded import Loaded, load_compiled
 from cnnc.lowering.lowered import Lowered
 from cnnc.network import Network
 from cnnc.options import Options
+from cnnc.table import plural
 from cnnc.tunefile import read_choices
 
 R = TypeVar("R")
@@ -68,6 +69,8 @@ class Net:
     def compile(self, options: Options) -> tuple[Model, Compiled]:
         """The network and the same compiled."""
         model = self.load()
+        if options.completed.backend in THREADED:
+            warn_of_threads(options.threads)
         with working(f"compiling {model.name}"):
             compiled = model.compile(
                 options.target,
@@ -82,7 +85,9 @@ class Net:
         """The network ready to run: compiled, or read from a file of a compiled one."""
         if not self.is_compiled:
             return self.compile(options)[1]
-        return self.loaded(options, options.threads if threads_given else None)
+        found = self.loaded(options, options.threads if threads_given else None)
+        warn_of_threads(found.options.threads)
+        return found
 
     def loaded(self, options: Options, threads: int | None = None) -> Loaded:
         """The compiled network in the file; UserError for options that would change it."""
@@ -102,6 +107,20 @@ class Net:
                 help="give the options to `cnnc compile`",
             )
         return load_compiled(self.file, threads=threads)
+
+
+THREADED = ("native", "c")
+"""The backends that run on several threads."""
+
+
+def warn_of_threads(threads: int) -> None:
+    """Say on standard error that they are more than there are cores, where that is so."""
+    cores = machine.usable_cores()
+    if threads > cores:
+        remark(
+            f"warning: {threads} threads share {plural(cores, 'core')} and wait for each other: "
+            f"`--threads {cores}` is faster"
+        )
 
 
 def beside(file: Path, suffix: str) -> Path:

@@ -13,6 +13,7 @@ from cnnc.cli.options import (
     json_option,
     net_options,
     target_option,
+    warn_of_threads,
 )
 from cnnc.files import check_file
 from cnnc.frontend.settings import Batch
@@ -59,6 +60,7 @@ def tune(
     check_file(output, SUFFIX)
     model = Net(file, net, settings, batch).load()
     options = Options(target, "native", threads, exact)
+    warn_of_threads(threads)
     try:
         with progress(f"tuning {model.name}") as advance:
             report = measure(model.graph, options, output, seconds, again=again, progress=advance)

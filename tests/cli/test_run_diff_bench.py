@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnc import driver
+from cnnc import driver, machine
 from cnnc.api import load
 from cnnc.backends.cuda import toolchain
 from cnnc.ir.graph import Constant, Graph, Node
@@ -280,6 +280,27 @@ def test_bench_prints_the_share_of_the_peak(cnnc: Runner, small: Path) -> None:
     assert 0 < convolution["of_peak"] < 1.2
     assert all(row["seconds"] > 0 for row in layers)
     assert "of peak" in cnnc("bench", small, *NET, "--seconds", "0.05").out
+
+
+def test_more_threads_than_cores(
+    cnnc: Runner, small: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They make a network slower, which nobody would guess: it is said, and done."""
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    run, args = ("run", small, *NET, "-i", samples), ("--threads", "3")
+    said = "warning: 3 threads share 2 cores and wait for each other: `--threads 2` is faster\n"
+    made = small.with_suffix(".cnnc")
+    assert cnnc("compile", small, *NET, "-o", made, *args).err == said
+    assert cnnc("run", made, "-i", samples).err == said
+    assert cnnc("diff", small, *NET, *args).err == said
+    for given in (
+        run,
+        ("bench", small, *NET, "--seconds", "0.01", "--json"),
+        ("run", made, *run[4:]),
+    ):
+        assert cnnc(*given, *args).err == said
+        assert cnnc(*given, "--threads", "2").err == ""
+    assert cnnc(*run, *args, "--backend", "interp").err == ""
 
 
 TINY = """cnn 1
