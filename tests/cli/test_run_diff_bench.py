@@ -11,6 +11,7 @@ from PIL import Image
 from cnnc import driver, machine
 from cnnc.api import load
 from cnnc.backends.cuda import toolchain
+from cnnc.bench import bench
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.network import Array, Network
 from tests.cli.helpers import DIGITS, Runner
@@ -301,6 +302,14 @@ def test_more_threads_than_cores(
         assert cnnc(*given, *args).err == said
         assert cnnc(*given, "--threads", "2").err == ""
     assert cnnc(*run, *args, "--backend", "interp").err == ""
+
+
+def test_bench_tells_how_far_it_is(small: Path) -> None:
+    """Call by call, where each takes longer than the time that was asked for."""
+    network, told = load(small, net="small").compile(backend="interp"), list[tuple[int, int]]()
+    layers = bench(network, 1e-6, progress=lambda done, total: told.append((done, total))).layers
+    calls = len(layers) + 1
+    assert told == [(each + 1, 6 * calls) for each in range(6 * calls)]
 
 
 TINY = """cnn 1
