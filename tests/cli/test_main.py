@@ -48,6 +48,13 @@ def test_settings_are_checked(cnnc: Runner, small: Path, settings: list[str]) ->
     assert "error[" in text
 
 
+def test_a_setting_is_a_place(cnnc: Runner, small: Path) -> None:
+    """What is wrong in it is shown like any text."""
+    text = cnnc("check", small, "--net", "small", "--batch", "4..1", code=1).err
+    assert "<value given for N>:1:1" in text
+    assert "1 | 4..1" in text
+
+
 def test_a_net_must_be_chosen(cnnc: Runner, small: Path) -> None:
     """The file has two."""
     assert "--net" in cnnc("check", small, code=1).err
