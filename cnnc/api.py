@@ -116,9 +116,10 @@ class Model:
         """The network ready to run on this machine; UserError for what an option cannot be.
 
         `backend` is `native` (machine code), `cuda` (NVIDIA's GPUs, by nvcc; `target="cuda"` says
-        the same, docs/cuda.md), `interp` (the same loops in Python, slow) or `reference` (NumPy in
-        float64). `target` names a processor family this machine belongs to,
-        `native` for everything the machine can do. `batch` rebuilds the network for so many
+        the same, docs/cuda.md), `c` (C, through the system's compiler), `interp` (the same loops in
+        Python, slow) or `reference` (NumPy in float64). `target` names a processor family this
+        machine belongs to, `native` for everything the machine can do. `threads` run it; more than
+        there are cores make it slower. `batch` rebuilds the network for so many
         samples a run, or any number of a range: `(1, 32)`. `exact` leaves out algorithms that
         round more than the sums that define an operator (Winograd's; docs/numerics.md). `tuning`
         is a file of `cnnc tune`, whose choices replace estimates (docs/tuning.md).

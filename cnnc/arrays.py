@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cnnc.base.dtype import DType
 from cnnc.base.errors import UserError, did_you_mean, fail
 from cnnc.base.record import record
-from cnnc.files import replace_file
+from cnnc.files import check_file, replace_file
 from cnnc.frontend.arrays import ArrayInfo, open_arrays
 from cnnc.interface import End, Interface
 from cnnc.table import shape_text
@@ -112,24 +112,12 @@ def read_array(path: Path) -> Array:
 
 def check_output(path: Path, names: Sequence[str]) -> None:
     """UserError where the outputs of these names cannot go there, before anything has run."""
-    if path.is_dir():
-        help = f"name a file in it: {path / 'results.npz'}"
-        raise fail("E0704", f"`{path}` is a folder", help=help)
-    if path.suffix.lower() not in (".npz", ".npy"):
-        raise fail(
-            "E0703",
-            f"`{path}` is no known kind of file",
-            help="outputs are written as .npz or .npy",
-        )
+    check_file(path, ".npz", ".npy")
     if path.suffix.lower() == ".npy" and len(names) != 1:
         raise fail(
             "E0703",
             f"an npy file holds one array, and there are {len(names)} outputs: {', '.join(names)}",
             help="write an npz file",
-        )
-    if not path.parent.is_dir():
-        raise fail(
-            "E0704", f"`{path}` cannot be written", help=f"make the folder `{path.parent}` first"
         )
 
 

@@ -19,11 +19,11 @@ from cnnc.base.target import Target
 from cnnc.base.vectors import CheckVectors
 from cnnc.container import Bytes, Container, UnsoundError, damaged, open_container, write_container
 from cnnc.fields import Fields
+from cnnc.files import check_file
 from cnnc.interface import End, Interface
 from cnnc.ir.types import TensorType
 from cnnc.layers import LayerInfo, Layers
 from cnnc.options import Options
-from cnnc.version import __version__
 
 SUFFIX = ".cnnc"
 FORMAT = 2
@@ -42,7 +42,8 @@ class Provenance:
     """Where a compiled network comes from; texts, empty where unknown.
 
     `source` is the name of the text's file, `sha256` that of the text; `settings` the final values
-    of its params; `cnnc` and `llvm` are versions.
+    of its params; `cnnc` and `llvm` are the versions that compiled it (no LLVM for backends other
+    than `native`).
     """
 
     source: str = ""
@@ -70,24 +71,14 @@ class Artifact:
     is_short: bool
 
 
-def check_suffix(path: Path) -> None:
-    """UserError for a name that no compiled network should have."""
-    if path.suffix.lower() != SUFFIX:
-        raise fail(
-            "E0703",
-            f"`{path}` does not end in {SUFFIX}",
-            help=f"write {path.with_suffix(SUFFIX)}" if path.name else None,
-        )
-
-
 def write_artifact(path: Path, artifact: Artifact) -> None:
     """Write the file; UserError where that fails."""
-    check_suffix(path)
+    check_file(path, SUFFIX)
     blobs: list[bytes | Bytes] = [artifact.weights, *artifact.objects]
     interface, options = artifact.interface, artifact.options
     header: dict[str, Json] = {
-        "cnnc": __version__,
-        "llvm": ".".join(map(str, machine.llvm_version())),
+        "cnnc": artifact.provenance.cnnc,
+        "llvm": artifact.provenance.llvm,
         "source": artifact.provenance.source,
         "source_sha256": artifact.provenance.sha256,
         "settings": dict(artifact.provenance.settings),

@@ -277,17 +277,23 @@ def _measure(calls: Sequence[Call], seconds: float, progress: Progress) -> list[
     """Seconds of each call, measured in turn so that slow moments meet all alike.
 
     Every measurement follows a call that is not timed: a layer finds its operands in the caches,
-    as it does in a network that fits them.
+    as it does in a network that fits them. Progress counts calls where these take longer than the
+    time that was asked for, the first ones too, of which nothing is kept.
     """
-    repeats = [repeats_of(call) for call in calls]
+    least = len(calls) * MIN_ROUNDS
+    repeats = []
+    for number, call in enumerate(calls, start=1):
+        repeats.append(repeats_of(call))
+        progress(number, len(calls) + least)
     samples: list[list[float]] = [[] for _ in calls]
     start = time.perf_counter()
     for round_ in range(10_000):
-        for call, count, found in zip(calls, repeats, samples, strict=True):
+        for number, (call, count, found) in enumerate(zip(calls, repeats, samples, strict=True)):
             call()
             found.append(seconds_of(call, count))
-        spent = time.perf_counter() - start
-        progress(min(round(100 * spent / seconds), 100), 100)
+            spent = time.perf_counter() - start
+            done = min(spent / seconds * least, round_ * len(calls) + number + 1)
+            progress(len(calls) + min(int(done), least), len(calls) + least)
         if spent >= seconds and round_ + 1 >= MIN_ROUNDS:
             break
     return samples

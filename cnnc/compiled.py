@@ -2,8 +2,9 @@
 
 import os
 import pickle
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -11,7 +12,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc import driver, gpu
+from cnnc import driver, gpu, machine
 from cnnc.artifact import Artifact, Provenance, write_artifact
 from cnnc.backends.base import Executable, Runner
 from cnnc.base.choice import ESTIMATED, Choices
@@ -32,6 +33,7 @@ from cnnc.network import Network, padded
 from cnnc.options import REFERENCE, Options
 from cnnc.snapshot import Snapshot
 from cnnc.tunefile import read_choices
+from cnnc.version import __version__
 
 Array = NDArray[np.generic]
 
@@ -41,7 +43,7 @@ class Compiled(Network):
 
     `graph` is the network as built; `lowered` what the compiler made of it, None for the
     reference; `choices` what a tune file says, and `tuned` the keys of those that are
-    about its layers.
+    about its layers; `provenance` the text it comes from, and the versions that compiled it.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Compiled(Network):
     ) -> None:
         options = options.completed
         self.graph = graph
-        self.provenance = provenance or Provenance()
+        self.provenance = _made_here(provenance or Provenance(), options)
         self._made: Made | None = None
         self.choices = ESTIMATED
         self.tuned: frozenset[str] = frozenset()
@@ -130,7 +132,7 @@ class Compiled(Network):
         return _restore, (self._pickle,)
 
 
-class _Reference:
+class _Reference(Runner):
     """Runs the operators' references."""
 
     def __init__(self, graph: Graph) -> None:
@@ -143,10 +145,6 @@ class _Reference:
         values = evaluate(self._graph, whole)
         for result, value in zip(outputs, values.values(), strict=True):
             result[...] = value[: len(result)]
-
-    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
-        """See Runner."""
-        return partial(self.run, inputs, outputs)
 
 
 @record
@@ -195,6 +193,12 @@ MAX_RESTORED = 2
 """How many unpickled networks a process keeps for the next pickle of the same ones."""
 _RESTORED: dict[bytes, Compiled] = {}
 _LOCK = Lock()
+
+
+def _made_here(provenance: Provenance, options: Options) -> Provenance:
+    is_native = options.backend == "native"
+    llvm = ".".join(map(str, machine.llvm_version())) if is_native else ""
+    return replace(provenance, cnnc=__version__, llvm=llvm)
 
 
 def _runnable_target(options: Options) -> Target:

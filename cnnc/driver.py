@@ -22,7 +22,7 @@ from cnnc.loop.kernel import Kernel
 from cnnc.lowering.lowered import Lowered
 from cnnc.machine import say, timed
 from cnnc.offers.offer import keys_chosen
-from cnnc.options import Knobs, Options, read_knobs
+from cnnc.options import REFERENCE, Knobs, Options, read_knobs
 from cnnc.passes.assign_layouts import assign_layouts
 from cnnc.passes.fold_batchnorm import fold_batchnorm
 from cnnc.passes.fold_constants import fold_constants
@@ -47,6 +47,7 @@ Observe = Callable[[str, Graph], None]
 """Called with a pass's name and the graph after it; first with `source` and the graph as built."""
 
 SOURCE = "source"
+BACKEND_NAMES = (*BACKENDS, REFERENCE)
 
 
 @record
@@ -252,6 +253,10 @@ def find_target(name: str) -> Target:
         return cuda_target(name)
     from cnnc.backends.native.targets import named_target
 
+    if name in BACKEND_NAMES and name not in target_names():
+        help = f'`{name}` is a backend: `backend="{name}"`, of commands `--backend {name}`'
+        raise fail("E0801", f"no target is called `{name}`", help=help)
+
     return named_target(name)
 
 
@@ -322,8 +327,9 @@ def find_backend(name: str) -> Backend:
     """The backend of this name; UserError where there is none."""
     if name in BACKENDS:
         return load_backend(name)
-    known = (*BACKENDS, "reference")
-    help = did_you_mean(name, known) or f"there are {', '.join(known)}"
+    help = did_you_mean(name, BACKEND_NAMES) or f"there are {', '.join(BACKEND_NAMES)}"
+    if name in target_names():
+        help = f'`{name}` is a target: `target="{name}"`, of commands `--target {name}`'
     raise fail("E0801", f"no backend is called `{name}`", help=help)
 
 

@@ -30,6 +30,38 @@ def keep_evidence(folder: Path | None, name: str, text: str) -> Path | None:
         return None
 
 
+def check_file(path: Path, *suffixes: str) -> None:
+    """UserError for a path that is no file to write, or whose name does not end in one of these.
+
+    Whoever works long for what goes there asks before that.
+    """
+    if not path.name or path.is_dir():
+        help = f"name a file in it: {path / f'net{suffixes[0]}'}"
+        raise fail("E0704", f"`{path}` is a folder", help=help)
+    if path.suffix.lower() not in suffixes:
+        message = f"`{path}` does not end in {' or '.join(suffixes)}"
+        raise fail("E0703", message, help=f"write {path.with_suffix(suffixes[0])}")
+    if not path.parent.is_dir():
+        help = f"make the folder `{path.parent}` first"
+        raise fail("E0704", f"`{path}` cannot be written", help=help)
+
+
+def check_folder(path: Path, *suffixes: str) -> None:
+    """UserError for a path that is no folder to write to: a file, or a new one named like one.
+
+    `suffixes` are those of the files that would go into it.
+    """
+    if path.is_dir():
+        return
+    if path.exists():
+        raise fail("E0704", f"`{path}` is a file, and the output is a folder")
+    if path.suffix.lower() in suffixes:
+        help = f"write {path.with_suffix('')}, or `mkdir {path}` first"
+        raise fail(
+            "E0703", f"`{path}` is the name of a file, and the output is a folder", help=help
+        )
+
+
 def replace_file(path: Path, data: bytes | bytearray, mode: int | None = None) -> None:
     """Write a file under a temporary name beside it, then rename; UserError where that fails.
 

@@ -30,6 +30,13 @@ def llvm_version() -> tuple[int, ...]:
     return tuple(binding.llvm_version_info)
 
 
+def usable_cores() -> int:
+    """How many cores this process may use: threads beyond that wait for each other."""
+    from cnnc.backends.native.host import host_target
+
+    return host_target().cores
+
+
 def load_code(image: "Image", target: Target, threads: int) -> Runner:
     """Machine code made before, ready to run."""
     from cnnc.backends.native.backend import NativeRunner

@@ -8,10 +8,10 @@ import numpy as np
 
 from cnnc.analysis.fields import Field
 from cnnc.base.errors import fail
-from cnnc.files import replace_file
+from cnnc.files import check_file, replace_file
 from cnnc.ir.graph import Array, Real
 
-KINDS = (".png", ".pdf", ".svg")
+KINDS = (".png", ".svg", ".pdf")
 
 
 def draw_field(field: Field, path: Path, arrays: Mapping[str, Array] | None = None) -> None:
@@ -20,9 +20,7 @@ def draw_field(field: Field, path: Path, arrays: Mapping[str, Array] | None = No
     Of three or more axes the first ones are taken together. `arrays` gives the input to draw on.
     UserError where matplotlib is missing or the file cannot be written.
     """
-    if path.suffix.lower() not in KINDS:
-        known = ", ".join(KINDS)
-        raise fail("E0703", f"`{path}` is no known kind of picture", help=f"write {known}")
+    check_file(path, *KINDS)
     try:
         from matplotlib.figure import Figure
     except ImportError:

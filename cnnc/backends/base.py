@@ -1,6 +1,7 @@
 """What the driver asks of a backend."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -26,8 +27,11 @@ class Runner(Protocol):
         ...
 
     def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
-        """What `run` would do with these arrays, to be done many times over, one at a time."""
-        ...
+        """What `run` would do with these arrays, to be done many times over, one at a time.
+
+        Backends that can prepare something have a way of their own.
+        """
+        return partial(self.run, inputs, outputs)
 
 
 class Executable(Runner, Protocol):

@@ -10,6 +10,7 @@ from cnnc.base.errors import fail
 from cnnc.base.report import to_json
 from cnnc.cli.console import print_json, remark, say, working
 from cnnc.cli.options import Net, json_option, net_options, seed_option
+from cnnc.files import check_file
 from cnnc.frontend.settings import Batch
 from cnnc.interface import Interface
 
@@ -54,6 +55,10 @@ def analyze(
     and invariance, for one sample. docs/analysis.md defines them."""
     if shifts < 0:
         raise fail("E0803", f"--shifts is {shifts}, it must be 0 or more")
+    if plot:
+        from cnnc.analysis.plot import KINDS, draw_field  # commands should start fast
+
+        check_file(plot, *KINDS)
     model = Net(file, net, settings, batch).load(weights=not no_weights)
     given = None
     if inputs:
@@ -67,8 +72,6 @@ def analyze(
             given, layers=layers, position=position, seed=seed, pixels=shifts, measure=measure
         )
     if plot:
-        from cnnc.analysis.plot import draw_field
-
         draw_field(_field_to_draw(analysis), plot, given)
     if as_json:
         print_json({**analysis.to_json(), "diagnostics": [to_json(w) for w in model.warnings]})

@@ -7,7 +7,15 @@ import click
 from cnnc.base.errors import fail
 from cnnc.bench import bench as measure
 from cnnc.cli.console import print_json, progress, say
-from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options, seed_option
+from cnnc.cli.options import (
+    COMPILED,
+    Net,
+    compile_options,
+    is_given,
+    json_option,
+    net_options,
+    seed_option,
+)
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 
@@ -16,7 +24,7 @@ from cnnc.options import Options
 @net_options
 @click.option("--seconds", default=2.0, show_default=True, help="About how long to measure.")
 @seed_option("Of the random inputs.")
-@compile_options
+@compile_options(*COMPILED)
 @json_option
 def bench(
     file: Path,

@@ -1,8 +1,10 @@
 """`cnnc build`: output that stands alone."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import click
 
@@ -19,17 +21,56 @@ from cnnc.cli.options import (
     threads_option,
     tuning_option,
 )
+from cnnc.files import check_folder
 from cnnc.frontend.settings import Batch
 from cnnc.standalone.build import Built, build
 from cnnc.standalone.request import BUILTIN, DEFAULT_FORMS, EXTERNAL, FORMS, Limits, Request
 from cnnc.table import Column, bytes_text, format_table
 
-R = TypeVar("R")
+SUFFIXES = (".h", ".c", ".ll", ".s", ".o", ".a", ".so", ".py", ".cu", ".weights")
+"""Of files that are written, which no folder for them should have."""
 
 
-def emit_options(command: Callable[..., R]) -> Callable[..., R]:
-    """--emit, --name, --weights, --cc and limits."""
+def request_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What is to be built, as `request`: --emit, --target, limits and what else both verbs take."""
+
+    @wraps(command)
+    def call(
+        *,
+        emit: tuple[str, ...],
+        ram: int | None,
+        flash: int | None,
+        stack: int | None,
+        force: bool,
+        name: str | None,
+        weights: str,
+        cc: str | None,
+        target: str,
+        threads: int,
+        exact: bool,
+        **others: Any,
+    ) -> None:
+        request = Request(
+            forms=_parse_forms(emit),
+            target=target,
+            name=name,
+            threads=threads,
+            weights=weights,
+            exact=exact,
+            cc=cc,
+            force=force,
+            limits=Limits(ram, flash, stack),
+        )
+        command(request=request, **others)
+
+    return _options(call)
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
     for decorate in (
+        exact_option,
+        threads_option,
+        target_option,
         limit_options,
         click.option("--cc", metavar="COMMAND", help="What links shared libraries; else $CC."),
         click.option(
@@ -64,10 +105,7 @@ def emit_options(command: Callable[..., R]) -> Callable[..., R]:
     type=click.Path(path_type=Path),
     help="The folder to write into; one of the net's name if left out.",
 )
-@emit_options
-@target_option
-@threads_option
-@exact_option
+@request_options
 @tuning_option
 @json_option
 def build_(
@@ -76,40 +114,21 @@ def build_(
     settings: tuple[str, ...],
     batch: Batch | None,
     output: Path | None,
-    emit: tuple[str, ...],
-    force: bool,
-    name: str | None,
-    weights: str,
-    cc: str | None,
-    ram: int | None,
-    flash: int | None,
-    stack: int | None,
-    target: str,
-    threads: int,
-    exact: bool,
+    request: Request,
     tuning: Path | None,
     as_json: bool,
 ) -> None:
     """Build a network that stands alone: no runtime, no heap, one header for all forms."""
-    request = Request(
-        forms=parse_forms(emit),
-        force=force,
-        target=target,
-        name=name,
-        threads=threads,
-        weights=weights,
-        exact=exact,
-        tuning=tuning,
-        cc=cc,
-        limits=Limits(ram, flash, stack),
-    )
+    request = replace(request, tuning=tuning)
+    if output:
+        check_folder(output, *SUFFIXES)
     model = Net(file, net, settings, batch).load()
     with working(f"building {model.name}"):
         built = build(model, output or Path(request.name or model.name), request)
     show_built(built, as_json=as_json)
 
 
-def parse_forms(texts: Sequence[str]) -> tuple[str, ...]:
+def _parse_forms(texts: Sequence[str]) -> tuple[str, ...]:
     """`c,h` as its parts, each once."""
     parts = [part.strip() for text in texts for part in text.split(",")]
     forms = tuple(dict.fromkeys(part for part in parts if part))

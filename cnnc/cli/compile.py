@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from cnnc.artifact import SUFFIX, check_suffix
-from cnnc.base.errors import fail
+from cnnc.artifact import SUFFIX
 from cnnc.cli.console import print_json, say
 from cnnc.cli.options import Net, beside, compile_options, json_option, net_options
+from cnnc.files import check_file
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 from cnnc.table import bytes_text, plural
@@ -21,7 +21,7 @@ from cnnc.table import bytes_text, plural
     type=click.Path(path_type=Path),
     help=f"Where to write it; FILE with the suffix {SUFFIX} if left out.",
 )
-@compile_options
+@compile_options("native")
 @json_option
 def compile_(
     file: Path,
@@ -42,10 +42,7 @@ def compile_(
     machine code: run only files you trust.
     """
     output = output or beside(file, SUFFIX)
-    check_suffix(output)
-    if not output.parent.is_dir():
-        help = f"make the folder `{output.parent}` first"
-        raise fail("E0704", f"`{output}` cannot be written", help=help)
+    check_file(output, SUFFIX)
     model, compiled = Net(file, net, settings, batch).compile(
         Options(target, backend, threads, exact, tuning)
     )

@@ -4,7 +4,6 @@ import json
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -50,15 +49,19 @@ def progress(title: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    start = time.monotonic()
     with Bar(console=Console(stderr=True), transient=True, disable=False) as bar:
         task = bar.add_task(title, total=None, visible=False)
+        shown = (0, 0)
 
         def advance(done: int, total: int) -> None:
-            shown = time.monotonic() - start > PATIENCE
-            bar.update(task, completed=done, total=total, visible=shown)
+            nonlocal shown
+            if (done, total) != shown:
+                shown = (done, total)
+                bar.update(task, completed=done, total=total)
 
-        yield advance
+        # not `advance`: the first part of the work may be the longest
+        with _after(PATIENCE, lambda: bar.update(task, visible=True)):
+            yield advance
 
 
 @contextmanager
@@ -70,7 +73,17 @@ def working(title: str) -> Iterator[None]:
     from rich.console import Console
 
     status = Console(stderr=True).status(title)
-    timer = threading.Timer(PATIENCE, status.start)
+    try:
+        with _after(PATIENCE, status.start):
+            yield
+    finally:
+        status.stop()
+
+
+@contextmanager
+def _after(seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    """Do it once so many seconds have passed inside, if they do."""
+    timer = threading.Timer(seconds, act)
     timer.daemon = True
     timer.start()
     try:
@@ -78,7 +91,6 @@ def working(title: str) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
-        status.stop()
 
 
 def _silent(done: int, total: int) -> None:

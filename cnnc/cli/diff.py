@@ -6,7 +6,7 @@ import click
 
 from cnnc.arrays import Source, read_inputs
 from cnnc.cli.console import print_json, progress, remark, say
-from cnnc.cli.options import Net, compile_options, json_option, net_options, seed_option
+from cnnc.cli.options import COMPILED, Net, compile_options, json_option, net_options, seed_option
 from cnnc.compare.compare import compare
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
@@ -22,7 +22,7 @@ SLOW = "interp"
     "-i", "--input", "inputs", multiple=True, metavar="[NAME=]PATH", help="Inputs to compare on."
 )
 @seed_option("Of random inputs, and of rounding.")
-@compile_options
+@compile_options(*COMPILED)
 @json_option
 @click.pass_context
 def diff(

@@ -8,14 +8,13 @@ from textwrap import wrap
 import click
 
 from cnnc import driver, gpu
-from cnnc.backends.registry import BACKENDS
 from cnnc.base.report import Json
 from cnnc.base.target import Target
 from cnnc.cache import open_cache
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import json_option, target_option
 from cnnc.machine import llvm_version
-from cnnc.options import KNOBS, REFERENCE, read_knobs
+from cnnc.options import KNOBS, read_knobs
 from cnnc.table import Column, bytes_text, format_table
 from cnnc.version import __version__
 
@@ -77,7 +76,7 @@ def _facts(name: str, machine: Target) -> dict[str, str]:
         "targets": ", ".join(driver.target_names()),
         "cpus": ", ".join(driver.cpu_names(name)),
         **({"precisions": ", ".join(gpu.precision_names())} if machine.is_gpu else {}),
-        "backends": ", ".join((*BACKENDS, REFERENCE)),
+        "backends": ", ".join(driver.BACKEND_NAMES),
         "triple": machine.triple,
         "cpu": machine.cpu,
         "vectors": f"{machine.vector_registers} of {machine.vector_bits} bits"

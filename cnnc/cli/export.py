@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from cnnc.base.errors import fail
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import Net, beside, json_option, net_options
+from cnnc.files import check_file
 from cnnc.frontend.settings import Batch
 from cnnc.table import bytes_text, plural
 
@@ -37,9 +37,7 @@ def export(
     from cnnc.onnx import export as write  # commands should start fast
 
     output = output or beside(file, SUFFIX)
-    if not output.parent.is_dir():
-        help = f"make the folder `{output.parent}` first"
-        raise fail("E0704", f"`{output}` cannot be written", help=help)
+    check_file(output, SUFFIX)
     model = Net(file, net, settings, batch).load()
     with working(f"exporting {model.name}"):
         made = write(model, output)

@@ -10,6 +10,7 @@ from cnnc.base.errors import fail
 from cnnc.base.report import Json
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import json_option
+from cnnc.files import check_folder
 from cnnc.table import Column, bytes_text, format_table, plural
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def import_(
     if name is not None and identifier(name, KEYWORDS) != name:
         help = f"such as {identifier(name, KEYWORDS)}"
         raise fail("E0803", f"`--name {name}` is no name of the language", help=help)
+    check_folder(output, ".cnn", ".safetensors")
     with working(f"importing {file.name}"):
         made = import_model(
             file,

@@ -1,15 +1,17 @@
 """`cnnc kernel`: one operator or a short chain that stands alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from cnnc.cli.build import emit_options, parse_forms, show_built
+from cnnc.cli.build import SUFFIXES, request_options, show_built
 from cnnc.cli.console import working
-from cnnc.cli.options import exact_option, json_option, seed_option, target_option, threads_option
+from cnnc.cli.options import json_option, seed_option
+from cnnc.files import check_folder
 from cnnc.standalone.build import build
 from cnnc.standalone.chain import NAME, chain_model
-from cnnc.standalone.request import Limits, Request
+from cnnc.standalone.request import Request
 
 
 @click.command("kernel", short_help="Write one operator or a short chain as a function.")
@@ -34,10 +36,7 @@ from cnnc.standalone.request import Limits, Request
     type=click.Path(path_type=Path),
     help="The folder to write into; one of the kernel's name if left out.",
 )
-@emit_options
-@target_option
-@threads_option
-@exact_option
+@request_options
 @seed_option("What parameters are drawn by, where there is no file.")
 @json_option
 def kernel(
@@ -45,17 +44,7 @@ def kernel(
     inputs: tuple[str, ...],
     parameters: Path | None,
     output: Path | None,
-    emit: tuple[str, ...],
-    force: bool,
-    name: str | None,
-    weights: str,
-    cc: str | None,
-    ram: int | None,
-    flash: int | None,
-    stack: int | None,
-    target: str,
-    threads: int,
-    exact: bool,
+    request: Request,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -63,19 +52,10 @@ def kernel(
 
     The output is that of `cnnc build`, the function takes plain pointers.
     """
-    request = Request(
-        forms=parse_forms(emit),
-        force=force,
-        target=target,
-        name=name,
-        threads=threads,
-        weights=weights,
-        exact=exact,
-        cc=cc,
-        seed=seed,
-        limits=Limits(ram, flash, stack),
-    )
+    request = replace(request, seed=seed)
+    if output:
+        check_folder(output, *SUFFIXES)
     model = chain_model(text, inputs, request, parameters)
     with working(f"building {model.name}"):
-        built = build(model, output or Path(name or NAME), request)
+        built = build(model, output or Path(request.name or NAME), request)
     show_built(built, as_json=as_json)

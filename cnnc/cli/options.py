@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import click
 
-from cnnc import driver
+from cnnc import driver, machine
 from cnnc.api import Model, load
 from cnnc.artifact import SUFFIX
 from cnnc.base.errors import fail
@@ -21,13 +21,12 @@ from cnnc.loaded import Loaded, load_compiled
 from cnnc.lowering.lowered import Lowered
 from cnnc.network import Network
 from cnnc.options import Options
+from cnnc.table import plural
 from cnnc.tunefile import read_choices
 
-P = ParamSpec("P")
 R = TypeVar("R")
 _IMPORT_PATH = "cnnc.import_path"
 _CPU = "cnnc.cpu"
-Decorator = Callable[[Callable[P, R]], Callable[P, R]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,8 @@ class Net:
     def compile(self, options: Options) -> tuple[Model, Compiled]:
         """The network and the same compiled."""
         model = self.load()
+        if options.completed.backend in THREADED:
+            warn_of_threads(options.threads)
         with working(f"compiling {model.name}"):
             compiled = model.compile(
                 options.target,
@@ -84,7 +85,9 @@ class Net:
         """The network ready to run: compiled, or read from a file of a compiled one."""
         if not self.is_compiled:
             return self.compile(options)[1]
-        return self.loaded(options, options.threads if threads_given else None)
+        found = self.loaded(options, options.threads if threads_given else None)
+        warn_of_threads(found.options.threads)
+        return found
 
     def loaded(self, options: Options, threads: int | None = None) -> Loaded:
         """The compiled network in the file; UserError for options that would change it."""
@@ -104,6 +107,20 @@ class Net:
                 help="give the options to `cnnc compile`",
             )
         return load_compiled(self.file, threads=threads)
+
+
+THREADED = ("native", "c")
+"""The backends that run on several threads."""
+
+
+def warn_of_threads(threads: int) -> None:
+    """Say on standard error that they are more than there are cores, where that is so."""
+    cores = machine.usable_cores()
+    if threads > cores:
+        remark(
+            f"warning: {threads} threads share {plural(cores, 'core')} and wait for each other: "
+            f"`--threads {cores}` is faster"
+        )
 
 
 def beside(file: Path, suffix: str) -> Path:
@@ -254,24 +271,41 @@ def plan(model: Model, options: Options) -> tuple[Target, Lowered]:
     return machine, lowered
 
 
-def compile_options(command: Callable[..., R]) -> Callable[..., R]:
-    """--target, --backend, --threads, --exact, --tuning."""
-    for decorate in (
-        tuning_option,
-        exact_option,
-        threads_option,
-        click.option(
-            "--backend",
-            default="native",
-            show_default=True,
-            metavar="NAME",
-            help="native: machine code; c: C, through the system's compiler; cuda: a GPU; "
-            "interp: the loops in Python; reference: NumPy.",
-        ),
-        target_option,
-    ):
-        command = decorate(command)
-    return command
+_BACKENDS = {
+    "native": "machine code",
+    "c": "C, through the system's compiler",
+    "cuda": "a GPU",
+    "interp": "the loops in Python",
+    "reference": "NumPy",
+}
+
+
+COMPILED = ("native", "c", "cuda", "interp")
+"""The backends that compile something."""
+
+
+def compile_options(*backends: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """--target, --backend, --threads, --exact, --tuning; the help names these backends, or all."""
+
+    def add(command: Callable[..., R]) -> Callable[..., R]:
+        shown = "; ".join(f"{name}: {_BACKENDS[name]}" for name in backends or _BACKENDS)
+        for decorate in (
+            tuning_option,
+            exact_option,
+            threads_option,
+            click.option(
+                "--backend",
+                default="native",
+                show_default=True,
+                metavar="NAME",
+                help=f"{shown}.",
+            ),
+            target_option,
+        ):
+            command = decorate(command)
+        return command
+
+    return add
 
 
 class _SizeType(click.ParamType[int]):

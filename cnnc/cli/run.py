@@ -1,6 +1,8 @@
 """`cnnc run`: arrays or images in, arrays out."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from cnnc.cli.console import print_json, remark, say
 from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options
 from cnnc.compare.report import number_json
 from cnnc.frontend.settings import Batch
+from cnnc.network import Network
 from cnnc.options import Options
 from cnnc.table import Column, format_table, plural, seconds_text, shape_text
 
@@ -36,8 +39,13 @@ SHOWN = 8
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write .npz or .npy.")
 @click.option("--labels", metavar="NAME", help="Array of the inputs' file with the true classes.")
 @click.option("--top", default=0, metavar="K", help="List the K largest of each [N, C] output.")
-@click.option("--repeat", default=1, show_default=True, help="Runs to take the median time of.")
-@compile_options
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Take the median time of K runs, after one that is not timed; else that of the first run.",
+)
+@compile_options()
 @json_option
 def run(
     file: Path,
@@ -48,7 +56,7 @@ def run(
     output: Path | None,
     labels: str | None,
     top: int,
-    repeat: int,
+    repeat: int | None,
     target: str,
     backend: str,
     threads: int,
@@ -56,9 +64,11 @@ def run(
     tuning: Path | None,
     as_json: bool,
 ) -> None:
-    """Run a network on arrays or images."""
-    if repeat < 1:
-        raise fail("E0803", f"--repeat is {repeat}, it must be 1 or more")
+    """Run a network on arrays or images.
+
+    The time printed is that of the first run, in which threads start and memory is touched for the
+    first time; `--repeat` tells what runs take after that, `cnnc bench` what each layer does.
+    """
     if top < 0:
         raise fail("E0803", f"--top is {top}, it must be 0 or more")
     which = Net(file, net, settings, batch)
@@ -70,23 +80,45 @@ def run(
     for note in given.notes:
         remark(f"note: {note}")
     samples = Binding(compiled.interface).bind(given.arrays, {}).samples
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        results = compiled(given.arrays)
-        times.append(time.perf_counter() - start)
+    results, took = _run(compiled, given.arrays, repeat)
     if output:
         write_outputs(output, results)
     accuracy = {} if given.labels is None else _accuracies(results, given.labels)
-    seconds = float(np.median(times))
     if as_json:
-        print_json(_as_json(results, samples, seconds, accuracy, top))
+        print_json(_as_json(results, samples, took, accuracy, top))
     else:
-        say(_as_text(results, samples, seconds, accuracy, top))
+        say(_as_text(results, samples, took, accuracy, top))
+
+
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """The median of so many runs, in seconds; None is the first run, with nothing before it."""
+
+    seconds: float
+    runs: int | None
+
+    def __str__(self) -> str:
+        if self.runs is None:
+            return "the first run; --repeat times those that follow"
+        return f"median of {plural(self.runs, 'run')}, after one that is not timed"
+
+
+def _run(
+    network: Network, arrays: Mapping[str, Array], repeat: int | None
+) -> tuple[dict[str, Array], _Took]:
+    """The results and how long they took."""
+    if repeat is not None:
+        network(arrays)
+    times = []
+    for _ in range(repeat or 1):
+        start = time.perf_counter()
+        results = network(arrays)
+        times.append(time.perf_counter() - start)
+    return results, _Took(float(np.median(times)), repeat)
 
 
 def _as_text(
-    results: dict[str, Array], samples: int, seconds: float, accuracy: dict[str, float], top: int
+    results: dict[str, Array], samples: int, took: _Took, accuracy: dict[str, float], top: int
 ) -> str:
     columns = [
         Column("output"),
@@ -104,13 +136,13 @@ def _as_text(
     lines.append("")
     for name, share in accuracy.items():
         lines.append(f"{name}: {share:.2%} of {samples} right")
-    each = f", {seconds_text(seconds / samples)} each" if samples > 1 else ""
-    lines.append(f"{plural(samples, 'sample')} in {seconds_text(seconds)}{each}")
+    each = f", {seconds_text(took.seconds / samples)} each" if samples > 1 else ""
+    lines.append(f"{plural(samples, 'sample')} in {seconds_text(took.seconds)}{each} ({took})")
     return "\n".join(lines)
 
 
 def _as_json(
-    results: dict[str, Array], samples: int, seconds: float, accuracy: dict[str, float], top: int
+    results: dict[str, Array], samples: int, took: _Took, accuracy: dict[str, float], top: int
 ) -> Json:
     outputs: dict[str, Json] = {}
     for name, array in results.items():
@@ -119,7 +151,14 @@ def _as_json(
         if top and array.ndim == 2:
             row["top"] = [[int(c) for c in _largest(sample, top)] for sample in array]
         outputs[name] = row
-    return {"samples": samples, "seconds": seconds, "outputs": outputs, "accuracy": {**accuracy}}
+    return {
+        "samples": samples,
+        "seconds": took.seconds,
+        "runs": took.runs or 1,
+        "warmed_up": took.runs is not None,
+        "outputs": outputs,
+        "accuracy": {**accuracy},
+    }
 
 
 def _summary(array: Array) -> tuple[float, float, float]:

@@ -13,7 +13,9 @@ from cnnc.cli.options import (
     json_option,
     net_options,
     target_option,
+    warn_of_threads,
 )
+from cnnc.files import check_file
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 from cnnc.tunefile import SUFFIX
@@ -55,11 +57,10 @@ def tune(
     if not 0 < seconds < 1e6:
         raise fail("E0803", f"--seconds is {seconds}, it must be positive")
     output = output or beside(file, SUFFIX)
-    if not output.parent.is_dir():
-        help = f"make the folder `{output.parent}` first"
-        raise fail("E0704", f"`{output}` cannot be written", help=help)
+    check_file(output, SUFFIX)
     model = Net(file, net, settings, batch).load()
     options = Options(target, "native", threads, exact)
+    warn_of_threads(threads)
     try:
         with progress(f"tuning {model.name}") as advance:
             report = measure(model.graph, options, output, seconds, again=again, progress=advance)

@@ -54,7 +54,7 @@ def parse_settings(
             continue
         text = show(value) if not isinstance(value, str | float) else str(value)
         try:
-            parsed[name] = parse_expression(SourceFile(f"<{name}>", text))
+            parsed[name] = parse_expression(SourceFile(f"<value given for {name}>", text))
         except UserError as error:
             problems += error.diagnostics
     if problems:

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cnnc.api import Model, load_text
 from cnnc.backends.abi import c_prefix
-from cnnc.base.errors import fail
+from cnnc.base.errors import Diagnostic, UserError, fail
+from cnnc.base.source import SourceFile
+from cnnc.frontend.parse import parse_expression
 from cnnc.standalone.request import Request
 
 NAME = "kernel"
@@ -42,10 +45,25 @@ def chain_model(
     weights = f"he(seed = {request.seed})"
     if parameters is not None:
         weights = f'{_quoted(parameters)} {{ "*" => "y.*" }}'
-    source = "\n".join(
-        ["cnn 1", f"net {name} {{", *lines, f"  output y = {flow}", f"  weights {weights}", "}", ""]
-    )
-    return load_text(source, name="<kernel>", folder=parameters.parent if parameters else None)
+    before = "\n".join(["cnn 1", f"net {name} {{", *lines, "  output y = "])
+    shown = SourceFile("<kernel>", flow)
+    parse_expression(shown)  # or else a bracket could be closed by one of the net's
+    try:
+        return load_text(
+            f"{before}{flow}\n  weights {weights}\n}}\n",
+            name=shown.name,
+            folder=parameters.parent if parameters else None,
+        )
+    except UserError as error:
+        raise UserError([_placed(each, shown, len(before)) for each in error.diagnostics]) from None
+
+
+def _placed(diagnostic: Diagnostic, shown: SourceFile, offset: int) -> Diagnostic:
+    """With its place in the text that was given, where it lies in that."""
+    span = diagnostic.span
+    if span is None or not offset <= span.start <= span.end <= offset + len(shown.text):
+        return diagnostic
+    return replace(diagnostic, span=shown.span(span.start - offset, span.end - offset))
 
 
 def _quoted(path: Path) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from cnnc.base.errors import did_you_mean, fail
+from cnnc.base.errors import UserError, did_you_mean, fail
 from cnnc.base.record import record
 from cnnc.options import CUDA, Options, check_threads
 
@@ -25,6 +25,27 @@ FORMS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Every form of output by its name, and what it is."""
+_OTHER_WORDS = MappingProxyType(
+    {
+        "header": "h",
+        "source": "c",
+        "llvm": "ll",
+        "ir": "ll",
+        "assembly": "asm",
+        "s": "asm",
+        "object": "obj",
+        "o": "obj",
+        "static": "a",
+        "lib": "a",
+        "library": "so",
+        "shared": "so",
+        "dylib": "so",
+        "dll": "so",
+        "python": "py",
+        "threads": "pool",
+    }
+)
+"""What else forms of output are called, by whoever does not know their names here."""
 CODE = frozenset({"c", "ll", "asm", "obj", "a", "so", "py", "pool", "project"})
 """Forms of code, which the header belongs to."""
 DEFAULT_FORMS = ("obj",)
@@ -70,9 +91,7 @@ class Request:
     def __post_init__(self) -> None:
         for form in self.forms:
             if form not in FORMS:
-                known = ", ".join(FORMS)
-                help = did_you_mean(form, FORMS) or f"there are {known}"
-                raise fail("E0803", f"no form of output is called `{form}`", help=help)
+                raise _unknown_form(form)
         if not self.forms:
             raise fail("E0803", "no form of output is asked for", help=f"one of {', '.join(FORMS)}")
         check_threads(self.threads)
@@ -119,3 +138,10 @@ class Request:
         found |= {"weights"} if not self.has_weights else set()
         found |= {"h"} if found & CODE else set()
         return frozenset(found)
+
+
+def _unknown_form(name: str) -> UserError:
+    meant = _OTHER_WORDS.get(name.lower())
+    help = f"did you mean `{meant}`?" if meant else did_you_mean(name, FORMS)
+    help = help or f"there are {', '.join(FORMS)}"
+    return fail("E0803", f"no form of output is called `{name}`", help=help)

@@ -63,6 +63,35 @@ def test_errors_are_user_errors() -> None:
         cnnc.load("no_such_file.cnn")
 
 
+WRONG = """cnn 1
+block b() { conv(%s) }
+net n {
+  input x: f32[N, 3, 8, 8]
+  a = x -> conv(widht, 3)
+  output y = x -> conv(4, 30)
+  output z = x -> conv(4, 3, padd = 1)
+  output f = x -> b %s
+  assert f.shape == [N, 7]
+  weights "none.npz"
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "codes"),
+    [
+        (("4, 3 @ 5", '-> relu "'), ["E0102", "E0102"]),
+        (("4 -> 3", "+ 1 -> relu"), ["E0104", "E0104"]),
+        (("4, 3", ""), ["E0201", "E0302", "E0203", "E0304"]),
+    ],
+)
+def test_each_step_reports_all_it_finds(parts: tuple[str, str], codes: list[str]) -> None:
+    """docs/language.md lists the steps: characters, items, the net, weights."""
+    with pytest.raises(cnnc.UserError) as caught:
+        cnnc.load_text(WRONG % parts)
+    assert [each.code for each in caught.value.diagnostics] == codes
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -79,6 +108,17 @@ def test_options_are_checked(options: dict[str, str | int | None], code: str) ->
     """A wrong option is a user's error."""
     with pytest.raises(cnnc.UserError, match=code):
         cnnc.load(DIGITS).compile(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["c", "interp", "reference"])
+def test_a_backend_for_a_target_is_told_apart(name: str) -> None:
+    """The first argument is the target."""
+    with pytest.raises(cnnc.UserError) as caught:
+        cnnc.load(DIGITS).compile(name)
+    help = caught.value.diagnostics[0].help
+    assert help == f'`{name}` is a backend: `backend="{name}"`, of commands `--backend {name}`'
+    with pytest.raises(cnnc.UserError, match='`x86-64-v3` is a target: `target="x86-64-v3"`'):
+        cnnc.load(DIGITS).compile(backend="x86-64-v3")
 
 
 def test_a_model_pickles() -> None:

@@ -143,7 +143,7 @@ def test_nets_without_convolution_or_pictures(cnnc: Runner, small: Path) -> None
         (["--at", "0"], "has no position 0"),
         (["--seed", "-1"], "not in the range"),
         (["--shifts", "-1"], "--shifts is -1"),
-        (["--plot", "field.txt"], "no known kind of picture"),
+        (["--plot", "field.txt"], "does not end in .png or .svg or .pdf"),
         (["-i", "missing.npy"], "missing.npy"),
     ],
 )

@@ -36,6 +36,9 @@ def test_build_as_json(cnnc: Runner, tmp_path: Path) -> None:
     ("args", "words"),
     [
         (["--emit", "wheel"], "there are h, c"),
+        (["--emit", "shared"], "did you mean `so`?"),
+        (["--emit", "c,o"], "did you mean `obj`?"),
+        (["--emit", "projekt"], "did you mean `project`?"),
         (["--emit", ","], "names no form"),
         (["--max-ram", "many"], "no number of bytes"),
         (["--max-ram", "1K"], "over the limit"),
@@ -109,8 +112,8 @@ def test_forms_in_one_option_or_several(cnnc: Runner, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "inputs", "words"),
     [
-        ("conv(8, 3", ["f32[1,4,6,6]"], "<kernel>"),
-        ("conv(8, 9)", ["f32[1,4,6,6]"], "E03"),
+        ("conv(8, 3", ["f32[1,4,6,6]"], "<kernel>:1:10"),
+        ("conv(8, 9)", ["f32[1,4,6,6]"], "<kernel>:1:14"),
         ("convolve(8)", ["f32[1,4,6,6]"], "convolve"),
         ("", ["f32[1,4]"], "is no chain"),
         ("relu\n}", ["f32[1,4]"], "is no chain"),

@@ -21,6 +21,23 @@ def test_usage_errors_are_the_users(cnnc: Runner, small: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("verb", "missing"),
+    [
+        ("run", set()),
+        ("diff", {"reference"}),
+        ("bench", {"reference"}),
+        ("compile", {"c", "cuda", "interp", "reference"}),
+    ],
+)
+def test_help_names_the_backends_that_a_verb_takes(
+    cnnc: Runner, verb: str, missing: set[str]
+) -> None:
+    """All of them where none is an error."""
+    text = cnnc(verb, "-h").out.split("--backend NAME")[1].split("--threads")[0]
+    assert {name for name in driver.BACKEND_NAMES if f"{name}:" not in text} == missing
+
+
+@pytest.mark.parametrize(
     "settings", [["width"], ["=3"], ["width=1", "width=2"], ["widht=3"], ["width=("]]
 )
 def test_settings_are_checked(cnnc: Runner, small: Path, settings: list[str]) -> None:
@@ -29,6 +46,13 @@ def test_settings_are_checked(cnnc: Runner, small: Path, settings: list[str]) ->
     text = cnnc("check", small, "--net", "small", *args, code=1).err
     assert "Traceback" not in text
     assert "error[" in text
+
+
+def test_a_setting_is_a_place(cnnc: Runner, small: Path) -> None:
+    """What is wrong in it is shown like any text."""
+    text = cnnc("check", small, "--net", "small", "--batch", "4..1", code=1).err
+    assert "<value given for N>:1:1" in text
+    assert "1 | 4..1" in text
 
 
 def test_a_net_must_be_chosen(cnnc: Runner, small: Path) -> None:

@@ -8,10 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnc import driver
+from cnnc import driver, machine
 from cnnc.api import load
 from cnnc.backends.cuda import toolchain
+from cnnc.bench import bench
 from cnnc.ir.graph import Constant, Graph, Node
+from cnnc.network import Array, Network
 from tests.cli.helpers import DIGITS, Runner
 
 NET = ("--net", "small")
@@ -194,7 +196,29 @@ def test_numbers_and_nouns_agree(cnnc: Runner, small: Path, tmp_path: Path) -> N
         np.save(tmp_path / "x.npy", np.zeros((count, 3, 5, 6), np.float32))
         line = cnnc("run", small, *NET, "-i", tmp_path / "x.npy").out.splitlines()[-1]
         assert line.startswith(said)
-        assert line.endswith("each") is (count > 1)
+        assert (" each" in line) is (count > 1)
+
+
+def test_the_first_run_is_not_timed_where_others_are(
+    cnnc: Runner, small: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In it threads start; without --repeat there is no other, and the line says so."""
+    calls, call = [], Network.__call__
+
+    def counted(network: Network, arrays: dict[str, Array]) -> dict[str, Array]:
+        calls.append(len(arrays))
+        return call(network, arrays)
+
+    monkeypatch.setattr(Network, "__call__", counted)
+    given = ("run", small, *NET, "-i", samples)
+    assert "(the first run; --repeat " in cnnc(*given).out.splitlines()[-1]
+    assert len(calls) == 1
+    assert "(median of 3 runs, after one " in cnnc(*given, "--repeat", "3").out.splitlines()[-1]
+    assert len(calls) == 1 + 4
+    data = cnnc(*given, "--repeat", "1", "--json").json()
+    assert (data["runs"], data["warmed_up"]) == (1, True)
+    assert cnnc(*given, "--json").json()["warmed_up"] is False
+    assert "0 is not in the range" in cnnc(*given, "--repeat", "0", code=1).err
 
 
 def test_options_that_mean_nothing(cnnc: Runner, small: Path, samples: Path) -> None:
@@ -257,6 +281,35 @@ def test_bench_prints_the_share_of_the_peak(cnnc: Runner, small: Path) -> None:
     assert 0 < convolution["of_peak"] < 1.2
     assert all(row["seconds"] > 0 for row in layers)
     assert "of peak" in cnnc("bench", small, *NET, "--seconds", "0.05").out
+
+
+def test_more_threads_than_cores(
+    cnnc: Runner, small: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They make a network slower, which nobody would guess: it is said, and done."""
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    run, args = ("run", small, *NET, "-i", samples), ("--threads", "3")
+    said = "warning: 3 threads share 2 cores and wait for each other: `--threads 2` is faster\n"
+    made = small.with_suffix(".cnnc")
+    assert cnnc("compile", small, *NET, "-o", made, *args).err == said
+    assert cnnc("run", made, "-i", samples).err == said
+    assert cnnc("diff", small, *NET, *args).err == said
+    for given in (
+        run,
+        ("bench", small, *NET, "--seconds", "0.01", "--json"),
+        ("run", made, *run[4:]),
+    ):
+        assert cnnc(*given, *args).err == said
+        assert cnnc(*given, "--threads", "2").err == ""
+    assert cnnc(*run, *args, "--backend", "interp").err == ""
+
+
+def test_bench_tells_how_far_it_is(small: Path) -> None:
+    """Call by call, where each takes longer than the time that was asked for."""
+    network, told = load(small, net="small").compile(backend="interp"), list[tuple[int, int]]()
+    layers = bench(network, 1e-6, progress=lambda done, total: told.append((done, total))).layers
+    calls = len(layers) + 1
+    assert told == [(each + 1, 6 * calls) for each in range(6 * calls)]
 
 
 TINY = """cnn 1

@@ -27,7 +27,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
 @contextlib.contextmanager
 def empty_folder() -> Iterator[None]:
     """A fresh folder to work in; modules that were imported from it are forgotten afterwards."""
-    before = Path.cwd()
+    before, missing = Path.cwd(), _missing()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
@@ -37,6 +37,13 @@ def empty_folder() -> Iterator[None]:
             # No others: what is imported a second time has classes that are not those of before.
             for name in [name for name, each in sys.modules.items() if _lies_in(each, folder)]:
                 del sys.modules[name]
+            # what an example made to be missing
+            for name in _missing() - missing:
+                del sys.modules[name]
+
+
+def _missing() -> set[str]:
+    return {name for name, each in sys.modules.items() if each is None}
 
 
 def _lies_in(module: object, folder: str) -> bool:

@@ -59,6 +59,9 @@ def test_it_computes_the_same_bits(compiled: cnnc.Compiled, digits: Path) -> Non
             np.testing.assert_array_equal(loaded(x)[name], values)
     assert loaded.layers == compiled.layers
     assert (loaded.inputs, loaded.outputs) == (compiled.inputs, compiled.outputs)
+    assert loaded.provenance == compiled.provenance
+    assert loaded.provenance.cnnc == cnnc.__version__
+    assert loaded.provenance.llvm
     assert loaded.provenance.source == "digits.cnn"
     assert len(loaded.provenance.sha256) == 64
     assert dict(loaded.provenance.settings) == {"width": "16"}

@@ -2,16 +2,25 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cnnc
+from cnnc.artifact import read_artifact, write_artifact
 from cnnc.files import replace_file
-from tests.cli.helpers import ROOT
+from tests.cli.helpers import ROOT, Runner
 
 WRITES = r"\.write_(text|bytes)\(|\bopen\([^)\n]*[\"'][wxa][bt]?\+?[\"']|np\.save[a-z_]*\((?!data)"
 
+NET = """cnn 1
+net n {
+  input x: f32[N, 2]
+  output y = x -> relu
+}
+"""
 
 TEMPORARY = {
     "cnnc/standalone/folder.py: path.write_bytes(file.data)",
@@ -68,3 +77,72 @@ def test_folders_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(cnnc.UserError, match="E0704"):
             replace_file(path, b"")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "suffix"),
+    [
+        (("compile",), ".cnnc"),
+        (("export",), ".onnx"),
+        (("tune", "--seconds", "0.01"), ".tune"),
+        (("run", "-i", "x.npy"), ".npz"),
+        (("analyze", "--no-measure"), ".png"),
+    ],
+)
+def test_verbs_ask_first_whether_a_file_can_be_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: tuple[str, ...],
+    suffix: str,
+) -> None:
+    """By one rule, which keeps `-o net.cnn` from replacing the text."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.cnn").write_text(NET)
+    np.save("x.npy", np.zeros((1, 2), np.float32))
+    Path("folder").mkdir()
+    for path, code, words in (
+        ("net.cnn", "E0703", f"`net.cnn` does not end in {suffix}"),
+        ("net", "E0703", f"help: write net{suffix}"),
+        ("folder", "E0704", "`folder` is a folder"),
+        (f"no/net{suffix}", "E0704", "make the folder `no` first"),
+    ):
+        option = "--plot" if "analyze" in verb else "-o"
+        ended = Runner(capsys)(verb[0], "net.cnn", *verb[1:], option, path, code=1)
+        assert f"error[{code}]" in ended.err
+        assert words in ended.err
+    assert Path("net.cnn").read_text() == NET
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (("build", "net.cnn", "--emit", "so"), "net.so"),
+        (("kernel", "relu", "--input", "f32[1, 2]"), "net.c"),
+        (("import", "net.onnx"), "net.cnn"),
+    ],
+)
+def test_folders_are_not_called_like_files(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: tuple[str, ...],
+    name: str,
+) -> None:
+    """Whoever asks for a file gets none, and is told."""
+    monkeypatch.chdir(tmp_path)
+    ended = Runner(capsys)(*args, "-o", name, code=1)
+    assert f"`{name}` is the name of a file" in ended.err
+    Path(name).write_text(NET)
+    assert f"`{name}` is a file, and" in Runner(capsys)(*args, "-o", name, code=1).err
+
+
+def test_a_copy_keeps_the_versions_that_compiled_it(tmp_path: Path) -> None:
+    """Those of the cnnc that copies it made none of its code."""
+    first, old, copy = (tmp_path / f"{name}.cnnc" for name in ("first", "old", "copy"))
+    cnnc.load_text(NET).compile().save(first)
+    made = read_artifact(first)
+    older = replace(made.provenance, cnnc="0.0.9", llvm="20.1.8")
+    write_artifact(old, replace(made, provenance=older))
+    cnnc.load_compiled(old).save(copy)
+    assert cnnc.load_compiled(copy).provenance == older

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.backends.abi import Abi, Status
-from cnnc.backends.base import Array
+from cnnc.backends.base import Array, Runner
 from cnnc.backends.c.compiler import compile_library, find_compiler, unusable
 from cnnc.backends.c.emit_source import emit_source, kernel_call, weights_blob
 from cnnc.backends.c.flags import machine_flags
@@ -45,7 +45,7 @@ class HarnessView:
     kernels: tuple[KernelView, ...]
 
 
-class CExecutable:
+class CExecutable(Runner):
     """A program as a library of C's compiler. Each running call has an arena of its own."""
 
     def __init__(self, program: Program, abi: Abi, code: bytes, threads: int) -> None:
@@ -70,10 +70,6 @@ class CExecutable:
         if status := context.run(samples, self.threads):
             raise _failure(status, self.threads)
         self._contexts.append(context)
-
-    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
-        """See Runner."""
-        return partial(self.run, inputs, outputs)
 
     def run_kernel(self, kernel: int, buffers: Sequence[Array]) -> None:
         """See Executable: on the calling thread alone."""

@@ -4,12 +4,11 @@ import ctypes
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from threading import Lock
 
 import numpy as np
 
-from cnnc.backends.base import Array
+from cnnc.backends.base import Array, Runner
 from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE
 from cnnc.backends.cuda.memory import Memory
 from cnnc.backends.cuda.plan import Launch, Plan
@@ -35,7 +34,7 @@ class _Net:
     is_kept: bool = False
 
 
-class CudaExecutable:
+class CudaExecutable(Runner):
     """See Executable. Weights lie once on the GPU, working memory for each of some streams."""
 
     device = 0
@@ -64,10 +63,6 @@ class CudaExecutable:
         with net.lock:
             self._call("use_graph", net.handle, 1)
             self._call("run_host", net.handle, *self._samples(len(inputs[0])), *arguments)
-
-    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
-        """See Runner."""
-        return partial(self.run, inputs, outputs)
 
     def run_on_device(self, pointers: Sequence[int], samples: int, stream: int) -> None:
         """Have the stream run on inputs and outputs that lie in the GPU's memory.

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from cnnc.backends.base import Array, Executable
+from cnnc.backends.base import Array, Executable, Runner
 from cnnc.backends.interp.evaluate import run_kernel
 from cnnc.base.store import Store
 from cnnc.base.target import Target
@@ -16,7 +16,7 @@ UNDEFINED = 255
 """What fresh memory is filled with: floats made of such bytes are NaN."""
 
 
-class InterpExecutable:
+class InterpExecutable(Runner):
     """See Executable."""
 
     def __init__(self, program: Program) -> None:
@@ -36,10 +36,6 @@ class InterpExecutable:
         for sample in range(len(inputs[0])):
             part = slice(sample, sample + 1)
             self._run_steps([each[part] for each in inputs], [each[part] for each in outputs])
-
-    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> Callable[[], None]:
-        """See Runner."""
-        return partial(self.run, inputs, outputs)
 
     def _run_steps(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         arena = np.full(self.program.arena_bytes, UNDEFINED, np.uint8)
