@@ -42,6 +42,7 @@ from cnnc.offers.offer import chosen_for, root_of
 from cnnc.offers.one_row import pays_in_one_row
 from cnnc.offers.padding import lacks_halo, pads_channels
 from cnnc.offers.panels import band_size, panel_size
+from cnnc.offers.shares import sharing_target
 from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
@@ -67,12 +68,11 @@ def lower(
     flat: dict[Kernel, int] = {}
     kernels: list[Kernel] = []
     calls: list[int] = []
-    # samples that are apart are a thread's each: no more of it would be idle
-    own = replace(target, cores=1) if graph.is_apart else target
+    shared = sharing_target(graph, target)
     for node in order_steps(graph):
         # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
         if (key := _shape_of(node)) not in made:
-            scheduled = lower_node(node, own, choices)
+            scheduled = lower_node(node, shared, choices)
             if _is_counted(graph) and node.type.shape[0] == graph.batch:
                 scheduled = _for_samples(node, scheduled, target, choices)
             bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))

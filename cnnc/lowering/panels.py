@@ -8,7 +8,7 @@ from cnnc.loop.expr import Buffer, Expr, Load, Space, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Stmt, Store
 from cnnc.lowering.loops import ScheduleError, each_loop, substitute
 
-BAND = "band"
+BAND = "row.band"
 """The loop over bands of rows, each with its panels."""
 
 

@@ -11,7 +11,7 @@ from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Origin, Stmt
 from cnnc.lowering.loops import drop_unit_loops, rename_registers
 from cnnc.ops.bands import BAND, FIRST, SAMPLE, STRIP, Part, place
 from cnnc.ops.streamed import Streamed
-from cnnc.ops.strips import rows_between
+from cnnc.ops.strips import ring_between, rows_between
 
 Lower = Callable[[Node], Kernel]
 BEFORE, ROW, NEXT = "before", "row", "next"
@@ -23,29 +23,26 @@ def lower_streamed(node: Node, op: Streamed, lower: Lower) -> Kernel:
     """for sample, band parallel: t = scratch; the first stage into t; the second from it; …
 
     Each stage is scheduled as an operator of its own, by `lower`, for the rows of one band, or for
-    one row of a strip. Strips of the only two stages are parallel, too.
+    one row of a strip; see `_strips`. Strips of the only two stages are parallel, too.
     """
     stages = list(_stages(node, op, lower))
     result = Buffer("y", node.type.shape, node.type.dtype, node.type.layout)
     body: list[Stmt] = []
     flow: list[Buffer] = []
-    number = 0
-    while number < len(stages):
-        count = 2 if op.stages[number].strip else 1
-        some, is_last = stages[number : number + count], number + count == len(stages)
-        target = result if is_last else some[-1].scratch(some[-1].part.held)
-        body += [] if is_last else [Alloc(target)]
-        if count == 1:
-            body += some[0].placed(flow, target)
-        else:
-            body.append(_strips(some[0], some[1], flow, target, alone=is_last and not number))
+    for some in _together(op, stages):
+        last = some[-1]
+        target = result if last is stages[-1] else last.scratch(last.part.held)
+        body += [Alloc(target)] if target is not result else []
+        match some:
+            case [stage]:
+                body += stage.placed(flow, target)
+            case [first, second]:
+                body.append(_strips(first, second, flow, target, alone=len(stages) == len(some)))
         flow = [target]
-        number += count
-    parts = [stage.part for stage in stages]
-    nest = For(BAND, parts[0].bands, tuple(body), Kind.PARALLEL)
+    nest = For(BAND, stages[0].part.bands, tuple(body), Kind.PARALLEL)
     nest = For(SAMPLE, node.type.shape[0], (nest,), Kind.PARALLEL)
     macs = op.macs(node.type, *(operand.type for operand in node.inputs))
-    algorithm = f"{op.rows} rows at a time: {', '.join(stage.algorithm for stage in stages)}"
+    algorithm = f"{op.rows} rows at a time: {', '.join(map(_algorithm, _together(op, stages)))}"
     origin = Origin(op.label, node.name, str(node.span or ""), macs, algorithm)
     params = [buffer for stage in stages for buffer in stage.own]
     return drop_unit_loops(Kernel("streamed", (*params, result), ("y",), (nest,), origin))
@@ -61,8 +58,8 @@ class _Stage:
     own: tuple[Buffer, ...]
 
     @property
-    def algorithm(self) -> str:
-        """Its register tile."""
+    def tile(self) -> str:
+        """Its register tile, or what it is computed as without one."""
         return self.kernel.origin.algorithm.rpartition("tile ")[2]
 
     def scratch(self, kind: TensorType) -> Buffer:
@@ -92,6 +89,21 @@ def _stages(node: Node, op: Streamed, lower: Lower) -> Iterator[_Stage]:
         yield _Stage(number, part, kernel, tuple(mine))
 
 
+def _together(op: Streamed, stages: Sequence[_Stage]) -> Iterator[Sequence[_Stage]]:
+    """Each stage alone, or with the next one in strips."""
+    number = 0
+    while number < len(stages):
+        end = number + (2 if op.stages[number].strip else 1)
+        yield stages[number:end]
+        number = end
+
+
+def _algorithm(stages: Sequence[_Stage]) -> str:
+    tiles = " and ".join(stage.tile for stage in stages)
+    strip = stages[0].part.strip
+    return f"{tiles} in strips of {strip.channels} channels" if strip else tiles
+
+
 def _strips(
     first: _Stage, second: _Stage, flow: Sequence[Buffer], result: Buffer, *, alone: bool
 ) -> Stmt:
@@ -102,8 +114,7 @@ def _strips(
     strip = second.part.strip
     assert strip is not None
     span, step = rows_between(second.part.op, second.part.operands[0])
-    between = first.part.result
-    ring = first.scratch(replace(between, shape=(*between.shape[:2], span, *between.shape[3:])))
+    ring = first.scratch(ring_between(first.part, second.part))
     body: list[Stmt] = [Alloc(ring)]
     if span > step:
         body.append(For(BEFORE, span - step, first.placed(flow, ring, Var(BEFORE))))

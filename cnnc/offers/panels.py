@@ -44,8 +44,9 @@ def panel_size(node: Node, form: Form, target: Target) -> int:
 def band_size(node: Node, tile: Tile, target: Target, *, in_one_row: bool) -> int:
     """Rows of tiles in a band, if a layer in panels is cut into bands that cores share; 0 if not.
 
-    It is where there are too few tiles of channels for all cores to be busy to the end. Every band
-    reads the weights. Of positions that are one row, every tile counts as a row.
+    It is where there are too few tiles of channels for all cores to be busy to the end; blocks that
+    are left over by these are not counted. Every band reads the weights. Of positions that are one
+    row, every tile counts as a row.
     """
     block, _ = blocks_of(node)
     tasks = node.type.shape[0] * (-(-node.type.channels // block) // tile.blocks)

@@ -1,6 +1,18 @@
 """How threads share the nests of a kernel."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+from cnnc.base.target import Target
+from cnnc.ir.graph import Graph
+
+
+def sharing_target(graph: Graph, target: Target) -> Target:
+    """The target whose cores share a step of the graph.
+
+    Where samples are apart, threads share whole samples: each step is that of one thread.
+    """
+    return replace(target, cores=1) if graph.is_apart else target
 
 
 def longest_share(nests: Sequence[tuple[int, float]], cores: int) -> float:

@@ -1,8 +1,8 @@
 """Layers one behind the other, some rows at a time: which, how many rows, and what that saves."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from itertools import pairwise, product, repeat
+from functools import cache, partial
+from itertools import pairwise, repeat
 from math import inf
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from cnnc.offers.direct import blocks_of, weight_bytes, work_of
 from cnnc.ops.bands import ROWS, Part
 from cnnc.ops.spec import Operator
 from cnnc.ops.streamed import Stage, Streamed, works_by_element
-from cnnc.ops.strips import can_have_strips, rows_between
+from cnnc.ops.strips import can_have_strips, in_strips, rows_between
 
 MOST_STAGES = 4
 _BYTES = 60.0
@@ -70,11 +70,11 @@ def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | No
         return None
     weights = sum(map(weight_bytes, nodes))
     whole = _Whole(nodes, operands_of(nodes), sum(_cycles(node, target) for node in nodes), weights)
-    found = [*_in_bands(whole, target), *_in_strips(whole, target)]
+    found = [*_band_offers(whole, target), *_strip_offers(whole, target)]
     return max(found, key=lambda offer: offer[0], default=None)
 
 
-def _in_bands(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:
+def _band_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:
     """What is saved by all of a band for each stage, where it is something.
 
     Nothing is of what flows between two stages if all of it stays in the second-level cache.
@@ -90,15 +90,15 @@ def _in_bands(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]
     else:
         return
     rows = whole.nodes[-1].type.shape[ROWS]
-    for size in _sizes(rows, rows - 1):
+    for size in _sizes(rows)[:-1]:
         made = joined(whole.nodes, size)
         if (gain := saved - price(made, whole, target)) > least:
             yield gain, made
 
 
-def _sizes(rows: int, most: int) -> Iterator[int]:
+def _sizes(rows: int) -> list[int]:
     """Rows that a band may have: they divide those of the result."""
-    return (n for n in range(1, most + 1) if rows % n == 0 and rows // n <= _MOST_BANDS)
+    return [n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= _MOST_BANDS]
 
 
 def _may_cross(whole: _Whole, target: Target) -> bool:
@@ -171,13 +171,13 @@ def _idle(tasks: int, whole: _Whole, target: Target) -> float:
     return (turns * target.cores / tasks - 1) * whole.cycles / target.cores
 
 
-def _in_strips(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:
+def _strip_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:
     """What is saved by strips of a stage and the next one, where it is something.
 
     A depthwise stage that reads more than it computes waits for the second-level cache otherwise.
+    What threads save that need not wait for each other between stages is left out.
     """
     nodes = whole.nodes
-    rows = nodes[-1].type.shape[ROWS]
     beyond = sum(2 * n.type.bytes / _BYTES for n in nodes[:-1] if not _stays(n, target))
     for at, (first, second) in enumerate(pairwise(nodes)):
         assert isinstance(first.op, Operator)
@@ -185,14 +185,27 @@ def _in_strips(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]
         if not can_have_strips(first.op, first.type, second.op):
             continue
         saved = beyond + max(0.0, first.type.bytes / _NEAR - _cycles(second, target))
-        strips = [strip for strip in _STRIPS if saved and _stay_near(strip, first, second, target)]
-        for strip, size in product(strips, _sizes(rows, rows)):
-            made = joined(nodes, size, {at: strip})
-            if (gain := saved - _strip_cost(made, at, whole, target)) > 0:
-                yield gain, made
+        near = partial(_stays_near, first=first, second=second, target=target)
+        strips = [strip for strip in _STRIPS if saved and near(strip)]
+        for size in _sizes(nodes[-1].type.shape[ROWS]) if strips else ():
+            bands = _parts(joined(nodes, size), whole)
+            if _held(bands, at, whole) > target.l2_bytes // 2:
+                continue
+            for strip in strips:
+                gain = saved - _strip_cost(bands, at, strip, whole, target)
+                if gain > 0:
+                    yield gain, joined(nodes, size, {at: strip})
 
 
-def _stay_near(strip: int, first: Node, second: Node, target: Target) -> bool:
+def _held(bands: Sequence[Part], at: int, whole: _Whole) -> int:
+    """Bytes of a band that are read again for each strip of a stage, and of what others hold."""
+    held = sum(part.result.bytes for number, part in enumerate(bands) if number != at)
+    x, frame = whole.nodes[at].inputs[0].type, bands[at].reads[0]
+    assert frame is not None
+    return held + (0 if at else x.bytes // x.shape[0] * frame.count // x.shape[ROWS])
+
+
+def _stays_near(strip: int, first: Node, second: Node, target: Target) -> bool:
     """Whether there are strips of so many blocks, and the first-level cache holds what one needs.
 
     That is a ring of rows, and the weights of both stages.
@@ -211,30 +224,22 @@ def _stay_near(strip: int, first: Node, second: Node, target: Target) -> bool:
     return needed * strip // blocks <= target.l1_bytes * 3 // 4
 
 
-def _strip_cost(made: Streamed, at: int, whole: _Whole, target: Target) -> float:
-    """Cycles that strips of a stage take more; infinite if a band stays in no cache.
-
-    What of a band is read again for the next strip, and what other stages hold of it, is in the
-    second-level cache.
-    """
-    parts = _parts(made, whole)
-    first, second = parts[at : at + 2]
-    strip, x, frame = first.strip, whole.nodes[at].inputs[0].type, first.reads[0]
-    assert strip is not None
-    assert frame is not None
+def _strip_cost(bands: Sequence[Part], at: int, strip: int, whole: _Whole, target: Target) -> float:
+    """Cycles that strips of so many blocks take more: of a stage of these bands and the next."""
+    block = whole.nodes[at].type.layout.block(1)
+    first, second = in_strips(bands[at], bands[at + 1], strip * block)
+    parts = [*bands[:at], first, second, *bands[at + 2 :]]
+    assert first.strip is not None
     span, step = rows_between(second.op, second.operands[0])
-    held = x.bytes // x.shape[0] * frame.count // x.shape[ROWS]
-    held += sum(part.held.bytes for part in parts if part is not first)
-    if held > target.l2_bytes // 2:
-        return inf
-    rows, bands = second.writes.count, x.shape[0] * parts[0].bands
+    count, rows = first.strip.count, second.writes.count
     times = [1] * len(parts)
-    times[at : at + 2] = strip.count * (rows * step + span - step), strip.count * rows
+    times[at : at + 2] = count * (rows * step + span - step), count * rows
     alone = [part.node(given, "band") for part, given in zip(parts, whole.own, strict=True)]
-    work = sum(count * _cycles(node, target) for count, node in zip(times, alone, strict=True))
-    more = bands * (work + strip.count * rows * _ROW) - whole.cycles
-    tasks = bands * strip.count if len(parts) == len((first, second)) else bands
-    return more + (bands - 1) * whole.weights / _WEIGHTS + _idle(tasks, whole, target)
+    work = sum(many * _cycles(node, target) for many, node in zip(times, alone, strict=True))
+    repeats = whole.nodes[0].type.shape[0] * first.bands
+    more = repeats * (work + count * rows * _ROW) - whole.cycles
+    tasks = repeats * count if len(parts) == len((first, second)) else repeats
+    return more + (repeats - 1) * whole.weights / _WEIGHTS + _idle(tasks, whole, target)
 
 
 def _cycles(node: Node, target: Target) -> float:

@@ -68,7 +68,8 @@ class Part:
 
     `reads` are the frames of the operands that have rows; `writes` is that of the result. What the
     result shall hold in rows that its tensor does not have is `outside`, None if there are none.
-    There are so many `bands` in all. With a `strip`, operands and result are those of one row.
+    There are so many `bands` in all. With a `strip`, operands and result are those of one row,
+    and frames still those of the band.
     """
 
     op: Operator
@@ -82,11 +83,8 @@ class Part:
 
     @property
     def held(self) -> TensorType:
-        """The result of one band, where it lies until the next part reads it.
-
-        That of a strip which the next part reads row by row has all its channels, and one row.
-        """
-        if self.strip is None or self.strip.fills:
+        """The result of a whole band, with all channels."""
+        if self.strip is None:
             return self.result
         kind = self.result
         channels = self.strip.channels * self.strip.count
@@ -138,6 +136,7 @@ class _Placer:
         self.axes = dict(
             zip(operands, strip.axes if strip else [None] * len(operands), strict=True)
         )
+        self.ring = next(iter(operands)) if strip and not strip.fills else None
         self.own = own
         self.result = result
         self.first = first
@@ -156,20 +155,18 @@ class _Placer:
 
     def _locate(self, buffer: Buffer, index: Indices) -> tuple[Buffer, Indices]:
         target, frame = self.operands[buffer], self.frames[buffer]
-        index = self._in_strip(index, self.axes[buffer])
+        index = self._place_channel(index, self.axes[buffer])
         if frame is None:
             return target, index
         row = self.first * (frame.step // self.part.writes.step) + index[ROWS]
         if target.space is Space.SCRATCH:
-            strip = self.part.strip
-            in_ring = strip is not None and not strip.fills and buffer == next(iter(self.operands))
-            return target, _at(index, row % target.shape[ROWS] if in_ring else row)
+            return target, _at(index, row % target.shape[ROWS] if buffer == self.ring else row)
         row = frame.row(row)
         if frame.reaches_out(self.part.bands):
             row = frame.nearest(row)
         return target, (Var(SAMPLE), *_at(index, row)[1:])
 
-    def _in_strip(self, index: Indices, axis: int | None) -> Indices:
+    def _place_channel(self, index: Indices, axis: int | None) -> Indices:
         """The place of a strip's channels among all."""
         if self.part.strip is None or axis is None:
             return index
@@ -197,7 +194,7 @@ class _Placer:
             value = select(inside, value, Const(self.part.outside, self.own.dtype))
         if strip is not None and strip.fills:
             return Store(self.result, _at(stmt.index, local % self.result.shape[ROWS]), value)
-        index = self._in_strip(stmt.index, 1)
+        index = self._place_channel(stmt.index, 1)
         if self.result.space is Space.SCRATCH:
             return Store(self.result, _at(index, local), value)
         return Store(self.result, (Var(SAMPLE), *_at(index, row)[1:]), value)

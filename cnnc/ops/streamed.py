@@ -20,7 +20,7 @@ from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator, Real, Sample
-from cnnc.ops.strips import in_strips
+from cnnc.ops.strips import can_have_strips, in_strips
 
 V = TypeVar("V")
 
@@ -125,7 +125,7 @@ class Streamed(Operator):
 
         Results lie in blocks and with the zeros around columns that the next stage reads, or, if
         they are `plain`, as row-major arrays, all channels of a band. ValueError where bands do not
-        divide the rows.
+        divide the rows, or strips the channels, or a stage and the next one cannot have strips.
         """
         types, shares = types or self._types(inputs), self.shares(inputs)
         bands, rest = divmod(types[-1].shape[ROWS], self.rows)
@@ -157,9 +157,17 @@ class Streamed(Operator):
     def _in_strips(self, parts: list[Part]) -> list[Part]:
         for number, stage in enumerate(self.stages):
             if stage.strip:
+                self._check_strip(number, parts)
                 both = in_strips(parts[number], parts[number + 1], stage.strip * stage.block)
                 parts[number : number + 2] = both
         return parts
+
+    def _check_strip(self, number: int, parts: Sequence[Part]) -> None:
+        stage, pair = self.stages[number], parts[number : number + 2]
+        fits = len(pair) > 1 and not self.stages[number + 1].strip
+        fits = fits and can_have_strips(pair[0].op, pair[0].result, pair[1].op)
+        if not fits or pair[0].result.channels % (stage.strip * stage.block):
+            raise ValueError(f"no strips of {stage.strip} blocks in stage {number} of {self.label}")
 
     def _layout(self, number: int, result: TensorType, readers: Sequence[Part]) -> Layout:
         """Of what a stage gives, with the zeros that the next one reads."""

@@ -32,13 +32,19 @@ def rows_between(second: Operator, between: TensorType) -> tuple[int, int]:
 
 def in_strips(first: Part, second: Part, channels: int) -> tuple[Part, Part]:
     """Two parts for bands, one behind the other, as parts for one row of so many channels."""
-    two = _in_strip(second, channels, groups=channels)
+    two = _of_strip(second, channels, fills=False)
     between = replace(two.operands[0], shape=_shape(two.operands[0], 1, channels))
     two = replace(two, operands=(between, *two.operands[1:]))
-    return _in_strip(first, channels, groups=1), two
+    return _of_strip(first, channels, fills=True), two
 
 
-def _in_strip(part: Part, channels: int, groups: int) -> Part:
+def ring_between(first: Part, second: Part) -> TensorType:
+    """What lies between two parts in strips: as many rows as the second one reads for a row."""
+    span, _ = rows_between(second.op, second.operands[0])
+    return replace(first.result, shape=_shape(first.result, ROWS, span))
+
+
+def _of_strip(part: Part, channels: int, *, fills: bool) -> Part:
     """A part for one row of so many channels, of all channels of its first operand."""
     root, x = _conv(part.op), part.operands[0]
     arity = _arity(part.op, part.operands)
@@ -47,13 +53,13 @@ def _in_strip(part: Part, channels: int, groups: int) -> Part:
     for position, kind in enumerate(part.operands[1:], start=1):
         axes.append(0 if position < arity else _channels_axis(kind, part.result))
         operands.append(_cut(kind, axes[-1], channels, has_rows=part.reads[position] is not None))
-    narrow = replace(root, channels=channels, groups=groups)
+    narrow = replace(root, channels=channels, groups=1 if fills else channels)
     return replace(
         part,
         op=replace(part.op, root=narrow) if isinstance(part.op, Fused) else narrow,
         operands=tuple(operands),
         result=_cut(part.result, 1, channels, has_rows=True),
-        strip=Strip(channels, part.result.channels // channels, tuple(axes), groups == 1),
+        strip=Strip(channels, part.result.channels // channels, tuple(axes), fills),
     )
 
 

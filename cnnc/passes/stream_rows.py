@@ -9,6 +9,7 @@ from cnnc.ir.graph import Graph, Node
 from cnnc.ir.rewrite import substitute
 from cnnc.offers.direct import choose_form
 from cnnc.offers.offer import chosen_for
+from cnnc.offers.shares import sharing_target
 from cnnc.offers.streamed import MOST_STAGES, operands_of, stream
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import FEW_CHANNELS, Operator
@@ -23,8 +24,7 @@ def stream_rows(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> G
     Where what lies between them would leave the caches before it is read. Layers for which another
     form was chosen than the estimate's stay alone, as they were measured.
     """
-    # a sample that is apart from others is one thread's
-    shared = replace(target, cores=1) if graph.is_apart else target
+    shared = sharing_target(graph, target)
     pieces = [piece for line in lines(graph, target, choices) for piece in _cut(line, shared)]
     replacements = {nodes[-1]: join(nodes, made) for nodes, made in pieces}
     return substitute(graph, replacements) if replacements else graph

@@ -9,6 +9,7 @@ from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
 from cnnc.offers.offer import chosen_for
+from cnnc.offers.shares import sharing_target
 from cnnc.offers.winograd import OFFER, are_transformed_far, choose_winograd, read_choice, suits
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import TAPS
@@ -28,6 +29,7 @@ def use_winograd(
     it. UserError for a choice that is not possible.
     """
     is_far = are_transformed_far(graph, target) if far is None else far
+    target = sharing_target(graph, target)
 
     def choose(op: Conv, node: Node) -> Winograd | None:
         chosen = chosen_for(node, choices)

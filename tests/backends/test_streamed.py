@@ -282,12 +282,17 @@ net n {
 }
 """
     model = cnnc.load_text(text, batch="1..4")
-    net, reference = model.compile(), model.compile(backend="reference")
-    assert any(isinstance(layer.node.op, Streamed) for layer in net.lowered.layers)
+    net, *others = (model.compile(threads=threads) for threads in (1, 2, 3))
+    ops = [layer.node.op for layer in net.lowered.layers if isinstance(layer.node.op, Streamed)]
+    assert [stage.strip for stage in ops[0].stages] == [strips.get(0, 0), 0, 0]
+    reference = model.compile(backend="reference")
     assert cnnc.diff(net).ok
     for samples in (1, 3, 4):
         x = np.random.default_rng(samples).standard_normal((samples, 16, 6, 5), np.float32)
-        np.testing.assert_allclose(net(x)["y"], reference(x)["y"], rtol=1e-4, atol=1e-5)
+        found = net(x)["y"]
+        np.testing.assert_allclose(found, reference(x)["y"], rtol=1e-4, atol=1e-5)
+        for other in others:
+            np.testing.assert_array_equal(other(x)["y"], found)
 
 
 def test_scratch_memory_holds_one_band() -> None:

@@ -8,6 +8,7 @@ import pytest
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.targets import named_target, runs_here
+from cnnc.base.dtype import DType
 from cnnc.driver import find_target
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph, large_constants
@@ -25,6 +26,7 @@ from cnnc.passes.stream_rows import stream_rows
 from tests.backends.compilers import NATIVE
 from tests.backends.streams import BACKENDS, TARGET, outputs, plan, special, stream_all
 
+SERVER = replace(find_target("x86-64-v4"), l1_bytes=48 << 10, l2_bytes=1 << 20, cores=1)
 NETS = [
     pytest.param(
         "conv(96, 1) -> relu6 -> conv(96, 3, pad = 1, groups = 96) -> relu6 -> conv(24, 1)",
@@ -69,6 +71,12 @@ NETS = [
         "  output y = a + (x -> conv(64, 1)) * (x -> conv(1, 1))\n",
         *("9, 6, 6", {0: 2}),
         id="tails",
+    ),
+    pytest.param(
+        "\n  a = x -> conv(64, 1) -> conv(64, 3, pad = 1, groups = 64)\n"
+        "  output y = concat { x -> conv(32, 1) | a } -> conv(8, 3, pad = 1)\n",
+        *("9, 6, 6", {0: 2}),
+        id="in-a-concat",
     ),
 ]
 
@@ -146,6 +154,51 @@ def test_which_layers_can_have_strips(body: str, *, is_possible: bool) -> None:
     assert can_have_strips(first.op, first.type, second.op) is is_possible
 
 
+@pytest.mark.parametrize(
+    ("body", "strips"),
+    [
+        pytest.param("conv(64, 1) -> conv(64, 3, groups = 64)", {1: 1}, id="last"),
+        pytest.param("conv(64, 1) -> conv(64, 3)", {0: 1}, id="all-channels"),
+        pytest.param("conv(48, 1) -> conv(48, 3, groups = 48)", {0: 5}, id="blocks-left"),
+        pytest.param("conv(18, 1) -> conv(18, 3, groups = 18)", {0: 1}, id="channels-left"),
+        pytest.param(
+            "conv(32, 1) -> conv(32, 3, groups = 32) -> conv(32, 3, groups = 32)",
+            {0: 1, 1: 1},
+            id="both",
+        ),
+    ],
+)
+def test_strips_that_do_not_fit_are_refused(body: str, strips: dict[int, int]) -> None:
+    with pytest.raises(ValueError, match="no strips of"):
+        kernel_of(stream_all(plan(body, "16, 6, 6", TARGET), 1, strips))
+
+
+def test_a_strip_may_be_one_channel() -> None:
+    target = named_target("riscv64")
+    graph = plan("conv(4, 1) -> conv(4, 3, pad = 1, groups = 4)", "3, 4, 5", target)
+    x = special(graph, 1)
+    found = outputs(stream_all(graph, 4, {0: 1}), x, INTERP, target)
+    np.testing.assert_array_equal(found, outputs(share_memory(graph), x, INTERP, target))
+
+
+def test_what_is_combined_may_have_channels_alone() -> None:
+    body = (
+        "\n  g = x -> conv(64, 1) -> pool(avg, global) -> sigmoid\n"
+        "  output y = (x -> conv(64, 1)) * g -> conv(64, 3, pad = 1, groups = 64) -> conv(8, 1)\n"
+    )
+    target = find_target("native")
+    graph = plan(body, "9, 6, 6", target)
+    x = special(graph, 1)
+    found = outputs(stream_all(graph, 3, {0: 2}), x, NATIVE, target)
+    np.testing.assert_array_equal(found, outputs(share_memory(graph), x, NATIVE, target))
+
+
+def test_the_listing_says_so() -> None:
+    graph = plan(WIDE.format(1), "16, 8, 8", TARGET)
+    algorithm = kernel_of(stream_all(graph, 4, {0: 2})).origin.algorithm
+    assert f"in strips of {2 * TARGET.lanes(DType.F32)} channels, " in algorithm
+
+
 WIDE = "conv(96, 1) -> relu6 -> conv(96, 3, stride = {}, pad = 1, groups = 96) -> conv(24, 1)"
 
 
@@ -154,13 +207,32 @@ WIDE = "conv(96, 1) -> relu6 -> conv(96, 3, stride = {}, pad = 1, groups = 96) -
     [
         pytest.param(2, "16, 112, 112", True, id="reads-much"),
         pytest.param(1, "16, 112, 112", False, id="computes-much"),
-        pytest.param(2, "16, 112, 4000", False, id="wide-rows"),
+        pytest.param(2, "16, 112, 8000", False, id="wide-rows"),
     ],
 )
 def test_where_strips_are_worth_while(stride: int, shape: str, *, has_strips: bool) -> None:
-    target = replace(find_target("x86-64-v4"), l1_bytes=48 << 10, l2_bytes=1 << 20, cores=1)
-    made = stream_rows(plan(WIDE.format(stride), shape, target), target)
+    made = stream_rows(plan(WIDE.format(stride), shape, SERVER), SERVER)
     assert any(stage.strip for op in streamed(made) for stage in op.stages) is has_strips
+
+
+def test_what_a_stage_before_strips_gives_is_held_once() -> None:
+    graph = plan(f"conv(16, 1) -> relu -> {WIDE.format(2)}", "16, 112, 112", SERVER)
+    (op,) = streamed(stream_rows(graph, SERVER))
+    assert [bool(stage.strip) for stage in op.stages] == [False, True, False, False]
+    assert op.rows >= 7
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_threads_have_enough_of_them(cores: int) -> None:
+    """Two stages alone: strips and bands are tasks."""
+    body = "conv(192, 1) -> relu -> conv(192, 3, stride = 2, pad = 1, groups = 192)"
+    target = replace(SERVER, cores=cores)
+    (op,) = streamed(stream_rows(plan(body, "32, 28, 28", target), target))
+    strip = op.stages[0].strip
+    assert strip
+    tasks = 14 // op.rows * (192 // op.stages[0].block // strip)
+    assert tasks >= cores
+    assert -(-tasks // cores) * cores <= 1.2 * tasks
 
 
 def test_the_graph_prints_and_reads() -> None:

@@ -44,16 +44,16 @@ kernel k {
   in x: f32[4, 5]
   out y: f32[4, 5]
   for o in 4 parallel {
-    for band in 2 {
+    for row.band in 2 {
       for p in 2 {
-        y[o, band * 2 + p] = x[o, band * 2 + p]
+        y[o, row.band * 2 + p] = x[o, row.band * 2 + p]
       }
     }
   }
   for o in 4 parallel {
-    for band in 1 {
+    for row.band in 1 {
       for p in 1 {
-        y[o, band + p + 4] = x[o, band + p + 4]
+        y[o, row.band + p + 4] = x[o, row.band + p + 4]
       }
     }
   }
@@ -149,8 +149,8 @@ def test_a_band_has_whole_tiles_of_two_rows() -> None:
 
 @pytest.mark.parametrize(
     ("backend", "name"),
-    [(NATIVE, "native"), (NATIVE, "x86-64-v3"), (INTERP, "x86-64-v4")],
-    ids=["native", "avx2", "interp"],
+    [(NATIVE, "native"), (NATIVE, "x86-64-v3"), (INTERP, "x86-64-v4"), (INTERP, "x86-64-v3")],
+    ids=["native", "avx2", "interp", "interp-avx2"],
 )
 @pytest.mark.parametrize(
     "layer",
@@ -178,11 +178,49 @@ def test_any_number_of_cores_gives_the_same_bits(
     one, *others = [
         run(graph, [x], backend, replace(target, cores=count), count)[0] for count in threads
     ]
+    if name == "x86-64-v4":
+        whole, cut = (
+            shares_of(layer_of(graph, replace(target, cores=count))) for count in threads[:2]
+        )
+        assert cut != whole
     operands = [x, *(each.op.value for each in node.inputs[1:])]
     exact = node.op.reference(*(each.astype(np.float64) for each in operands))
     assert_within(node.op, one, exact, operands)
     for count, other in zip(threads[1:], others, strict=True):
         np.testing.assert_array_equal(other, one, f"{count} threads")
+
+
+MORE = [
+    pytest.param("x -> conv(32, 3, stride = 2, pad = 1) -> relu", "128, 14, 14", id="stride"),
+    pytest.param(
+        "(x -> conv(32, 3, pad = [[3, 1], [2, 2]], dilation = 2)) + (x -> conv(32, 1))",
+        "128, 7, 7",
+        id="residual",
+    ),
+    pytest.param("concat { x -> conv(32, 3, pad = 1) | x }", "128, 7, 7", id="in-a-concat"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("backend", ["native", "c"])
+@pytest.mark.parametrize(("body", "shape"), MORE)
+def test_layers_of_all_kinds_are_cut(body: str, shape: str, backend: str, dtype: str) -> None:
+    text = (
+        f"cnn 1\nnet n {{\n  input x: {dtype}[1, {shape}]\n  output y = {body}\n"
+        "  weights he(seed = 4)\n}\n"
+    )
+    model = cnnc.load_text(text)
+    x = np.random.default_rng(2).standard_normal(model.graph.inputs[0].type.shape)
+    x = x.astype({"f32": np.float32, "f64": np.float64}[dtype])
+    one = model.compile(backend=backend, threads=1)
+    for threads in (2, 3, 5):
+        made = model.compile(backend=backend, threads=threads)
+        np.testing.assert_array_equal(made(x)["y"], one(x)["y"], f"{threads} threads")
+        if made.target.vector_bits == 512 and threads == 3:
+            shares, whole = (
+                [shares_of(layer.kernel) for layer in each.lowered.layers] for each in (made, one)
+            )
+            assert shares != whole
 
 
 def test_a_sample_that_is_apart_is_one_threads() -> None:

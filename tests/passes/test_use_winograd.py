@@ -173,3 +173,14 @@ def test_any_number_of_channels_can_be_scheduled(extent: int, target: str) -> No
     for channels in (1, 2, 3, 5, 6, 7, 9, 12, 15, 17, 20, 33):
         graph = net("x -> conv(32, 3, pad = same)", f"{channels}, {extent}, {extent}")
         driver.lower_graph(driver.optimise(graph, driver.pipeline(machine)), machine)
+
+
+def test_a_sample_that_is_apart_is_transformed_once() -> None:
+    """Threads share whole samples: a part for each thread would transform the input again."""
+    target = replace(find_target("x86-64-v4"), cores=4)
+    graph = net("x -> conv(256, 3, pad = same) -> conv(256, 3, pad = same)", "256, 14, 14")
+    for is_apart in (False, True):
+        after = use_winograd(replace(graph, is_apart=is_apart), target)
+        parts = [node.op.parts for node in after.nodes if isinstance(node.op, Winograd)]
+        assert len(parts) == 2
+        assert (max(parts) == 1) is is_apart
