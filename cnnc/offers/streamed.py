@@ -1,6 +1,6 @@
 """Layers one behind the other, some rows at a time: which, how many rows, and what that saves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import pairwise, repeat
 from math import inf
@@ -46,18 +46,61 @@ is less than estimates are wrong by."""
 
 
 @record
+class _Bands:
+    """The stages for bands of so many rows: `count` bands."""
+
+    rows: int
+    parts: Sequence[Part]
+    count: int
+
+
 class _Whole:
     """Nodes, what each reads beside the one before it, and of all together cycles and weights."""
 
-    nodes: Sequence[Node]
-    own: Sequence[tuple[Node, ...]]
-    cycles: float
-    weights: int
+    def __init__(self, nodes: Sequence[Node], target: Target) -> None:
+        self.nodes, self.target = nodes, target
+        self.own = operands_of(nodes)
+        self.cycles = sum(_cycles(node, target) for node in nodes)
+        self.weights = sum(map(weight_bytes, nodes))
+        self._types = [node.type.with_shape(node.type.shape) for node in nodes]
+        self._bands: dict[int, _Bands] = {}
+        self._cycles: dict[int, list[float]] = {}
 
     @property
     def flows(self) -> int:
         """Bytes of what lies between them."""
         return sum(node.type.bytes for node in self.nodes[:-1])
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows that a band may have: they divide those of the result."""
+        rows = self.nodes[-1].type.shape[ROWS]
+        return [n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= _MOST_BANDS]
+
+    def bands(self, rows: int) -> _Bands:
+        """All in bands of so many rows."""
+        if rows not in self._bands:
+            given = (operand.type for each in self.own for operand in each)
+            parts = joined(self.nodes, rows).parts(*given, types=self._types)
+            count = self.nodes[-1].type.shape[0] * parts[0].bands
+            self._bands[rows] = _Bands(rows, parts, count)
+        return self._bands[rows]
+
+    def cycles_of(self, bands: _Bands) -> list[float]:
+        """Cycles of each part of one band."""
+        if bands.rows not in self._cycles:
+            found = [self.part_cycles(part, number) for number, part in enumerate(bands.parts)]
+            self._cycles[bands.rows] = found
+        return self._cycles[bands.rows]
+
+    def part_cycles(self, part: Part, number: int) -> float:
+        """Cycles of a part of the node of this number."""
+        return _cycles(part.node(self.own[number], "part"), self.target)
+
+    def idle(self, tasks: int) -> float:
+        """Cycles for which cores wait for the one that is last, where they share so many tasks."""
+        turns = -(-tasks // self.target.cores)
+        return (turns * self.target.cores / tasks - 1) * self.cycles / self.target.cores
 
 
 def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | None:
@@ -68,8 +111,7 @@ def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | No
     """
     if target.lanes(nodes[-1].type.dtype) == 1:
         return None
-    weights = sum(map(weight_bytes, nodes))
-    whole = _Whole(nodes, operands_of(nodes), sum(_cycles(node, target) for node in nodes), weights)
+    whole = _Whole(nodes, target)
     found = [*_band_offers(whole, target), *_strip_offers(whole, target)]
     return max(found, key=lambda offer: offer[0], default=None)
 
@@ -89,16 +131,9 @@ def _band_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Streame
         saved, least, price = len(stay) * _MEETING + crossing, _NOTICED * whole.cycles, _short_cost
     else:
         return
-    rows = whole.nodes[-1].type.shape[ROWS]
-    for size in _sizes(rows)[:-1]:
-        made = joined(whole.nodes, size)
-        if (gain := saved - price(made, whole, target)) > least:
-            yield gain, made
-
-
-def _sizes(rows: int) -> list[int]:
-    """Rows that a band may have: they divide those of the result."""
-    return [n for n in range(1, rows + 1) if rows % n == 0 and rows // n <= _MOST_BANDS]
+    for rows in whole.sizes[:-1]:
+        if (gain := saved - price(whole.bands(rows), whole, target)) > least:
+            yield gain, joined(whole.nodes, rows)
 
 
 def _may_cross(whole: _Whole, target: Target) -> bool:
@@ -137,38 +172,25 @@ def operands_of(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
     return [node.inputs[bool(number) :] for number, node in enumerate(nodes)]
 
 
-def _cost(made: Streamed, whole: _Whole, target: Target) -> float:
+def _cost(bands: _Bands, whole: _Whole, target: Target) -> float:
     """Cycles that bands take more than whole tensors; infinite if a band stays in no cache."""
-    bands, held, more = _bands(made, whole, target)
-    again = (bands - 1) * whole.weights / _WEIGHTS
-    return more + again + bands * _BAND if held <= target.l2_bytes // 2 else inf
+    if sum(part.result.bytes for part in bands.parts) > target.l2_bytes // 2:
+        return inf
+    return _more(bands, whole) + (bands.count - 1) * whole.weights / _WEIGHTS + bands.count * _BAND
 
 
-def _short_cost(made: Streamed, whole: _Whole, target: Target) -> float:
+def _short_cost(bands: _Bands, whole: _Whole, target: Target) -> float:
     """The same where weights stay in the first-level cache beside what a band holds."""
-    bands, held, more = _bands(made, whole, target)
-    stays = held + whole.weights <= target.l1_bytes * 3 // 4
-    return more + bands * _SHORT_BAND if stays else inf
+    held = sum(part.result.bytes for part in bands.parts)
+    if held + whole.weights > target.l1_bytes * 3 // 4:
+        return inf
+    return _more(bands, whole) + bands.count * _SHORT_BAND
 
 
-def _bands(made: Streamed, whole: _Whole, target: Target) -> tuple[int, int, float]:
-    """How many, the bytes that one holds, and cycles of what is computed twice and of waiting."""
-    parts = _parts(made, whole)
-    bands = whole.nodes[-1].type.shape[0] * parts[0].bands
-    alone = [part.node(given, "band") for part, given in zip(parts, whole.own, strict=True)]
-    twice = bands * sum(_cycles(band, target) for band in alone) - whole.cycles
-    return bands, sum(part.result.bytes for part in parts), twice + _idle(bands, whole, target)
-
-
-def _parts(made: Streamed, whole: _Whole) -> list[Part]:
-    kinds = [node.type.with_shape(node.type.shape) for node in whole.nodes]
-    return made.parts(*(operand.type for each in whole.own for operand in each), types=kinds)
-
-
-def _idle(tasks: int, whole: _Whole, target: Target) -> float:
-    """Cycles for which cores wait for the one that is last, where they share so many tasks."""
-    turns = -(-tasks // target.cores)
-    return (turns * target.cores / tasks - 1) * whole.cycles / target.cores
+def _more(bands: _Bands, whole: _Whole) -> float:
+    """Cycles of what is computed twice and of waiting."""
+    again = bands.count * sum(whole.cycles_of(bands)) - whole.cycles
+    return again + whole.idle(bands.count)
 
 
 def _strip_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:
@@ -177,7 +199,7 @@ def _strip_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Stream
     A depthwise stage that reads more than it computes waits for the second-level cache otherwise.
     What threads save that need not wait for each other between stages is left out.
     """
-    nodes = whole.nodes
+    nodes, limit = whole.nodes, target.l2_bytes // 2
     beyond = sum(2 * n.type.bytes / _BYTES for n in nodes[:-1] if not _stays(n, target))
     for at, (first, second) in enumerate(pairwise(nodes)):
         assert isinstance(first.op, Operator)
@@ -186,21 +208,18 @@ def _strip_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Stream
             continue
         saved = beyond + max(0.0, first.type.bytes / _NEAR - _cycles(second, target))
         near = partial(_stays_near, first=first, second=second, target=target)
-        strips = [strip for strip in _STRIPS if saved and near(strip)]
-        for size in _sizes(nodes[-1].type.shape[ROWS]) if strips else ():
-            bands = _parts(joined(nodes, size), whole)
-            if _held(bands, at, whole) > target.l2_bytes // 2:
-                continue
-            for strip in strips:
-                gain = saved - _strip_cost(bands, at, strip, whole, target)
-                if gain > 0:
-                    yield gain, joined(nodes, size, {at: strip})
+        few = [rows for rows in whole.sizes if _held(whole.bands(rows), at, whole) <= limit]
+        for strip in filter(near, _STRIPS if saved and few else ()):
+            price = _strip_price(at, strip, whole)
+            for rows in few:
+                if (gain := saved - price(whole.bands(rows))) > 0:
+                    yield gain, joined(nodes, rows, {at: strip})
 
 
-def _held(bands: Sequence[Part], at: int, whole: _Whole) -> int:
+def _held(bands: _Bands, at: int, whole: _Whole) -> int:
     """Bytes of a band that are read again for each strip of a stage, and of what others hold."""
-    held = sum(part.result.bytes for number, part in enumerate(bands) if number != at)
-    x, frame = whole.nodes[at].inputs[0].type, bands[at].reads[0]
+    held = sum(part.result.bytes for number, part in enumerate(bands.parts) if number != at)
+    x, frame = whole.nodes[at].inputs[0].type, bands.parts[at].reads[0]
     assert frame is not None
     return held + (0 if at else x.bytes // x.shape[0] * frame.count // x.shape[ROWS])
 
@@ -224,22 +243,24 @@ def _stays_near(strip: int, first: Node, second: Node, target: Target) -> bool:
     return needed * strip // blocks <= target.l1_bytes * 3 // 4
 
 
-def _strip_cost(bands: Sequence[Part], at: int, strip: int, whole: _Whole, target: Target) -> float:
-    """Cycles that strips of so many blocks take more: of a stage of these bands and the next."""
-    block = whole.nodes[at].type.layout.block(1)
-    first, second = in_strips(bands[at], bands[at + 1], strip * block)
-    parts = [*bands[:at], first, second, *bands[at + 2 :]]
-    assert first.strip is not None
-    span, step = rows_between(second.op, second.operands[0])
-    count, rows = first.strip.count, second.writes.count
-    times = [1] * len(parts)
-    times[at : at + 2] = count * (rows * step + span - step), count * rows
-    alone = [part.node(given, "band") for part, given in zip(parts, whole.own, strict=True)]
-    work = sum(many * _cycles(node, target) for many, node in zip(times, alone, strict=True))
-    repeats = whole.nodes[0].type.shape[0] * first.bands
-    more = repeats * (work + count * rows * _ROW) - whole.cycles
-    tasks = repeats * count if len(parts) == len((first, second)) else repeats
-    return more + (repeats - 1) * whole.weights / _WEIGHTS + _idle(tasks, whole, target)
+def _strip_price(at: int, strip: int, whole: _Whole) -> Callable[[_Bands], float]:
+    """Cycles that strips of so many blocks take more, of a stage of given bands and the next."""
+    some, block = whole.bands(whole.sizes[-1]).parts, whole.nodes[at].type.layout.block(1)
+    pair = in_strips(some[at], some[at + 1], strip * block)
+    assert pair[0].strip is not None
+    span, step = rows_between(pair[1].op, pair[1].operands[0])
+    strips, alone = pair[0].strip.count, len(some) == len(pair)
+    one, two = (whole.part_cycles(part, at + number) for number, part in enumerate(pair))
+
+    def price(bands: _Bands) -> float:
+        rows, cycles = bands.parts[at + 1].writes.count, whole.cycles_of(bands)
+        work = strips * ((rows * step + span - step) * one + rows * (two + _ROW))
+        work += sum(cycles) - sum(cycles[at : at + 2])
+        again = (bands.count - 1) * whole.weights / _WEIGHTS
+        idle = whole.idle(bands.count * (strips if alone else 1))
+        return bands.count * work - whole.cycles + again + idle
+
+    return price
 
 
 def _cycles(node: Node, target: Target) -> float:

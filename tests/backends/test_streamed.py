@@ -284,7 +284,7 @@ net n {
     model = cnnc.load_text(text, batch="1..4")
     net, *others = (model.compile(threads=threads) for threads in (1, 2, 3))
     ops = [layer.node.op for layer in net.lowered.layers if isinstance(layer.node.op, Streamed)]
-    assert [stage.strip for stage in ops[0].stages] == [strips.get(0, 0), 0, 0]
+    assert ops[0].stages[0].strip == strips.get(0, 0)
     reference = model.compile(backend="reference")
     assert cnnc.diff(net).ok
     for samples in (1, 3, 4):
