@@ -99,6 +99,11 @@ class Model:
         """What is suspicious in the text, though not wrong."""
         return self._loaded.warnings
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the net's text names: weights and golden vectors."""
+        return self._loaded.files
+
     def checks(self) -> tuple[CheckVectors, ...]:
         """The arrays of the text's `check` clauses; UserError for files that do not fit."""
         return self._loaded.read_checks()

@@ -3,6 +3,7 @@
 import os
 import secrets
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from cnnc.base.errors import UserError, fail
@@ -43,7 +44,17 @@ def check_file(path: Path, *suffixes: str) -> None:
         raise fail("E0703", message, help=f"write {path.with_suffix(suffixes[0])}")
     if not path.parent.is_dir():
         help = f"make the folder `{path.parent}` first"
+        if path.parent.exists():
+            help = f"`{path.parent}` is a file: name a folder"
         raise fail("E0704", f"`{path}` cannot be written", help=help)
+
+
+def keep_files(path: Path, read: Iterable[Path]) -> None:
+    """UserError for a path to write that is one of the files read for it."""
+    for other in read:
+        if path.exists() and other.exists() and path.samefile(other):
+            message = f"`{path}` is read by this command, and would be replaced"
+            raise fail("E0704", message, help="name another file with -o")
 
 
 def check_folder(path: Path, *suffixes: str) -> None:

@@ -50,7 +50,7 @@ def bench(
         Net(file, net, settings, batch),
         Options(target, backend, threads, exact, tuning),
     )
-    network = which.network(options, threads_given=is_given("threads"))
+    network, _ = which.network(options, threads_given=is_given("threads"))
     with progress(f"timing {network.name}") as advance:
         report = measure(network, seconds, seed=seed, progress=advance)
     if as_json:

@@ -81,13 +81,14 @@ class Net:
             )
         return model, compiled
 
-    def network(self, options: Options, *, threads_given: bool) -> Network:
-        """The network ready to run: compiled, or read from a file of a compiled one."""
+    def network(self, options: Options, *, threads_given: bool) -> tuple[Network, tuple[Path, ...]]:
+        """The network ready to run, compiled or from a compiled file, and the files it is of."""
         if not self.is_compiled:
-            return self.compile(options)[1]
+            model, compiled = self.compile(options)
+            return compiled, (self.file, *model.files)
         found = self.loaded(options, options.threads if threads_given else None)
         warn_of_threads(found.options.threads)
-        return found
+        return found, (self.file,)
 
     def loaded(self, options: Options, threads: int | None = None) -> Loaded:
         """The compiled network in the file; UserError for options that would change it."""

@@ -16,6 +16,7 @@ from cnnc.binding import Binding
 from cnnc.cli.console import print_json, remark, say
 from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options
 from cnnc.compare.report import number_json
+from cnnc.files import keep_files
 from cnnc.frontend.settings import Batch
 from cnnc.network import Network
 from cnnc.options import Options
@@ -73,10 +74,12 @@ def run(
         raise fail("E0803", f"--top is {top}, it must be 0 or more")
     which = Net(file, net, settings, batch)
     options = Options(target, backend, threads, exact, tuning)
-    compiled = which.network(options, threads_given=is_given("threads"))
-    given = read_inputs(compiled.interface, [Source.parse(text) for text in inputs], labels)
+    compiled, files = which.network(options, threads_given=is_given("threads"))
+    sources = [Source.parse(text) for text in inputs]
+    given = read_inputs(compiled.interface, sources, labels)
     if output:
         check_output(output, list(compiled.outputs))
+        keep_files(output, (*files, *(source.path for source in sources)))
     for note in given.notes:
         remark(f"note: {note}")
     samples = Binding(compiled.interface).bind(given.arrays, {}).samples

@@ -38,6 +38,14 @@ class LoadedNet:
     checks: tuple[Check, ...]
     warnings: tuple[Diagnostic, ...]
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of weights and golden vectors, where the text lies in a folder."""
+        named = [check.path for check in self.checks]
+        if isinstance(self.weights, FileWeights):
+            named.append(self.weights.path)
+        return () if self.folder is None else tuple(self.folder / each.value for each in named)
+
     def read_checks(self) -> tuple[CheckVectors, ...]:
         """The golden vectors of all `check` clauses; UserError for files that do not fit."""
         return tuple(read_vectors(self.graph, check, self.folder) for check in self.checks)

@@ -238,6 +238,26 @@ def test_outputs_appear_whole(cnnc: Runner, small: Path, samples: Path, tmp_path
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_what_is_read_is_not_replaced(cnnc: Runner, tmp_path: Path) -> None:
+    """Neither inputs nor the golden vectors and weights that the net names."""
+    text = "cnn 1\nnet n {\n  input x: f32[N, 2]\n  output y = x -> dense(1)\n"
+    text += '  weights "w.npz"\n  check "golden.npz"\n}\n'
+    (tmp_path / "n.cnn").write_text(text)
+    x = np.ones((1, 2), np.float32)
+    np.savez(tmp_path / "w.npz", **{"y.weight": x, "y.bias": x[0, :1]})
+    np.savez(tmp_path / "golden.npz", x=x, y=np.full((1, 1), 3, np.float32))
+    np.savez(tmp_path / "x.npz", x=x)
+    (tmp_path / "link.npz").symlink_to("x.npz")
+    args = ("run", tmp_path / "n.cnn", "-i", tmp_path / "x.npz", "-o")
+    for name in ("w.npz", "golden.npz", "x.npz", "link.npz"):
+        before = (tmp_path / name).read_bytes()
+        err = cnnc(*args, tmp_path / name, code=1).err
+        assert "is read by this command" in err
+        assert (tmp_path / name).read_bytes() == before
+    cnnc(*args, tmp_path / "y.npz")
+    cnnc(*args, tmp_path / "y.npz")
+
+
 def test_diff_agrees(cnnc: Runner) -> None:
     """The digits example on its golden vectors."""
     data = cnnc("diff", DIGITS / "digits.cnn", "--json").json()

@@ -106,6 +106,7 @@ def test_verbs_ask_first_whether_a_file_can_be_written(
         ("net", "E0703", f"help: write net{suffix}"),
         ("folder", "E0704", "`folder` is a folder"),
         (f"no/net{suffix}", "E0704", "make the folder `no` first"),
+        (f"x.npy/net{suffix}", "E0704", "`x.npy` is a file: name a folder"),
     ):
         option = "--plot" if "analyze" in verb else "-o"
         ended = Runner(capsys)(verb[0], "net.cnn", *verb[1:], option, path, code=1)
