@@ -43,7 +43,7 @@ from cnnc.offers.one_row import pays_in_one_row
 from cnnc.offers.padding import lacks_halo, pads_channels
 from cnnc.offers.panels import band_size, panel_size
 from cnnc.offers.shares import sharing_target
-from cnnc.ops.fused import Fused
+from cnnc.ops.fused import Fused, root_operator
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
 from cnnc.ops.streamed import Streamed
@@ -181,7 +181,8 @@ def _scheduled(
 ) -> Kernel:
     """The loops as they suit the target and how the tensors lie."""
     *params, out = kernel.params
-    root = _root(node.op)
+    assert isinstance(node.op, Operator)
+    root = root_operator(node.op)
     if isinstance(root, Winograd):
         return schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
     if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
@@ -343,12 +344,6 @@ def _is_padded(op: Operator, kernel: Kernel, out: Buffer) -> bool:
     if not isinstance(op, Repack):
         return True
     return all(param.layout.extent(param.shape, 1) == extent for param in kernel.params[:-1])
-
-
-def _root(op: object) -> Operator:
-    root = op.root if isinstance(op, Fused) else op
-    assert isinstance(root, Operator)
-    return root
 
 
 def _operand_names(op: Operator, inputs: Sequence[Node]) -> list[str]:

@@ -159,6 +159,11 @@ class Fused(Operator):
         return ()
 
 
+def root_operator(op: Operator) -> Operator:
+    """The operator that others are fused behind, or itself."""
+    return op.root if isinstance(op, Fused) else op
+
+
 def _pick(step: TailStep, values: Sequence[V], extras: Sequence[V]) -> list[V]:
     return [
         values[arg.step] if isinstance(arg, Earlier) else extras[arg.operand] for arg in step.args

@@ -15,7 +15,7 @@ from cnnc.ops.axes import resolve_axis
 from cnnc.ops.bands import BAND, ROWS, SAMPLE, Frame, Part, place
 from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
-from cnnc.ops.fused import UNDERFLOW, Fused
+from cnnc.ops.fused import UNDERFLOW, Fused, root_operator
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.repack import Repack
@@ -218,7 +218,7 @@ def can_stream(op: Operator, *inputs: TensorType) -> bool:
 
     Operands that its tail brings along have all rows of the result, or none.
     """
-    x, root = inputs[0], _root(op)
+    x, root = inputs[0], root_operator(op)
     if len(x.spatial) != len("hw") or x.layout.within:
         return False
     if isinstance(root, Pool):
@@ -238,13 +238,9 @@ def can_stream(op: Operator, *inputs: TensorType) -> bool:
     )
 
 
-def _root(op: Operator) -> Operator:
-    return op.root if isinstance(op, Fused) else op
-
-
 def works_by_element(op: Operator) -> bool:
     """Whether elements come from the same places of all operands, or of one that is joined."""
-    root = _root(op)
+    root = root_operator(op)
     return isinstance(root, Pointwise | Concat) and not isinstance(root, Repack)
 
 
@@ -262,7 +258,7 @@ def _has_rows(operand: TensorType, out: TensorType) -> bool:
 
 def _frame(op: Operator, x: TensorType, writes: Frame, *, inside: bool) -> Frame:
     """The rows of `x` that an operator reads for those of its result."""
-    root, halo = _root(op), (0, 0)
+    root, halo = root_operator(op), (0, 0)
     if not inside and not isinstance(root, Pool):  # to which zeros are elements like others
         halo = x.layout.halo_of(ROWS)
     if not isinstance(root, Conv | Pool):
@@ -288,7 +284,7 @@ def _outside(reader: Operator, writes: Frame, bands: int) -> float | None:
     """What the next stage shall find in rows that a tensor does not have."""
     if not writes.reaches_out(bands):
         return None
-    root = _root(reader)
+    root = root_operator(reader)
     return root.kind.outside if isinstance(root, Pool) else 0.0
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from cnnc.ir.types import TensorType
 from cnnc.ops.bands import ROWS, Part, Strip
 from cnnc.ops.conv import Conv
-from cnnc.ops.fused import Fused
+from cnnc.ops.fused import Fused, root_operator
 from cnnc.ops.groups import is_depthwise
 from cnnc.ops.spec import Operator
 
@@ -16,7 +16,7 @@ def can_have_strips(first: Operator, between: TensorType, second: Operator) -> b
 
     The first is a convolution of all channels, the second a depthwise one that reads every row.
     """
-    one, two = _root(first), _root(second)
+    one, two = root_operator(first), root_operator(second)
     if not (isinstance(one, Conv) and isinstance(two, Conv) and one.groups == 1):
         return False
     window = two.window(between)
@@ -83,11 +83,7 @@ def _arity(op: Operator, operands: Sequence[TensorType]) -> int:
     return op.root_arity if isinstance(op, Fused) else len(operands)
 
 
-def _root(op: Operator) -> Operator:
-    return op.root if isinstance(op, Fused) else op
-
-
 def _conv(op: Operator) -> Conv:
-    root = _root(op)
+    root = root_operator(op)
     assert isinstance(root, Conv)
     return root

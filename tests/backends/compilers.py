@@ -1,6 +1,9 @@
 """Backends as tests use them: equal code is compiled once in a process, and C fast."""
 
+import pytest
+
 from cnnc.backends.c.backend import CBackend, CExecutable
+from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.backend import NativeBackend, NativeExecutable
 from cnnc.base.store import Store
 from cnnc.base.target import Target
@@ -52,3 +55,11 @@ class _Native(NativeBackend):
 
 C = Compiled()
 NATIVE = _Native()
+BACKENDS = [
+    pytest.param(INTERP, "x86-64", id="interp"),
+    pytest.param(NATIVE, "native", id="native"),
+    pytest.param(C, "native", id="c"),
+    pytest.param(NATIVE, "x86-64-v3", id="avx2"),
+    pytest.param(NATIVE, "x86-64", id="sse2"),
+]
+"""Where kernels with vectors run: each backend and what it compiles for."""

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
-import pytest
 
 from cnnc.backends.base import Backend
-from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.targets import named_target
 from cnnc.base.source import SourceFile
 from cnnc.base.target import Target
@@ -20,16 +18,8 @@ from cnnc.lowering.lower import lower
 from cnnc.offers.streamed import joined
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
-from tests.backends.compilers import NATIVE, C
 
 TARGET = named_target("x86-64")
-BACKENDS = [
-    pytest.param(INTERP, "x86-64", id="interp"),
-    pytest.param(NATIVE, "native", id="native"),
-    pytest.param(C, "native", id="c"),
-    pytest.param(NATIVE, "x86-64-v3", id="avx2"),
-    pytest.param(NATIVE, "x86-64", id="sse2"),
-]
 
 
 def plan(body: str, shape: str, target: Target, batch: int = 1) -> Graph:

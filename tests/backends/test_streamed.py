@@ -23,8 +23,8 @@ from cnnc.ops.streamed import Streamed, works_by_element
 from cnnc.passes import stream_rows
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
-from tests.backends.compilers import NATIVE
-from tests.backends.streams import BACKENDS, TARGET, outputs, plan, special, stream_all
+from tests.backends.compilers import BACKENDS, NATIVE
+from tests.backends.streams import TARGET, outputs, plan, special, stream_all
 
 NETS = [
     pytest.param(

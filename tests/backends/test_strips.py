@@ -23,8 +23,8 @@ from cnnc.ops.streamed import Streamed
 from cnnc.ops.strips import can_have_strips
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import stream_rows
-from tests.backends.compilers import NATIVE
-from tests.backends.streams import BACKENDS, TARGET, outputs, plan, special, stream_all
+from tests.backends.compilers import BACKENDS, NATIVE
+from tests.backends.streams import TARGET, outputs, plan, special, stream_all
 
 SERVER = replace(find_target("x86-64-v4"), l1_bytes=48 << 10, l2_bytes=1 << 20, cores=1)
 NETS = [

@@ -6,25 +6,17 @@ import numpy as np
 import pytest
 
 from cnnc.backends.base import Backend
-from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.targets import named_target, runs_here
 from cnnc.base.target import Target
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
 from cnnc.ops.winograd import Winograd
-from tests.backends.compilers import NATIVE, C
+from tests.backends.compilers import BACKENDS, NATIVE
 from tests.backends.support import assert_within, run, single
 from tests.backends.test_operators import SPECIAL
 from tests.backends.winograd_errors import error_ratio
 
-BACKENDS = [
-    pytest.param(INTERP, "x86-64", id="interp"),
-    pytest.param(NATIVE, "native", id="native"),
-    pytest.param(C, "native", id="c"),
-    pytest.param(NATIVE, "x86-64-v3", id="avx2"),
-    pytest.param(NATIVE, "x86-64", id="sse2"),
-]
 BOTH = ((1, 1), (1, 1))
 # results of a tile, pads, bias, rows, vectors at once, columns, parts; shape of x, channels
 FORMS = [
