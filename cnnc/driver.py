@@ -105,7 +105,7 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
         Pass("fuse", lambda graph: fuse(graph, target)),
         # every tensor that will exist in memory is now a node, and all weights are final
         Pass("order-concats", lambda graph: order_concats(graph, target)),
-        Pass("assign-layouts", lambda graph: assign_layouts(graph, target)),
+        Pass("assign-layouts", lambda graph: assign_layouts(graph, target, choices)),
         # all tensors lie as they will: how much of them leaves the caches is known
         Pass("stream-rows", lambda graph: stream_rows(graph, target, choices)),
     )

@@ -6,6 +6,8 @@ from cnnc.base.record import record
 
 GPU = "nvptx64"
 """The architecture of NVIDIA's GPUs in a triple."""
+LINE = 64
+"""Bytes of a line of memory, as caches have it."""
 
 
 @record

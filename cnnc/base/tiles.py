@@ -1,7 +1,8 @@
 """Register tiles: how much of the result one pass over the reduction computes."""
 
 from collections.abc import Callable, Iterator
-from math import prod
+from functools import cache
+from math import inf, prod
 
 from cnnc.base.layout import Shape
 from cnnc.base.record import record
@@ -30,6 +31,8 @@ _STORES = 14
 """Such vectors that a tile stores for nothing, as the next one begins meanwhile."""
 _STORE = 3.5
 """Cycles that each of the others takes: measured on Zen 5, in whatever order they are stored."""
+_ARRIVAL = 2.0
+"""Cycles until a vector of weights has come from the second-level cache."""
 _UNEVEN = 1.04
 """What a tile that does not divide the channel blocks is estimated to cost more than it counts: it
 needs code twice, weights of other positions, and shares work less evenly."""
@@ -75,6 +78,9 @@ class Work:
     own_weights: bool = False
     temporaries: int = 0
     phases: int = 1
+    lines: float = 1.0
+    apart: int = 0
+    near: float = inf
 
 
 def most_unrolled(target: Target) -> int:
@@ -96,6 +102,12 @@ def channels_at_once(tile: Tile, block: int) -> int:
 def choose_tile(work: Work, target: Target) -> Tile:
     """The tile with the fewest estimated cycles; among equals the one with fewer registers."""
     return min(tiles(work, target), key=lambda tile: (cycles(work, tile), tile.vectors))
+
+
+@cache
+def least_cycles(work: Work, target: Target) -> float:
+    """The estimated cycles of that tile."""
+    return cycles(work, choose_tile(work, target))
 
 
 def registers(tile: Tile, work: Work, target: Target) -> int:
@@ -166,15 +178,16 @@ def _cycles(work: Work, tile: Tile, waits: Callable[[int, int], tuple[float, flo
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     outer = work.phases * prod(work.spatial[:-2])
     total = 0.0
-    for blocks, chunks in _pieces(work.blocks, tile.blocks):
+    for blocks, chunks in (*_pieces(work.blocks, tile.blocks), (1, work.apart)):
         for height, bands in _pieces(rows, tile.rows):
             for width, turns in even_pieces(columns, tile.columns):
                 positions = height * width
                 sums = blocks * positions
-                loads = sums if work.own_weights else blocks
+                loads = sums if work.own_weights else blocks * work.lines
                 loads += sums if work.per_channel else positions
                 latency, end = waits(blocks, positions)
-                step = max(sums / _PORTS, loads / _PORTS, latency)
+                arrival = blocks * _ARRIVAL if blocks * work.steps > work.near else 0.0
+                step = max(sums / _PORTS, loads / _PORTS, latency, arrival)
                 total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
 

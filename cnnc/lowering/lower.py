@@ -28,6 +28,7 @@ from cnnc.lowering.schedule import (
     schedule_blocked,
     schedule_plain,
     schedule_reblocked,
+    schedule_rows,
     schedule_unblocked,
     share_nothing,
 )
@@ -39,9 +40,10 @@ from cnnc.lowering.vectors import expand_vectors
 from cnnc.lowering.winograd import schedule_winograd
 from cnnc.offers.direct import Form, blocks_of, choose_form, is_tiled, weight_bytes, work_of
 from cnnc.offers.offer import chosen_for, root_of
-from cnnc.offers.one_row import pays_in_one_row
+from cnnc.offers.one_row import may_be_one_row, pays_in_one_row
 from cnnc.offers.padding import lacks_halo, pads_channels
 from cnnc.offers.panels import band_size, panel_size
+from cnnc.offers.rows import choose_rows, lies_in_rows
 from cnnc.offers.shares import sharing_target
 from cnnc.ops.fused import Fused, root_operator
 from cnnc.ops.repack import Repack
@@ -188,6 +190,9 @@ def _scheduled(
     if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
         kernel = schedule_reblocked(kernel, plan.block, plan.read_block)
         return clear_padding(kernel, out) if out.shape[1] % plan.block else kernel
+    lanes = target.lanes(node.type.dtype)
+    if plan.in_rows:
+        return _with_rows(node, kernel, plan, partial(schedule_rows, lanes=lanes, tile=plan.tile))
     if plan.is_tiled:
         padded = _is_padded(root, kernel, out)
         order = Order(
@@ -197,19 +202,25 @@ def _scheduled(
             most_unrolled(target),
             *(plan.panel, plan.band, plan.phases, plan.joins_phases),
         )
-        if plan.in_one_row:
-            letters = spatial_letters(len(node.type.spatial))
-            kernel = join_positions(kernel, *([f"{kind}{x}" for x in letters] for kind in "ok"))
-        kernel = schedule_blocked(kernel, plan.tile, plan.block, plan.read_block, order=order)
-        if plan.in_one_row:
-            kernel = part_positions(replace(kernel, params=(*params, out)))
+        schedule = partial(schedule_blocked, tile=plan.tile, block=plan.block, order=order)
+        kernel = _with_rows(node, kernel, plan, partial(schedule, read_block=plan.read_block))
         return kernel if padded else clear_padding(kernel, out)
-    lanes = target.lanes(node.type.dtype)
     tile = _row_tile(node, lanes, target)
     schedule = partial(schedule_plain, lanes=lanes, tile=tile, by_element=root.is_elementwise)
     if isinstance(root, Repack) and plan.read_block > 1 and node.type.rank > 2:
         schedule = partial(schedule_unblocked, lanes=lanes, block=plan.read_block)
     return schedule_apart(kernel, schedule) if samples_apart else schedule(kernel)
+
+
+def _with_rows(
+    node: Node, kernel: Kernel, plan: "_Plan", schedule: Callable[[Kernel], Kernel]
+) -> Kernel:
+    """The kernel scheduled, meanwhile with all positions in one row if that is the plan."""
+    if not plan.in_one_row:
+        return schedule(kernel)
+    letters = spatial_letters(len(node.type.spatial))
+    joined = join_positions(kernel, *([f"{kind}{x}" for x in letters] for kind in "ok"))
+    return part_positions(replace(schedule(joined), params=kernel.params))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +230,7 @@ class _Plan:
     block: int
     read_block: int
     is_tiled: bool
+    in_rows: bool
     tile: Tile
     layouts: tuple[Layout, ...]
     algorithm: str
@@ -242,7 +254,9 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
     form = _form(node, block, target, choices)
     layouts = [kind.layout for kind in kinds]
     root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(kinds))
-    packed = root.packing(read_block, block * form.tile.blocks, *kinds[:arity])
+    in_rows = lies_in_rows(node, target)
+    together = form.tile.columns if in_rows else block * form.tile.blocks
+    packed = root.packing(read_block, together, *kinds[:arity])
     if packed:
         layouts[arity - len(packed) : arity] = packed
     copies = pads_channels(node, target) and lacks_halo(node)
@@ -250,10 +264,13 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
         layouts[0] = Layout.plain(node.type.rank).with_halo(op.halo(*kinds))
     algorithm = f"blocked by {block}" if block > 1 else "row-major"
     algorithm += f", tile {form.tile}" * tiled
+    if in_rows:
+        algorithm = f"in rows, tile {form.tile}"
     if form.rows_first:
         algorithm += ", rows first"
     in_one_row = tiled and not (rows_apart or form.rows_first or isinstance(root, Winograd))
-    in_one_row = in_one_row and pays_in_one_row(node, work_of(node), form.tile)
+    in_one_row = in_one_row and pays_in_one_row(node, work_of(node, target), form.tile)
+    in_one_row = in_one_row or (in_rows and not rows_apart and may_be_one_row(node))
     if in_one_row:
         algorithm += ", rows as one"
     if copies:
@@ -266,7 +283,7 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
     nest = op.nest(node.type, *kinds)
     shares_input = tiled and not nest.per_channel
     return _Plan(
-        *(block, read_block, tiled, form.tile, tuple(layouts), algorithm),
+        *(block, read_block, tiled, in_rows, form.tile, tuple(layouts), algorithm),
         *(shares_input, form.rows_first, nest.one_tap),
         len(nest.spatial) if nest.phases else 0,
         form.rows_first or _phases_stay(node, form.tile, block, target),
@@ -313,6 +330,8 @@ def _form(node: Node, block: int, target: Target, choices: Choices) -> Form:
     chosen = chosen_for(node, choices)
     if is_tiled(node, target):
         return choose_form(node, target, chosen)
+    if lies_in_rows(node, target):
+        return Form(choose_rows(node, target, chosen))
     if chosen:
         raise chosen.refuse(node.name, "its channels are not blocked")
     return Form(Tile(1, 1, 1))

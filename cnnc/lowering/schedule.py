@@ -214,6 +214,24 @@ def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) 
     return _parallel_outer(kernel, enough=ENOUGH)
 
 
+def schedule_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
+    """for n, oc, oh, ow: acc = …  →  tiles of channels × vectors of positions in registers.
+
+    for n, oh, ow.0 parallel: for oc.0:
+      acc[oc.1, ow.1] of vectors over ow.2;  the reduction;  stores
+    What is read for some positions is near for all channels, and so are the few weights. These are
+    packed for the tile's columns, so that only the last tile of channels may have fewer.
+    """
+    *_, last = around = [stmt.var for stmt in _grid(kernel) if stmt.var != "oc"]
+    kernel = split(kernel, "oc", tile.columns)
+    kernel, inner = _cut_row(kernel, last, lanes, tile.blocks)
+    kernel = _tiled(kernel, [var for var in ("oc.1", *inner) if has_loop(kernel, var)], lanes)
+    for var in (*around[1:-1], f"{last}.0"):
+        if has_loop(kernel, "oc.0"):
+            kernel = interchange(kernel, "oc.0", var)
+    return _parallel_outer(kernel, {*around[:-1], f"{last}.0"})
+
+
 def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
     """for i, j: acc = …  →  for i.0, j.0: acc[i.1, j.1] of vectors over j.2;  reduction; stores.
 
@@ -223,15 +241,25 @@ def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
     if len(grid) < 2 + (tile.columns > 1):
         # what is split off the outermost loop needs one around it, to keep its registers in
         kernel = kernel.with_body((For(f"{grid[0]}.all", 1, kernel.body),))
-    kernel = split(kernel, last, lanes * tile.blocks, f"{last}.0", f"{last}.r")
-    if has_loop(kernel, f"{last}.r"):
-        kernel = split(kernel, f"{last}.r", lanes, f"{last}.1", f"{last}.2")
-    if lanes == 1:
-        kernel = drop_loops(kernel, f"{last}.2")
-    inner = [var for var in (f"{last}.1", f"{last}.2") if has_loop(kernel, var)]
+    kernel, inner = _cut_row(kernel, last, lanes, tile.blocks)
     if tile.columns > 1:
         kernel = split_evenly(kernel, grid[-2], tile.columns)
         inner = [f"{grid[-2]}.1", *inner]
+    return _tiled(kernel, inner, lanes)
+
+
+def _cut_row(kernel: Kernel, var: str, lanes: int, vectors: int) -> tuple[Kernel, list[str]]:
+    """for v  →  for v.0: for v.1 of vectors: v.2 of lanes; and the names of those in a tile."""
+    kernel = split(kernel, var, lanes * vectors, f"{var}.0", f"{var}.r")
+    if has_loop(kernel, f"{var}.r"):
+        kernel = split(kernel, f"{var}.r", lanes, f"{var}.1", f"{var}.2")
+    if lanes == 1:
+        kernel = drop_loops(kernel, f"{var}.2")
+    return kernel, [name for name in (f"{var}.1", f"{var}.2") if has_loop(kernel, name)]
+
+
+def _tiled(kernel: Kernel, inner: list[str], lanes: int) -> Kernel:
+    """The loops inside a tile innermost and written out, each nest with registers of its own."""
     for var in inner:
         kernel = sink(kernel, var)
     kernel = fission(kernel)

@@ -1,11 +1,12 @@
 """The loops of the operator itself, in register tiles of channel blocks × rows × columns."""
 
 from collections.abc import Iterator
+from math import inf, prod
 
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.record import record
 from cnnc.base.target import Target
-from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, tiles
+from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, least_cycles, tiles
 from cnnc.ir.graph import Node
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.ops.spec import Operator
@@ -43,7 +44,7 @@ class DirectOffer:
         """
         if not (is_tiled(node, target) and _macs(node)):
             return
-        work = work_of(node)
+        work = work_of(node, target)
         for tile in tiles(work, target):
             estimate = node.type.shape[0] * cycles(work, tile)
             wanted = _rows_first(node, work, tile, target)
@@ -60,7 +61,7 @@ def choose_form(node: Node, target: Target, chosen: Chosen | None = None) -> For
 
     UserError where what was chosen is not possible.
     """
-    work = work_of(node)
+    work = work_of(node, target)
     if chosen is None:
         tile = choose_tile(work, target)
         return Form(tile, _rows_first(node, work, tile, target))
@@ -115,6 +116,11 @@ def _rows_first(node: Node, work: Work, tile: Tile, target: Target) -> bool:
     return weight_bytes(node) <= most and half < node.inputs[0].type.bytes + node.type.bytes
 
 
+def direct_cycles(node: Node, target: Target) -> float:
+    """Estimated cycles of a blocked layer that waits for no memory."""
+    return node.type.shape[0] * least_cycles(work_of(node, target), target)
+
+
 def weight_bytes(node: Node) -> int:
     """Bytes of a layer's constants."""
     return sum(o.type.bytes for o in node.inputs[1:] if o.is_constant)
@@ -148,7 +154,7 @@ def _macs(node: Node) -> int:
     return op.macs(node.type, *(operand.type for operand in node.inputs))
 
 
-def work_of(node: Node) -> Work:
+def work_of(node: Node, target: Target) -> Work:
     """What the tile search needs to know of a blocked layer."""
     op, out = node.op, node.type
     assert isinstance(op, Operator)
@@ -173,4 +179,5 @@ def work_of(node: Node) -> Work:
         nest.own_weights,
         nest.temporaries,
         max(1, nest.phases),
+        near=inf if prod(out.spatial) == 1 else target.l1_bytes // (block * out.dtype.bytes),
     )

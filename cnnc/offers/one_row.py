@@ -18,7 +18,7 @@ def pays_in_one_row(node: Node, work: Work, tile: Tile) -> bool:
 
     It does where rows leave columns over, as thirteen do for tiles of four.
     """
-    if tile.rows > 1 or not _may_be_one_row(node, work):
+    if tile.rows > 1 or work.spatial != node.type.spatial or not may_be_one_row(node):
         return False
     rows, columns = prod(work.spatial[:-1]), work.spatial[-1]
     return rows * _count(columns, tile) >= _GAIN * _count(rows * columns, tile)
@@ -28,7 +28,7 @@ def _count(columns: int, tile: Tile) -> int:
     return sum(count for _, count in even_pieces(columns, tile.columns))
 
 
-def _may_be_one_row(node: Node, work: Work) -> bool:
+def may_be_one_row(node: Node) -> bool:
     """Whether each result reads the operands' elements at its own position, as 1×1 convolutions do.
 
     And in memory the next row has to begin where one ends: there is no halo.
@@ -36,7 +36,7 @@ def _may_be_one_row(node: Node, work: Work) -> bool:
     op, out, kinds = node.op, node.type, [operand.type for operand in node.inputs]
     assert isinstance(op, Operator)
     nest, spatial = op.nest(out, *kinds), out.spatial
-    if len(spatial) < 2 or work.spatial != spatial or nest.per_channel or nest.phases:
+    if len(spatial) < 2 or nest.groups > 1 or nest.phases:
         return False
     if not nest.one_tap or nest.strided or kinds[0].spatial != spatial:
         return False

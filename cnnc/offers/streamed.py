@@ -1,16 +1,16 @@
 """Layers one behind the other, some rows at a time: which, how many rows, and what that saves."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise, repeat
 from math import inf
 from types import MappingProxyType
 
 from cnnc.base.record import record
 from cnnc.base.target import Target
-from cnnc.base.tiles import Work, choose_tile, cycles
 from cnnc.ir.graph import Node
-from cnnc.offers.direct import blocks_of, weight_bytes, work_of
+from cnnc.offers.direct import blocks_of, direct_cycles, weight_bytes
+from cnnc.offers.rows import lies_in_rows, rows_cycles
 from cnnc.ops.bands import ROWS, Part
 from cnnc.ops.spec import Operator
 from cnnc.ops.streamed import Stage, Streamed, works_by_element
@@ -265,11 +265,8 @@ def _strip_price(at: int, strip: int, whole: _Whole) -> Callable[[_Bands], float
 
 def _cycles(node: Node, target: Target) -> float:
     """Estimated cycles of a layer that waits for no memory."""
+    if lies_in_rows(node, target):
+        return rows_cycles(node, target)
     if blocks_of(node)[0] == 1:
         return node.type.bytes / _COPIED
-    return node.type.shape[0] * _work_cycles(work_of(node), target)
-
-
-@cache
-def _work_cycles(work: Work, target: Target) -> float:
-    return cycles(work, choose_tile(work, target))
+    return direct_cycles(node, target)

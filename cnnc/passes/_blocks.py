@@ -4,15 +4,12 @@ from math import prod
 
 from cnnc.base.dtype import DType
 from cnnc.base.layout import channel_block
-from cnnc.base.target import Target
+from cnnc.base.target import LINE, Target
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.offers.offer import root_of
 from cnnc.ops.concat import Concat
 from cnnc.ops.spec import Operator
-
-LINE = 64
-"""Bytes of a line of memory, as caches have it."""
 
 
 def own_block(kind: TensorType, target: Target) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
@@ -12,19 +13,25 @@ from cnnc.ops.fused import Fused
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import FEW_CHANNELS, Operator
 from cnnc.passes._blocks import own_block, rows_of, wider_blocks
+from cnnc.passes._rows import layers_in_rows
 
 
-def assign_layouts(graph: Graph, target: Target) -> Graph:
+def assign_layouts(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Graph:
     """conv(x) -> relu -> conv  →  channels blocked by the vector width, repacked only at the edges.
 
-    Every tensor an operator can work on in blocks of channels is blocked; a tensor that a padded
+    Every tensor an operator can work on in blocks of channels is blocked, unless convolutions that
+    lie in rows are faster (`_rows.py`); a tensor that a padded
     window reads gets its zeros in memory, as a halo, unless the layer copies it channel by channel
     (`offers.padding`). Network inputs and outputs stay row-major, and a `repack` stands where two
     neighbours cannot agree. Constants that operators read element by element follow; the packing of
     other weights is lowering's choice.
     """
     planner = _Planner(
-        target, _halos(graph, target), wider_blocks(graph, target), rows_of(graph, target)
+        target,
+        _halos(graph, target),
+        wider_blocks(graph, target),
+        rows_of(graph, target),
+        layers_in_rows(graph, target, choices),
     )
     new: dict[Node, Node] = {}
     for node in graph.nodes:
@@ -53,11 +60,13 @@ class _Planner:
         halos: dict[Node, Halo],
         wider: dict[Node, int],
         rows: frozenset[Node],
+        in_rows: frozenset[Node],
     ) -> None:
         self.target = target
         self.halos = halos
         self.wider = wider
         self.rows = rows
+        self.in_rows = in_rows
         self.copies: dict[tuple[Node, Layout], Node] = {}
 
     def place(self, node: Node, operands: list[Node]) -> Node:
@@ -94,7 +103,7 @@ class _Planner:
         """The channel block of the result."""
         op, rank = node.op, node.type.rank
         assert isinstance(op, Operator)
-        if rank < 2:
+        if rank < 2 or node in self.in_rows:
             return 1
         kinds = [operand.type for operand in operands]
         lanes = own_block(node.type, self.target)

@@ -7,8 +7,8 @@ from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.rewrite import substitute
-from cnnc.offers.direct import choose_form
 from cnnc.offers.offer import chosen_for
+from cnnc.offers.registry import default_choice
 from cnnc.offers.shares import sharing_target
 from cnnc.offers.streamed import MOST_STAGES, operands_of, stream
 from cnnc.ops.repack import Repack
@@ -56,7 +56,7 @@ def _may_stream(node: Node, target: Target, choices: Choices) -> bool:
     if isinstance(op, Repack) and node.type.channels > FEW_CHANNELS:
         return False  # at the edges of a net, where a layer is wanted alone as often as not
     chosen = chosen_for(node, choices)
-    return chosen is None or chosen.choice == choose_form(node, target).choice
+    return chosen is None or chosen.choice == default_choice(node, target)
 
 
 def _cut(line: Sequence[Node], target: Target) -> list[Piece]:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
 from cnnc import driver
-from cnnc.base.choice import Choice, Choices
+from cnnc.base.choice import Choice, Choices, Chosen
 from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Input, Node
 from cnnc.listing import operator_text
-from cnnc.offers.direct import choose_form
+from cnnc.offers.direct import DIRECT
 from cnnc.offers.offer import Candidate, key_of, root_of
-from cnnc.offers.registry import OFFERS
+from cnnc.offers.registry import OFFERS, default_choice
+from cnnc.offers.rows import ROWS, lies_in_rows
 from cnnc.offers.winograd import are_transformed_far, choice_of
 from cnnc.ops.fused import Earlier, Fused
 from cnnc.ops.streamed import Streamed
@@ -71,10 +72,15 @@ def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool
     for key, nodes in found.items():
         most = max(nodes, key=lambda node: sum(_form(node) == _form(other) for other in nodes))
         names = (most.name, *(node.name for node in nodes if node is not most))
+        in_rows = lies_in_rows(separate[most.name], target)
         alone = _alone(most)
-        candidates = _candidates(alone, target, exact=exact, far=far)
+        kept = _keeping(key, choices.facts, in_rows=in_rows)
+        laid = laid_out(alone, target, exact=True, choices=kept)
+        candidates = _candidates(laid, target, exact=exact or in_rows, far=far)
         if len(candidates) > 1:
-            default = _default(alone, target, exact=exact, far=far)
+            default = default_choice(laid, target)
+            if not (exact or in_rows):
+                default = _winograd(alone, target, far=far) or default
             op = operator_text(root_of(most)[0])
             subjects.append(Subject(key, names, op, alone, default, candidates))
     return sorted(subjects, key=lambda subject: -subject.cycles)
@@ -106,10 +112,15 @@ def _stages(graph: Graph, target: Target) -> dict[str, Graph]:
     return graphs
 
 
-def _computed_alone(graph: Graph, target: Target, *, exact: bool) -> set[str]:
-    """Names of the layers that no other one is joined to."""
+def _computed_alone(graph: Graph, target: Target, *, exact: bool) -> dict[str, Node]:
+    """The layers that no other one is joined to, by name."""
     nodes = driver.optimise(graph, driver.pipeline(target, exact=exact)).nodes
-    return {node.name for node in nodes if not isinstance(node.op, Streamed)}
+    return {node.name: node for node in nodes if not isinstance(node.op, Streamed)}
+
+
+def _keeping(key: str, facts: str, *, in_rows: bool) -> Choices:
+    """Choices that lay out a layer alone as its net does: neighbours decide about rows there."""
+    return Choices({key: Chosen(Choice(ROWS if in_rows else DIRECT))}, facts)
 
 
 def _bytes(node: Node) -> int:
@@ -140,9 +151,8 @@ def _alone(node: Node) -> Graph:
     return Graph("layer", tuple(given.values()), {"y": values[-1]})
 
 
-def _candidates(graph: Graph, target: Target, *, exact: bool, far: bool) -> tuple[Candidate, ...]:
+def _candidates(node: Node, target: Target, *, exact: bool, far: bool) -> tuple[Candidate, ...]:
     """What all algorithms offer, the best of each first, then the second best, and so on."""
-    node = laid_out(graph, target, exact=True)
     offers = [each for each in OFFERS if not (exact and each.rounds_more)]
     lists = [
         sorted(each.candidates(node, target, far=far), key=lambda one: one.cycles)
@@ -152,11 +162,10 @@ def _candidates(graph: Graph, target: Target, *, exact: bool, far: bool) -> tupl
     return tuple(each for each in in_turn if each)
 
 
-def _default(graph: Graph, target: Target, *, exact: bool, far: bool) -> Choice:
-    """What the estimate chooses for the layer in its net."""
-    node = laid_out(graph, target, exact=exact, far=far)
-    root, _ = root_of(node)
-    return choice_of(root) if isinstance(root, Winograd) else choose_form(node, target).choice
+def _winograd(graph: Graph, target: Target, *, far: bool) -> Choice | None:
+    """The form of Winograd's algorithm that the estimate chooses for a layer in its net, if any."""
+    root, _ = root_of(laid_out(graph, target, far=far))
+    return choice_of(root) if isinstance(root, Winograd) else None
 
 
 def single(node: Node) -> Graph:

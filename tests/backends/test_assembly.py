@@ -7,11 +7,13 @@ import pytest
 
 from cnnc.backends.native.compile import emit_assembly
 from cnnc.backends.native.targets import named_target
+from cnnc.base.choice import Choice, Choices, Chosen
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.types import TensorType
 from cnnc.loop.text import print_kernel
 from cnnc.lowering.lower import lower
 from cnnc.lowering.lowered import Layer, Lowered
+from cnnc.offers.offer import key_of
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
@@ -53,6 +55,23 @@ def test_tiles_stay_in_registers(
     family: str, inputs: int, outputs: int, extent: int, kernel: int, groups: int, stride: int
 ) -> None:
     assembly = _assembly(family, inputs, outputs, extent, kernel, groups, stride)
+    loop = _hottest_block(assembly, MULTIPLY[family])
+    assert len(re.findall(MULTIPLY[family], loop)) >= 8
+    assert not re.findall(SCALAR, loop)
+    assert not re.findall(SPILL, assembly)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("channels", [12, 25, 40])
+def test_tiles_of_rows_stay_in_registers(family: str, channels: int) -> None:
+    target, pad = named_target(family), Padding("same")
+    x = Node(Input("x"), (), TensorType.plain((1, channels, 784)), "x")
+    value = _node(x, Conv(channels, (5,), pad=pad), "layer")
+    graph = Graph("g", (x,), {"y": value})
+    chosen = Choices({key_of(value, Choices()): Chosen(Choice("rows"))})
+    lowered = lower(assign_layouts(graph, target, chosen), target)
+    assert _layer(lowered).kernel.origin.algorithm.startswith("in rows")
+    assembly = _layer_assembly(lowered, family)
     loop = _hottest_block(assembly, MULTIPLY[family])
     assert len(re.findall(MULTIPLY[family], loop)) >= 8
     assert not re.findall(SCALAR, loop)

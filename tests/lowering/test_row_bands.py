@@ -158,7 +158,7 @@ def test_a_band_has_whole_tiles_of_two_rows() -> None:
         (128, 32, 3, 7, 7),
         (128, 32, 3, 8, 5),  # two rows at once
         (128, 32, 3, 5, 9, 2),
-        (1024, 24, 1, 13, 3),
+        (1024, 32, 1, 13, 3),
         (256, 40, 3, 3, 5),  # a block of channels is left over
         (1024, 48, 1, 5, 7),  # with AVX2 one row, whose last tile is shorter
         (1024, 64, 1, 7, 7),

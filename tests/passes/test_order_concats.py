@@ -146,9 +146,8 @@ def test_narrow_operands_are_computed_in_the_blocks_of_the_concat() -> None:
 
 
 def test_narrow_operands_alone_are_joined_in_their_own_blocks() -> None:
-    graph = net(
-        "  b = x -> conv(8, 1)\n  output y = concat { b | b -> conv(6, 1) } -> conv(8, 1)\n"
-    )
+    body = "  b = x -> conv(8, 1)\n  output y = concat { b | b -> conv(6, 1) } -> conv(8, 1)\n"
+    graph = net(body, "4, 9, 8")
     assert repacks(graph) == []
     placed = assign_layouts(graph, find_target("x86-64-v4"))
     (node,) = [node for node in placed.nodes if not node.is_leaf and _is_concat(node)]

@@ -1,0 +1,118 @@
+"""Convolutions whose vectors hold neighbouring positions of one channel, not channels of one place.
+
+Blocks of channels leave lanes empty where channels are no multiple of them: of 25 channels in two
+vectors of 16, 22 %. A tensor in rows has none empty but at the ends of its rows.
+"""
+
+from collections.abc import Iterator
+from math import prod
+
+from cnnc.base.choice import Choice, Chosen
+from cnnc.base.target import LINE, Target
+from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, least_cycles, tiles
+from cnnc.ir.graph import Node
+from cnnc.offers.offer import Candidate, root_of
+from cnnc.offers.one_row import may_be_one_row
+from cnnc.ops.conv import Conv
+from cnnc.ops.spec import Operator
+
+ROWS = "rows"
+
+
+class RowsOffer:
+    """See Offer."""
+
+    name = ROWS
+    rounds_more = False
+
+    def candidates(self, node: Node, target: Target, *, far: bool) -> Iterator[Candidate]:
+        """See Offer: every tile of vectors × channels that fits the registers.
+
+        Nothing for a layer that lies in blocks: rows are a layout that neighbours should share, so
+        that no layer alone can choose it.
+        """
+        if lies_in_rows(node, target):
+            work = rows_work(node, target)
+            for tile in tiles(work, target):
+                yield Candidate(choice_of(tile), node.type.shape[0] * cycles(work, tile))
+
+
+OFFER = RowsOffer()
+
+
+def may_lie_in_rows(node: Node, target: Target) -> bool:
+    """Whether a layer can be computed with neighbouring positions in the lanes of vectors.
+
+    Neighbours must read neighbours, and all channels the same input.
+    """
+    root, operands = root_of(node)
+    if not isinstance(root, Conv) or root.groups > 1 or node.type.channels == 1:
+        return False
+    stride = root.window(operands[0].type).stride
+    return target.lanes(node.type.dtype) > 1 and stride[-1] == 1
+
+
+def lies_in_rows(node: Node, target: Target) -> bool:
+    """Whether a layer whose layouts are assigned is computed so."""
+    return may_lie_in_rows(node, target) and node.type.layout.block(1) == 1
+
+
+def rows_work(node: Node, target: Target) -> Work:
+    """What the tile search needs to know: blocks are vectors of positions, columns channels."""
+    op, out, kinds = node.op, node.type, [operand.type for operand in node.inputs]
+    assert isinstance(op, Operator)
+    columns = _row_length(node)
+    vectors, rest = divmod(columns, target.lanes(out.dtype))
+    return Work(
+        max(1, vectors),
+        (out.channels,),
+        op.macs(out, *kinds) // out.elements,
+        per_channel=False,
+        phases=prod(out.spatial) // columns,
+        lines=1 + (target.vector_bits // 8 - out.dtype.bytes) / LINE,
+        apart=int(vectors > 0 and rest > 0),
+    )
+
+
+def rows_cycles(node: Node, target: Target) -> float:
+    """Estimated cycles of a layer in rows."""
+    return node.type.shape[0] * least_cycles(rows_work(node, target), target)
+
+
+def fills_more(node: Node, target: Target) -> bool:
+    """Whether fewer lanes are empty with positions in them than with channels."""
+    channels, lanes = node.type.channels, target.lanes(node.type.dtype)
+    positions = _row_length(node)
+    vectors, blocks = -(-positions // lanes), -(-channels // lanes)
+    return positions * blocks > channels * vectors
+
+
+def _row_length(node: Node) -> int:
+    """Neighbouring positions of a channel, as many as vectors may run through."""
+    spatial = node.type.spatial
+    return prod(spatial) if may_be_one_row(node) else spatial[-1]
+
+
+def choose_rows(node: Node, target: Target, chosen: Chosen | None = None) -> Tile:
+    """The tile of a layer in rows: what was chosen, or the one with the fewest estimated cycles.
+
+    UserError where what was chosen is not possible.
+    """
+    work = rows_work(node, target)
+    if chosen is None:
+        return choose_tile(work, target)
+    sizes = dict(chosen.choice.sizes).get("tile", ())
+    tile = Tile(sizes[0], 1, sizes[1]) if len(sizes) == 2 else None
+    if tile is None or choice_of(tile) != chosen.choice:
+        raise chosen.refuse(node.name, "it can be computed in rows only: `rows tile=2x9`")
+    if tile.blocks > work.blocks or tile.columns > work.spatial[-1]:
+        why = f"the result has {work.spatial[-1]} channels and {work.blocks} vectors in a row"
+        raise chosen.refuse(node.name, why)
+    if tile.vectors > 1 and not fits(tile, work, target):
+        raise chosen.refuse(node.name, f"the tile does not fit {target.vector_registers} registers")
+    return tile
+
+
+def choice_of(tile: Tile) -> Choice:
+    """The tile as a choice: vectors × channels."""
+    return Choice(ROWS, (("tile", (tile.blocks, tile.columns)),))
