@@ -131,6 +131,35 @@ def test_one_layer_only(cnnc: Runner, small: Path) -> None:
     cnnc("show", small, *NET, "--stage", "graph", "--layer", "h.conv", code=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "message", "help"),
+    [
+        ("h.0.batchnorm", "`h.0.batchnorm` is computed within `h.0.conv`", "`--layer h.0.conv`"),
+        ("h.1.relu", "`h.1.relu` is computed within `h.1.conv`", "`--layer h.1.conv`"),
+        ("h.1.dropout", "nothing is computed for it", "--stage program"),
+        ("x", "`x` is an input", "--stage program"),
+        ("h.1", "no compiled layer is called `h.1`", "such as `h.1.conv`"),
+        ("h.1.rel", "no compiled layer is called `h.1.rel`", "did you mean `h.1.relu`?"),
+        ("", "no compiled layer is called ``", "--stage program"),
+    ],
+)
+def test_where_a_layer_without_a_step_went(
+    cnnc: Runner, tmp_path: Path, name: str, message: str, help: str
+) -> None:
+    """It is said that it is fused and with what, not that of another block."""
+    path = tmp_path / "blocks.cnn"
+    path.write_text(
+        "cnn 1\nblock b() { conv(4, 3) -> batchnorm -> relu -> dropout }\nnet n {\n"
+        "  input x: f32[N, 3, 8, 8]\n  h = x -> repeat(2) { b() }\n"
+        "  output y = h -> flatten -> dense(3)\n  weights he(seed = 2)\n}\n"
+    )
+    text = cnnc("show", path, "--stage", "flat", "--layer", name, code=1).err
+    assert message in text
+    assert help in text.split("help: ")[1]
+    # an output is its layer
+    assert "kernel " in cnnc("show", path, "--stage", "loops", "--layer", "y").out
+
+
 def test_assembly_for_another_processor(cnnc: Runner, small: Path) -> None:
     """Cross-compiled: AArch64 code on any machine."""
     args = ("--stage", "asm", "--layer", "h.conv", "--target", "aarch64")
