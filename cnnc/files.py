@@ -31,6 +31,17 @@ def keep_evidence(folder: Path | None, name: str, text: str) -> Path | None:
         return None
 
 
+def named_path(text: str, option: str) -> Path:
+    """The path that an option was given; UserError for an empty one.
+
+    To the system, that would be the folder one is in.
+    """
+    if not text:
+        help = "name a file or a folder: `.` is the folder you are in"
+        raise fail("E0803", f"`{option}` is empty", help=help)
+    return Path(text)
+
+
 def check_file(path: Path, *suffixes: str) -> None:
     """UserError for a path that is no file to write, or whose name does not end in one of these.
 
@@ -49,12 +60,12 @@ def check_file(path: Path, *suffixes: str) -> None:
         raise fail("E0704", f"`{path}` cannot be written", help=help)
 
 
-def keep_files(path: Path, read: Iterable[Path]) -> None:
-    """UserError for a path to write that is one of the files read for it."""
+def keep_files(path: Path, read: Iterable[Path], option: str = "-o") -> None:
+    """UserError for a path to write, given by an option, that is one of the files read for it."""
     for other in read:
         if path.exists() and other.exists() and path.samefile(other):
             message = f"`{path}` is read by this command, and would be replaced"
-            raise fail("E0704", message, help="name another file with -o")
+            raise fail("E0704", message, help=f"name another file with {option}")
 
 
 def check_folder(path: Path, *suffixes: str) -> None:

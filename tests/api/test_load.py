@@ -110,6 +110,23 @@ def test_options_are_checked(options: dict[str, str | int | None], code: str) ->
         cnnc.load(DIGITS).compile(**options)  # type: ignore[arg-type]
 
 
+def test_a_processor_of_a_target() -> None:
+    """Beside the target, or in one word with it; both are too much."""
+    model = cnnc.load(DIGITS)
+    net = model.compile("x86-64", "reference", cpu="nehalem")
+    assert net.options == model.compile("x86-64:nehalem", "reference").options
+    for target, cpu, message in (
+        ("x86-64:nehalem", "haswell", "E0803.*names a processor too"),
+        ("x86-64-v3", "nehalem", "E0803.*contradicts the target `x86-64-v3`"),
+        ("x86-64", 3, "E0801.*the cpu is a name, not 3"),
+        ("x86-64", "nehalen", "E0801.*did you mean `nehalem`"),
+    ):
+        with pytest.raises(cnnc.UserError, match=f"(?s){message}"):
+            model.compile(target, cpu=cpu)  # type: ignore[arg-type]
+        with pytest.raises(cnnc.UserError, match=f"(?s){message}"):
+            cnnc.build(model, "no", target=target, cpu=cpu)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["c", "interp", "reference"])
 def test_a_backend_for_a_target_is_told_apart(name: str) -> None:
     """The first argument is the target."""
