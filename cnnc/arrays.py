@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cnnc.base.dtype import DType
 from cnnc.base.errors import UserError, did_you_mean, fail
 from cnnc.base.record import record
-from cnnc.files import check_file, replace_file
+from cnnc.files import check_file, named_path, replace_file
 from cnnc.frontend.arrays import ArrayInfo, open_arrays
 from cnnc.interface import End, Interface
 from cnnc.table import shape_text
@@ -38,8 +38,8 @@ class Source:
         """`path` or `name=path`."""
         name, equals, path = text.partition("=")
         if equals and name.isidentifier():
-            return Source(Path(path), name)
-        return Source(Path(text))
+            return Source(named_path(path, f"--input {text}"), name)
+        return Source(named_path(text, "--input"))
 
 
 @record

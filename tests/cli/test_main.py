@@ -127,6 +127,28 @@ def test_a_closed_pipe_is_no_error(small: Path) -> None:
     assert ended.stderr == ""
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [("ops", 0), ("ops --json", 0), ("check missing.cnn", 1), ("check missing.cnn --json", 1)],
+)
+def test_closed_streams_are_no_bug(args: str, code: int) -> None:
+    """Neither of them is there to be written to."""
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        command = f"'{sys.executable}' -m cnnc {args} {closed}"
+        ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT)
+        assert ended.returncode == code, command
+        assert "bug" not in ended.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX pipe")
+def test_an_error_that_nobody_reads() -> None:
+    """The reader of its JSON went away: no traceback."""
+    code = f"'{sys.executable}' -m cnnc check missing.cnn --json | true"
+    ended = subprocess.run(["sh", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 @pytest.mark.parametrize("verb", ["ops", "env"])
 def test_a_full_disk_is_no_bug(verb: str) -> None:

@@ -1,5 +1,6 @@
 """Files appear whole or not at all, and there is one function that writes them."""
 
+import io
 import os
 import re
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import cnnc
 from cnnc.artifact import read_artifact, write_artifact
@@ -136,6 +138,74 @@ def test_folders_are_not_called_like_files(
     assert f"`{name}` is the name of a file" in ended.err
     Path(name).write_text(NET)
     assert f"`{name}` is a file, and" in Runner(capsys)(*args, "-o", name, code=1).err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("build", "net.cnn", "-o"),
+        ("compile", "net.cnn", "-o"),
+        ("export", "net.cnn", "-o"),
+        ("tune", "net.cnn", "-o"),
+        ("run", "net.cnn", "-i", "x.npy", "-o"),
+        ("kernel", "relu", "--input", "f32[1, 2]", "-o"),
+        ("import", "net.onnx", "-o"),
+        ("analyze", "net.cnn", "--plot"),
+        ("check", "net.cnn", "--tuning"),
+        ("kernel", "relu", "--parameters"),
+        ("run", "net.cnn", "-i"),
+    ],
+)
+def test_an_empty_path_is_not_the_folder_one_is_in(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: tuple[str, ...],
+) -> None:
+    """Nothing is written there; the option is named."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.cnn").write_text(NET)
+    before = sorted(tmp_path.iterdir())
+    ended = Runner(capsys)(*args, "", code=1)
+    option = {"-i": "--input"}.get(args[-1], args[-1])
+    assert f"error[E0803]: `{option}` is empty" in ended.err
+    assert sorted(tmp_path.iterdir()) == before
+    assert "`FILE` is empty" in Runner(capsys)("check", "", code=1).err
+    with pytest.raises(cnnc.UserError, match="`folder` is empty"):
+        cnnc.build(cnnc.load("net.cnn"), "")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_no_verb_replaces_what_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its name ends in: texts, tune files, images, and by other names of the same file."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.cnn", "net.tune"):
+        Path(name).write_text(NET)
+    Path("same.onnx").symlink_to("net.cnn")
+    wide = NET.replace("f32[N, 2]", "f32[N, 1, 4, 4]")
+    Path("wide.cnn").write_text(wide)
+    Path("x.png").write_bytes(png())
+    run = Runner(capsys)
+    run("tune", "wide.cnn", "-o", "mine.tune", "--seconds", "0.01")
+    held = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for args in (
+        ("export", "net.cnn", "-o", "same.onnx"),
+        ("tune", "net.tune", "--seconds", "0.01"),
+        ("analyze", "wide.cnn", "-i", "x.png", "--plot", "x.png"),
+    ):
+        ended = run(*args, code=1)
+        assert "is read by this command, and would be replaced" in ended.err
+        assert f"with {'--plot' if '--plot' in args else '-o'}" in ended.err
+    assert held == {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def png() -> bytes:
+    """A grey image of four by four."""
+    data = io.BytesIO()
+    Image.new("L", (4, 4)).save(data, "png")
+    return data.getvalue()
 
 
 def test_a_copy_keeps_the_versions_that_compiled_it(tmp_path: Path) -> None:
