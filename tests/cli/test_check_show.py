@@ -99,6 +99,16 @@ def test_mistakes_as_json(cnnc: Runner, tmp_path: Path) -> None:
     assert found["place"]["line"] == 4
 
 
+def test_why_a_result_may_be_larger_than_the_arena(cnnc: Runner, tmp_path: Path) -> None:
+    """It is said where it is so, only."""
+    path = tmp_path / "n.cnn"
+    text = "cnn 1\nnet n {\n  input x: f32[N, 4, 64]\n  output y = x -> relu\n}\n"
+    path.write_text(text)
+    assert "which has no outputs in it" in cnnc("check", path).out
+    path.write_text(text.replace("relu", "relu -> softmax(axis = 1) -> pool(max, 2)"))
+    assert "larger than the arena" not in cnnc("check", path).out
+
+
 @pytest.mark.parametrize("stage", ["ast", "graph", "loops", "flat", "program", "llvm", "asm"])
 def test_every_stage_shows(cnnc: Runner, small: Path, stage: str) -> None:
     """Each prints something of its own kind."""
