@@ -54,6 +54,7 @@ class BoundCall:
 
     @inputs.setter
     def inputs(self, value: object) -> NoReturn:
+        """UserError: others would not be read."""
         raise self._fixed("inputs")
 
     @property
@@ -63,6 +64,7 @@ class BoundCall:
 
     @outputs.setter
     def outputs(self, value: object) -> NoReturn:
+        """UserError: others would not be written."""
         raise self._fixed("outputs")
 
     def _fixed(self, what: str) -> UserError:
