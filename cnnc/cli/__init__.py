@@ -81,6 +81,7 @@ def run_command(args: Sequence[str]) -> int:
 
 def _run(args: Sequence[str], *, as_json: bool) -> int:
     """The same, but for output that cannot be written."""
+    stdout = sys.stdout
     try:
         code = cli.main(list(args), prog_name="cnnc", standalone_mode=False)
         if sys.stdout is not None:  # as it is where whoever called closed it
@@ -88,6 +89,10 @@ def _run(args: Sequence[str], *, as_json: bool) -> int:
         return code if isinstance(code, int) else OK
     except (UserError, click.ClickException) as error:
         return _show_mistake(error, as_json=as_json)
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        raise BrokenPipeError from None  # click replaces a stream that nobody reads, and leaves
     except (click.Abort, KeyboardInterrupt):
         remark("interrupted")
         return INTERRUPTED

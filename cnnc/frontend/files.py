@@ -1,5 +1,6 @@
 """Reading what a user names: source text, and paths that must stay inside the model's folder."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ def decode_source(name: str, data: bytes) -> SourceFile:
     if len(data) > 4 * MAX_TEXT:
         raise fail("E0501", f"`{name}` is larger than {4 * MAX_TEXT} bytes")
     text = data.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    # what is made of the text says where it comes from, in UTF-8 too
+    name = os.fsencode(name).decode("utf-8", errors="replace")
     source = SourceFile(name, text.replace("\r\n", "\n").replace("\r", "\n"))
     try:
         data.decode("utf-8")
