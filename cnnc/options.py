@@ -78,6 +78,12 @@ def check_threads(threads: object) -> None:
         raise fail("E0803", f"threads must be an integer from 1 to {MAX_THREADS}, not {threads!r}")
 
 
+def check_seed(seed: object) -> None:
+    """UserError for what nothing can be drawn by."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise fail("E0803", f"a seed is an integer from 0 on, not {seed!r}")
+
+
 @record
 class Knob:
     """An environment variable: its name, what may be written in it, its default, what it does."""
