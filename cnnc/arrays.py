@@ -283,15 +283,25 @@ def _wrong_size(path: Path, found: tuple[int, int], size: _ImageSize, end: End) 
 
 
 def _check_exists(path: Path) -> None:
-    if path.is_file():
-        return
     folder = path.parent
-    near = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    if path.exists():
+    try:
+        if path.is_file():
+            return
+        near = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+        exists = path.exists()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if exists:
         raise fail("E0702", f"`{path}` is not a file")
     raise fail("E0701", f"there is no file `{path}`", help=did_you_mean(path.name, near))
 
 
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return fail("E0702", f"`{path}` cannot be read", notes=(error.strerror or str(error),))
+
+
 def _damaged(path: Path, error: Exception) -> UserError:
+    if isinstance(error, OSError) and error.errno:  # of the system, not of what decodes
+        return _unreadable(path, error)
     reason = str(error).split("\n")[0] or type(error).__name__
     return fail("E0406", f"`{path}` is damaged or not what its name says", notes=(reason,))

@@ -13,10 +13,10 @@ from cnnc.frontend.parse import MAX_TEXT
 def read_source(path: Path) -> SourceFile:
     """A `.cnn` file as text with line ends as `\\n`; UserError if there is none to read."""
     name = str(path)
-    if path.suffix.lower() == ".onnx" and path.is_file():
-        message = f"`{name}` is an ONNX model, and this needs a .cnn file"
-        raise fail("E0703", message, help=f"make one of it: cnnc import {path.name} -o FOLDER")
     try:
+        if path.suffix.lower() == ".onnx" and path.is_file():
+            message = f"`{name}` is an ONNX model, and this needs a .cnn file"
+            raise fail("E0703", message, help=f"make one of it: cnnc import {path.name} -o FOLDER")
         # Opening a pipe without a writer would wait for one.
         if path.is_fifo():
             raise fail("E0702", f"`{name}` is a pipe, not a file")

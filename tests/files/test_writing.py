@@ -1,10 +1,13 @@
 """Files appear whole or not at all, and there is one function that writes them."""
 
+import errno
 import io
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -199,6 +202,80 @@ def test_no_verb_replaces_what_it_reads(
         assert "is read by this command, and would be replaced" in ended.err
         assert f"with {'--plot' if '--plot' in args else '-o'}" in ended.err
     assert held == {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+LONG = "n" * 300
+LOOP = "loop"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other limits")
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("run", "net.cnn", "-i", "x.npy", "-o", f"{LONG}.npz"), "E0704"),
+        (("compile", "net.cnn", "-o", f"{LONG}.cnnc"), "E0704"),
+        (("export", "net.cnn", "-o", f"{LONG}.onnx"), "E0704"),
+        (("tune", "net.cnn", "-o", f"{LONG}.tune"), "E0704"),
+        (("analyze", "net.cnn", "--plot", f"{LONG}.png"), "E0704"),
+        (("build", "net.cnn", "-o", LONG), "E0704"),
+        (("build", "net.cnn", "-o", LOOP), "E0704"),
+        (("kernel", "relu", "--input", "f32[1, 2]", "-o", LONG), "E0704"),
+        (("check", f"{LONG}.onnx"), "E0702"),
+        (("check", LOOP), "E0702"),
+        (("run", "net.cnn", "-i", f"{LONG}.npy"), "E0702"),
+        (("run", "net.cnn", "-i", f"{LONG}.npz"), "E0702"),
+        (("check", "net.cnn", "--tuning", LOOP), "E0702"),
+        (("fmt", LONG), "E0702"),
+    ],
+)
+def test_where_the_system_refuses_even_to_look(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: tuple[str, ...],
+    code: str,
+) -> None:
+    """At names too long and links in a circle; folders that are closed to the user are the same."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.cnn").write_text(NET)
+    np.save("x.npy", np.zeros((1, 2), np.float32))
+    Path(LOOP).symlink_to(LOOP)
+    assert f"error[{code}]" in Runner(capsys)(*args, code=1).err
+
+
+def test_a_closed_folder_is_not_a_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As whoever runs this may open all of them, the system is told to refuse."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    np.save(closed / "x.npy", np.zeros((1, 2), np.float32))
+    net = tmp_path / "net.cnn"
+    net.write_text(NET)
+
+    def refuse(*args: object, **options: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(closed))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(cnnc.UserError, match=r"E0704[\s\S]*Permission denied"):
+            replace_file(closed / "y.npy", b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse)
+        assert "error[E0702]" in Runner(capsys)("fmt", closed, code=1).err
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", refuse)
+        ended = Runner(capsys)("run", net, "-i", closed / "x.npy", code=1)
+    assert "error[E0702]" in ended.err
+    assert "= note: Permission denied" in ended.err
+
+
+def test_standard_input_that_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "standard input is closed" in Runner(capsys)("fmt", "-", code=1).err
 
 
 def png() -> bytes:
