@@ -301,7 +301,7 @@ def _unreadable(path: Path, error: OSError) -> UserError:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    if isinstance(error, OSError) and error.errno:  # of the system, not of what decodes
+    if isinstance(error, PermissionError):
         return _unreadable(path, error)
     reason = str(error).split("\n")[0] or type(error).__name__
     return fail("E0406", f"`{path}` is damaged or not what its name says", notes=(reason,))

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -264,11 +265,13 @@ def test_a_closed_folder_is_not_a_bug(
     with monkeypatch.context() as patch:
         patch.setattr(os, "listdir", refuse)
         assert "error[E0702]" in Runner(capsys)("fmt", closed, code=1).err
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "load", refuse)
-        ended = Runner(capsys)("run", net, "-i", closed / "x.npy", code=1)
-    assert "error[E0702]" in ended.err
-    assert "= note: Permission denied" in ended.err
+    np.savez(closed / "x.npz", x=np.zeros((1, 2), np.float32))
+    for where, name, file in ((np, "load", "x.npy"), (zipfile, "ZipFile", "x.npz")):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, refuse)
+            ended = Runner(capsys)("run", net, "-i", closed / file, code=1)
+        assert "error[E0702]" in ended.err
+        assert "= note: Permission denied" in ended.err
 
 
 def test_standard_input_that_is_closed(
