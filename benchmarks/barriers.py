@@ -4,6 +4,7 @@
 median time of one barrier when all threads are awake, and of a run of a net that does nothing.
 """
 
+import argparse
 import os
 import statistics
 import time
@@ -36,6 +37,8 @@ BARRIERS, SAMPLES = 10_000, 101
 
 def main() -> None:
     """Measure and print."""
+    form = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=form).parse_args()
     runtime()
     engine = jit_compile(_NET, host_target())
     net = engine.get_function_address("net")

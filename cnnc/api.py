@@ -26,7 +26,7 @@ from cnnc.interface import Interface
 from cnnc.ir.graph import Graph, Node, Parameter
 from cnnc.layers import Layers
 from cnnc.listing import graph_layers
-from cnnc.options import REFERENCE, Options, read_import_path
+from cnnc.options import REFERENCE, Options, read_import_path, target_with
 from cnnc.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class Model:
         threads: int = 1,
         batch: Batch | None = None,
         *,
+        cpu: str | None = None,
         exact: bool = False,
         tuning: str | os.PathLike[str] | None = None,
     ) -> Compiled:
@@ -123,12 +124,14 @@ class Model:
         `backend` is `native` (machine code), `cuda` (NVIDIA's GPUs, by nvcc; `target="cuda"` says
         the same, docs/cuda.md), `c` (C, through the system's compiler), `interp` (the same loops in
         Python, slow) or `reference` (NumPy in float64). `target` names a processor family this
-        machine belongs to, `native` for everything the machine can do. `threads` run it; more than
-        there are cores make it slower. `batch` rebuilds the network for so many
-        samples a run, or any number of a range: `(1, 32)`. `exact` leaves out algorithms that
-        round more than the sums that define an operator (Winograd's; docs/numerics.md). `tuning`
-        is a file of `cnnc tune`, whose choices replace estimates (docs/tuning.md).
+        machine belongs to, `native` for everything the machine can do, and `cpu` a processor of
+        it. `threads` run it; more than there are cores make it slower. `batch` rebuilds the network
+        for so many samples a run, or any number of a range: `(1, 32)`. `exact` leaves out
+        algorithms that round more than the sums that define an operator (Winograd's;
+        docs/numerics.md). `tuning` is a file of `cnnc tune`, whose choices replace estimates
+        (docs/tuning.md).
         """
+        target = target_with(target, cpu)
         path = Path(tuning) if isinstance(tuning, str | os.PathLike) else tuning
         options = Options(target, backend, threads, exact, path)
         same = self.batch if self.graph.fewest is None else (self.fewest, self.batch)

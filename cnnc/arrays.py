@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cnnc.base.dtype import DType
 from cnnc.base.errors import UserError, did_you_mean, fail
 from cnnc.base.record import record
-from cnnc.files import check_file, replace_file
+from cnnc.files import check_file, named_path, replace_file
 from cnnc.frontend.arrays import ArrayInfo, open_arrays
 from cnnc.interface import End, Interface
 from cnnc.table import shape_text
@@ -38,8 +38,8 @@ class Source:
         """`path` or `name=path`."""
         name, equals, path = text.partition("=")
         if equals and name.isidentifier():
-            return Source(Path(path), name)
-        return Source(Path(text))
+            return Source(named_path(path, f"--input {text}"), name)
+        return Source(named_path(text, "--input"))
 
 
 @record
@@ -283,15 +283,25 @@ def _wrong_size(path: Path, found: tuple[int, int], size: _ImageSize, end: End) 
 
 
 def _check_exists(path: Path) -> None:
-    if path.is_file():
-        return
     folder = path.parent
-    near = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    if path.exists():
+    try:
+        if path.is_file():
+            return
+        near = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+        exists = path.exists()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if exists:
         raise fail("E0702", f"`{path}` is not a file")
     raise fail("E0701", f"there is no file `{path}`", help=did_you_mean(path.name, near))
 
 
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return fail("E0702", f"`{path}` cannot be read", notes=(error.strerror or str(error),))
+
+
 def _damaged(path: Path, error: Exception) -> UserError:
+    if isinstance(error, PermissionError):
+        return _unreadable(path, error)
     reason = str(error).split("\n")[0] or type(error).__name__
     return fail("E0406", f"`{path}` is damaged or not what its name says", notes=(reason,))

@@ -114,14 +114,23 @@ class Binding:
             raise UserError(wrong)
         return arrays
 
-    def made(self) -> tuple[Array, ...]:
-        """Inputs of zeros, the most of one run."""
-        made = []
+    def made(self, out: object = None) -> tuple[Array, ...]:
+        """Inputs of zeros: as many samples as arrays for results have, else the most of one run."""
+        samples, made = self._samples_of(out), []
         for _, shape, dtype in self._takes:
-            array = aligned(prod(shape), dtype).reshape(shape)
+            whole = (samples, *shape[1:])
+            array = aligned(prod(whole), dtype).reshape(whole)
             array[...] = 0
             made.append(array)
         return tuple(made)
+
+    def _samples_of(self, out: object) -> int:
+        """The samples of one run that arrays for results are for; `results` checks the arrays."""
+        given = out.values() if isinstance(out, Mapping) else ()
+        shapes: list[Shape] = [getattr(array, "shape", ()) for array in given]
+        counts = {shape[0] for shape in shapes if shape}
+        fits = self._fewest and len(counts) == 1 and self._fewest <= min(counts) <= self._batch
+        return int(counts.pop()) if fits else self._batch
 
     def _ready(self, given: Given, named: Mapping[str, ArrayLike]) -> tuple[Array, ...] | None:
         """The inputs by name if they can be seen to need no conversion at a glance, else None."""

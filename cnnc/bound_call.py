@@ -10,7 +10,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.base.errors import fail
+from cnnc.base.errors import UserError, fail
 
 Array = NDArray[np.generic]
 
@@ -22,7 +22,7 @@ class BoundCall:
     written into them. `name` is the net's.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_run", "inputs", "name", "outputs")
+    __slots__ = ("__weakref__", "_inputs", "_lock", "_outputs", "_run", "name")
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class BoundCall:
         run: Callable[[], None],
     ) -> None:
         self.name = name
-        self.inputs: Mapping[str, Array] = MappingProxyType({**inputs})
-        self.outputs: Mapping[str, Array] = MappingProxyType({**outputs})
+        self._inputs: Mapping[str, Array] = MappingProxyType({**inputs})
+        self._outputs: Mapping[str, Array] = MappingProxyType({**outputs})
         self._run = run
         self._lock = RLock()
         _CALLS.add(self)
@@ -45,7 +45,35 @@ class BoundCall:
         """
         with self._lock:
             self._run()
-        return self.outputs
+        return self._outputs
+
+    @property
+    def inputs(self) -> Mapping[str, Array]:
+        """The arrays it reads, by name: write new values into them."""
+        return self._inputs
+
+    @inputs.setter
+    def inputs(self, value: object) -> NoReturn:
+        """UserError: others would not be read."""
+        raise self._fixed("inputs")
+
+    @property
+    def outputs(self) -> Mapping[str, Array]:
+        """The arrays it writes, by name."""
+        return self._outputs
+
+    @outputs.setter
+    def outputs(self, value: object) -> NoReturn:
+        """UserError: others would not be written."""
+        raise self._fixed("outputs")
+
+    def _fixed(self, what: str) -> UserError:
+        """A bound call reads and writes where it was told to, whatever names are given later."""
+        name = next(iter(getattr(self, what)), "x")
+        help = "bind the network again"
+        if what == "inputs":
+            help = f'write into its arrays: `call.inputs["{name}"][...] = {name}`'
+        return fail("E0605", f"the {what} of a bound call of {self.name} are fixed", help=help)
 
     def __reduce__(self) -> NoReturn:
         raise fail(

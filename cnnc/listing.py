@@ -1,14 +1,20 @@
 """The layers of a graph, and of what it was lowered to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cnnc.ir.graph import Constant, Graph, Node, Op, Parameter
 from cnnc.ir.types import TensorType
 from cnnc.layers import LayerInfo, Layers
 from cnnc.lowering.lowered import Lowered
+from cnnc.ops.arithmetic.mul import Mul
+from cnnc.ops.batchnorm import BatchNorm
+from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
+from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.spec import Operator
 from cnnc.ops.streamed import Streamed, stages_of
+from cnnc.ops.winograd import Winograd
+from cnnc.passes.fold_batchnorm import Linear
 
 
 def graph_layers(graph: Graph) -> Layers:
@@ -82,6 +88,79 @@ def _names(op: Op) -> str:
 def _macs(node: Node) -> int:
     types = [operand.type for operand in node.inputs]
     return node.op.macs(node.type, *types) if isinstance(node.op, Operator) else 0
+
+
+def computed_within(source: Graph, lowered: Lowered, name: str) -> str | None:
+    """The compiled layer that computes a layer of the text which has no step of its own.
+
+    What is fused lies in a layer before it, what is streamed in one behind. None for a layer that
+    is computed under its own name, or not at all.
+    """
+    known = {node.name: node for node in source.nodes if not node.is_leaf}
+    compiled = _compiled_by_name(lowered, known)
+    if (node := known.get(name)) is None:
+        return None
+    if name in compiled:
+        made = compiled[name].name
+        return None if made == name else made
+    place = {each: number for number, each in enumerate(source.nodes)}
+    roots = sorted(_roots(node, compiled), key=place.__getitem__, reverse=True)
+    for root in (*roots, node):
+        found = compiled.get(root.name) or _streamed_behind(root, source, compiled)
+        if found is not None and _computes(found.op, node.op, root.op):
+            return found.name
+    return None
+
+
+def _compiled_by_name(lowered: Lowered, known: Mapping[str, Node]) -> dict[str, Node]:
+    """The compiled layers, also by the names of the text that passes made theirs of."""
+    compiled = {layer.node.name: layer.node for layer in lowered.layers}
+    for layer in lowered.layers:
+        name = layer.node.name
+        while name not in known and "." in name:
+            name = name.rpartition(".")[0]
+        compiled.setdefault(name, layer.node)
+    return compiled
+
+
+def _roots(node: Node, compiled: Mapping[str, Node]) -> set[Node]:
+    """The nearest operators before it, or itself, behind which it may have been fused."""
+    found, waiting = set(), [node]
+    while waiting:
+        each = waiting.pop()
+        joins = isinstance(each.op, Pointwise | BatchNorm) and each.name not in compiled
+        operands = [operand for operand in each.inputs if not operand.is_leaf]
+        if joins and operands:
+            waiting += operands
+        else:
+            found.add(each)
+    return found
+
+
+def _streamed_behind(node: Node, source: Graph, compiled: Mapping[str, Node]) -> Node | None:
+    """The layer of several stages of which an operator may be one."""
+    while len(users := source.users[node]) == 1:
+        (node,) = users
+        found = compiled.get(node.name)
+        if found is not None:
+            return found if isinstance(found.op, Streamed) else None
+    return None
+
+
+def _computes(op: Op, wanted: Op, root: Op) -> bool:
+    """Whether an operator of the text is among what a compiled layer computes."""
+    if isinstance(wanted, BatchNorm):
+        # folded into the weights of what it stood behind, or spelled out
+        return isinstance(root, Linear) or _has(op, Mul)
+    return _has(op, type(wanted)) or (isinstance(wanted, Conv) and _has(op, Winograd))
+
+
+def _has(op: Op, kind: type[Op]) -> bool:
+    if isinstance(op, Streamed):
+        return any(_has(stage.op, kind) for stage in op.stages)
+    if isinstance(op, Fused):
+        return any(isinstance(each, kind) for each in (op.root, *(step.op for step in op.tail)))
+    return isinstance(op, kind)
 
 
 def trained_operands(node: Node) -> Iterator[Node]:

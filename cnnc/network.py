@@ -78,12 +78,13 @@ class Network(ABC):
         what it otherwise costs beyond the work. Inputs are as in `__call__`, but of one run
         (`batch` samples, or any number of its range), contiguous and of the declared type, as they
         are read where they lie; without any, arrays of zeros are made, to be written to:
-        `call.inputs["x"][...] = x`. `out` gives arrays for outputs, others are made. Each bound
+        `call.inputs["x"][...] = x`, for as many samples as `out` has, else the most of a run.
+        `out` gives arrays for outputs, others are made. Each bound
         call has working memory of its own: threads bind one each, and wait for each other where
         they share one. UserError where something does not fit.
         """
         given = inputs is not None or bool(named)
-        arrays = self._binding.in_place(inputs, named) if given else self._binding.made()
+        arrays = self._binding.in_place(inputs, named) if given else self._binding.made(out)
         results = self._binding.results(arrays, out)
         run = self._runner.bind(arrays, [*results.values()])
         names = [end.name for end in self.interface.inputs]

@@ -59,10 +59,29 @@ class Options:
         return self
 
 
+def target_with(target: str, cpu: str | None) -> str:
+    """The name of a target and a processor of it in one word; UserError where both name one."""
+    if cpu is None or not isinstance(target, str):  # which `Options` refuses
+        return target
+    if not isinstance(cpu, str):
+        raise fail("E0801", f"the cpu is a name, not {cpu!r}")
+    if ":" in target:
+        is_cuda = target.partition(":")[0] == CUDA
+        help = f"write `{target},{cpu}`" if is_cuda else "name it once"
+        raise fail("E0803", f"the cpu is `{cpu}`, and `{target}` names a processor too", help=help)
+    return f"{target}:{cpu}"
+
+
 def check_threads(threads: object) -> None:
     """UserError for what is no number of threads."""
     if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
         raise fail("E0803", f"threads must be an integer from 1 to {MAX_THREADS}, not {threads!r}")
+
+
+def check_seed(seed: object) -> None:
+    """UserError for what nothing can be drawn by."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise fail("E0803", f"a seed is an integer from 0 on, not {seed!r}")
 
 
 @record

@@ -30,7 +30,7 @@ _ENTRY = re.compile(
 )
 _SUM = re.compile(r"sum ([0-9a-f]{64})")
 _AGAIN = "`cnnc tune` writes such files; remove this one and run it again"
-_ANOTHER = "name a file that `cnnc tune` wrote, or with `-o` a new one: this is something else"
+_ANOTHER = "name a file that `cnnc tune` wrote: this is something else"
 
 
 @record
@@ -109,13 +109,16 @@ def write_tune_file(path: Path, tuned: TuneFile) -> None:
     replace_file(path, tuned.format().encode())
 
 
-def read_tune_file(path: Path, target: Target) -> TuneFile:
-    """What the file holds; UserError where it is damaged or was measured on another target."""
+def read_tune_file(path: Path, target: Target, another: str = _ANOTHER) -> TuneFile:
+    """What the file holds; UserError where it is damaged or was measured on another target.
+
+    `another` says what to do where it is no tune file at all.
+    """
     source = SourceFile(str(path), _read_text(path))
     lines = list(_lines(source))
     if not lines or lines[0].excerpt != FIRST:
         span = lines[0] if lines else source.span(0, 0)
-        help = _AGAIN if span.excerpt.startswith(_NAME) else _ANOTHER
+        help = _AGAIN if span.excerpt.startswith(_NAME) else another
         what = "is no tune file that this cnnc reads"
         raise _malformed(path, what, span, f"expected `{FIRST}`", help)
     _check_sum(path, source, lines)

@@ -156,7 +156,7 @@ def milliseconds(figure: Figure | None) -> str:
 
 def spread(figure: Figure | None) -> str:
     """The spread of one that has a time."""
-    return NONE if figure is None or figure.seconds is None else f"{figure.spread:.0%}"
+    return NONE if figure is None or figure.seconds is None else number(figure.spread, "{:.0%}")
 
 
 def number(value: float | None, form: str) -> str:

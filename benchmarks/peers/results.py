@@ -36,10 +36,10 @@ class Figure:
         return statistics.median(self.turns) if self.turns and self.failed is None else None
 
     @property
-    def spread(self) -> float:
-        """The middle half of the turns over their median."""
+    def spread(self) -> float | None:
+        """The middle half of the turns over their median; None of a single one."""
         if len(self.turns) < 2:
-            return 0.0
+            return None
         low, middle, high = statistics.quantiles(self.turns, n=4, method="inclusive")
         return (high - low) / middle
 

@@ -32,7 +32,8 @@ def times(rows: Sequence[Row], names: Sequence[str]) -> str:
     lines = []
     for row in rows:
         cells = [_cell(row, name) for name in names]
-        spreads = [f.spread for f in row.figures.values() if f.seconds is not None]
+        found = [f.spread for f in row.figures.values() if f.seconds is not None]
+        spreads = [spread for spread in found if spread is not None]
         spread = number(max(spreads, default=None), "{:.0%}")
         lines.append([row.net, count(row.macs), *cells, spread])
     return markdown(["net", "MACs", *names, "spread"], lines, left=1)

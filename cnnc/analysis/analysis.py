@@ -17,6 +17,7 @@ from cnnc.base.errors import did_you_mean, fail
 from cnnc.base.report import Json
 from cnnc.ir.graph import Array, Graph, Node, Parameter
 from cnnc.listing import graph_layers
+from cnnc.options import check_seed
 
 MOST_MACS = 300_000_000
 """Multiply-accumulates up to which measurements are made unless asked for or forbidden."""
@@ -85,6 +86,7 @@ class Analysis:
 
 def analyze_graph(graph: Graph, wishes: Wishes = Wishes()) -> Analysis:
     """Analyse a network as built; UserError for layers and positions it does not have."""
+    check_seed(wishes.seed)
     dependences = Dependences()
     counts = count_layers(graph, dependences)
     layers = _choose(graph, counts, wishes.layers)

@@ -133,7 +133,8 @@ def _centre(shape: Shape) -> tuple[int, ...]:
 def _checked(node: Node, position: Sequence[int]) -> tuple[int, ...]:
     spatial = node.type.spatial
     if len(position) != len(spatial) or any(
-        not 0 <= place < extent for place, extent in zip(position, spatial, strict=False)
+        not isinstance(place, int | np.integer) or not 0 <= place < extent
+        for place, extent in zip(position, spatial, strict=False)
     ):
         shown = ", ".join(map(str, position))
         raise fail(

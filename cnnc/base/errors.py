@@ -62,7 +62,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "E0602": "an array has the wrong element type",
         "E0603": "an input is missing or unknown",
         "E0604": "results are out of tolerance",
-        "E0605": "a bound call cannot be made",
+        "E0605": "a bound call cannot be made or changed",
         # E07xx: files
         "E0701": "a file does not exist",
         "E0702": "a file cannot be read",

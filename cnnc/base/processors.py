@@ -217,6 +217,18 @@ def default_cpu(architecture: str) -> str:
     return _DEFAULTS[architecture]
 
 
+def has_all_of(family: str, processor: Processor) -> bool:
+    """Whether a processor of the architecture has what a family's name promises.
+
+    That is a level of x86-64, vectors, or to be that very microcontroller.
+    """
+    own = processors_of(FAMILIES[family][0].partition("-")[0])[FAMILIES[family][1]]
+    if own in _X86:
+        levels = [level.features for level in _X86]
+        return levels.index(processor.features) >= levels.index(own.features)
+    return processor == own if own.name == family else processor.bits >= own.bits
+
+
 def processors_of(architecture: str) -> Mapping[str, Processor]:
     """By name, those that may run code of an architecture.
 

@@ -8,12 +8,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import click
 
 from cnnc.base.errors import InternalError, UserError, fail
-from cnnc.base.report import report, to_json
+from cnnc.base.report import Json, report, to_json
 from cnnc.cli.analyze import analyze
 from cnnc.cli.bench import bench
 from cnnc.cli.build import build_
@@ -67,37 +68,53 @@ def run_command(args: Sequence[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        code = cli.main(list(args), prog_name="cnnc", standalone_mode=False)
-        sys.stdout.flush()  # what cannot be written shows here, not after the exit code is known
-        return code if isinstance(code, int) else OK
-    except UserError as error:
-        return _show_user_error(error, as_json="--json" in args)
-    except click.ClickException as error:
-        error.show()
-        return USER_ERROR
-    except (click.Abort, KeyboardInterrupt):
-        remark("interrupted")
-        return INTERRUPTED
+        return _run(args, as_json="--json" in takewhile("--".__ne__, args))
     except BrokenPipeError:
         # whoever read the output has enough; nothing is left to say
         sys.stdout = None
         return OK
-    except MemoryError:
-        message = "there is not enough memory"
-        return _show_user_error(fail("E0504", message), as_json="--json" in args)
     except OSError as error:
-        if error.errno not in _NO_ROOM:
-            return _show_bug(_with_dump(error, f"{type(error).__name__}: {error}", None))
         sys.stdout = None  # it still holds what it could not write
         remark(f"error: the output cannot be written: {error.strerror}")
         return USER_ERROR
+
+
+def _run(args: Sequence[str], *, as_json: bool) -> int:
+    """The same, but for output that cannot be written."""
+    stdout = sys.stdout
+    try:
+        code = cli.main(list(args), prog_name="cnnc", standalone_mode=False)
+        if sys.stdout is not None:  # as it is where whoever called closed it
+            sys.stdout.flush()  # so that what cannot be written shows here
+        return code if isinstance(code, int) else OK
+    except (UserError, click.ClickException) as error:
+        return _show_mistake(error, as_json=as_json)
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        raise BrokenPipeError from None  # click replaces a stream that nobody reads, and leaves
+    except (click.Abort, KeyboardInterrupt):
+        remark("interrupted")
+        return INTERRUPTED
+    except MemoryError:
+        message = "there is not enough memory"
+        return _show_mistake(fail("E0504", message), as_json=as_json)
     except InternalError as error:
-        return _show_bug(error if error.dump else _with_dump(error, error.message, error.stage))
+        found = error if error.dump else _with_dump(error, error.message, error.stage)
+        return _show_bug(found, as_json=as_json)
     except Exception as error:  # every other exception is a bug by definition
-        return _show_bug(_with_dump(error, f"{type(error).__name__}: {error}", None))
+        if isinstance(error, OSError) and error.errno in (errno.EPIPE, *_NO_ROOM):
+            raise
+        message = f"{type(error).__name__}: {error}"
+        return _show_bug(_with_dump(error, message, None), as_json=as_json)
 
 
-def _show_user_error(error: UserError, *, as_json: bool) -> int:
+def _show_mistake(error: UserError | click.ClickException, *, as_json: bool) -> int:
+    if isinstance(error, click.ClickException):
+        if not as_json:
+            error.show()
+            return USER_ERROR
+        error = _as_user_error(error)
     if as_json:
         print_json({"ok": False, "diagnostics": [to_json(each) for each in error.diagnostics]})
     else:
@@ -105,6 +122,14 @@ def _show_user_error(error: UserError, *, as_json: bool) -> int:
         if sys.stderr.isatty():
             remark(f"\nfor more: cnnc explain {error.diagnostics[0].code}")
     return USER_ERROR
+
+
+def _as_user_error(error: click.ClickException) -> UserError:
+    """A mistake in the use of a verb as a diagnostic."""
+    text = error.format_message().removesuffix(".")
+    context = getattr(error, "ctx", None)
+    verb = context.command_path if context else "cnnc"
+    return fail("E0803", text[:1].lower() + text[1:], help=f"see `{verb} --help`")
 
 
 def _with_dump(error: Exception, message: str, stage: str | None) -> InternalError:
@@ -115,7 +140,12 @@ def _with_dump(error: Exception, message: str, stage: str | None) -> InternalErr
     return InternalError(message, stage=stage, dump=dump)
 
 
-def _show_bug(error: InternalError) -> int:
+def _show_bug(error: InternalError, *, as_json: bool) -> int:
+    if as_json:
+        dump = None if error.dump is None else str(error.dump)
+        found: Json = {"message": error.message, "stage": error.stage, "dump": dump}
+        print_json({"ok": False, "diagnostics": [], "bug": found})
+        return BUG
     remark(f"bug: {error}")
     remark("nothing is wrong with your input; please report this with the file named above")
     return BUG

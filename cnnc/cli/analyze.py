@@ -7,10 +7,10 @@ import click
 
 from cnnc.arrays import Source, read_inputs
 from cnnc.base.errors import fail
-from cnnc.base.report import to_json
+from cnnc.base.report import Json, to_json
 from cnnc.cli.console import print_json, remark, say, working
-from cnnc.cli.options import Net, json_option, net_options, seed_option
-from cnnc.files import check_file
+from cnnc.cli.options import Net, PathType, json_option, net_options, seed_option
+from cnnc.files import check_file, keep_files
 from cnnc.frontend.settings import Batch
 from cnnc.interface import Interface
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--at", metavar="Y,X", help="Position whose receptive field is shown.")
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="Draw the last layer's receptive field: .png, .svg or .pdf.",
 )
 @click.option(
@@ -60,9 +60,11 @@ def analyze(
 
         check_file(plot, *KINDS)
     model = Net(file, net, settings, batch).load(weights=not no_weights)
-    given = None
-    if inputs:
-        read = read_inputs(Interface.of(model.graph), [Source.parse(text) for text in inputs])
+    given, sources = None, [Source.parse(text) for text in inputs]
+    if plot:
+        keep_files(plot, (file, *model.files, *(source.path for source in sources)), "--plot")
+    if sources:
+        read = read_inputs(Interface.of(model.graph), sources)
         for note in read.notes:
             remark(f"note: {note}")
         given = read.arrays
@@ -74,7 +76,9 @@ def analyze(
     if plot:
         draw_field(_field_to_draw(analysis), plot, given)
     if as_json:
-        print_json({**analysis.to_json(), "diagnostics": [to_json(w) for w in model.warnings]})
+        warnings: list[Json] = [to_json(each) for each in model.warnings]
+        drawn = None if plot is None else str(plot)
+        print_json({"ok": True, **analysis.to_json(), "plot": drawn, "diagnostics": warnings})
     else:
         say(analysis.format())
 

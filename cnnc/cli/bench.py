@@ -54,6 +54,6 @@ def bench(
     with progress(f"timing {network.name}") as advance:
         report = measure(network, seconds, seed=seed, progress=advance)
     if as_json:
-        print_json(report.to_json())
+        print_json({"ok": True, **report.to_json()})
     else:
         say(report.format())

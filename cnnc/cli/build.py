@@ -13,6 +13,7 @@ from cnnc.base.report import Json
 from cnnc.cli.console import print_json, say, working
 from cnnc.cli.options import (
     Net,
+    PathType,
     exact_option,
     json_option,
     limit_options,
@@ -102,7 +103,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="The folder to write into; one of the net's name if left out.",
 )
 @request_options

@@ -43,7 +43,7 @@ def clear(as_json: bool) -> None:
     removed = found.clear() if found else None
     entries, size = (removed.entries, removed.bytes) if removed else (0, 0)
     if as_json:
-        print_json({"removed": entries, "bytes": size})
+        print_json({"ok": True, "removed": entries, "bytes": size})
     elif found is None:
         say(f"no cache: {CACHE.name} is `off`")
     else:
@@ -63,9 +63,10 @@ def _is_writable(found: Cache) -> bool:
 
 def _as_json(found: Cache | None) -> Json:
     if found is None:
-        return {"folder": None}
+        return {"ok": True, "folder": None}
     held = found.usage()
     return {
+        "ok": True,
         "folder": str(found.folder),
         "entries": held.entries,
         "bytes": held.bytes,

@@ -113,6 +113,11 @@ def _as_text(model: Model, made: Program | Need | None, sizes: Sizes | None) -> 
     )
     if made:
         lines.append(f"compiled: {_made_text(made)}")
+        if made.arena_bytes < largest:
+            lines.append(
+                "a result may be larger than the arena, which has no outputs in it, and nothing "
+                "that is computed within other layers, or some samples or rows at a time"
+            )
     if sizes:
         lines += ["standing alone:", sizes.describe()]
     return "\n".join(lines)

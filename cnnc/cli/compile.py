@@ -6,8 +6,8 @@ import click
 
 from cnnc.artifact import SUFFIX
 from cnnc.cli.console import print_json, say
-from cnnc.cli.options import Net, beside, compile_options, json_option, net_options
-from cnnc.files import check_file
+from cnnc.cli.options import Net, PathType, beside, compile_options, json_option, net_options
+from cnnc.files import check_file, keep_files
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 from cnnc.table import bytes_text, plural
@@ -18,7 +18,7 @@ from cnnc.table import bytes_text, plural
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help=f"Where to write it; FILE with the suffix {SUFFIX} if left out.",
 )
 @compile_options("native")
@@ -43,9 +43,11 @@ def compile_(
     """
     output = output or beside(file, SUFFIX)
     check_file(output, SUFFIX)
-    model, compiled = Net(file, net, settings, batch).compile(
-        Options(target, backend, threads, exact, tuning)
-    )
+    options = Options(target, backend, threads, exact, tuning)
+    which = Net(file, net, settings, batch)
+    model = which.load()
+    keep_files(output, which.read_for(model, options))
+    compiled = which.compile_loaded(model, options)
     checks = model.checks()
     compiled.save(output, checks)
     size, program = output.stat().st_size, compiled.lowered.program
@@ -54,6 +56,7 @@ def compile_(
             {
                 "ok": True,
                 "path": str(output),
+                "threads": threads,
                 "bytes": size,
                 "weights_bytes": program.weights_bytes,
                 "arena_bytes": program.arena_bytes,

@@ -6,7 +6,15 @@ import click
 
 from cnnc.arrays import Source, read_inputs
 from cnnc.cli.console import print_json, progress, remark, say
-from cnnc.cli.options import COMPILED, Net, compile_options, json_option, net_options, seed_option
+from cnnc.cli.options import (
+    COMPILED,
+    Net,
+    compile_options,
+    json_option,
+    net_options,
+    seed_option,
+    threads_of,
+)
 from cnnc.compare.compare import compare
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
@@ -64,7 +72,7 @@ def diff(
     with progress(f"comparing {model.name}") as advance:
         report = compare(compiled, checks, given, seed=seed, progress=advance)
     if as_json:
-        print_json(report.to_json())
+        print_json({**report.to_json(), "threads": threads_of(compiled)})
     else:
         say(report.format())
     context.exit(2 if report.is_bug else 0 if report.ok else 1)

@@ -116,4 +116,4 @@ def _as_json(facts: dict[str, str]) -> Json:
         }
         for knob in KNOBS
     ]
-    return {**facts, "knobs": knobs}
+    return {"ok": True, **facts, "knobs": knobs}

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from cnnc.cli.console import print_json, say, working
-from cnnc.cli.options import Net, beside, json_option, net_options
-from cnnc.files import check_file
+from cnnc.cli.options import Net, PathType, beside, json_option, net_options
+from cnnc.files import check_file, keep_files
 from cnnc.frontend.settings import Batch
 from cnnc.table import bytes_text, plural
 
@@ -18,7 +18,7 @@ SUFFIX = ".onnx"
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help=f"Where to write it; FILE with the suffix {SUFFIX} if left out.",
 )
 @json_option
@@ -39,6 +39,7 @@ def export(
     output = output or beside(file, SUFFIX)
     check_file(output, SUFFIX)
     model = Net(file, net, settings, batch).load()
+    keep_files(output, (file, *model.files))
     with working(f"exporting {model.name}"):
         made = write(model, output)
     nodes, opset = len(made.graph.node), made.opset_import[0].version

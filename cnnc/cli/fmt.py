@@ -1,5 +1,6 @@
 """`cnnc fmt`: the one layout of the language."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,11 +89,20 @@ def _expand(name: str) -> Iterator[str | Path]:
         raise fail("E0701", "the name of a file is empty")
     if name == STANDARD_INPUT:
         yield name
-    elif path.is_dir():
+    elif _is_folder(path):
         hidden = (each for each in sorted(path.rglob("*.cnn")) if each.is_file())
         yield from (each for each in hidden if not _is_hidden(each.relative_to(path)))
     else:
         yield path
+
+
+def _is_folder(path: Path) -> bool:
+    """UserError for one that is closed: it would look empty."""
+    try:
+        return path.is_dir() and os.listdir(path) is not None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise fail("E0702", f"`{path}` cannot be read", notes=(reason,)) from None
 
 
 def _is_hidden(path: Path) -> bool:
@@ -101,6 +111,8 @@ def _is_hidden(path: Path) -> bool:
 
 def _format(path: str | Path) -> Formatted:
     if isinstance(path, str):
+        if sys.stdin is None:  # as it is where whoever called closed it
+            raise fail("E0702", "standard input is closed")
         data = sys.stdin.buffer.read()
         return Formatted("stdin", None, _text(data), format_source(decode_source("stdin", data)))
     source, old = read_source(path), _text(path.read_bytes())

@@ -9,7 +9,7 @@ import click
 from cnnc.base.errors import fail
 from cnnc.base.report import Json
 from cnnc.cli.console import print_json, say, working
-from cnnc.cli.options import json_option
+from cnnc.cli.options import PathType, json_option
 from cnnc.files import check_folder
 from cnnc.table import Column, bytes_text, format_table, plural
 
@@ -20,11 +20,11 @@ COLUMNS = (Column("ONNX"), Column("nodes", is_number=True), Column("became"))
 
 
 @click.command("import", short_help="Make a .cnn file and its weights of an ONNX model.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PathType())
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     required=True,
     metavar="FOLDER",
     help="Where to write NAME.cnn and NAME.safetensors.",

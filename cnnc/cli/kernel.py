@@ -7,7 +7,7 @@ import click
 
 from cnnc.cli.build import SUFFIXES, request_options, show_built
 from cnnc.cli.console import working
-from cnnc.cli.options import json_option, seed_option
+from cnnc.cli.options import PathType, json_option, seed_option
 from cnnc.files import check_folder
 from cnnc.standalone.build import build
 from cnnc.standalone.chain import NAME, chain_model
@@ -25,7 +25,7 @@ from cnnc.standalone.request import Request
 )
 @click.option(
     "--parameters",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="FILE",
     help="Trained values, .safetensors or .npz: `weight` and `bias` of one operator, `conv.weight` "
     "and the like in a chain.",
@@ -33,7 +33,7 @@ from cnnc.standalone.request import Request
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="The folder to write into; one of the kernel's name if left out.",
 )
 @request_options

@@ -1,5 +1,6 @@
 """Options that several verbs take, and what they stand for."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from cnnc.base.report import report
 from cnnc.base.target import Target
 from cnnc.cli.console import remark, wants_colour, working
 from cnnc.compiled import Compiled
+from cnnc.files import named_path
 from cnnc.frontend.settings import Batch
 from cnnc.loaded import Loaded, load_compiled
 from cnnc.lowering.lowered import Lowered
 from cnnc.network import Network
-from cnnc.options import Options
+from cnnc.options import Options, target_with
 from cnnc.table import plural
 from cnnc.tunefile import read_choices
 
@@ -69,23 +71,31 @@ class Net:
     def compile(self, options: Options) -> tuple[Model, Compiled]:
         """The network and the same compiled."""
         model = self.load()
+        return model, self.compile_loaded(model, options)
+
+    def compile_loaded(self, model: Model, options: Options) -> Compiled:
+        """The loaded network compiled; a warning where it shall have too many threads."""
         if options.completed.backend in THREADED:
             warn_of_threads(options.threads)
         with working(f"compiling {model.name}"):
-            compiled = model.compile(
+            return model.compile(
                 options.target,
                 options.backend,
                 options.threads,
                 exact=options.exact,
                 tuning=options.tuning,
             )
-        return model, compiled
+
+    def read_for(self, model: Model, options: Options) -> tuple[Path, ...]:
+        """The files that are read to compile it, which no output may replace."""
+        tuning = () if options.tuning is None else (options.tuning,)
+        return (self.file, *model.files, *tuning)
 
     def network(self, options: Options, *, threads_given: bool) -> tuple[Network, tuple[Path, ...]]:
         """The network ready to run, compiled or from a compiled file, and the files it is of."""
         if not self.is_compiled:
             model, compiled = self.compile(options)
-            return compiled, (self.file, *model.files)
+            return compiled, self.read_for(model, options)
         found = self.loaded(options, options.threads if threads_given else None)
         warn_of_threads(found.options.threads)
         return found, (self.file,)
@@ -124,6 +134,12 @@ def warn_of_threads(threads: int) -> None:
         )
 
 
+def threads_of(network: Network) -> int:
+    """The threads that a run of it takes: what the others would be told is not used."""
+    options = network.options.completed
+    return options.threads if options.backend in THREADED else 1
+
+
 def beside(file: Path, suffix: str) -> Path:
     """The file's name with another suffix; UserError for folders, some of which have no name."""
     if not file.name:
@@ -148,6 +164,25 @@ def parse_settings(texts: tuple[str, ...]) -> Mapping[str, str]:
             raise fail("E0803", f"`--set {name}` is given twice")
         settings[name] = value
     return settings
+
+
+class PathType(click.Path):
+    """A path, which has a name."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self,
+        value: "str | os.PathLike[str]",
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """The path; UserError for an empty text, naming the option or argument."""
+        assert param is not None
+        is_option = isinstance(param, click.Option)
+        shown = param.opts[0] if is_option else param.human_readable_name
+        return named_path(os.fspath(value), shown)
 
 
 class _BatchType(click.ParamType[Batch]):
@@ -193,7 +228,7 @@ def net_options(command: Callable[..., R]) -> Callable[..., R]:
         ),
         click.option("--set", "settings", multiple=True, metavar="K=V", help="Override a param."),
         click.option("--net", metavar="NAME", help="Which net, where the file has several."),
-        click.argument("file", type=click.Path(path_type=Path)),
+        click.argument("file", type=PathType()),
     ):
         command = decorate(command)
     return command
@@ -211,12 +246,7 @@ def _keep_cpu(context: click.Context, option: click.Parameter, value: str | None
 
 def _join_cpu(context: click.Context, option: click.Parameter, value: str) -> str:
     """The target with the processor behind it; UserError where both name one."""
-    cpu = context.meta.get(_CPU)
-    if cpu is None:
-        return value
-    if ":" in value:
-        raise fail("E0803", f"`--cpu {cpu}`: `--target {value}` names a processor too")
-    return f"{value}:{cpu}"
+    return target_with(value, context.meta.get(_CPU))
 
 
 def target_option(command: Callable[..., R]) -> Callable[..., R]:
@@ -252,7 +282,7 @@ exact_option = click.option(
 
 tuning_option = click.option(
     "--tuning",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="FILE",
     help="A file of `cnnc tune`, whose choices replace estimates.",
 )

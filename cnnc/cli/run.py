@@ -14,7 +14,15 @@ from cnnc.base.errors import fail
 from cnnc.base.report import Json
 from cnnc.binding import Binding
 from cnnc.cli.console import print_json, remark, say
-from cnnc.cli.options import Net, compile_options, is_given, json_option, net_options
+from cnnc.cli.options import (
+    Net,
+    PathType,
+    compile_options,
+    is_given,
+    json_option,
+    net_options,
+    threads_of,
+)
 from cnnc.compare.report import number_json
 from cnnc.files import keep_files
 from cnnc.frontend.settings import Batch
@@ -37,7 +45,7 @@ SHOWN = 8
     metavar="[NAME=]PATH",
     help="npy, npz, safetensors or an image; several for one input are joined.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write .npz or .npy.")
+@click.option("-o", "--output", type=PathType(), help="Write .npz or .npy.")
 @click.option("--labels", metavar="NAME", help="Array of the inputs' file with the true classes.")
 @click.option("--top", default=0, metavar="K", help="List the K largest of each [N, C] output.")
 @click.option(
@@ -77,18 +85,20 @@ def run(
     compiled, files = which.network(options, threads_given=is_given("threads"))
     sources = [Source.parse(text) for text in inputs]
     given = read_inputs(compiled.interface, sources, labels)
-    if output:
+    if output is not None:
         check_output(output, list(compiled.outputs))
         keep_files(output, (*files, *(source.path for source in sources)))
     for note in given.notes:
         remark(f"note: {note}")
     samples = Binding(compiled.interface).bind(given.arrays, {}).samples
     results, took = _run(compiled, given.arrays, repeat)
-    if output:
+    if output is not None:
         write_outputs(output, results)
     accuracy = {} if given.labels is None else _accuracies(results, given.labels)
     if as_json:
-        print_json(_as_json(results, samples, took, accuracy, top))
+        data = _as_json(results, samples, took, accuracy, top)
+        written = None if output is None else str(output)
+        print_json({"ok": True, "path": written, "threads": threads_of(compiled), **data})
     else:
         say(_as_text(results, samples, took, accuracy, top))
 
@@ -146,7 +156,7 @@ def _as_text(
 
 def _as_json(
     results: dict[str, Array], samples: int, took: _Took, accuracy: dict[str, float], top: int
-) -> Json:
+) -> dict[str, Json]:
     outputs: dict[str, Json] = {}
     for name, array in results.items():
         low, mean, high = map(number_json, _summary(array))

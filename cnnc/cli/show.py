@@ -1,13 +1,13 @@
 """`cnnc show`: what the compiler makes of a network, stage by stage."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from cnnc import driver, gpu
 from cnnc.api import Model
-from cnnc.base.errors import did_you_mean, fail
+from cnnc.base.errors import UserError, did_you_mean, fail
 from cnnc.base.target import Target
 from cnnc.cli.console import say
 from cnnc.cli.options import (
@@ -26,6 +26,7 @@ from cnnc.frontend.parse import parse
 from cnnc.frontend.settings import Batch
 from cnnc.ir.graph import Graph
 from cnnc.ir.text import format_graph
+from cnnc.listing import computed_within
 from cnnc.loop.kernel import Place, Program, Region
 from cnnc.loop.text import print_kernel, samples_text
 from cnnc.lowering.lowered import Layer, Lowered
@@ -63,7 +64,7 @@ def show(
     """Show the AST, the graph after any pass, the loops, or the generated code."""
     if after and stage != "graph":
         raise fail("E0803", "--after goes with --stage graph")
-    if layer and stage in ("ast", "graph", "program"):
+    if layer is not None and stage in ("ast", "graph", "program"):
         which_do = "loops, flat, llvm, asm, c or cuda"
         raise fail("E0803", f"--layer goes with --stage {which_do}, not with {stage}")
     which = Net(file, net, settings, batch)
@@ -82,6 +83,8 @@ def show(
     if (stage == "cuda") != machine.is_gpu and stage in ("llvm", "asm", "cuda"):
         help = "write `--target cuda --stage cuda`, or another target"
         raise fail("E0803", f"--stage {stage} does not go with --target {target}", help=help)
+    if layer is not None:
+        layer = _compiled_name(layer, model.graph, lowered)
     for text in _texts(stage, lowered, machine, layer):
         say(text.rstrip("\n"))
 
@@ -128,20 +131,39 @@ def _texts(stage: str, lowered: Lowered, machine: Target, name: str | None) -> I
 
 
 def _find_layer(lowered: Lowered, name: str) -> Layer:
-    for layer in lowered.layers:
-        if layer.node.name == name:
-            return layer
+    return next(layer for layer in lowered.layers if layer.node.name == name)
+
+
+def _compiled_name(name: str, source: Graph, lowered: Lowered) -> str:
+    """The compiled layer of a name, which may be an output's; UserError says where others went."""
     known = [layer.node.name for layer in lowered.layers]
+    if name in known:
+        return name
+    written = {node.name: node for node in source.nodes}
+    node = written.get(name) or source.outputs.get(name)
+    if node is None:
+        raise _no_layer(name, known, written)
+    if node.name in known:
+        return node.name
+    within = computed_within(source, lowered, node.name)
+    if within is not None:
+        help = f"show that: `--layer {within}`"
+        raise fail("E0201", f"`{name}` is computed within `{within}`", help=help)
+    why = "is an input" if node.is_leaf else "has no step of its own: nothing is computed for it"
+    raise fail("E0201", f"`{name}` {why}", help="see `cnnc show --stage program`")
+
+
+def _no_layer(name: str, known: Sequence[str], written: Iterable[str]) -> UserError:
     more = ["…"] if len(known) > _MOST_NAMES else []
-    raise fail(
+    inside = [f"`{each}`" for each in known if each.startswith(f"{name}.")]
+    help = did_you_mean(name, [*known, *written])
+    if inside:
+        help = f"name one of its layers, such as {', '.join(inside[:2])}"
+    return fail(
         "E0201",
         f"no compiled layer is called `{name}`",
-        notes=(
-            f"the layers are {', '.join(known[:_MOST_NAMES] + more)}",
-            "fused operators go by the name of the first one, layers computed together (→) by that "
-            "of the last one",
-        ),
-        help=did_you_mean(name, known) or "see `cnnc show --stage program`",
+        notes=(f"the layers are {', '.join([*known[:_MOST_NAMES], *more])}",),
+        help=help or "see `cnnc show --stage program`",
     )
 
 

@@ -8,6 +8,7 @@ from cnnc.base.errors import fail
 from cnnc.cli.console import print_json, progress, remark, say
 from cnnc.cli.options import (
     Net,
+    PathType,
     beside,
     exact_option,
     json_option,
@@ -15,7 +16,7 @@ from cnnc.cli.options import (
     target_option,
     warn_of_threads,
 )
-from cnnc.files import check_file
+from cnnc.files import check_file, keep_files
 from cnnc.frontend.settings import Batch
 from cnnc.options import Options
 from cnnc.tunefile import SUFFIX
@@ -27,7 +28,7 @@ from cnnc.tuning.tune import tune as measure
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help=f"The tune file; FILE with the suffix {SUFFIX} if left out.",
 )
 @click.option("--seconds", default=60.0, show_default=True, help="About how long to measure.")
@@ -59,6 +60,7 @@ def tune(
     output = output or beside(file, SUFFIX)
     check_file(output, SUFFIX)
     model = Net(file, net, settings, batch).load()
+    keep_files(output, (file, *model.files))
     options = Options(target, "native", threads, exact)
     warn_of_threads(threads)
     try:
@@ -69,6 +71,6 @@ def tune(
             remark(f"what was measured is in {output}: run it again to go on")
         raise
     if as_json:
-        print_json(report.to_json())
+        print_json({"ok": True, **report.to_json()})
     else:
         say(report.format())

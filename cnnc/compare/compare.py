@@ -21,7 +21,7 @@ from cnnc.ir.evaluate import evaluate, samples_of
 from cnnc.ir.graph import Array, Graph
 from cnnc.listing import operator_text
 from cnnc.memory import drawn
-from cnnc.options import REFERENCE, Options
+from cnnc.options import REFERENCE, Options, check_seed
 
 Progress = Callable[[int, int], None]
 """Called with layers done and in all: each is run alone, and once more in the program."""
@@ -59,6 +59,7 @@ def compare(
     progress: Progress,
 ) -> DiffReport:
     """See `diff`; the check files are given as they were read."""
+    check_seed(seed)
     if network.options.backend == REFERENCE:
         raise fail("E0801", "the reference cannot be compared with itself")
     first = checks[0] if checks and inputs is None else None

@@ -98,6 +98,9 @@ def open_arrays(path: Path, span: Span | None) -> ArrayFile:
 
 
 def _malformed(path: Path, span: Span | None, error: Exception) -> UserError:
+    if isinstance(error, PermissionError):
+        reason = error.strerror or str(error)
+        return fail("E0702", f"`{path.name}` cannot be read", span, notes=(reason,))
     return fail(
         "E0406",
         f"`{path.name}` is damaged or not what its name says",

@@ -1,5 +1,6 @@
 """Reading what a user names: source text, and paths that must stay inside the model's folder."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,10 @@ from cnnc.frontend.parse import MAX_TEXT
 def read_source(path: Path) -> SourceFile:
     """A `.cnn` file as text with line ends as `\\n`; UserError if there is none to read."""
     name = str(path)
-    if path.suffix.lower() == ".onnx" and path.is_file():
-        message = f"`{name}` is an ONNX model, and this needs a .cnn file"
-        raise fail("E0703", message, help=f"make one of it: cnnc import {path.name} -o FOLDER")
     try:
+        if path.suffix.lower() == ".onnx" and path.is_file():
+            message = f"`{name}` is an ONNX model, and this needs a .cnn file"
+            raise fail("E0703", message, help=f"make one of it: cnnc import {path.name} -o FOLDER")
         # Opening a pipe without a writer would wait for one.
         if path.is_fifo():
             raise fail("E0702", f"`{name}` is a pipe, not a file")
@@ -37,6 +38,8 @@ def decode_source(name: str, data: bytes) -> SourceFile:
     if len(data) > 4 * MAX_TEXT:
         raise fail("E0501", f"`{name}` is larger than {4 * MAX_TEXT} bytes")
     text = data.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    # what is made of the text says where it comes from, in UTF-8 too
+    name = os.fsencode(name).decode("utf-8", errors="replace")
     source = SourceFile(name, text.replace("\r\n", "\n").replace("\r", "\n"))
     try:
         data.decode("utf-8")

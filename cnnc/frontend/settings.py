@@ -39,7 +39,10 @@ def parse_settings(
     """The settings as expressions; UserError for unknown names and malformed values."""
     given: dict[str, Setting] = dict(settings)
     problems: list[Diagnostic] = []
-    if batch is not None:
+    if isinstance(batch, tuple) and len([*batch]) != 2:
+        message = f"the batch is a number or a range of two, such as (1, 32), not {batch}"
+        problems.append(Diagnostic("E0206", message))
+    elif batch is not None:
         if BATCH in given:
             message = f"the batch is given twice, as {batch} and as `{BATCH}`"
             problems.append(Diagnostic("E0210", message))

@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from cnnc.base.errors import fail
 from cnnc.base.record import record
-from cnnc.files import replace_file
+from cnnc.files import named_path, replace_file
 from cnnc.onnx.flat import FlatNet, Mapped
 from cnnc.onnx.loading import read_flat
 from cnnc.onnx.reporting import reported
@@ -56,13 +56,14 @@ def import_model(
     the model, and the text renames them. UserError with every node that cnnc cannot take, where a
     file cannot be written, or where one of this name holds something else, unless `force` is set.
     """
+    where = named_path(os.fspath(folder), "folder")
     net = read_flat(given, dims)
     if name is None:
         name = Path(given).stem if isinstance(given, str | os.PathLike) else net.name
     if net.name in GENERIC:
         net = replace(net, name=identifier(name, KEYWORDS))
     return write_net(
-        net, Path(folder), name, fold_batchnorm=fold_batchnorm, keep_names=keep_names, force=force
+        net, where, name, fold_batchnorm=fold_batchnorm, keep_names=keep_names, force=force
     )
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from cnnc.api import Model
 from cnnc.base.errors import fail
+from cnnc.files import named_path
+from cnnc.options import target_with
 from cnnc.standalone.build import Built
 from cnnc.standalone.build import build as build_request
 from cnnc.standalone.request import BUILTIN, DEFAULT_FORMS, Limits, Request
@@ -17,6 +19,7 @@ def build(
     emit: str | Sequence[str] = DEFAULT_FORMS,
     *,
     target: str = "native",
+    cpu: str | None = None,
     name: str | None = None,
     threads: int = 1,
     weights: str = BUILTIN,
@@ -33,9 +36,9 @@ def build(
 
     `emit` are forms such as `c`, `obj`, `so`, `project`; `target` is a family or a triple, with a
     processor behind a colon (`aarch64-linux-gnu:cortex-a72`), or several (`x86-64:x86-64-v2,
-    x86-64-v3`). `weights` are `builtin` or `external`; `seed` is for golden vectors. Limits are in
-    bytes. `force` replaces files that were edited. UserError for what cannot be built; the folder
-    then stays as it was.
+    x86-64-v3`), which `cpu` names as well. `weights` are `builtin` or `external`; `seed` is for
+    golden vectors. Limits are in bytes. `force` replaces files that were edited. UserError for what
+    cannot be built; the folder then stays as it was.
     """
     what: object = model
     if not isinstance(what, Model):
@@ -43,7 +46,7 @@ def build(
         raise fail("E0803", message, help="`cnnc.load` makes a Model of a text")
     request = Request(
         forms=(emit,) if isinstance(emit, str) else tuple(emit),
-        target=target,
+        target=target_with(target, cpu),
         name=name,
         threads=threads,
         weights=weights,
@@ -54,4 +57,4 @@ def build(
         force=force,
         limits=Limits(max_ram, max_flash, max_stack),
     )
-    return build_request(model, Path(folder), request)
+    return build_request(model, named_path(os.fspath(folder), "folder"), request)

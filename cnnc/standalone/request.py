@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from cnnc.base.errors import UserError, did_you_mean, fail
 from cnnc.base.record import record
-from cnnc.options import CUDA, Options, check_threads
+from cnnc.options import CUDA, Options, check_seed, check_threads
 
 FORMS: Mapping[str, str] = MappingProxyType(
     {
@@ -89,6 +89,11 @@ class Request:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
+        names = (("a form", each) for each in self.forms)
+        for what, name in (*names, ("the target", self.target), ("the name", self.name)):
+            if not isinstance(name, str | None):
+                raise fail("E0803", f"{what} is a text, not {name!r}")
+        check_seed(self.seed)
         for form in self.forms:
             if form not in FORMS:
                 raise _unknown_form(form)

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from cnnc.base.errors import Diagnostic, UserError
+from cnnc.files import named_path
 from cnnc.onnx.flat import FlatNet
 from cnnc.onnx.importing import Imported, write_net
 from cnnc.onnx.reroll.rolled import roll
@@ -122,11 +122,12 @@ def write(
     example's number. UserError with all that cnnc cannot take, where a file cannot be written, or
     where one of this name holds something else, unless `force` is set.
     """
+    where = named_path(os.fspath(folder), "folder")
     net = to_flat(module, example_inputs, kwargs, batch)
     stem = identifier(name or net.name, KEYWORDS)
     net = replace(net, name=stem)
     return write_net(
-        net, Path(folder), stem,
+        net, where, stem,
         fold_batchnorm=fold_batchnorm, keep_names=keep_names, keep_weights=True,
         dropped=_counters(module), force=force,
     )  # fmt: skip

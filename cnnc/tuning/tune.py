@@ -25,6 +25,7 @@ from cnnc.tuning.subjects import Subject, find_subjects
 from cnnc.tuning.whole import Whole, time_whole
 
 Progress = Callable[[int, int], None]
+_ANOTHER = "name a file that `cnnc tune` wrote, or a new one: this is something else"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ def tune(
     if options.backend != "native" or not driver.can_run(target):
         raise fail("E0801", "only code that runs on this machine can be measured")
     facts = facts_of(target, exact=options.exact)
-    tuned = read_tune_file(path, target) if path.exists() else TuneFile(target_line(target), {})
+    tuned = TuneFile(target_line(target), {})
+    if path.exists():
+        tuned = read_tune_file(path, target, _ANOTHER)
     choices = tuned.choices(target, exact=options.exact)
     subjects = find_subjects(graph, target, replace(choices, entries={}), exact=options.exact)
     known = {} if again else {each.key: each for each in _known(tuned, subjects)}

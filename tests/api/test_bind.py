@@ -101,6 +101,36 @@ def test_any_number_of_a_range() -> None:
             net.bind(images(count))
 
 
+def test_inputs_are_made_for_as_many_samples_as_results_have() -> None:
+    """Of a range; of one number only that fits, and what does not fit is said of the result."""
+    net = cnnc.load_text(ONE, batch=(2, 5)).compile()
+    y = np.empty((3, 4), np.float32)
+    call = net.bind(out={"y": y})
+    assert call.inputs["x"].shape[0] == 3
+    call.inputs["x"][...] = images(3)
+    assert call()["y"] is y
+    np.testing.assert_array_equal(y, net(images(3))["y"])
+    for count in (1, 6):
+        with pytest.raises(cnnc.UserError, match=f"has shape {count}×4, not 5×4"):
+            net.bind(out={"y": np.empty((count, 4), np.float32)})
+    for wrong in ({"y": 3}, {"y": np.float32(1)}, {"z": y}, 3):
+        with pytest.raises(cnnc.UserError, match=r"E060"):
+            net.bind(out=wrong)  # type: ignore[arg-type]
+
+
+def test_the_arrays_of_a_bound_call_stay(net: cnnc.Compiled) -> None:
+    """Others given to it would not be read, which is said."""
+    call = net.bind()
+    x, y = call.inputs["x"], call.outputs["y"]
+    with pytest.raises(cnnc.UserError, match=r"E0605.*inputs.* are fixed") as caught:
+        call.inputs = {}  # type: ignore[assignment]
+    assert '`call.inputs["x"][...] = x`' in str(caught.value)
+    with pytest.raises(cnnc.UserError, match=r"E0605.*outputs.* are fixed"):
+        call.outputs = {}  # type: ignore[assignment]
+    assert call.inputs["x"] is x
+    assert call()["y"] is y
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 4])
 def test_samples_of_one_run_only(net: cnnc.Compiled, count: int) -> None:
     with pytest.raises(cnnc.UserError, match=r"E0601.*for a run of 2") as caught:

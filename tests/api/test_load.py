@@ -110,6 +110,46 @@ def test_options_are_checked(options: dict[str, str | int | None], code: str) ->
         cnnc.load(DIGITS).compile(**options)  # type: ignore[arg-type]
 
 
+def test_what_is_of_another_kind_is_said(tmp_path: Path) -> None:
+    """Rather than where it first makes trouble."""
+    model = cnnc.load(DIGITS)
+    for code, message, call in (
+        ("E0206", "a range of two", lambda: cnnc.load(DIGITS, batch=(1, 2, 3))),  # type: ignore[arg-type]
+        ("E0206", "a range of two", lambda: model.compile(batch=(1,))),  # type: ignore[arg-type]
+        ("E0803", "a seed is an integer from 0 on, not -1", lambda: model.analyze(seed=-1)),
+        ("E0803", "a seed is an integer from 0 on, not -1", lambda: cnnc.diff(model, seed=-1)),
+        ("E0803", "has no position 1.5, 2", lambda: model.analyze(position=(1.5, 2))),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(cnnc.UserError, match=f"{code}.*{message}"):
+            call()
+    for wrong, message in (
+        ({"target": 3}, "the target is a text, not 3"),
+        ({"name": 3}, "the name is a text, not 3"),
+        ({"emit": [3]}, "a form is a text, not 3"),
+        ({"emit": "project", "seed": "x"}, "a seed is an integer from 0 on, not 'x'"),
+    ):
+        with pytest.raises(cnnc.UserError, match=f"E0803.*{message}"):
+            cnnc.build(model, tmp_path / "no", **wrong)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_processor_of_a_target() -> None:
+    """Beside the target, or in one word with it; both are too much."""
+    model = cnnc.load(DIGITS)
+    net = model.compile("x86-64", "reference", cpu="nehalem")
+    assert net.options == model.compile("x86-64:nehalem", "reference").options
+    for target, cpu, message in (
+        ("x86-64:nehalem", "haswell", "E0803.*names a processor too"),
+        ("x86-64-v3", "nehalem", "E0803.*contradicts the target `x86-64-v3`"),
+        ("x86-64", 3, "E0801.*the cpu is a name, not 3"),
+        ("x86-64", "nehalen", "E0801.*did you mean `nehalem`"),
+    ):
+        with pytest.raises(cnnc.UserError, match=f"(?s){message}"):
+            model.compile(target, cpu=cpu)  # type: ignore[arg-type]
+        with pytest.raises(cnnc.UserError, match=f"(?s){message}"):
+            cnnc.build(model, "no", target=target, cpu=cpu)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["c", "interp", "reference"])
 def test_a_backend_for_a_target_is_told_apart(name: str) -> None:
     """The first argument is the target."""

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from cnnc import driver
-from cnnc.backends.native.targets import named_target, target_machine, target_names
+from cnnc.backends.native.targets import cpu_names, named_target, target_machine, target_names
 from cnnc.base.dtype import DType
 from cnnc.base.errors import UserError
-from cnnc.base.processors import FAMILIES, PROCESSORS, default_cpu
+from cnnc.base.processors import FAMILIES, PROCESSORS, default_cpu, has_all_of
 from cnnc.base.triples import parse_triple
 
 
@@ -35,6 +35,35 @@ from cnnc.base.triples import parse_triple
 )
 def test_triples_are_completed(text: str, whole: str) -> None:
     assert str(parse_triple(text)) == whole
+
+
+@pytest.mark.parametrize(
+    ("family", "fits", "contradicts"),
+    [
+        ("x86-64", ["nehalem", "x86-64-v4"], {}),
+        ("x86-64-v2", ["nehalem", "haswell"], {"x86-64": "x86-64"}),
+        ("x86-64-v3", ["haswell", "znver5"], {"nehalem": "x86-64:nehalem"}),
+        ("x86-64-v4", ["skylake-avx512"], {"skylake": "x86-64:skylake"}),
+        ("cortex-m4", ["cortex-m4"], {"cortex-m7": "cortex-m7"}),
+        ("armv7", ["cortex-a7", "cortex-a8"], {}),
+        ("riscv32", ["rv32imc", "rv32gcv"], {}),
+        ("riscv32-v", ["rv32gcv"], {"rv32gc": "riscv32:rv32gc"}),
+        ("wasm32-simd", ["simd128"], {"generic": "wasm32:generic"}),
+    ],
+)
+def test_a_processor_has_what_its_family_promises(
+    family: str, fits: list[str], contradicts: dict[str, str]
+) -> None:
+    known = cpu_names(family)
+    for cpu in fits:
+        named_target(f"{family}:{cpu}")
+        assert cpu in known
+    for cpu, better in contradicts.items():
+        with pytest.raises(UserError, match="contradicts") as caught:
+            named_target(f"{family}:{cpu}")
+        assert f"the target for it is `{better}`" in str(caught.value)
+        assert cpu not in known
+        named_target(better)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +105,7 @@ def _every_name() -> list[str]:
         names += [
             f"{family}:{processor.name}"
             for family, (triple, _) in FAMILIES.items()
-            if triple.startswith(f"{processor.architecture}-")
-            and family.startswith(("x86-64", "aarch64", "armv7", "riscv", "wasm"))
+            if triple.startswith(f"{processor.architecture}-") and has_all_of(family, processor)
         ]
     return names
 

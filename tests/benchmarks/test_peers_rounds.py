@@ -13,7 +13,7 @@ import pytest
 from peers import main as command
 from peers.agreement import compare
 from peers.process import FailedError, Worker
-from peers.report import format_report, milliseconds, places
+from peers.report import NONE, format_report, milliseconds, places, spread
 from peers.results import Figure, Results, Row, geometric_mean
 from peers.rounds import Contest, Rules
 from peers.task import Task
@@ -86,6 +86,16 @@ def test_turns_are_taken_in_moving_order(task: Task) -> None:
         "a closed",
         "b closed",
     ]
+
+
+def test_one_turn_has_no_spread(task: Task) -> None:
+    """Rather than one of 0 %."""
+    row = Row("n", 1, 2, macs=10**6)
+    contest({"cnnc": [3.0], "a": [4.0]}, [], rounds=1).run(task, row)
+    assert row.figures["cnnc"].seconds == 3.0
+    assert (row.figures["cnnc"].spread, spread(row.figures["cnnc"])) == (None, NONE)
+    row.figures["cnnc"].turns += [3.0, 3.0]
+    assert spread(row.figures["cnnc"]) == "0%"
 
 
 def test_who_fails_is_out_and_the_others_go_on(task: Task) -> None:
@@ -178,7 +188,7 @@ def test_the_tables_say_it_all() -> None:
     text = format_report(example())
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "| one | 1 | 1 | 2 M | 1 | 2 | 0.5 | 0.50 | 8% | 0%, 0% |" in lines
-    assert "| two | 8 | 1 | 3 k | 4 | 32.0 | — | 8.00 | 0% | 0%, 0% |" in lines
+    assert "| two | 8 | 1 | 3 k | 4 | 32.0 | — | 8.00 | 0% | —, — |" in lines
     assert "| three | 1 | 1 | 0 | — | — | — | — | — | —, — |" in lines
     assert "| 1 | 1 | 0.50 (1) | 2.00 (1) | 0.50 (1) |" in lines
     assert "| 1 | 8 | 8.00 (1) | 8.00 (1) | — (0) |" in lines

@@ -76,7 +76,7 @@ def test_python_gives_the_same(cnnc: Runner, pooled: Path) -> None:
     """`model.analyze` and the verb."""
     model = api.load(pooled)
     printed = json.loads(cnnc("analyze", pooled, "--json").out)
-    assert printed.pop("diagnostics") == []
+    assert [printed.pop(key) for key in ("ok", "plot", "diagnostics")] == [True, None, []]
     assert api.analyze(model).to_json() == printed
     assert str(model.analyze()) + "\n" == cnnc("analyze", pooled).out
 

@@ -99,6 +99,16 @@ def test_mistakes_as_json(cnnc: Runner, tmp_path: Path) -> None:
     assert found["place"]["line"] == 4
 
 
+def test_why_a_result_may_be_larger_than_the_arena(cnnc: Runner, tmp_path: Path) -> None:
+    """It is said where it is so, only."""
+    path = tmp_path / "n.cnn"
+    text = "cnn 1\nnet n {\n  input x: f32[N, 4, 64]\n  output y = x -> relu\n}\n"
+    path.write_text(text)
+    assert "which has no outputs in it" in cnnc("check", path).out
+    path.write_text(text.replace("relu", "relu -> softmax(axis = 1) -> pool(max, 2)"))
+    assert "larger than the arena" not in cnnc("check", path).out
+
+
 @pytest.mark.parametrize("stage", ["ast", "graph", "loops", "flat", "program", "llvm", "asm"])
 def test_every_stage_shows(cnnc: Runner, small: Path, stage: str) -> None:
     """Each prints something of its own kind."""
@@ -129,6 +139,35 @@ def test_one_layer_only(cnnc: Runner, small: Path) -> None:
     text = cnnc("show", small, *NET, "--stage", "loops", "--layer", "h.con", code=1).err
     assert "did you mean `h.conv`?" in text
     cnnc("show", small, *NET, "--stage", "graph", "--layer", "h.conv", code=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "help"),
+    [
+        ("h.0.batchnorm", "`h.0.batchnorm` is computed within `h.0.conv`", "`--layer h.0.conv`"),
+        ("h.1.relu", "`h.1.relu` is computed within `h.1.conv`", "`--layer h.1.conv`"),
+        ("h.1.dropout", "nothing is computed for it", "--stage program"),
+        ("x", "`x` is an input", "--stage program"),
+        ("h.1", "no compiled layer is called `h.1`", "such as `h.1.conv`"),
+        ("h.1.rel", "no compiled layer is called `h.1.rel`", "did you mean `h.1.relu`?"),
+        ("", "no compiled layer is called ``", "--stage program"),
+    ],
+)
+def test_where_a_layer_without_a_step_went(
+    cnnc: Runner, tmp_path: Path, name: str, message: str, help: str
+) -> None:
+    """It is said that it is fused and with what, not that of another block."""
+    path = tmp_path / "blocks.cnn"
+    path.write_text(
+        "cnn 1\nblock b() { conv(4, 3) -> batchnorm -> relu -> dropout }\nnet n {\n"
+        "  input x: f32[N, 3, 8, 8]\n  h = x -> repeat(2) { b() }\n"
+        "  output y = h -> flatten -> dense(3)\n  weights he(seed = 2)\n}\n"
+    )
+    text = cnnc("show", path, "--stage", "flat", "--layer", name, code=1).err
+    assert message in text
+    assert help in text.split("help: ")[1]
+    # an output is its layer
+    assert "kernel " in cnnc("show", path, "--stage", "loops", "--layer", "y").out
 
 
 def test_assembly_for_another_processor(cnnc: Runner, small: Path) -> None:

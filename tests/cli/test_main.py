@@ -127,6 +127,43 @@ def test_a_closed_pipe_is_no_error(small: Path) -> None:
     assert ended.stderr == ""
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [("ops", 0), ("ops --json", 0), ("check missing.cnn", 1), ("check missing.cnn --json", 1)],
+)
+def test_closed_streams_are_no_bug(args: str, code: int) -> None:
+    """Neither of them is there to be written to."""
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        command = f"'{sys.executable}' -m cnnc {args} {closed}"
+        ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT)
+        assert ended.returncode == code, command
+        assert "bug" not in ended.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX pipe")
+@pytest.mark.parametrize("args", ["ops", "--help", "ops --help", "check missing.cnn --json"])
+def test_what_nobody_reads(args: str) -> None:
+    """The reader went away before the first line: its end counts, not this one's."""
+    code = f"('{sys.executable}' -m cnnc {args}; echo $? >&2) | true"
+    ended = subprocess.run(["sh", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ended.stderr == "0\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+def test_names_of_files_that_are_no_text(tmp_path: Path, cnnc: Runner) -> None:
+    """Not where they stand in JSON, in compiled files, manifests and sources."""
+    path = tmp_path / os.fsdecode(b"n\xff.cnn")
+    path.write_text("cnn 1\nnet n {\n  input x: f32[N, 2]\n  output y = x -> relu\n}\n")
+    assert cnnc("check", path, "--json").json()["ok"] is True
+    made = cnnc("compile", path, "--json").json()
+    assert made["ok"] is True
+    found = cnnc("check", path.with_suffix(".cnnc"), "--json").json()
+    assert found["source"] == "n\N{REPLACEMENT CHARACTER}.cnn"
+    cnnc("build", path, "-o", tmp_path / "built", "--emit", "c,project,obj")
+    cnnc("fmt", path, "--json")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 @pytest.mark.parametrize("verb", ["ops", "env"])
 def test_a_full_disk_is_no_bug(verb: str) -> None:

@@ -30,6 +30,9 @@ def test_a_target_and_a_processor(cnnc: Runner) -> None:
         (("--target", "aarch64", "--cpu", "cortex-a5"), "did you mean `cortex-a55`?"),
         (("--target", "aarch64", "--cpu", "cortex-a53,cortex-a72"), "several processors"),
         (("--target", "aarch64", "--cpu", ""), "no processor of aarch64 is called ``"),
+        (("--target", "x86-64-v3", "--cpu", "nehalem"), "`nehalem` contradicts the target"),
+        (("--target", "cortex-m4", "--cpu", "cortex-m7"), "the target for it is `cortex-m7`"),
+        (("--target", "cuda:bf16", "--cpu", "sm_90"), "write `cuda:bf16,sm_90`"),
         (("--target", "sparc-sun-solaris"), "no target is called `sparc-sun-solaris`"),
     ],
 )

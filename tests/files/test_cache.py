@@ -236,7 +236,7 @@ def test_the_verb(folder: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CNNC_CACHE", "off")
     assert "off" in runner("cache", "info").out
     assert "off" in runner("cache", "clear").out
-    assert runner("cache", "info", "--json").json() == {"folder": None}
+    assert runner("cache", "info", "--json").json() == {"ok": True, "folder": None}
 
 
 def test_diff_tests_the_code_of_the_cache(folder: Path, runner: Runner, small: Path) -> None:

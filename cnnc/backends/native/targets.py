@@ -7,7 +7,7 @@ from llvmlite import binding as llvm
 
 from cnnc.backends.native.host import enabled, host_features, host_target
 from cnnc.base.errors import UserError, did_you_mean, fail
-from cnnc.base.processors import FAMILIES, default_cpu, processors_of
+from cnnc.base.processors import FAMILIES, Processor, default_cpu, has_all_of, processors_of
 from cnnc.base.target import Target
 from cnnc.base.triples import Triple, is_triple, parse_triple
 
@@ -35,6 +35,9 @@ def named_target(name: str) -> Target:
     elif family in FAMILIES:
         text, own = FAMILIES[family]
         triple, cpu = parse_triple(text), cpu if colon else own
+        known = processors_of(triple.architecture)
+        if cpu in known and not has_all_of(family, known[cpu]):
+            raise _contradiction(family, text, known[cpu])
     elif is_triple(family):
         triple = parse_triple(family)
     else:
@@ -50,7 +53,25 @@ def split_versions(name: str) -> tuple[str, ...]:
 
 def cpu_names(name: str) -> tuple[str, ...]:
     """What may be named behind a family or a triple."""
-    return tuple(processors_of(_plain(named_target(name).architecture)))
+    known, family = processors_of(_plain(named_target(name).architecture)), name.partition(":")[0]
+    if family not in FAMILIES:
+        return tuple(known)
+    return tuple(each for each in known if has_all_of(family, known[each]))
+
+
+def _contradiction(family: str, triple: str, processor: Processor) -> UserError:
+    """A processor that lacks what the family's name promises."""
+    wider = [
+        name
+        for name, (other, _) in FAMILIES.items()
+        if other == triple and has_all_of(name, processor)
+    ]
+    target = processor.name if processor.name in FAMILIES else f"{wider[0]}:{processor.name}"
+    return fail(
+        "E0803",
+        f"the processor `{processor.name}` contradicts the target `{family}`",
+        help=f"the target for it is `{target}`",
+    )
 
 
 def _unknown_target(name: str) -> UserError:

@@ -1,0 +1,47 @@
+"""Layers of the text that are computed within others."""
+
+import pytest
+
+import cnnc
+from cnnc import driver
+from cnnc.listing import computed_within
+from tests.cli.helpers import ROOT
+
+UNIT = "features.1.0."
+DENSE = "features.5."
+
+
+@pytest.mark.parametrize(
+    ("net", "within"),
+    [
+        (
+            "mobilenet_v2",
+            {
+                # folded and fused; of a depthwise convolution and the one it is streamed into
+                f"{UNIT}transform.conv_bn_1.batchnorm": f"{UNIT}transform.conv_bn_1.conv",
+                f"{UNIT}transform.conv_bn.relu6": f"{UNIT}transform.conv_bn_1.conv",
+                f"{UNIT}transform.conv_bn.conv": f"{UNIT}transform.conv_bn_1.conv",
+                f"{UNIT}add": f"{UNIT}transform.conv_bn_1.conv",
+                f"{UNIT}id": None,
+            },
+        ),
+        (
+            "densenet121",
+            {
+                # spelled out as products and sums: alone, and streamed into the convolution behind
+                "features.0.batchnorm": "features.0.batchnorm.scaled",
+                "features.0.relu": "features.0.batchnorm.scaled",
+                f"{DENSE}batchnorm": f"{DENSE}conv",
+                f"{DENSE}relu": f"{DENSE}conv",
+                f"{DENSE}batchnorm_1": f"{DENSE}conv",
+                f"{DENSE}conv": None,
+                "no.such": None,
+            },
+        ),
+    ],
+)
+def test_computed_within(net: str, within: dict[str, str | None]) -> None:
+    """The layer that has the operators; none of one that has a step, or needs none."""
+    model = cnnc.load(ROOT / "examples" / "zoo" / f"{net}.cnn", weights=True)
+    lowered, _ = driver.plan(model.graph, driver.find_target("x86-64-v4"))
+    assert {name: computed_within(model.graph, lowered, name) for name in within} == within
