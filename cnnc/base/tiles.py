@@ -1,6 +1,6 @@
 """Register tiles: how much of the result one pass over the reduction computes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from math import inf, prod
 
@@ -33,6 +33,8 @@ _STORE = 3.5
 """Cycles that each of the others takes: measured on Zen 5, in whatever order they are stored."""
 _ARRIVAL = 2.0
 """Cycles until a vector of weights has come from the second-level cache."""
+_MOST_ROWS = 8
+"""Rows of a tile whose vectors hold positions, at most."""
 _UNEVEN = 1.04
 """What a tile that does not divide the channel blocks is estimated to cost more than it counts: it
 needs code twice, weights of other positions, and shares work less evenly."""
@@ -78,9 +80,18 @@ class Work:
     own_weights: bool = False
     temporaries: int = 0
     phases: int = 1
+    near: float = inf
+    in_rows: bool = False
     lines: float = 1.0
     apart: int = 0
-    near: float = inf
+    uneven: bool = True
+
+    @property
+    def heights(self) -> Iterable[int]:
+        """Rows that a tile may have: they divide those of the layer."""
+        rows = self.spatial[-2] if len(self.spatial) > 1 else 1
+        most = _MOST_ROWS if self.in_rows else 2
+        return (height for height in range(1, most + 1) if rows % height == 0)
 
 
 def most_unrolled(target: Target) -> int:
@@ -117,13 +128,16 @@ def registers(tile: Tile, work: Work, target: Target) -> int:
     register per position where multiplications take a lane of it, or the window's vectors when
     each channel has its own; and products in flight where there is no multiply-add.
     """
+    own = work.temporaries + (0 if target.has_fma else 3)
+    if work.in_rows:
+        inputs = min(tile.columns, _in_flight(tile, target))
+        return tile.vectors + tile.blocks * tile.rows + inputs + own
     positions = tile.rows * tile.columns
     if work.per_channel:
         inputs = tile.vectors * (2 if work.strided else 1) + max(0, work.taps - 3)
     else:
         by_lane = target.multiplies_by_lane and work.read_block > 1
         inputs = positions if by_lane else min(positions, _in_flight(tile, target))
-    own = work.temporaries + (0 if target.has_fma else 3)
     return tile.vectors + tile.blocks + inputs + own
 
 
@@ -183,8 +197,10 @@ def _cycles(work: Work, tile: Tile, waits: Callable[[int, int], tuple[float, flo
             for width, turns in even_pieces(columns, tile.columns):
                 positions = height * width
                 sums = blocks * positions
-                loads = sums if work.own_weights else blocks * work.lines
+                loads = float(sums if work.own_weights else blocks)
                 loads += sums if work.per_channel else positions
+                if work.in_rows:
+                    loads = blocks * height * work.lines + width
                 latency, end = waits(blocks, positions)
                 arrival = blocks * _ARRIVAL if blocks * work.steps > work.near else 0.0
                 step = max(sums / _PORTS, loads / _PORTS, latency, arrival)
@@ -211,16 +227,15 @@ def tiles(work: Work, target: Target) -> Iterator[Tile]:
     Where memory for code is small, into equal ones: those that are left take code of their own.
     """
     columns = work.spatial[-1] if work.spatial else 1
-    rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     for blocks in (1, 2, 3, 4, 6, 8):
         if blocks > work.blocks or (work.blocks % blocks and target.is_small):
             continue
-        for height in (1, 2):
-            if rows % height:
-                continue
+        for height in work.heights:
             for width in even_widths(columns):
                 tile = Tile(blocks, height, width)
-                if target.is_small and (columns % width or tile.vectors > SMALL_TILE):
+                if (target.is_small or not work.uneven) and columns % width:
+                    continue
+                if target.is_small and tile.vectors > SMALL_TILE:
                     continue
                 if fits(tile, work, target) or tile.vectors == 1:
                     yield tile

@@ -182,9 +182,9 @@ def _scheduled(
     node: Node, kernel: Kernel, plan: "_Plan", target: Target, *, samples_apart: bool
 ) -> Kernel:
     """The loops as they suit the target and how the tensors lie."""
-    *params, out = kernel.params
-    assert isinstance(node.op, Operator)
-    root = root_operator(node.op)
+    (*params, out), op = kernel.params, node.op
+    assert isinstance(op, Operator)
+    root = root_operator(op)
     if isinstance(root, Winograd):
         return schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
     if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
@@ -192,7 +192,9 @@ def _scheduled(
         return clear_padding(kernel, out) if out.shape[1] % plan.block else kernel
     lanes = target.lanes(node.type.dtype)
     if plan.in_rows:
-        return _with_rows(node, kernel, plan, partial(schedule_rows, lanes=lanes, tile=plan.tile))
+        groups = op.nest(node.type, *(operand.type for operand in node.inputs)).groups
+        in_rows = partial(schedule_rows, lanes=lanes, tile=plan.tile, groups=groups)
+        return _with_rows(node, kernel, plan, in_rows)
     if plan.is_tiled:
         padded = _is_padded(root, kernel, out)
         order = Order(

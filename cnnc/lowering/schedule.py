@@ -214,22 +214,32 @@ def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) 
     return _parallel_outer(kernel, enough=ENOUGH)
 
 
-def schedule_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:
-    """for n, oc, oh, ow: acc = …  →  tiles of channels × vectors of positions in registers.
+def schedule_rows(kernel: Kernel, lanes: int, tile: Tile, groups: int) -> Kernel:
+    """for n, oc, oh, ow: acc = …  →  tiles of channels × rows × vectors of positions in registers.
 
-    for n, oh, ow.0 parallel: for oc.0:
-      acc[oc.1, ow.1] of vectors over ow.2;  the reduction;  stores
-    What is read for some positions is near for all channels, and so are the few weights. These are
-    packed for the tile's columns, so that only the last tile of channels may have fewer.
+    for n, oc.g, oh.0, ow.0 parallel: for oc.0:
+      acc[oh.1, oc.1, ow.1] of vectors over ow.2;  the reduction;  stores
+    What is read for some positions is near for all channels of a group, and so are the few weights.
+    These are packed for the tile's columns, so that only the last tile of channels may have fewer.
     """
-    *_, last = around = [stmt.var for stmt in _grid(kernel) if stmt.var != "oc"]
-    kernel = split(kernel, "oc", tile.columns)
+    grid = {loop.var: loop.extent for loop in _grid(kernel)}
+    *around, last = [var for var in grid if var != "oc"]
+    if groups > 1:
+        kernel = split(kernel, "oc", grid["oc"] // groups, "oc.g", "oc.r")
+        kernel = split(kernel, "oc.r", tile.columns, "oc.0", "oc.1")
+    else:
+        kernel = split(kernel, "oc", tile.columns)
     kernel, inner = _cut_row(kernel, last, lanes, tile.blocks)
-    kernel = _tiled(kernel, [var for var in ("oc.1", *inner) if has_loop(kernel, var)], lanes)
-    for var in (*around[1:-1], f"{last}.0"):
+    inner = ["oc.1", *inner]
+    if tile.rows > 1:
+        *around, row = around
+        kernel = split(kernel, row, tile.rows)
+        around, inner = [*around, f"{row}.0"], [f"{row}.1", *inner]
+    kernel = _tiled(kernel, inner, lanes)
+    for var in (*around[1:], f"{last}.0"):
         if has_loop(kernel, "oc.0"):
             kernel = interchange(kernel, "oc.0", var)
-    return _parallel_outer(kernel, {*around[:-1], f"{last}.0"})
+    return _parallel_outer(kernel, {*around, "oc.g", f"{last}.0"})
 
 
 def _tile_rows(kernel: Kernel, lanes: int, tile: Tile) -> Kernel:

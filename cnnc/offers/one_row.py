@@ -36,7 +36,7 @@ def may_be_one_row(node: Node) -> bool:
     op, out, kinds = node.op, node.type, [operand.type for operand in node.inputs]
     assert isinstance(op, Operator)
     nest, spatial = op.nest(out, *kinds), out.spatial
-    if len(spatial) < 2 or nest.groups > 1 or nest.phases:
+    if len(spatial) < 2 or nest.per_channel or nest.phases:
         return False
     if not nest.one_tap or nest.strided or kinds[0].spatial != spatial:
         return False

@@ -1,7 +1,8 @@
 """Convolutions whose vectors hold neighbouring positions of one channel, not channels of one place.
 
 Blocks of channels leave lanes empty where channels are no multiple of them: of 25 channels in two
-vectors of 16, 22 %. A tensor in rows has none empty but at the ends of its rows.
+vectors of 16, 22 %. A tensor in rows has none empty but at the ends of its rows. Groups of fewer
+channels than a vector has lanes, or of no multiple of these, lie in rows anyway.
 """
 
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from cnnc.ir.graph import Node
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.offers.one_row import may_be_one_row
 from cnnc.ops.conv import Conv
+from cnnc.ops.groups import is_depthwise
 from cnnc.ops.spec import Operator
 
 ROWS = "rows"
+_MOST_STRIDE = 2
 
 
 class RowsOffer:
@@ -43,13 +46,14 @@ OFFER = RowsOffer()
 def may_lie_in_rows(node: Node, target: Target) -> bool:
     """Whether a layer can be computed with neighbouring positions in the lanes of vectors.
 
-    Neighbours must read neighbours, and all channels the same input.
+    Neighbours must read neighbours, or every other element.
     """
-    root, operands = root_of(node)
-    if not isinstance(root, Conv) or root.groups > 1 or node.type.channels == 1:
+    root, (x, *_) = root_of(node)
+    if not isinstance(root, Conv) or node.type.channels == 1:
         return False
-    stride = root.window(operands[0].type).stride
-    return target.lanes(node.type.dtype) > 1 and stride[-1] == 1
+    near = root.window(x.type).stride[-1] <= _MOST_STRIDE
+    alone = is_depthwise(x.type, root.channels, root.groups)
+    return near and not alone and target.lanes(node.type.dtype) > 1
 
 
 def lies_in_rows(node: Node, target: Target) -> bool:
@@ -61,16 +65,21 @@ def rows_work(node: Node, target: Target) -> Work:
     """What the tile search needs to know: blocks are vectors of positions, columns channels."""
     op, out, kinds = node.op, node.type, [operand.type for operand in node.inputs]
     assert isinstance(op, Operator)
-    columns = _row_length(node)
-    vectors, rest = divmod(columns, target.lanes(out.dtype))
+    length, nest = _row_length(node), op.nest(out, *kinds)
+    vectors, rest = divmod(length, target.lanes(out.dtype))
+    *more, rows = (1, prod(out.spatial) // length)
+    if length == out.spatial[-1] and len(out.spatial) > 1:
+        *more, rows = out.spatial[:-1]
     return Work(
         max(1, vectors),
-        (out.channels,),
+        (rows, out.channels // nest.groups),
         op.macs(out, *kinds) // out.elements,
         per_channel=False,
-        phases=prod(out.spatial) // columns,
-        lines=1 + (target.vector_bits // 8 - out.dtype.bytes) / LINE,
+        phases=nest.groups * prod(more),
+        in_rows=True,
+        lines=(1 + (target.vector_bits // 8 - out.dtype.bytes) / LINE) * (1 + nest.strided),
         apart=int(vectors > 0 and rest > 0),
+        uneven=nest.groups == 1,
     )
 
 
@@ -114,5 +123,5 @@ def choose_rows(node: Node, target: Target, chosen: Chosen | None = None) -> Til
 
 
 def choice_of(tile: Tile) -> Choice:
-    """The tile as a choice: vectors × channels."""
-    return Choice(ROWS, (("tile", (tile.blocks, tile.columns)),))
+    """The tile as a choice: vectors × rows × channels."""
+    return Choice(ROWS, (("tile", (tile.blocks, tile.rows, tile.columns)),))

@@ -112,9 +112,11 @@ def layers_in_rows(graph: Graph, target: Target, choices: Choices = ESTIMATED) -
     for node in graph.nodes:
         if not isinstance(node.op, Operator) or not may_lie_in_rows(node, target):
             continue
-        chosen = chosen_for(node, choices)
+        chosen, kinds = chosen_for(node, choices), [operand.type for operand in node.inputs]
         if chosen is not None:
             found |= {node} if chosen.choice.algorithm == ROWS else set()
+        elif node.op.nest(node.type, *kinds).groups > 1:
+            continue  # in rows where blocks would hold channels of several groups
         elif fills_more(node, target) and (gain := _gain(node, target)) > 0:
             gains[node] = gain
     if gains:

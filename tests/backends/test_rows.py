@@ -46,6 +46,16 @@ SHAPES: list[tuple[Conv, tuple[int, ...]]] = [
     (Conv(3, (2,), (5, 1)), (1, 2, 4, 16)),
     (Conv(5, (2, 3, 2), pad=SAME), (1, 3, 3, 4, 17)),
     (Conv(5, (1,)), (1, 3, 3, 2, 4)),
+    (Conv(6, (3,), (2,), SAME), (1, 5, 75)),
+    (Conv(5, (3,), (2,), SAME, (2,)), (2, 3, 9, 41)),
+    (Conv(3, (1,), (2,)), (1, 4, 1, 33)),
+    (Conv(12, (3,), pad=SAME, groups=3), (1, 9, 8, 35)),
+    (Conv(12, (3,), (1, 2), SAME, groups=3), (2, 9, 6, 35)),
+    (Conv(24, (1,), groups=8), (1, 16, 5, 7)),
+    (Conv(14, (3,), pad=SAME, groups=7), (1, 7, 40)),
+    (Conv(4, (3,), pad=SAME, groups=4), (1, 12, 3, 18)),
+    (Conv(10, (2, 2, 3), (1, 2, 2), SAME, groups=2), (1, 4, 3, 4, 34)),
+    (Conv(58, (2,), groups=2), (1, 6, 37)),
 ]
 CASES = [make_case(op, [shape]) for op, shape in SHAPES]
 NETS = [
@@ -138,7 +148,7 @@ def net_in_blocks(graph: Graph, x: object, target: Target) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize("case", [CASES[0], CASES[6], CASES[8]], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[6], CASES[8], CASES[16]], ids=str)
 def test_tiles_and_threads_make_no_difference(case: Case) -> None:
     """Each result is the sum of the same products in the same order."""
     graph, target = single(case.op, case.operands[:1], case.operands[1:]), machine("native")
@@ -191,7 +201,7 @@ def test_without_vectors_there_are_no_rows_of_lanes() -> None:
 
 
 @pytest.mark.parametrize(
-    "tile", ["1", "2x26", "50x1", "4x13", "2x13x1", "1x1x1x1"],
+    "tile", ["1", "2x26", "2x1x26", "50x1x1", "4x1x13", "2x2x7", "1x1x1x1"],
 )  # fmt: skip
 def test_what_is_not_possible(tile: str) -> None:
     """It is refused, where it is written."""

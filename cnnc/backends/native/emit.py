@@ -328,6 +328,13 @@ class _Emitter:
             case Ramp(base, width, 1):
                 kind = values.memory_type(buffer.dtype, width)
                 return self.builder.load(self._address(buffer, base), align=align, typ=kind)
+            case Ramp(base, width, 2) if buffer.space is Space.MEMORY:
+                kind = values.memory_type(buffer.dtype, width)
+                first, last = (
+                    self.builder.load(self._address(buffer, start), align=align, typ=kind)
+                    for start in (base, base + (width - 1))
+                )
+                return values.every_other(self.builder, first, last, width)
             case Ramp(base, width, stride):
                 kind = values.memory_type(buffer.dtype, 1)
                 vector: ir.Value = ir.Constant(

@@ -87,6 +87,12 @@ def same_lanes(
     return head + [splat(builder, value, lanes) for value in args[len(head) :]]
 
 
+def every_other(builder: ir.IRBuilder, first: ir.Value, last: ir.Value, lanes: int) -> ir.Value:
+    """Elements 0, 2, 4, … of memory that two vectors overlap in by one: first[-1] is last[0]."""
+    places = [2 * lane if 2 * lane < lanes else 2 * lane + 1 for lane in range(lanes)]
+    return builder.shuffle_vector(first, last, ir.Constant(ir.VectorType(I32, lanes), places))
+
+
 def ramp(builder: ir.IRBuilder, first: ir.Value, lanes: int, stride: int, dtype: DType) -> ir.Value:
     """first, first + stride, … as numbers."""
     steps = ir.Constant(ir.VectorType(first.type, lanes), [lane * stride for lane in range(lanes)])
