@@ -23,7 +23,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """All kernels, compiled with checks of undefined behaviour."""
     require_tool("g++", "g++")
     folder: Path = tmp_path_factory.mktemp("kernels")
-    return compile_kernels(folder, [case.kernel for case in CASES], ("-Og", *SANITIZE))
+    return compile_kernels(folder, [case.kernel for case in CASES], ("-O1", *SANITIZE))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
