@@ -10,6 +10,8 @@ from cnnc.ir.graph import Array, Real
 
 FLOOR = 4 * 2.0**-126
 """Added to tolerances of f32: below the smallest normal number, precision is lost gradually."""
+PART = 1 << 15
+"""Elements compared at a time: temporary arrays of so many stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +59,46 @@ class Errors:
 def measure(got: Array, expected: Real, tolerance: Real) -> Errors:
     """Compare elements; `expected` is exact in float64, `tolerance` bounds each |difference|."""
     exact = np.asarray(expected, np.float64)
+    values, exacts, tolerances = (
+        np.reshape(np.broadcast_to(each, exact.shape), -1) for each in (got, exact, tolerance)
+    )
+    rows = []
+    for start in range(0, exact.size or 1, PART):
+        part = slice(start, start + PART)
+        rows.append(_measure_part(values[part], exacts[part], tolerances[part], start, exact.shape))
+    return Errors.worst(rows)
+
+
+def _measure_part(
+    got: Array, exact: Real, tolerance: Real, start: int, shape: tuple[int, ...]
+) -> Errors:
+    """The errors of elements that follow each other from `start` on in arrays of this shape."""
     values = got.astype(np.float64)
     kind = np.float64 if got.dtype == np.float64 else np.float32
-    allowed = np.broadcast_to(tolerance, exact.shape) + _floor(got.dtype)
+    allowed = tolerance + _floor(got.dtype)
     with np.errstate(all="ignore"):
         rounded = exact.astype(got.dtype)
         difference = np.abs(values - exact)
         both = np.isfinite(rounded) & np.isfinite(values)
         allowed = np.where(np.isnan(allowed), np.inf, allowed)
-        ratio = np.where(both, difference / allowed, _misplaced(values, rounded, exact, allowed))
+        ratio = difference / allowed
+        if not both.all():
+            ratio = np.where(both, ratio, _misplaced(values, rounded, exact, allowed))
         relative = difference / np.abs(exact)
         ulp = difference / np.spacing(np.maximum(np.abs(rounded), np.finfo(kind).tiny)).astype(
             np.float64
         )
-    index = np.unravel_index(int(np.argmax(ratio)), ratio.shape) if ratio.size else ()
+    worst = int(np.argmax(ratio)) if ratio.size else 0
+    index = np.unravel_index(start + worst, shape) if ratio.size else ()
     return Errors(
         max_abs=_largest(difference, both),
         max_rel=_largest(relative, both & (exact != 0)),
         max_ulp=_largest(ulp, both),
         ratio=float(ratio.max(initial=0.0)),
         index=tuple(int(part) for part in index),
-        got=float(values[index]) if ratio.size else 0.0,
-        expected=float(exact[index]) if ratio.size else 0.0,
-        tolerance=float(allowed[index]) if ratio.size else 0.0,
+        got=float(values[worst]) if ratio.size else 0.0,
+        expected=float(exact[worst]) if ratio.size else 0.0,
+        tolerance=float(allowed[worst]) if ratio.size else 0.0,
         unbounded=int(np.count_nonzero(np.isfinite(rounded) & np.isinf(allowed))),
     )
 

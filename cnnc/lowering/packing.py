@@ -8,6 +8,7 @@ for as long as the arena is larger than what is alive at once. Nothing depends o
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from math import inf
 from random import Random
 
 from cnnc.base.record import record
@@ -136,6 +137,19 @@ def _orders(blocks: Sequence[Block]) -> Iterator[list[int]]:
 def _place(order: Sequence[int], blocks: Sequence[Block], clashes: Clashes) -> Packing:
     """Each block in turn at the lowest offset that is free."""
     offsets = [-1] * len(order)
+    most = _place_rest(offsets, order, blocks, clashes)
+    assert most is not None
+    return Packing(tuple(offsets), most)
+
+
+def _place_rest(
+    offsets: list[int],
+    order: Sequence[int],
+    blocks: Sequence[Block],
+    clashes: Clashes,
+    limit: float = inf,
+) -> int | None:
+    """Fill in the offsets of more blocks; the bytes of these, or None if more than the limit."""
     most = 0
     for i in order:
         taken = sorted(
@@ -148,8 +162,10 @@ def _place(order: Sequence[int], blocks: Sequence[Block], clashes: Clashes) -> P
             if offset < high:
                 offset = align(high)
         offsets[i] = offset
-        most = max(most, offset + blocks[i].end)
-    return Packing(tuple(offsets), align(most))
+        most = max(most, align(offset + blocks[i].end))
+        if most > limit:
+            return None
+    return most
 
 
 def _improve(
@@ -158,15 +174,25 @@ def _improve(
     """Move blocks that end highest forward in the order, keeping what is no worse."""
     chance, current = Random(0), best
     cost = sum(map(len, clashes)) + len(blocks)
+    ends = [block.end for block in blocks]
     for _ in range(EFFORT // cost):
         if best.bytes <= goal:
             break
-        top = max(order, key=lambda i: current.offsets[i] + blocks[i].end)
+        top = max(order, key=lambda i: current.offsets[i] + ends[i])
         moved = top if chance.random() < 0.7 else chance.choice(order)
         tried = [i for i in order if i != moved]
-        tried.insert(chance.randrange(order.index(moved) + 1), moved)
-        found = _place(tried, blocks, clashes)
-        if found.bytes <= current.bytes:
-            current, order = found, tried
-            best = min(best, current, key=lambda packing: packing.bytes)
+        before = order.index(moved)
+        place = chance.randrange(before + 1)
+        if place == before:
+            continue  # the same order
+        tried.insert(place, moved)
+        # Those in front stay where they are, and none of them ends behind the current arena.
+        offsets = [-1] * len(order)
+        for i in tried[:place]:
+            offsets[i] = current.offsets[i]
+        if _place_rest(offsets, tried[place:], blocks, clashes, current.bytes) is None:
+            continue
+        most = align(max(offset + end for offset, end in zip(offsets, ends, strict=True)))
+        current, order = Packing(tuple(offsets), most), tried
+        best = min(best, current, key=lambda packing: packing.bytes)
     return best

@@ -143,13 +143,16 @@ class Winograd(Operator):
         views = np.lib.stride_tricks.sliding_window_view(padded, (self.tile,) * len(axes), axes)
         views = views[(slice(None), slice(None), *[slice(None, None, self.results)] * len(axes))]
         y = np.empty((x.shape[0], self.channels, *whole), x.dtype)
+        inner, axes_of_tile = range(len(axes)), range(-len(axes), 0)
         for row in range(tiles[0]):
-            part = np.ascontiguousarray(views[:, :, row])
-            for axis in range(-len(axes), 0):
+            # points first: terms are whole planes, which are read and written in order
+            part = np.ascontiguousarray(np.moveaxis(views[:, :, row], axes_of_tile, inner))
+            for axis in inner:
                 part = along(inward, part, axis)
             summed = _products(weights, part, len(axes))
-            for axis in range(-len(axes), 0):
+            for axis in inner:
                 summed = along(outward, summed, axis)
+            summed = np.moveaxis(summed, inner, axes_of_tile)
             y[:, :, row * self.results : (row + 1) * self.results] = _joined(summed, len(axes))
         y = y[(slice(None), slice(None), *map(slice, spatial))]
         return y + inputs[2].reshape(-1, *[1] * len(axes)) if self.bias else y
@@ -211,12 +214,11 @@ class Winograd(Operator):
 
 
 def _products(weights: Real, tiles: Real, axes: int) -> Real:
-    """Sums over channels: [point, o, i] with [n, i, *counts, *sizes] to [n, o, *counts, *sizes]."""
-    n, channels, *rest = tiles.shape
-    by_point = np.moveaxis(tiles.reshape(n, channels, -1, len(weights)), (3, 1), (0, 1))
-    made = weights @ by_point.reshape(len(weights), channels, -1)
-    made = made.reshape(*made.shape[:2], n, -1)
-    return np.moveaxis(made, (0, 1), (3, 1)).reshape(n, -1, *rest)
+    """Sums over channels: [point, o, i] with [*sizes, n, i, *counts] to [*sizes, n, o, *counts]."""
+    sizes, (n, channels, *counts) = tiles.shape[:axes], tiles.shape[axes:]
+    by_point = tiles.reshape(len(weights), n, channels, -1)
+    made = weights[:, None] @ by_point
+    return made.reshape(*sizes, n, -1, *counts)
 
 
 def _joined(tiles: Real, axes: int) -> Real:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cnnc.compare.measure import FLOOR, Errors, measure
+from cnnc.compare.measure import FLOOR, PART, Errors, measure
 
 MAX = float(np.finfo(np.float32).max)
 
@@ -86,3 +86,17 @@ def test_the_worst_of_several() -> None:
     found = Errors.worst([single(1.5, 1.0, 1.0), single(2.25, 2.0, 0.1)])
     assert found.max_abs == 0.5
     assert found.expected == 2.0
+
+
+def test_large_arrays_are_compared_as_a_whole() -> None:
+    """Also by parts: the first of the worst elements, and what is misplaced in another part."""
+    exact = np.ones((3, PART))
+    got = exact.astype(np.float32)
+    got[1, 7] = got[2, 5] = 1.5
+    got[2, 6] = 0.75
+    found = measure(got, exact, np.ones(()))
+    assert (found.index, found.got, found.max_abs, found.ratio) == ((1, 7), 1.5, 0.5, 0.5)
+    got[2, 8] = np.nan
+    exact[2, 9] = 9.0
+    found = measure(got, exact, np.where(exact == 9, np.inf, 1.0))
+    assert (found.index, found.ratio, found.unbounded) == ((2, 8), np.inf, 1)
