@@ -218,7 +218,7 @@ def schedule_rows(kernel: Kernel, lanes: int, tile: Tile, groups: int) -> Kernel
     """for n, oc, oh, ow: acc = …  →  tiles of channels × rows × vectors of positions in registers.
 
     for n, oc.g, oh.0, ow.0 parallel: for oc.0:
-      acc[oh.1, oc.1, ow.1] of vectors over ow.2;  the reduction;  stores
+      acc[oc.1, oh.1, ow.1] of vectors over ow.2;  the reduction;  stores
     What is read for some positions is near for all channels of a group, and so are the few weights.
     These are packed for the tile's columns, so that only the last tile of channels may have fewer.
     """
@@ -230,12 +230,12 @@ def schedule_rows(kernel: Kernel, lanes: int, tile: Tile, groups: int) -> Kernel
     else:
         kernel = split(kernel, "oc", tile.columns)
     kernel, inner = _cut_row(kernel, last, lanes, tile.blocks)
-    inner = ["oc.1", *inner]
     if tile.rows > 1:
         *around, row = around
         kernel = split(kernel, row, tile.rows)
         around, inner = [*around, f"{row}.0"], [f"{row}.1", *inner]
-    kernel = _tiled(kernel, inner, lanes)
+    # channels first: what is read stays in registers, and one weight after the other is
+    kernel = _tiled(kernel, ["oc.1", *inner], lanes)
     for var in (*around[1:], f"{last}.0"):
         if has_loop(kernel, "oc.0"):
             kernel = interchange(kernel, "oc.0", var)

@@ -111,15 +111,24 @@ def choose_rows(node: Node, target: Target, chosen: Chosen | None = None) -> Til
     if chosen is None:
         return choose_tile(work, target)
     sizes = dict(chosen.choice.sizes).get("tile", ())
-    tile = Tile(sizes[0], 1, sizes[1]) if len(sizes) == 2 else None
+    tile = Tile(*sizes) if len(sizes) == 3 else None
     if tile is None or choice_of(tile) != chosen.choice:
-        raise chosen.refuse(node.name, "it can be computed in rows only: `rows tile=2x9`")
-    if tile.blocks > work.blocks or tile.columns > work.spatial[-1]:
-        why = f"the result has {work.spatial[-1]} channels and {work.blocks} vectors in a row"
+        raise chosen.refuse(node.name, "it can be computed in rows only, as `rows tile=2x1x9`")
+    if why := _obstacle(tile, work, target):
         raise chosen.refuse(node.name, why)
-    if tile.vectors > 1 and not fits(tile, work, target):
-        raise chosen.refuse(node.name, f"the tile does not fit {target.vector_registers} registers")
     return tile
+
+
+def _obstacle(tile: Tile, work: Work, target: Target) -> str | None:
+    """Why a layer cannot have the tile, or None."""
+    rows, channels = work.spatial
+    if tile.blocks > work.blocks or tile.columns > channels or rows % tile.rows:
+        return f"the result has {rows} rows of {work.blocks} vectors, in {channels} channels"
+    if channels % tile.columns and not work.uneven:
+        return f"the tile does not divide the {channels} channels of a group"
+    if tile.vectors > 1 and not fits(tile, work, target):
+        return f"the tile does not fit {target.vector_registers} registers"
+    return None
 
 
 def choice_of(tile: Tile) -> Choice:

@@ -117,7 +117,11 @@ def layers_in_rows(graph: Graph, target: Target, choices: Choices = ESTIMATED) -
             found |= {node} if chosen.choice.algorithm == ROWS else set()
         elif node.op.nest(node.type, *kinds).groups > 1:
             continue  # in rows where blocks would hold channels of several groups
-        elif fills_more(node, target) and (gain := _gain(node, target)) > 0:
+        elif (
+            _stays_near(node, target)
+            and fills_more(node, target)
+            and (gain := _gain(node, target)) > 0
+        ):
             gains[node] = gain
     if gains:
         copies = _Copies(graph, target)
@@ -140,6 +144,14 @@ def _groups(gains: Collection[Node], copies: _Copies) -> Iterator[Sequence[Node]
             for each in near:
                 del left[each]
         yield group
+
+
+def _stays_near(node: Node, target: Target) -> bool:
+    """Whether what a layer reads stays in the second-level cache.
+
+    Vectors of as many rows as there are channels are read in turn, more than machines foresee.
+    """
+    return node.inputs[0].type.bytes // node.type.shape[0] <= target.l2_bytes
 
 
 def _gain(node: Node, target: Target) -> float:

@@ -8,11 +8,13 @@ import pytest
 import cnnc
 from cnnc import driver
 from cnnc.backends.native.backend import BACKEND as NATIVE
+from cnnc.base.choice import Choice, Choices, Chosen
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.types import TensorType
 from cnnc.loop.kernel import ALIGNMENT, Region
 from cnnc.lowering.lower import lower
+from cnnc.offers.offer import key_of
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.passes.assign_layouts import assign_layouts
@@ -139,7 +141,8 @@ def test_one_weight_in_two_layouts_is_packed_twice() -> None:
     second = Node(conv, (first, weight), x.type, "second")
     graph = Graph("g", (x,), {"y": second})
     target = driver.find_target("native")
-    program = lower(assign_layouts(graph, target), target).program
+    in_blocks = Choices({key_of(first, Choices()): Chosen(Choice("direct"))})
+    program = lower(assign_layouts(graph, target, in_blocks), target).program
     assert len(program.weights) == 2
     value = random.standard_normal((1, 4, 6, 6), np.float32)
     out = np.empty((1, 4, 6, 6), np.float32)

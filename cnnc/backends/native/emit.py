@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import reduce
+from functools import partial, reduce
 from math import prod
 
 from cnnc.backends.native import ir, values
+from cnnc.backends.native.lanes import Memory
 from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from cnnc.loop.affine import Affine, affine
@@ -60,6 +61,7 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
         target.fuses(DType.F32),
         target.fuses(DType.F64),
         scales_by=16 if wide else 0,
+        has_masks=wide,
         has_extremes=not target.architecture.startswith(("armv7", "thumb", "riscv")),
     )
     function.attributes |= {"nounwind", f'"tune-cpu"="{target.tuning}"'}
@@ -302,53 +304,28 @@ class _Emitter:
                 )
         raise TypeError(f"{expr!r} is no index")
 
+    def _vectors_in(self, buffer: Buffer) -> Memory:
+        address = partial(self._address, buffer)
+        return Memory(buffer.dtype, address, _alignment(buffer), self.arithmetic.has_masks)
+
     def _store(self, buffer: Buffer, index: Expr, value: ir.Value) -> None:
-        align = None if buffer.space is Space.REGISTER else values.alignment(buffer.dtype)
         value = values.to_memory(self.builder, value, buffer.dtype)
-        match index:
-            case Ramp(base, width, 1):
-                value = values.splat(self.builder, value, width)
-                pointer = self._address(buffer, base)
-                self.builder.store(value, pointer, align=align)
-            case Ramp(base, width, stride):
-                value = values.splat(self.builder, value, width)
-                for lane in range(width):
-                    part = self.builder.extract_element(value, ir.IntType(32)(lane))
-                    self.builder.store(part, self._address(buffer, base + lane * stride), align)
-            case _:
-                self.builder.store(value, self._address(buffer, index), align=align)
+        if isinstance(index, Ramp):
+            self._vectors_in(buffer).store(self.builder, value, index)
+        else:
+            self.builder.store(value, self._address(buffer, index), align=_alignment(buffer))
 
     def _load(self, buffer: Buffer, index: Expr) -> ir.Value:
         return values.from_memory(self.builder, self._stored(buffer, index), buffer.dtype)
 
     def _stored(self, buffer: Buffer, index: Expr) -> ir.Value:
         """What lies in memory there."""
-        align = None if buffer.space is Space.REGISTER else values.alignment(buffer.dtype)
-        match index:
-            case Ramp(base, width, 1):
-                kind = values.memory_type(buffer.dtype, width)
-                return self.builder.load(self._address(buffer, base), align=align, typ=kind)
-            case Ramp(base, width, 2) if buffer.space is Space.MEMORY:
-                kind = values.memory_type(buffer.dtype, width)
-                first, last = (
-                    self.builder.load(self._address(buffer, start), align=align, typ=kind)
-                    for start in (base, base + (width - 1))
-                )
-                return values.every_other(self.builder, first, last, width)
-            case Ramp(base, width, stride):
-                kind = values.memory_type(buffer.dtype, 1)
-                vector: ir.Value = ir.Constant(
-                    values.memory_type(buffer.dtype, width), ir.Undefined
-                )
-                for lane in range(width):
-                    pointer = self._address(buffer, base + lane * stride)
-                    part = self.builder.load(pointer, align=align, typ=kind)
-                    vector = self.builder.insert_element(vector, part, ir.IntType(32)(lane))
-                return vector
+        if isinstance(index, Ramp):
+            return self._vectors_in(buffer).load(self.builder, index)
         if self.widths.get(buffer.name, 1) > 1:
             return self._lane(buffer, index)
         kind = values.memory_type(buffer.dtype, 1)
-        return self.builder.load(self._address(buffer, index), align=align, typ=kind)
+        return self.builder.load(self._address(buffer, index), align=_alignment(buffer), typ=kind)
 
     def _lane(self, buffer: Buffer, index: Expr) -> ir.Value:
         """One lane of a register array of vectors, known where the loop around is unrolled."""
@@ -391,3 +368,8 @@ class _Emitter:
             case Call(function, _):
                 return self.arithmetic.call(self.builder, function, args)
         raise TypeError(f"{expr!r} cannot be emitted")
+
+
+def _alignment(buffer: Buffer) -> int | None:
+    """Bytes that elements are aligned to; None in registers, which LLVM aligns."""
+    return None if buffer.space is Space.REGISTER else values.alignment(buffer.dtype)

@@ -61,13 +61,14 @@ def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
         return value
     if isinstance(value, ir.Constant) and isinstance(value.constant, int | float):
         return _repeated(value.type, value.name, lanes)
-    undefined = _undefined(value.type, lanes)
-    first = builder.insert_element(undefined, value, I32(0))
-    return builder.shuffle_vector(first, undefined, _repeated(I32, "0", lanes))
+    unknown = undefined(value.type, lanes)
+    first = builder.insert_element(unknown, value, I32(0))
+    return builder.shuffle_vector(first, unknown, _repeated(I32, "0", lanes))
 
 
 @cache
-def _undefined(element: ir.Type, lanes: int) -> ir.Value:
+def undefined(element: ir.Type, lanes: int) -> ir.Value:
+    """A vector whose lanes may hold anything."""
     return ir.Constant(ir.VectorType(element, lanes), ir.Undefined)
 
 
@@ -87,10 +88,14 @@ def same_lanes(
     return head + [splat(builder, value, lanes) for value in args[len(head) :]]
 
 
-def every_other(builder: ir.IRBuilder, first: ir.Value, last: ir.Value, lanes: int) -> ir.Value:
-    """Elements 0, 2, 4, … of memory that two vectors overlap in by one: first[-1] is last[0]."""
-    places = [2 * lane if 2 * lane < lanes else 2 * lane + 1 for lane in range(lanes)]
-    return builder.shuffle_vector(first, last, ir.Constant(ir.VectorType(I32, lanes), places))
+def declared(
+    builder: ir.IRBuilder, name: str, result: ir.Type, kinds: Sequence[ir.Type]
+) -> ir.Function:
+    """A function of this name in the module, declared if it is not there."""
+    function = builder.module.globals.get(name)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(result, kinds), name)
+    return function
 
 
 def ramp(builder: ir.IRBuilder, first: ir.Value, lanes: int, stride: int, dtype: DType) -> ir.Value:
@@ -178,15 +183,16 @@ class Arithmetic:
     """Operations on values.
 
     `has_fma`: the target multiplies and adds in one instruction, `has_wide_fma` that of float64;
-    `scales_by`: lanes of the vectors
-    of float32 that it multiplies by powers of two in one (AVX-512); `has_extremes`: it has an
-    instruction for the larger of two numbers, NaN if one is. LLVM calls functions for those that no
-    library has where there is no floating point.
+    `scales_by`: lanes of the vectors of float32 that it multiplies by powers of two in one
+    (AVX-512); `has_masks`: it loads and stores some lanes of a vector alone (AVX-512, too);
+    `has_extremes`: it has an instruction for the larger of two numbers, NaN if one is. LLVM calls
+    functions for those that no library has where there is no floating point.
     """
 
     has_fma: bool
     has_wide_fma: bool
     scales_by: int = 0
+    has_masks: bool = False
     has_extremes: bool = True
 
     def fma(self, builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
@@ -274,11 +280,7 @@ def _converting_intrinsic(
     builder: ir.IRBuilder, name: str, value: ir.Value, kind: ir.Type
 ) -> ir.Value:
     full_name = f"{name}.{kind.intrinsic_name}.{value.type.intrinsic_name}"
-    function = builder.module.globals.get(full_name)
-    if function is None:
-        signature = ir.FunctionType(kind, [value.type])
-        function = ir.Function(builder.module, signature, full_name)
-    return builder.call(function, [value])
+    return builder.call(declared(builder, full_name, kind, [value.type]), [value])
 
 
 def _intrinsic(
@@ -286,10 +288,7 @@ def _intrinsic(
 ) -> ir.Value:
     kind = args[0].type
     full_name = f"{name}.{kind.intrinsic_name}"
-    function = builder.module.globals.get(full_name)
-    if function is None:
-        signature = ir.FunctionType(kind, [kind] * len(args))
-        function = ir.Function(builder.module, signature, full_name)
+    function = declared(builder, full_name, kind, [kind] * len(args))
     return builder.call(function, args, flags)
 
 

@@ -136,10 +136,13 @@ class IRBuilder:
         return self._named(vector.type.element, text)
 
     def shuffle_vector(self, first: Value, second: Value, mask: Value) -> Value:
-        """Lanes of two vectors of which each has as many as the mask."""
+        """Lanes of two vectors of a type, as many as the mask has."""
+        assert isinstance(first.type, VectorType)
+        assert isinstance(mask.type, VectorType)
         kind = first.type.text
         both = f"{kind} {first.name}, {kind} {second.name}"
-        return self._named(first.type, f"shufflevector {both}, {mask.type.text} {mask.name}")
+        result = VectorType(first.type.element, mask.type.count)
+        return self._named(result, f"shufflevector {both}, {mask.type.text} {mask.name}")
 
     # ── arithmetic ──────────────────────────────────────────────────────────────────────────────
 

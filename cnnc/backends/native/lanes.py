@@ -1,0 +1,105 @@
+"""Vectors in memory: neighbours, some of a register's lanes, or elements far apart."""
+
+from collections.abc import Callable
+from functools import cache
+
+from cnnc.backends.native import ir, values
+from cnnc.base.dtype import DType
+from cnnc.base.record import record
+from cnnc.loop.expr import Expr, Ramp
+
+I32 = ir.IntType(32)
+Address = Callable[[Expr], ir.Value]
+
+
+@record
+class Memory:
+    """Where vectors lie: elements of a type at `address`, aligned to `align` bytes if it is known.
+
+    `has_masks`: the machine loads and stores some lanes of a vector alone.
+    """
+
+    dtype: DType
+    address: Address
+    align: int | None
+    has_masks: bool
+
+    def load(self, builder: ir.IRBuilder, index: Ramp) -> ir.Value:
+        """The elements at these places."""
+        lanes = index.lanes
+        kind = values.memory_type(self.dtype, lanes)
+        if index.stride == 1:
+            pointer = self.address(index.base)
+            if self._is_masked(lanes):
+                return self._load_some(builder, pointer, kind)
+            return builder.load(pointer, align=self.align, typ=kind)
+        if index.stride == 2 and self.align is not None:
+            starts = (index.base, index.base + (lanes - 1))
+            first, last = (
+                builder.load(self.address(at), align=self.align, typ=kind) for at in starts
+            )
+            # the last element of one vector is the first of the other: nothing behind is read
+            places = [2 * lane if 2 * lane < lanes else 2 * lane + 1 for lane in range(lanes)]
+            return builder.shuffle_vector(
+                first, last, ir.Constant(ir.VectorType(I32, lanes), places)
+            )
+        one = values.memory_type(self.dtype, 1)
+        vector: ir.Value = ir.Constant(kind, ir.Undefined)
+        for lane in range(lanes):
+            pointer = self.address(index.base + lane * index.stride)
+            part = builder.load(pointer, align=self.align, typ=one)
+            vector = builder.insert_element(vector, part, I32(lane))
+        return vector
+
+    def store(self, builder: ir.IRBuilder, value: ir.Value, index: Ramp) -> None:
+        """Store a vector at these places, or a number in all of them."""
+        value = values.splat(builder, value, index.lanes)
+        if index.stride != 1:
+            for lane in range(index.lanes):
+                part = builder.extract_element(value, I32(lane))
+                builder.store(part, self.address(index.base + lane * index.stride), self.align)
+        elif self._is_masked(index.lanes):
+            self._store_some(builder, value, self.address(index.base))
+        else:
+            builder.store(value, self.address(index.base), align=self.align)
+
+    def _is_masked(self, lanes: int) -> bool:
+        """Whether so many lanes take a mask; without one they would be taken in parts."""
+        return self.has_masks and self.align is not None and lanes & (lanes - 1) != 0
+
+    def _load_some(self, builder: ir.IRBuilder, pointer: ir.Value, kind: ir.Type) -> ir.Value:
+        """A vector of fewer lanes than a register has; memory behind is not read."""
+        assert isinstance(kind, ir.VectorType)
+        wide, mask = _masked(kind)
+        name = f"llvm.masked.load.{wide.intrinsic_name}.p0"
+        function = values.declared(builder, name, wide, [pointer.type, I32, mask.type, wide])
+        nothing = ir.Constant(wide, ir.Undefined)
+        loaded = builder.call(function, [pointer, I32(self.align or 1), mask, nothing])
+        return _with_lanes(builder, loaded, kind.count)
+
+    def _store_some(self, builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value) -> None:
+        """Store such a vector; memory behind is not written."""
+        assert isinstance(value.type, ir.VectorType)
+        wide, mask = _masked(value.type)
+        name = f"llvm.masked.store.{wide.intrinsic_name}.p0"
+        kinds = [wide, pointer.type, I32, mask.type]
+        function = values.declared(builder, name, ir.VoidType(), kinds)
+        whole = _with_lanes(builder, value, wide.count)
+        builder.call(function, [whole, pointer, I32(self.align or 1), mask])
+
+
+@cache
+def _masked(kind: ir.VectorType) -> tuple[ir.VectorType, ir.Value]:
+    """The next larger vector that a register may hold, and which of its lanes are those."""
+    lanes = 1 << (kind.count - 1).bit_length()
+    of_kind = [int(lane < kind.count) for lane in range(lanes)]
+    mask = ir.Constant(ir.VectorType(ir.IntType(1), lanes), of_kind)
+    return ir.VectorType(kind.element, lanes), mask
+
+
+def _with_lanes(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """The first lanes of a vector; those it has not are anything."""
+    assert isinstance(value.type, ir.VectorType)
+    element, count = value.type.element, value.type.count
+    places = ir.Constant(ir.VectorType(I32, lanes), [min(lane, count) for lane in range(lanes)])
+    return builder.shuffle_vector(value, values.undefined(element, count), places)
