@@ -31,8 +31,6 @@ _STORES = 14
 """Such vectors that a tile stores for nothing, as the next one begins meanwhile."""
 _STORE = 3.5
 """Cycles that each of the others takes: measured on Zen 5, in whatever order they are stored."""
-_ARRIVAL = 2.0
-"""Cycles until a vector of weights has come from the second-level cache."""
 _MOST_ROWS = 8
 """Rows of a tile whose vectors hold positions, at most."""
 _UNEVEN = 1.04
@@ -81,6 +79,7 @@ class Work:
     temporaries: int = 0
     phases: int = 1
     near: float = inf
+    arrival: float = 0.0
     in_rows: bool = False
     lines: float = 1.0
     apart: int = 0
@@ -202,7 +201,7 @@ def _cycles(work: Work, tile: Tile, waits: Callable[[int, int], tuple[float, flo
                 if work.in_rows:
                     loads = blocks * height * work.lines + width
                 latency, end = waits(blocks, positions)
-                arrival = blocks * _ARRIVAL if blocks * work.steps > work.near else 0.0
+                arrival = blocks * work.arrival if blocks * work.steps > work.near else 0.0
                 step = max(sums / _PORTS, loads / _PORTS, latency, arrival)
                 total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)

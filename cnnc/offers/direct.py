@@ -8,6 +8,7 @@ from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, least_cycles, tiles
 from cnnc.ir.graph import Node
+from cnnc.offers.far import L2_BYTES
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.ops.spec import Operator
 
@@ -180,4 +181,5 @@ def work_of(node: Node, target: Target) -> Work:
         nest.temporaries,
         max(1, nest.phases),
         near=inf if prod(out.spatial) == 1 else target.l1_bytes // (block * out.dtype.bytes),
+        arrival=block * out.dtype.bytes / L2_BYTES,
     )

@@ -19,7 +19,8 @@ from cnnc.ops.groups import is_depthwise
 from cnnc.ops.spec import Operator
 
 ROWS = "rows"
-_MOST_STRIDE = 2
+_NEAR = 2
+"""The largest stride of elements that are loaded as vectors."""
 
 
 class RowsOffer:
@@ -44,16 +45,12 @@ OFFER = RowsOffer()
 
 
 def may_lie_in_rows(node: Node, target: Target) -> bool:
-    """Whether a layer can be computed with neighbouring positions in the lanes of vectors.
-
-    Neighbours must read neighbours, or every other element.
-    """
+    """Whether a layer can be computed with neighbouring positions in the lanes of vectors."""
     root, (x, *_) = root_of(node)
     if not isinstance(root, Conv) or node.type.channels == 1:
         return False
-    near = root.window(x.type).stride[-1] <= _MOST_STRIDE
     alone = is_depthwise(x.type, root.channels, root.groups)
-    return near and not alone and target.lanes(node.type.dtype) > 1
+    return target.lanes(node.type.dtype) > 1 and not alone
 
 
 def lies_in_rows(node: Node, target: Target) -> bool:
@@ -67,9 +64,7 @@ def rows_work(node: Node, target: Target) -> Work:
     assert isinstance(op, Operator)
     length, nest = _row_length(node), op.nest(out, *kinds)
     vectors, rest = divmod(length, target.lanes(out.dtype))
-    *more, rows = (1, prod(out.spatial) // length)
-    if length == out.spatial[-1] and len(out.spatial) > 1:
-        *more, rows = out.spatial[:-1]
+    *more, rows = (1, *out.spatial[:-1]) if length == out.spatial[-1] else (1,)
     return Work(
         max(1, vectors),
         (rows, out.channels // nest.groups),
@@ -77,7 +72,7 @@ def rows_work(node: Node, target: Target) -> Work:
         per_channel=False,
         phases=nest.groups * prod(more),
         in_rows=True,
-        lines=(1 + (target.vector_bits // 8 - out.dtype.bytes) / LINE) * (1 + nest.strided),
+        lines=_loads(node, target),
         apart=int(vectors > 0 and rest > 0),
         uneven=nest.groups == 1,
     )
@@ -94,6 +89,19 @@ def fills_more(node: Node, target: Target) -> bool:
     positions = _row_length(node)
     vectors, blocks = -(-positions // lanes), -(-channels // lanes)
     return positions * blocks > channels * vectors
+
+
+def _loads(node: Node, target: Target) -> float:
+    """Lines that a vector of the input is loaded from; of a stride of two, one after the other.
+
+    Elements farther apart are loaded one by one.
+    """
+    root, (x, *_) = root_of(node)
+    assert isinstance(root, Conv)
+    stride = root.window(x.type).stride[-1]
+    if stride > _NEAR:
+        return float(target.lanes(node.type.dtype))
+    return stride * (1 + (target.vector_bits // 8 - x.type.dtype.bytes) / LINE)
 
 
 def _row_length(node: Node) -> int:

@@ -18,19 +18,21 @@ from cnnc.lowering.lower import lower
 from cnnc.offers.streamed import joined
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
+from tests.backends.support import in_blocks
 
 TARGET = named_target("x86-64")
 
 
 def plan(body: str, shape: str, target: Target, batch: int = 1) -> Graph:
-    """A net before layers are joined."""
+    """A net before layers are joined, with channels in blocks, as those that are have them."""
     text = (
         f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n"
         f"  {body if 'output' in body else f'output y = x -> {body}'}\n  weights he(seed = 3)\n}}\n"
     )
     graph = load_text(SourceFile("n.cnn", text), None, Choices(batch=batch)).graph
     later = ("use-winograd", "stream-rows", "share-memory")
-    return optimise(graph, [each for each in pipeline(target) if each.name not in later])
+    passes = pipeline(target, choices=in_blocks(graph))
+    return optimise(graph, [each for each in passes if each.name not in later])
 
 
 def stream_all(graph: Graph, rows: int, strips: Mapping[int, int] = MappingProxyType({})) -> Graph:

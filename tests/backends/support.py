@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.backends.base import Backend
+from cnnc.base.choice import ESTIMATED, Choice, Choices, Chosen
 from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.types import TensorType
 from cnnc.lowering.lower import lower
 from cnnc.lowering.lowered import Lowered
+from cnnc.offers.direct import DIRECT
+from cnnc.offers.offer import key_of
 from cnnc.ops.spec import Operator
 from cnnc.passes.assign_layouts import assign_layouts
 from tests.ops.cases import dtype_of, stored
@@ -34,16 +37,27 @@ def _leaf(op: Input | Constant, value: Real, name: str) -> Node:
     return Node(op, (), TensorType.plain(value.shape, dtype_of(value)), name)
 
 
-def lowered(graph: Graph, target: Target) -> Lowered:
+def lowered(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Lowered:
     """The graph as a program, as the driver makes it but without optimising."""
-    return lower(assign_layouts(graph, target), target)
+    return lower(assign_layouts(graph, target, choices), target)
+
+
+def in_blocks(graph: Graph) -> Choices:
+    """Choices that lay no convolution in rows, whatever estimates say."""
+    layers = (node for node in graph.nodes if isinstance(node.op, Operator))
+    return Choices({key_of(node, ESTIMATED): Chosen(Choice(DIRECT)) for node in layers})
 
 
 def run(
-    graph: Graph, data: Sequence[Real], backend: Backend, target: Target, threads: int = 1
+    graph: Graph,
+    data: Sequence[Real],
+    backend: Backend,
+    target: Target,
+    threads: int = 1,
+    choices: Choices = ESTIMATED,
 ) -> list[F32]:
     """The network's outputs; memory the program does not write shows as an odd number."""
-    program = lowered(graph, target).program
+    program = lowered(graph, target, choices).program
     executable = backend.compile(program, target, threads)
     inputs = [np.ascontiguousarray(stored(value)) for value in data]
     outputs = [np.full(port.shape, 12345).astype(port.dtype.numpy) for port in program.outputs]

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import named_target
+from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import Padding
@@ -21,7 +23,7 @@ from cnnc.ops.spec import Operator
 from cnnc.ops.unshared import Unshared
 from tests.backends.compilers import NATIVE
 from tests.backends.machines import SCALAR, SMALL, machine
-from tests.backends.support import assert_within, lowered, run
+from tests.backends.support import F32, assert_within, in_blocks, lowered, run
 from tests.ops.cases import Case, make_case
 
 SAME = Padding("same")
@@ -69,19 +71,25 @@ def behind(case: Case) -> Graph:
     return Graph("behind", (x,), {"y": made})
 
 
+def compute(case: Case, backend: Backend, target: Target, threads: int = 1) -> F32:
+    """The operator's result behind a convolution whose channels lie in blocks."""
+    graph = behind(case)
+    return run(graph, case.operands[:1], backend, target, threads, in_blocks(graph))[0]
+
+
 CASES = [make_case(op, [shape]) for op, shape in (*VOLUMES, *IMAGES)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_it_agrees_with_the_reference(case: Case) -> None:
-    out = run(behind(case), case.operands[:1], NATIVE, host_target(), threads=2)[0]
+    out = compute(case, NATIVE, host_target(), threads=2)
     assert_within(case.op, out, case.op.reference(*case.operands), case.operands)
 
 
 @pytest.mark.parametrize("name", [SCALAR, SMALL])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_it_agrees_without_vectors(case: Case, name: str) -> None:
-    out = run(behind(case), case.operands[:1], NATIVE, machine(name), threads=2)[0]
+    out = compute(case, NATIVE, machine(name), threads=2)
     assert_within(case.op, out, case.op.reference(*case.operands), case.operands)
 
 
@@ -94,14 +102,15 @@ def test_it_agrees_without_vectors(case: Case, name: str) -> None:
     ids=str,
 )
 def test_the_interpreter_agrees(case: Case, name: str) -> None:
-    out = run(behind(case), case.operands[:1], INTERP, machine(name))[0]
+    out = compute(case, INTERP, machine(name))
     assert_within(case.op, out, case.op.reference(*case.operands), case.operands)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_results_of_many_channels_are_blocked(case: Case) -> None:
     """Vectors along channels; a single channel, and what mixes channels, along rows."""
-    layers = lowered(behind(case), named_target("x86-64-v4")).layers
+    graph = behind(case)
+    layers = lowered(graph, named_target("x86-64-v4"), in_blocks(graph)).layers
     made = next(layer for layer in layers if layer.node.name == "layer")
     is_blocked = isinstance(case.op, BLOCKED) and made.node.type.channels > 1
     assert made.kernel.origin.algorithm.startswith("blocked by 16" if is_blocked else "row-major")

@@ -56,6 +56,7 @@ SHAPES: list[tuple[Conv, tuple[int, ...]]] = [
     (Conv(4, (3,), pad=SAME, groups=4), (1, 12, 3, 18)),
     (Conv(10, (2, 2, 3), (1, 2, 2), SAME, groups=2), (1, 4, 3, 4, 34)),
     (Conv(58, (2,), groups=2), (1, 6, 37)),
+    (Conv(6, (3,), (3,), SAME, groups=2), (1, 4, 7, 50)),
 ]
 CASES = [make_case(op, [shape]) for op, shape in SHAPES]
 NETS = [
