@@ -21,6 +21,9 @@ _LATENCY = 4
 _TILE_OVERHEAD = 12
 _SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""
+_WINDOW = 4
+"""Registers at most for a window's vectors beside those of the positions: through them pass those
+of any wider one."""
 _IN_FLIGHT = 2
 _REORDERED = 448
 """Instructions that a large core looks ahead: so far away may others be that it computes while a
@@ -133,7 +136,7 @@ def registers(tile: Tile, work: Work, target: Target) -> int:
         return tile.vectors + tile.blocks * tile.rows + inputs + own
     positions = tile.rows * tile.columns
     if work.per_channel:
-        inputs = tile.vectors * (2 if work.strided else 1) + max(0, work.taps - 3)
+        inputs = tile.vectors * (2 if work.strided else 1) + min(max(0, work.taps - 3), _WINDOW)
     else:
         by_lane = target.multiplies_by_lane and work.read_block > 1
         inputs = positions if by_lane else min(positions, _in_flight(tile, target))

@@ -44,6 +44,8 @@ LAYERS = [
     pytest.param(64, 64, 56, 3, 64, 1, id="depthwise"),
     pytest.param(64, 64, 56, 3, 64, 2, id="depthwise-strided"),
     pytest.param(64, 64, 28, 5, 64, 1, id="depthwise-5x5"),
+    pytest.param(64, 64, 28, 9, 64, 1, id="depthwise-9x9"),
+    pytest.param(64, 64, 28, 31, 64, 1, id="depthwise-31x31"),
     pytest.param(64, 128, 56, 3, 1, 2, id="3x3-strided"),
     pytest.param(96, 96, 17, 1, 1, 1, id="1x1-odd"),
 ]
