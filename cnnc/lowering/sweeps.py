@@ -213,14 +213,29 @@ def _in_parts(nest: For, found: _Reduction, lanes: int) -> list[Stmt]:
     loops = [
         replace(each, body=_redirected(each.body, total, Load(part, (Var(lane),)))) for each in main
     ]
-    joined = binary(found.op, Load(total, ()), Load(part, (Var(lane),)))
-    join: Body = (Store(total, (), joined),)
     return [
         Alloc(part),
         For(lane, lanes, (start,), Kind.VECTOR),
         *_rebuild(nest, row, [*loops, *rest]),
-        For(lane, lanes, join, Kind.UNROLLED, reduces=True),
+        *_joined(part, found, lane),
     ]
+
+
+def _joined(part: Buffer, found: _Reduction, lane: str) -> list[Stmt]:
+    """The lanes in pairs, then these, and so on: a chain would wait for each of them in turn."""
+    (count,), total, place = part.shape, found.total, Var(lane)
+    pairs = register(f"{part.name}.pairs", (count - count // 2,), total.dtype)
+    steps: list[Stmt] = [Alloc(pairs)]
+    source = part
+    while count > 1:
+        half, rest = count // 2, count - count // 2
+        value = binary(found.op, Load(source, (place,)), Load(source, (place + rest,)))
+        steps.append(For(lane, half, (Store(pairs, (place,), value),), Kind.UNROLLED))
+        if rest > half and source is part:
+            steps.append(Store(pairs, (Const(half),), Load(part, (Const(half),))))
+        source, count = pairs, rest
+    last = Load(source, (Const(0),))
+    return [*steps, Store(total, (), binary(found.op, Load(total, ()), last))]
 
 
 def _redirected(body: Body, total: Buffer, part: Load) -> Body:

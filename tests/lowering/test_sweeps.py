@@ -53,7 +53,11 @@ PARTIAL = """for i in 2 {
     for r.0 in 2 reduce { for r.1 in 4 vector {
         acc.r[r.1] = BEGIN acc.r[r.1] JOIN x[i, r.0 * 4 + r.1] END } }
     for r.1 in 3 reduce { acc[] = BEGIN acc[] JOIN x[i, r.1 + 8] END }
-    for r.1 in 4 reduce unrolled { acc[] = BEGIN acc[] JOIN acc.r[r.1] END }
+    register acc.r.pairs: f32[2]
+    for r.1 in 2 unrolled { acc.r.pairs[r.1] = BEGIN acc.r[r.1] JOIN acc.r[r.1 + 2] END }
+    for r.1 in 1 unrolled {
+        acc.r.pairs[r.1] = BEGIN acc.r.pairs[r.1] JOIN acc.r.pairs[r.1 + 1] END }
+    acc[] = BEGIN acc[] JOIN acc.r.pairs[0] END
     y[i] = acc[] }"""
 
 
@@ -84,7 +88,16 @@ def test_lanes_that_divide_the_row_leave_no_rest() -> None:
     before = kernel(SUM.replace("11", "12"), ROWS.replace("11", "12"))
     text = print_kernel(vectorise_rows(before, 8))
     assert "register acc.r: f32[6]" in text
-    assert text.count("reduce") == 2
+    assert text.count("reduce") == 1
+
+
+@pytest.mark.parametrize("lanes", [4, 5, 6, 7, 8, 11, 16])
+@pytest.mark.parametrize("extent", [8, 11, 21, 22, 35])
+def test_any_number_of_lanes_is_joined(lanes: int, extent: int) -> None:
+    before = kernel(SUM.replace("11", str(extent)), ROWS.replace("11", str(extent)))
+    changed = vectorise_rows(before, lanes)
+    verify_kernel(changed)
+    assert_computes_the_same(before, changed)
 
 
 def test_results_along_a_row() -> None:
