@@ -43,7 +43,7 @@ needs code twice, weights of other positions, and shares work less evenly."""
 
 @record
 class Tile:
-    """Channel blocks × rows × columns held in registers."""
+    """Channel blocks × rows × columns held in registers; in rows vectors × rows × channels."""
 
     blocks: int
     rows: int
@@ -68,7 +68,13 @@ class Work:
     one scalar that all of them share, from memory where `read_block` channels are neighbours.
     `strided` when neighbouring positions share no inputs; `taps` of the window along the last axis;
     `own_weights` when every position multiplies by weights of its own; `temporaries` are registers
-    that a step needs for itself. All that is done `phases` times.
+    that a step needs for itself. More than `near` vectors of weights for a tile leave the
+    first-level cache before the next tile, and take `arrival` cycles each to come back. All that is
+    done `phases` times.
+
+    `in_rows` means the other way round: blocks are vectors of positions, which each row reads for
+    itself, from so many `lines` of memory on average, and columns are channels, whose weights all
+    positions share. So many blocks stand `apart` at the end of a row, each a tile of its own.
     """
 
     blocks: int
@@ -86,7 +92,6 @@ class Work:
     in_rows: bool = False
     lines: float = 1.0
     apart: int = 0
-    uneven: bool = True
 
     @property
     def heights(self) -> Iterable[int]:
@@ -128,7 +133,8 @@ def registers(tile: Tile, work: Work, target: Target) -> int:
 
     Accumulators and one vector of weights per block; for inputs a few scalars in flight, or one
     register per position where multiplications take a lane of it, or the window's vectors when
-    each channel has its own; and products in flight where there is no multiply-add.
+    each channel has its own; and products in flight where there is no multiply-add. In rows
+    weights are the scalars, and inputs the vectors.
     """
     own = work.temporaries + (0 if target.has_fma else 3)
     if work.in_rows:
@@ -193,10 +199,11 @@ def _cycles(work: Work, tile: Tile, waits: Callable[[int, int], tuple[float, flo
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     outer = work.phases * prod(work.spatial[:-2])
+    pieces = _pieces if work.in_rows else even_pieces
     total = 0.0
     for blocks, chunks in (*_pieces(work.blocks, tile.blocks), (1, work.apart)):
         for height, bands in _pieces(rows, tile.rows):
-            for width, turns in even_pieces(columns, tile.columns):
+            for width, turns in pieces(columns, tile.columns):
                 positions = height * width
                 sums = blocks * positions
                 loads = float(sums if work.own_weights else blocks)
@@ -235,9 +242,7 @@ def tiles(work: Work, target: Target) -> Iterator[Tile]:
         for height in work.heights:
             for width in even_widths(columns):
                 tile = Tile(blocks, height, width)
-                if (target.is_small or not work.uneven) and columns % width:
-                    continue
-                if target.is_small and tile.vectors > SMALL_TILE:
+                if target.is_small and (columns % width or tile.vectors > SMALL_TILE):
                     continue
                 if fits(tile, work, target) or tile.vectors == 1:
                     yield tile

@@ -257,7 +257,9 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
     layouts = [kind.layout for kind in kinds]
     root, arity = (op.root, op.root_arity) if isinstance(op, Fused) else (op, len(kinds))
     in_rows = lies_in_rows(node, target)
-    together = form.tile.columns if in_rows else block * form.tile.blocks
+    nest, together = op.nest(node.type, *kinds), block * form.tile.blocks
+    if in_rows:
+        together = form.tile.columns if nest.groups == 1 else node.type.channels // nest.groups
     packed = root.packing(read_block, together, *kinds[:arity])
     if packed:
         layouts[arity - len(packed) : arity] = packed
@@ -282,7 +284,6 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
     panel, band = panel_size(node, form, target) if tiled else 0, 0
     if panel and not rows_apart:
         band = band_size(node, form.tile, target, in_one_row=in_one_row)
-    nest = op.nest(node.type, *kinds)
     shares_input = tiled and not nest.per_channel
     return _Plan(
         *(block, read_block, tiled, in_rows, form.tile, tuple(layouts), algorithm),

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, prod
 
 from cnnc.base.tiles import Tile, channels_at_once
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, walk
@@ -31,6 +31,8 @@ from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vecto
 
 ENOUGH = 64
 """Iterations that any number of cores share evenly; more would each compute their indices."""
+_TASKS = 16
+"""Tiles of positions that are enough for cores to share, so that those of channels need not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,8 @@ def schedule_rows(kernel: Kernel, lanes: int, tile: Tile, groups: int) -> Kernel
     for n, oc.g, oh.0, ow.0 parallel: for oc.0:
       acc[oc.1, oh.1, ow.1] of vectors over ow.2;  the reduction;  stores
     What is read for some positions is near for all channels of a group, and so are the few weights.
-    These are packed for the tile's columns, so that only the last tile of channels may have fewer.
+    Where positions alone make few tiles, oc.0 is parallel, too, and stands around them. Weights are
+    packed for the tile's columns, so that only the last tile of channels may have fewer.
     """
     grid = {loop.var: loop.extent for loop in _grid(kernel)}
     *around, last = [var for var in grid if var != "oc"]
@@ -236,6 +239,9 @@ def schedule_rows(kernel: Kernel, lanes: int, tile: Tile, groups: int) -> Kernel
         around, inner = [*around, f"{row}.0"], [f"{row}.1", *inner]
     # channels first: what is read stays in registers, and one weight after the other is
     kernel = _tiled(kernel, ["oc.1", *inner], lanes)
+    positions = prod(grid.values()) // grid["oc"]
+    if groups * positions < _TASKS * lanes * tile.blocks * tile.rows:
+        return _parallel_outer(kernel)
     for var in (*around[1:], f"{last}.0"):
         if has_loop(kernel, "oc.0"):
             kernel = interchange(kernel, "oc.0", var)

@@ -46,7 +46,7 @@ def may_be_one_row(node: Node) -> bool:
 
 def _is_one_row(kind: TensorType, spatial: Shape) -> bool:
     """Whether positions lie one behind the other, or all have the same element."""
-    if set(kind.shape[-len(spatial) :]) <= {1}:
+    if kind.spatial != spatial and set(kind.shape[-len(spatial) :]) <= {1}:
         return True
     layout, axes = kind.layout, tuple(range(len(spatial) + 2))
     blocks_channels = all(axis == 1 for axis, _ in layout.blocks)

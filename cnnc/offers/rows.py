@@ -74,7 +74,6 @@ def rows_work(node: Node, target: Target) -> Work:
         in_rows=True,
         lines=_loads(node, target),
         apart=int(vectors > 0 and rest > 0),
-        uneven=nest.groups == 1,
     )
 
 
@@ -132,8 +131,6 @@ def _obstacle(tile: Tile, work: Work, target: Target) -> str | None:
     rows, channels = work.spatial
     if tile.blocks > work.blocks or tile.columns > channels or rows % tile.rows:
         return f"the result has {rows} rows of {work.blocks} vectors, in {channels} channels"
-    if channels % tile.columns and not work.uneven:
-        return f"the tile does not divide the {channels} channels of a group"
     if tile.vectors > 1 and not fits(tile, work, target):
         return f"the tile does not fit {target.vector_registers} registers"
     return None

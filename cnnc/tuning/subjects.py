@@ -60,6 +60,7 @@ def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool
     """The layers of a net for which there are several choices, those that take longest first.
 
     Not those that are computed some rows at a time with their neighbours: alone they do other work.
+    Nor equal ones of which some lie in rows and others in blocks, as a choice would be for all.
     """
     found: dict[str, list[Node]] = {}
     stages = _stages(graph, target)
@@ -72,7 +73,9 @@ def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool
     for key, nodes in found.items():
         most = max(nodes, key=lambda node: sum(_form(node) == _form(other) for other in nodes))
         names = (most.name, *(node.name for node in nodes if node is not most))
-        in_rows = lies_in_rows(separate[most.name], target)
+        in_rows, *others = {lies_in_rows(separate[name], target) for name in names}
+        if others:
+            continue
         alone = _alone(most)
         kept = _keeping(key, choices.facts, in_rows=in_rows)
         laid = laid_out(alone, target, exact=True, choices=kept)

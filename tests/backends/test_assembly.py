@@ -64,11 +64,23 @@ def test_tiles_stay_in_registers(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("channels", [12, 25, 40])
-def test_tiles_of_rows_stay_in_registers(family: str, channels: int) -> None:
-    target, pad = named_target(family), Padding("same")
-    x = Node(Input("x"), (), TensorType.plain((1, channels, 784)), "x")
-    value = _node(x, Conv(channels, (5,), pad=pad), "layer")
+@pytest.mark.parametrize(
+    ("op", "shape"),
+    [
+        (Conv(12, (5,), pad=Padding("same")), (12, 784)),
+        (Conv(25, (5,), pad=Padding("same")), (25, 784)),
+        (Conv(40, (5,), pad=Padding("same")), (40, 784)),
+        (Conv(24, (3,), pad=Padding("same")), (24, 30, 27)),
+        (Conv(128, (3,), pad=Padding("same"), groups=32), (128, 28, 56)),
+        (Conv(128, (3,), stride=(2,), pad=Padding("same"), groups=16), (128, 56, 56)),
+        (Conv(20, (1,)), (24, 28, 28)),
+    ],
+    ids=str,
+)
+def test_tiles_of_rows_stay_in_registers(family: str, op: Conv, shape: tuple[int, ...]) -> None:
+    target = named_target(family)
+    x = Node(Input("x"), (), TensorType.plain((1, *shape)), "x")
+    value = _node(x, op, "layer")
     graph = Graph("g", (x,), {"y": value})
     chosen = Choices({key_of(value, Choices()): Chosen(Choice("rows"))})
     lowered = lower(assign_layouts(graph, target, chosen), target)

@@ -12,9 +12,12 @@ from cnnc.base.choice import Choice, Choices, Chosen
 from cnnc.base.errors import UserError
 from cnnc.base.source import SourceFile
 from cnnc.base.target import Target
+from cnnc.compare import diff
+from cnnc.compiled import Compiled
 from cnnc.frontend.load import Choices as Loading
 from cnnc.frontend.load import load_text
 from cnnc.ir.graph import Graph, Node
+from cnnc.loop.kernel import For, Kind, walk
 from cnnc.loop.text import print_kernel
 from cnnc.lowering.lower import lower
 from cnnc.lowering.lowered import Layer
@@ -23,6 +26,7 @@ from cnnc.offers.rows import OFFER, ROWS, lies_in_rows, may_lie_in_rows
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.spec import Operator
+from cnnc.options import Options
 from cnnc.passes.assign_layouts import assign_layouts
 from tests.backends.compilers import BACKENDS, NATIVE
 from tests.backends.guarded import check_network
@@ -57,6 +61,7 @@ SHAPES: list[tuple[Conv, tuple[int, ...]]] = [
     (Conv(10, (2, 2, 3), (1, 2, 2), SAME, groups=2), (1, 4, 3, 4, 34)),
     (Conv(58, (2,), groups=2), (1, 6, 37)),
     (Conv(6, (3,), (3,), SAME, groups=2), (1, 4, 7, 50)),
+    (Conv(82, (3,), pad=SAME, groups=2), (1, 4, 5, 20)),
 ]
 CASES = [make_case(op, [shape]) for op, shape in SHAPES]
 NETS = [
@@ -169,14 +174,46 @@ def test_tiles_and_threads_make_no_difference(case: Case) -> None:
 
 
 @pytest.mark.parametrize("name", ["native", "x86-64-v3"])
-def test_nothing_beyond_its_memory_is_touched(name: str) -> None:
-    body = (
-        "x -> conv(25, 7, pad = causal) -> relu -> conv(25, 7, pad = causal, dilation = 2) -> relu"
-    )
-    graph = net(body, "1, 163")
-    target = driver.find_target(name)
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ("x -> conv(25, 7, pad = causal) -> relu -> conv(25, 7, pad = causal)", "1, 163"),
+        ("x -> conv(6, 3, groups = 3) -> relu -> conv(6, 2, stride = 2, groups = 3)", "3, 9, 45"),
+        ("x -> conv(9, [2, 3], groups = 3, stride = [1, 2])", "3, 4, 69"),
+    ],
+)
+def test_nothing_beyond_its_memory_is_touched(body: str, shape: str, name: str) -> None:
+    graph, target = net(body, shape), driver.find_target(name)
     assert all(lies_in_rows(layer.node, target) for layer in layers_of(graph, target))
     check_network(graph, name, 1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "length", "tasks"), [(203, 48, 25), (37, 48, 4), (25, 784, 24), (12, 4096, 128)]
+)
+def test_threads_share_channels_where_there_are_few_positions(
+    channels: int, length: int, tasks: int
+) -> None:
+    graph = net(f"x -> conv({channels}, 9, pad = same)", f"{channels}, {length}")
+    target = named_target("x86-64-v4")
+    (layer,) = layers_of(graph, target)
+    assert lies_in_rows(layer.node, target)
+    loops = [stmt for stmt in walk(layer.kernel.body) if isinstance(stmt, For)]
+    assert tasks in [loop.extent for loop in loops if loop.kind is Kind.PARALLEL]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "x -> pool(avg, 9) -> conv(24, 1, groups = 3) -> relu -> conv(16, 3, pad = same)",
+        "x -> conv(24, 3, pad = [[1, 1], [0, 2]]) -> pool(max, 9) -> conv(9, 1, groups = 3)",
+    ],
+)
+def test_a_single_position_may_have_zeros_around_it(body: str, batch: int) -> None:
+    """Rows of a map with a halo do not follow each other, even where there is only one."""
+    report = diff(Compiled(net(body, "24, 9, 9", batch), Options()))
+    assert report.ok, report.format()
 
 
 @pytest.mark.parametrize("name", ["x86-64-v4", "x86-64-v3"])

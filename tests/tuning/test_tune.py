@@ -14,6 +14,7 @@ from cnnc.bench import Timing
 from cnnc.ir.graph import Graph
 from cnnc.loop.text import print_kernel
 from cnnc.offers.offer import root_of
+from cnnc.offers.rows import lies_in_rows
 from cnnc.offers.winograd import choice_of
 from cnnc.ops.winograd import Winograd
 from cnnc.options import Options
@@ -143,6 +144,28 @@ def test_layers_computed_together_are_not_measured() -> None:
     }
     assert {"a.conv", "b"} <= names
     assert not names & {"c.conv_1", "c"}
+
+
+def test_equal_layers_of_which_some_lie_in_rows_are_left_out() -> None:
+    """A choice is for all layers with a key; their neighbours decide how each of them lies."""
+    text = """cnn 1
+net n {
+  input x: f32[N, 64, 784]
+  output y = x -> conv(25, 1) -> conv(20, 3, pad = same)
+  b = x -> conv(64, 1) -> conv(25, 1) -> conv(64, 1)
+  output z = b -> conv(25, 1) -> conv(64, 1, stride = 2)
+  weights he(seed = 3)
+}
+"""
+    target = driver.find_target("x86-64-v4")
+    choices = TuneFile(target_line(target), {}).choices(target, exact=True)
+    graph = cnnc.load_text(text).graph
+    nodes = driver.optimise(graph, driver.pipeline(target, exact=True)).nodes
+    wide = [node for node in nodes if node.op.label.startswith("conv(channels=25,")]
+    assert {lies_in_rows(node, target) for node in wide} == {True, False}
+    found = find_subjects(graph, target, choices, exact=True)
+    assert found
+    assert not {node.name for node in wide} & {name for each in found for name in each.names}
 
 
 def test_the_default_is_that_of_the_net() -> None:
