@@ -225,7 +225,7 @@ def _joined(part: Buffer, found: _Reduction, lane: str) -> list[Stmt]:
     """The lanes in pairs, then these, and so on: a chain would wait for each of them in turn."""
     (count,), total, place = part.shape, found.total, Var(lane)
     pairs = register(f"{part.name}.pairs", (count - count // 2,), total.dtype)
-    steps: list[Stmt] = [Alloc(pairs)]
+    steps: list[Stmt] = [Alloc(pairs)] if count > 1 else []
     source = part
     while count > 1:
         half, rest = count // 2, count - count // 2

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from cnnc.backends.interp.evaluate import run_kernel
-from cnnc.loop.kernel import Kernel
+from cnnc.loop.kernel import Alloc, Kernel, walk
 from cnnc.loop.parse import parse_kernel
+from cnnc.loop.registers import register_widths
 from cnnc.loop.text import print_kernel
 from cnnc.loop.verify import verify_kernel
 from cnnc.lowering.flatten import flatten
@@ -91,12 +92,15 @@ def test_lanes_that_divide_the_row_leave_no_rest() -> None:
     assert text.count("reduce") == 1
 
 
-@pytest.mark.parametrize("lanes", [4, 5, 6, 7, 8, 11, 16])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4, 5, 6, 7, 8, 11, 16])
 @pytest.mark.parametrize("extent", [8, 11, 21, 22, 35])
 def test_any_number_of_lanes_is_joined(lanes: int, extent: int) -> None:
     before = kernel(SUM.replace("11", str(extent)), ROWS.replace("11", str(extent)))
     changed = vectorise_rows(before, lanes)
     verify_kernel(changed)
+    assert register_widths(flatten(changed)).keys() == {
+        stmt.buffer.name for stmt in walk(changed.body) if isinstance(stmt, Alloc)
+    }
     assert_computes_the_same(before, changed)
 
 
