@@ -16,7 +16,8 @@ Address = Callable[[Expr], ir.Value]
 class Memory:
     """Where vectors lie: elements of a type at `address`, aligned to `align` bytes if it is known.
 
-    `has_masks`: the machine loads and stores some lanes of a vector alone.
+    `has_masks`: the machine loads some lanes of a vector alone. It stores them so, too, but what
+    reads beside them waits until they are in the cache (Zen 5): they are stored in parts.
     """
 
     dtype: DType
@@ -58,13 +59,11 @@ class Memory:
             for lane in range(index.lanes):
                 part = builder.extract_element(value, I32(lane))
                 builder.store(part, self.address(index.base + lane * index.stride), self.align)
-        elif self._is_masked(index.lanes):
-            self._store_some(builder, value, self.address(index.base))
         else:
             builder.store(value, self.address(index.base), align=self.align)
 
     def _is_masked(self, lanes: int) -> bool:
-        """Whether so many lanes take a mask; without one they would be taken in parts."""
+        """Whether so many lanes are loaded with a mask; without one they would be in parts."""
         return self.has_masks and self.align is not None and lanes & (lanes - 1) != 0
 
     def _load_some(self, builder: ir.IRBuilder, pointer: ir.Value, kind: ir.Type) -> ir.Value:
@@ -76,16 +75,6 @@ class Memory:
         nothing = ir.Constant(wide, ir.Undefined)
         loaded = builder.call(function, [pointer, I32(self.align or 1), mask, nothing])
         return _with_lanes(builder, loaded, kind.count)
-
-    def _store_some(self, builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value) -> None:
-        """Store such a vector; memory behind is not written."""
-        assert isinstance(value.type, ir.VectorType)
-        wide, mask = _masked(value.type)
-        name = f"llvm.masked.store.{wide.intrinsic_name}.p0"
-        kinds = [wide, pointer.type, I32, mask.type]
-        function = values.declared(builder, name, ir.VoidType(), kinds)
-        whole = _with_lanes(builder, value, wide.count)
-        builder.call(function, [whole, pointer, I32(self.align or 1), mask])
 
 
 @cache

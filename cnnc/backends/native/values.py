@@ -184,7 +184,7 @@ class Arithmetic:
 
     `has_fma`: the target multiplies and adds in one instruction, `has_wide_fma` that of float64;
     `scales_by`: lanes of the vectors of float32 that it multiplies by powers of two in one
-    (AVX-512); `has_masks`: it loads and stores some lanes of a vector alone (AVX-512, too);
+    (AVX-512); `has_masks`: it loads some lanes of a vector alone (AVX-512, too);
     `has_extremes`: it has an instruction for the larger of two numbers, NaN if one is. LLVM calls
     functions for those that no library has where there is no floating point.
     """
