@@ -17,7 +17,9 @@ from cnnc.passes._blocks import own_block, rows_of
 
 _GAIN = 1.05
 """How much faster a layer must be in rows by the estimate."""
-_COPY = 1.0
+_NOTICED = 0.05
+"""Of their cycles, what layers must gain together: less is what estimates are wrong by."""
+_COPY = 1.25
 """Cycles for each element of a copy from blocks into rows, or from rows into blocks."""
 _STEP = 500.0
 """Cycles that a copy takes beside that."""
@@ -53,7 +55,7 @@ class _Copies:
                 self._in_rows.add(node)
             for each in data:
                 few = each.type.rank < 3 or each.type.channels <= FEW_CHANNELS or each in near
-                takes_blocks = own_block(each.type, target) in blocking.reads
+                takes_blocks = max(blocking.reads) > 1
                 wants = None if few and 1 in blocking.reads else not takes_blocks
                 self._readers.setdefault(each, []).append(_Reader(node, wants))
 
@@ -127,7 +129,8 @@ def layers_in_rows(graph: Graph, target: Target, choices: Choices = ESTIMATED) -
         copies = _Copies(graph, target)
         for group in _groups(gains, copies):
             saved = copies.cycles(found) - copies.cycles(found | set(group))
-            if sum(gains[node] for node in group) + saved > 0:
+            whole = sum(rows_cycles(node, target) for node in group)
+            if sum(gains[node] for node in group) + saved > _NOTICED * whole:
                 found |= set(group)
     return frozenset(found)
 
