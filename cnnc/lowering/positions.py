@@ -6,9 +6,10 @@ from math import prod
 
 from cnnc.base.layout import Layout
 from cnnc.loop.affine import simplify
-from cnnc.loop.expr import Buffer, Expr, Load, Var
+from cnnc.loop.expr import Buffer, Const, Expr, Load, Var
 from cnnc.loop.kernel import Body, For, Kernel, Let, Prefetch, Stmt, Store
 from cnnc.loop.rewrite import transform
+from cnnc.lowering.copies import loops_of
 from cnnc.lowering.loops import ScheduleError, drop_loops, each_loop, has_loop
 
 Place = tuple[Buffer, tuple[Expr, ...]]
@@ -24,11 +25,17 @@ def join_positions(kernel: Kernel, axes: Sequence[str], taps: Sequence[str]) -> 
     for var in taps:
         if has_loop(kernel, var):
             kernel = drop_loops(kernel, var)
-    here, count = tuple(map(Var, axes)), len(axes)
+    count = len(axes)
+    extents = tuple(loops_of(kernel, var)[0].extent for var in axes)
+
+    def is_here(part: Expr, var: str, extent: int) -> bool:
+        simple = simplify(part, {})
+        # along an axis of extent 1, what has the result's shape is indexed as if it were broadcast
+        return simple == Var(var) or (extent == 1 and simple == Const(0))
 
     def place(buffer: Buffer, index: tuple[Expr, ...]) -> Place:
-        simple = tuple(simplify(part, {}) for part in index[-count:])
-        if simple != here:
+        parts = index[-count:]
+        if buffer.shape[-count:] != extents or not all(map(is_here, parts, axes, extents)):
             return buffer, index
         return _in_one_row(buffer, count), (*index[:-count], Var(JOINED))
 

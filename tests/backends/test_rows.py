@@ -28,6 +28,7 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.spec import Operator
 from cnnc.options import Options
 from cnnc.passes.assign_layouts import assign_layouts
+from cnnc.passes.fuse import fuse
 from tests.backends.compilers import BACKENDS, NATIVE
 from tests.backends.guarded import check_network
 from tests.backends.machines import SCALAR, machine
@@ -200,6 +201,24 @@ def test_threads_share_channels_where_there_are_few_positions(
     assert lies_in_rows(layer.node, target)
     loops = [stmt for stmt in walk(layer.kernel.body) if isinstance(stmt, For)]
     assert tasks in [loop.extent for loop in loops if loop.kind is Kind.PARALLEL]
+
+
+@pytest.mark.parametrize("shape", ["20, 1, 40", "20, 38, 1", "10, 7, 5, 1", "10, 1, 1", "64, 9, 1"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "x -> add { conv(CHANNELS, 1) | id } -> relu",
+        "x -> mul { conv(CHANNELS, 1, groups = 2) -> sigmoid | id }",
+        "x -> mul { conv(CHANNELS, 1) | pool(avg, global) }",
+    ],
+)
+def test_axes_of_extent_one(body: str, shape: str) -> None:
+    graph = net(body.replace("CHANNELS", shape.split(",")[0]), shape)
+    for choices in (Choices(), in_rows(graph)):
+        lowered = lower(assign_layouts(fuse(graph), machine("native"), choices), machine("native"))
+        assert lowered.layers
+    report = diff(Compiled(graph, Options()))
+    assert report.ok, report.format()
 
 
 @pytest.mark.parametrize("batch", [1, 2])
