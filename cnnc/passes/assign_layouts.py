@@ -20,11 +20,11 @@ def assign_layouts(graph: Graph, target: Target, choices: Choices = ESTIMATED) -
     """conv(x) -> relu -> conv  →  channels blocked by the vector width, repacked only at the edges.
 
     Every tensor an operator can work on in blocks of channels is blocked, unless convolutions that
-    lie in rows are faster (`_rows.py`); a tensor that a padded
-    window reads gets its zeros in memory, as a halo, unless the layer copies it channel by channel
-    (`offers.padding`). Network inputs and outputs stay row-major, and a `repack` stands where two
-    neighbours cannot agree. Constants that operators read element by element follow; the packing of
-    other weights is lowering's choice.
+    lie in rows are faster (`_rows.py`); a tensor that a padded window reads gets its zeros in
+    memory, as a halo, unless the layer copies it channel by channel (`offers.padding`). Network
+    inputs and outputs stay row-major, and a `repack` stands where two neighbours cannot agree.
+    Constants that operators read element by element follow; the packing of other weights is
+    lowering's choice.
     """
     planner = _Planner(
         target,

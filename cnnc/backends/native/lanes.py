@@ -69,11 +69,12 @@ class Memory:
     def _load_some(self, builder: ir.IRBuilder, pointer: ir.Value, kind: ir.Type) -> ir.Value:
         """A vector of fewer lanes than a register has; memory behind is not read."""
         assert isinstance(kind, ir.VectorType)
+        assert self.align is not None
         wide, mask = _masked(kind)
         name = f"llvm.masked.load.{wide.intrinsic_name}.p0"
         function = values.declared(builder, name, wide, [pointer.type, I32, mask.type, wide])
         nothing = ir.Constant(wide, ir.Undefined)
-        loaded = builder.call(function, [pointer, I32(self.align or 1), mask, nothing])
+        loaded = builder.call(function, [pointer, I32(self.align), mask, nothing])
         return _with_lanes(builder, loaded, kind.count)
 
 

@@ -294,11 +294,8 @@ def _intrinsic(
 
 def prefetch(builder: ir.IRBuilder, address: ir.Value, *, later: bool) -> None:
     """Bring the line of an address into the first-level cache for reading, or the second-level."""
-    name = "llvm.prefetch.p0"
-    function = builder.module.globals.get(name)
-    if function is None:
-        signature = ir.FunctionType(ir.VoidType(), [ir.PointerType(), I32, I32, I32])
-        function = ir.Function(builder.module, signature, name)
+    kinds = [ir.PointerType(), I32, I32, I32]
+    function = declared(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
     builder.call(function, [address, I32(0), I32(2 if later else 3), I32(1)])
 
 
