@@ -9,4 +9,4 @@ _BYTES = 16
 
 def step_cycles(macs: int, moved: int, target: Target) -> float:
     """Cycles on one thread at the peak of the machine, for so many bytes of operands and result."""
-    return macs / (2 * target.lanes(DType.F32)) + moved / _BYTES
+    return macs / (target.vector_units * target.lanes(DType.F32)) + moved / _BYTES

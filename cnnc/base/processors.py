@@ -15,8 +15,9 @@ class Processor:
 
     `architecture` is the first part of its triple, `cpu` and `features` are LLVM's. `bits` is the
     width of a vector, 32 where it computes one float at a time, and `registers` how many there
-    are. Without `has_float` there are no instructions for floating point. One that `is_small`
-    has little memory. Caches are typical ones, in bytes.
+    are; `units` multiply-adds of vectors of that width begin in a cycle. Without `has_float` there
+    are no instructions for floating point. One that `is_small` has little memory. Caches are
+    typical ones, in bytes.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Processor:
     l2_bytes: int = KIB * KIB
     has_float: bool = True
     is_small: bool = False
+    units: int = 2
 
 
 _LEVEL2 = "+cx16,+popcnt,+sahf,+sse3,+sse4.1,+sse4.2,+ssse3"
@@ -41,6 +43,11 @@ _X86 = (
     Processor("x86-64-v3", "x86_64", "x86-64-v3", _LEVEL3, 256, 16, has_fma=True),
     Processor("x86-64-v4", "x86_64", "x86-64-v4", _LEVEL4, 512, 32, has_fma=True),
 )
+
+
+_HALF_OF_512 = frozenset({"icelake-client", "znver4"})
+"""Models that join two units of 256 bits for a multiply-add of 512 (measured on Zen 4; for Intel's,
+see its optimisation manual's table of ports)."""
 
 
 def _x86_models() -> Iterator[Processor]:
@@ -55,7 +62,8 @@ def _x86_models() -> Iterator[Processor]:
     }
     for level in _X86:
         for model in levels.get(level.name, ()):
-            yield replace(level, name=model, cpu=model)
+            units = 1 if model in _HALF_OF_512 else level.units
+            yield replace(level, name=model, cpu=model, units=units)
 
 
 def _aarch64() -> Iterator[Processor]:

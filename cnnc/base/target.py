@@ -32,7 +32,8 @@ class Target:
 
     `vector_bits` is the widest vector worth using and `vector_registers` how many there are; where
     vectors are not worth it, they hold one float. `has_fma` says whether a multiply-add is one
-    instruction. `features` are LLVM's. One that `is_small` has little memory for code.
+    instruction; `vector_units` of them, and as many loads, begin in a cycle. `features` are LLVM's.
+    One that `is_small` has little memory for code.
     """
 
     triple: str
@@ -46,6 +47,7 @@ class Target:
     l3_bytes: int = 0
     cores: int = 1
     is_small: bool = False
+    vector_units: int = 2
 
     def lanes(self, dtype: DType) -> int:
         """Elements of the type in one vector register; one where there are no vectors."""

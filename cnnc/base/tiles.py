@@ -16,7 +16,6 @@ SMALL_UNROLLED = 48
 """The same where memory for code is small."""
 SMALL_TILE = 16
 """Accumulators of a tile at most there: each is stored by code of its own."""
-_PORTS = 2
 _LATENCY = 4
 _TILE_OVERHEAD = 12
 _SPARE = 2
@@ -119,13 +118,13 @@ def channels_at_once(tile: Tile, block: int) -> int:
 
 def choose_tile(work: Work, target: Target) -> Tile:
     """The tile with the fewest estimated cycles; among equals the one with fewer registers."""
-    return min(tiles(work, target), key=lambda tile: (cycles(work, tile), tile.vectors))
+    return min(tiles(work, target), key=lambda tile: (cycles(work, tile, target), tile.vectors))
 
 
 @cache
 def least_cycles(work: Work, target: Target) -> float:
     """The estimated cycles of that tile."""
-    return cycles(work, choose_tile(work, target))
+    return cycles(work, choose_tile(work, target), target)
 
 
 def registers(tile: Tile, work: Work, target: Target) -> int:
@@ -168,13 +167,13 @@ def fits(tile: Tile, work: Work, target: Target) -> bool:
     return registers(tile, work, target) <= limit
 
 
-def cycles(work: Work, tile: Tile) -> float:
+def cycles(work: Work, tile: Tile, target: Target) -> float:
     """Estimated cycles for the layer.
 
-    A step issues `vectors` multiply-adds and loads the weights and inputs, two of each a cycle,
-    and cannot repeat faster than a multiply-add takes.
+    A step issues `vectors` multiply-adds and loads the weights and inputs, as many of each a cycle
+    as the target has vector units, and cannot repeat faster than a multiply-add takes.
     """
-    return _cycles(work, tile, lambda blocks, positions: (_LATENCY, 0.0))
+    return _cycles(work, tile, target.vector_units, lambda blocks, positions: (_LATENCY, 0.0))
 
 
 def short_cycles(work: Work, tile: Tile, target: Target) -> float:
@@ -191,10 +190,12 @@ def short_cycles(work: Work, tile: Tile, target: Target) -> float:
         at_once = max(1.0, _REORDERED / (work.steps * blocks * (positions + 1)))
         return _LATENCY / at_once, max(0, blocks * positions - _STORES) * store
 
-    return _cycles(work, tile, waits)
+    return _cycles(work, tile, target.vector_units, waits)
 
 
-def _cycles(work: Work, tile: Tile, waits: Callable[[int, int], tuple[float, float]]) -> float:
+def _cycles(
+    work: Work, tile: Tile, units: int, waits: Callable[[int, int], tuple[float, float]]
+) -> float:
     """Cycles where a tile of blocks and positions waits so long in each step and at its end."""
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
@@ -212,7 +213,7 @@ def _cycles(work: Work, tile: Tile, waits: Callable[[int, int], tuple[float, flo
                     loads = blocks * height * work.lines + width
                 latency, end = waits(blocks, positions)
                 arrival = blocks * work.arrival if blocks * work.steps > work.near else 0.0
-                step = max(sums / _PORTS, loads / _PORTS, latency, arrival)
+                step = max(max(sums, loads) / units, latency, arrival)
                 total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
 

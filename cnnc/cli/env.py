@@ -79,8 +79,7 @@ def _facts(name: str, machine: Target) -> dict[str, str]:
         "backends": ", ".join(driver.BACKEND_NAMES),
         "triple": machine.triple,
         "cpu": machine.cpu,
-        "vectors": f"{machine.vector_registers} of {machine.vector_bits} bits"
-        + (", fused multiply-add" if machine.has_fma else ""),
+        "vectors": f"{machine.vector_registers} of {machine.vector_bits} bits{_fused(machine)}",
         "caches": ", ".join(f"{level} {bytes_text(size)}" for level, size in caches if size),
         "cores": str(machine.cores),
         "gpu": f"{found.name}, sm_{found.arch}" if found else "none",
@@ -90,6 +89,15 @@ def _facts(name: str, machine: Target) -> dict[str, str]:
         "features": " ".join(f[1:] for f in machine.features.split(",") if f.startswith("+")),
     }
     return facts
+
+
+def _fused(machine: Target) -> str:
+    """How many multiply-adds begin in a cycle, where there are vectors."""
+    if not machine.has_fma:
+        return ""
+    many = machine.vector_units
+    a_cycle = f", {many} fused multiply-add{'s' * (many > 1)} a cycle"
+    return a_cycle if machine.vector_bits > 32 and not machine.is_gpu else ", fused multiply-add"
 
 
 def _peaks(machine: Target) -> dict[str, str]:

@@ -47,7 +47,7 @@ class DirectOffer:
             return
         work = work_of(node, target)
         for tile in tiles(work, target):
-            estimate = node.type.shape[0] * cycles(work, tile)
+            estimate = node.type.shape[0] * cycles(work, tile, target)
             wanted = _rows_first(node, work, tile, target)
             for rows_first in (False, True) if _has_two_orders(work, tile) else (False,):
                 cost = estimate if rows_first == wanted else estimate * _WRONG_ORDER

@@ -56,8 +56,8 @@ def band_size(node: Node, tile: Tile, target: Target, *, in_one_row: bool) -> in
     else:
         pieces = even_pieces(columns, tile.columns)
         lines = [(rows // tile.rows, tile.rows * length * count) for length, count in pieces]
-    # two multiply-adds a cycle for each position, beside the bytes of a vector of weights
-    arrival = 2 * block * node.type.dtype.bytes / L2_BYTES
+    # multiply-adds of each position in a cycle, beside the bytes of a vector of weights
+    arrival = target.vector_units * block * node.type.dtype.bytes / L2_BYTES
 
     def span(size: int) -> float:
         return longest_share(_nests(lines, tasks, size, arrival), target.cores)

@@ -38,7 +38,7 @@ class RowsOffer:
         if lies_in_rows(node, target):
             work = rows_work(node, target)
             for tile in tiles(work, target):
-                yield Candidate(choice_of(tile), node.type.shape[0] * cycles(work, tile))
+                yield Candidate(choice_of(tile), node.type.shape[0] * cycles(work, tile, target))
 
 
 OFFER = RowsOffer()

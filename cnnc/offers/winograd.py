@@ -259,7 +259,8 @@ class _Plan:
         products = points * sum(each[rows] for rows in bands)
         products = max(products, 0 if near else len(bands) * self.weights / L2_BYTES)
         blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
-        transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * _transform(point, axes)
+        each_way = _transform(point, axes, self.target.vector_units)
+        transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * each_way
         item = self.x.dtype.bytes
         moved = self._transformed(shape.rows)
         far = cycles_from_afar(self.weights, self.target, far=self.far)
@@ -272,18 +273,19 @@ class _Plan:
         return float(self.x.shape[0]) * (products + transforms + far)
 
 
-def _transform(point: int, axes: int) -> float:
+def _transform(point: int, axes: int, units: int) -> float:
     """Cycles to transform one vector of tiles there or back: lines on each axis, loads, stores."""
     pairs = (point - 2) // 2
     line = 2 * pairs + pairs * (2 * pairs)
-    return 0.7 * (axes * prod([point] * (axes - 1)) * line + 2 * prod([point] * axes))
+    return 1.4 / units * (axes * prod([point] * (axes - 1)) * line + 2 * prod([point] * axes))
 
 
 def _direct_cost(op: Conv, x: TensorType, target: Target, far: bool) -> float:
     """Estimated cycles of the convolution itself, at nine tenths of the peak."""
     lanes, window = target.lanes(x.dtype), op.window(x)
     taps, blocks = prod(window.kernel), -(-op.channels // lanes)
-    products = x.shape[0] * prod(window.out) * blocks * x.channels * taps / 2 / 0.9
+    macs = x.shape[0] * prod(window.out) * blocks * x.channels * taps
+    products = macs / target.vector_units / 0.9
     return products + cycles_from_afar(
         taps * x.channels * blocks * lanes * x.dtype.bytes, target, far=far
     )

@@ -94,7 +94,7 @@ class _Plan:
         """Estimated cycles for one sample: vectors of channels, and the copy."""
         stride = op.window(x).stride
         vectors = -(-op.channels * prod(stride) // target.lanes(x.dtype))
-        products = prod(self.extents) * x.channels * prod(self.taps) * vectors / 2
+        products = prod(self.extents) * x.channels * prod(self.taps) * vectors / target.vector_units
         return products + _COPY * op.channels * prod(self.extents) * prod(stride[:-1])
 
 
@@ -119,7 +119,7 @@ def _direct_cycles(
     """Estimated cycles of the operator itself: vectors of a phase's channels, or of positions."""
     lanes = target.lanes(x.dtype)
     vectors = -(-op.channels // lanes) if op.channels > 1 else 1 / lanes / _ROWS
-    return prod(x.spatial) * x.channels * prod(window.kernel) * vectors / 2
+    return prod(x.spatial) * x.channels * prod(window.kernel) * vectors / target.vector_units
 
 
 def _names(node: Node, graph: Graph) -> list[str]:

@@ -11,7 +11,7 @@ from cnnc import driver
 from cnnc.base.choice import KEY_LENGTH, Choice, Choices, Chosen
 from cnnc.base.errors import UserError
 from cnnc.base.source import SourceFile
-from cnnc.base.tiles import Tile, Work, short_cycles
+from cnnc.base.tiles import Tile, Work, cycles, short_cycles
 from cnnc.compare import diff
 from cnnc.compiled import Compiled
 from cnnc.frontend.load import load_text
@@ -254,3 +254,26 @@ def test_tiles_need_not_divide_the_channels_where_that_is_much_faster() -> None:
     (wide,) = layers(net("x -> conv(512, 1)", "256, 7, 7"), "x86-64-v4")
     found = offered(wide, "x86-64-v4")
     assert min(found, key=lambda choice: found[choice]) == "direct tile=2x1x7"
+
+
+def test_machines_with_half_the_multiply_adds_take_larger_tiles_of_winograd() -> None:
+    """Products cost twice as much there, and weights from memory no more."""
+    body = "x -> conv(512, 3, pad = same, bias = false)"
+    results = {}
+    for units in (1, 2):
+        target = replace(driver.find_target("x86-64-v4"), vector_units=units)
+        graph = use_winograd(net(body, "512, 14, 14"), target, far=True)
+        (found,) = [node.op for node in graph.nodes if isinstance(node.op, Winograd)]
+        results[units] = found.results
+    assert results == {1: 4, 2: 2}
+
+
+@pytest.mark.parametrize(("cpu", "units"), [("znver4", 1), ("znver5", 2), ("haswell", 2)])
+def test_estimates_count_the_units_of_a_model(cpu: str, units: int) -> None:
+    """A layer at the peak takes as many cycles more as there are units less."""
+    target = driver.find_target(f"x86-64:{cpu}")
+    assert target.vector_units == units
+    work = Work(4, (56, 56), 576, per_channel=False, read_block=16)
+    tile = Tile(2, 1, 14)
+    products = 4 * 56 * 56 * 576 / units
+    assert products < cycles(work, tile, target) < 1.2 * products

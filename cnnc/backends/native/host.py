@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llvmlite import binding as llvm
 
+from cnnc.base.processors import processors_of
 from cnnc.base.record import record
 from cnnc.base.target import Target
 
@@ -41,9 +42,10 @@ def host_target() -> Target:
     if unit.bits == 512:
         features = prefer_512(features)
     l1, l2, l3 = _cache_sizes()
+    cpu: str = llvm.get_host_cpu_name()
     return Target(
         triple=triple,
-        cpu=llvm.get_host_cpu_name(),
+        cpu=cpu,
         features=features,
         vector_bits=unit.bits,
         vector_registers=unit.registers,
@@ -52,7 +54,14 @@ def host_target() -> Target:
         l2_bytes=l2,
         l3_bytes=l3,
         cores=_cores(),
+        vector_units=_vector_units(triple, cpu, unit),
     )
+
+
+def _vector_units(triple: str, cpu: str, unit: VectorUnit) -> int:
+    """Multiply-adds of the widest vectors in a cycle, where the model is known, or else two."""
+    known = processors_of(triple.split("-")[0]).get(cpu)
+    return known.units if known and known.bits == unit.bits else 2
 
 
 def host_features() -> str:

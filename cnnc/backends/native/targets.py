@@ -113,6 +113,7 @@ def _target(triple: Triple, cpu: str) -> Target:
         l1_bytes=found.l1_bytes,
         l2_bytes=found.l2_bytes,
         is_small=found.is_small,
+        vector_units=found.units,
     )
 
 
