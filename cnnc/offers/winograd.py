@@ -1,11 +1,13 @@
-"""Winograd's algorithm, for windows of three: which forms there are and what they cost."""
+"""Winograd's algorithm, for windows of few taps: which forms there are and what they cost."""
 
 from collections.abc import Iterator
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from math import prod
 
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.dtype import DType
+from cnnc.base.layout import Shape
 from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, even_widths, fits, short_cycles
@@ -15,20 +17,23 @@ from cnnc.offers.far import L2_BYTES, L3_BYTES, are_far, cycles_from_afar
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.offers.shares import longest_share
 from cnnc.ops.conv import Conv
-from cnnc.ops.cook_toom import PAIRS, TAPS
-from cnnc.ops.winograd import Winograd
+from cnnc.ops.cook_toom import PAIRS
+from cnnc.ops.winograd import Winograd, tile_of
+from cnnc.ops.winograd_tiles import TiledAxis
 
 GAIN = 1.1
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
 WINOGRAD = "winograd"
-LARGEST_TILES = 4
-"""Results of a tile along each axis: with 6, errors are five times as large and hardly any time
-is won, so that only tuning may choose it (docs/numerics.md)."""
+LARGEST_TILES = 6
+"""Points of a tile along each axis: with 8, errors are five times as large and hardly any time is
+won, so that only tuning may choose it (docs/numerics.md)."""
+MOST_TAPS = 5
+"""Taps along an axis: more would leave a tile of so many points a single result."""
 _MOST_PARTS = 2
 """Parts for each core at most."""
 _BLOCKS = (1, 2, 3, 4)
 LARGEST_WEIGHTS = 64 << 20
-"""Bytes of a layer's transformed weights, which are four times as many as before with F(4, 3)."""
+"""Bytes of a layer's transformed weights: with F(4, 3) four times as many as before."""
 MEASURED_WIDTHS = 2
 """Widths of a register tile that are worth measuring."""
 _RELOAD = 0.25
@@ -47,8 +52,8 @@ class WinogradOffer:
         if not (isinstance(root, Conv) and suits(root, operands, target)):
             return
         x = TensorType.plain(operands[0].type.shape, operands[0].type.dtype)
-        for results in PAIRS:
-            plan = _Plan(root, x, target, results, far)
+        for points in _sizes(root, x):
+            plan = _Plan(root, x, target, points, far)
             for shape in plan.shapes(MEASURED_WIDTHS):
                 yield Candidate(choice_of(plan.made(shape)), plan.span(shape))
 
@@ -63,7 +68,7 @@ def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
     """
     x, weight = operands[0].type, operands[1]
     window = op.window(x)
-    plain = set(window.kernel) == {TAPS} and set(window.stride + window.dilation) == {1}
+    plain = 1 < max(window.kernel) <= MOST_TAPS and set(window.stride) == {1}
     known = weight.is_constant and x.dtype is DType.F32
     lanes = target.lanes(x.dtype)
     wide = lanes > 1 and min(x.channels, op.channels) > lanes // 2
@@ -73,7 +78,7 @@ def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
 def choice_of(op: Winograd) -> Choice:
     """The operator as a choice, without its parts: these follow from the number of cores."""
     sizes = {
-        "results": op.results,
+        "points": op.points,
         "rows": op.rows,
         "at_once": op.channels_at_once,
         "columns": op.columns,
@@ -84,10 +89,11 @@ def choice_of(op: Winograd) -> Choice:
 def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winograd:
     """The operator that was chosen for a convolution; UserError where it is not possible."""
     sizes = {name: numbers[0] for name, numbers in chosen.choice.sizes if len(numbers) == 1}
-    names = ("results", "rows", "at_once", "columns")
-    if sizes.keys() != set(names) or sizes["results"] not in PAIRS:
-        raise chosen.refuse(node.name, f"it needs {', '.join(names)}; results are 2, 4 or 6")
-    plan = _Plan(op, node.inputs[0].type, target, sizes["results"])
+    names, x = ("points", "rows", "at_once", "columns"), node.inputs[0].type
+    if sizes.keys() != set(names) or sizes["points"] not in _sizes(op, x):
+        possible = " or ".join(map(str, _sizes(op, x)))
+        raise chosen.refuse(node.name, f"it needs {', '.join(names)}; points are {possible}")
+    plan = _Plan(op, x, target, sizes["points"])
     blocks = sizes["at_once"] // plan.lanes
     shape = _Shape(sizes["rows"], Tile(blocks, 1, sizes["columns"]))
     why = plan.obstacle(shape)
@@ -109,7 +115,7 @@ def are_transformed_far(graph: Graph, target: Target) -> bool:
             x = node.inputs[0].type
             made = choose_winograd(node.op, x, target, far=False)
             if made is not None:
-                plan = _Plan(node.op, x, target, made.results)
+                plan = _Plan(node.op, x, target, made.points)
                 more += plan.weights - node.inputs[1].type.bytes
     return are_far(graph, target, more)
 
@@ -120,7 +126,8 @@ def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winog
 
     `far` is said of the whole net (see `are_transformed_far`).
     """
-    plans = [_Plan(op, x, target, results, far) for results in PAIRS if results <= LARGEST_TILES]
+    sizes = [points for points in _sizes(op, x) if points <= LARGEST_TILES]
+    plans = [_Plan(op, x, target, points, far) for points in sizes]
     plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]
     shapes = [(plan, list(plan.shapes())) for plan in plans]
     costs = [(min(map(plan.cost, found)), plan, found) for plan, found in shapes if found]
@@ -133,6 +140,11 @@ def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winog
     return plan.made(min(found, key=plan.span))
 
 
+def _sizes(op: Conv, x: TensorType) -> list[int]:
+    """Points of a tile with which every window has several results."""
+    return [points for points in PAIRS if points > max(op.window(x).kernel)]
+
+
 @record
 class _Shape:
     """Rows of tiles, and the register tile."""
@@ -141,14 +153,14 @@ class _Shape:
     tile: Tile
 
 
-@record
+@dataclass(frozen=True)
 class _Plan:
-    """The estimate of one layer with tiles of so many results."""
+    """The estimate of one layer with tiles of so many points along each axis of several taps."""
 
     op: Conv
     x: TensorType
     target: Target
-    results: int
+    points: int
     far: bool = False
 
     @property
@@ -156,24 +168,34 @@ class _Plan:
         """Channels in a vector."""
         return self.target.lanes(self.x.dtype)
 
-    @property
-    def tiles(self) -> tuple[int, ...]:
+    @cached_property
+    def tile(self) -> Shape:
+        """Points along each axis."""
+        return tile_of(self.points, self.op.window(self.x).kernel)
+
+    @cached_property
+    def axes(self) -> tuple[TiledAxis, ...]:
+        """How each axis is cut into tiles."""
+        window = self.op.window(self.x)
+        return tuple(map(TiledAxis, window.out, window.kernel, window.dilation, self.tile))
+
+    @cached_property
+    def tiles(self) -> Shape:
         """Tiles along each axis."""
-        return tuple(-(-extent // self.results) for extent in self.op.window(self.x).out)
+        return tuple(axis.count for axis in self.axes)
 
     @property
     def weights(self) -> int:
         """Bytes of the transformed weights."""
-        points = prod([self.results + TAPS - 1] * len(self.tiles))
         channels = -(-self.op.channels // self.lanes) * self.lanes
-        return points * self.x.channels * channels * self.x.dtype.bytes
+        return prod(self.tile) * self.x.channels * channels * self.x.dtype.bytes
 
     def made(self, shape: _Shape) -> Winograd:
         """The operator."""
-        pads, at_once = self.op.window(self.x).pads, shape.tile.blocks * self.lanes
+        window, at_once = self.op.window(self.x), shape.tile.blocks * self.lanes
         return Winograd(
-            *(self.results, self.op.channels, pads, self.op.bias),
-            *(shape.rows, at_once, shape.tile.columns, self._parts(shape)),
+            *(self.points, self.op.channels, window.kernel, window.dilation, window.pads),
+            *(self.op.bias, shape.rows, at_once, shape.tile.columns, self._parts(shape)),
         )
 
     def shapes(self, widths: int = 1) -> Iterator[_Shape]:
@@ -216,9 +238,8 @@ class _Plan:
 
     def _transformed(self, rows: int) -> int:
         """Bytes of a band of tiles between its transform and the products."""
-        points = prod([self.results + TAPS - 1] * len(self.tiles))
         tiles = rows * prod(self.tiles[1:])
-        return points * self.x.channels * tiles * self.x.dtype.bytes
+        return prod(self.tile) * self.x.channels * tiles * self.x.dtype.bytes
 
     def _work(self, tiles: int) -> Work:
         """The products of one point: a matrix product over all channels of the result."""
@@ -238,20 +259,15 @@ class _Plan:
 
     def _span(self, shape: _Shape, parts: int) -> float:
         cores, rows = self.target.cores, self.tiles[0]
-        full, rest = divmod(rows, shape.rows)
-        if not rest and self.op.window(self.x).out[0] % self.results:
-            full, rest = full - 1, shape.rows  # its last results are written by loops of their own
-        nests = [(self.x.shape[0] * full * parts, shape.rows)] * bool(full)
-        nests += [(self.x.shape[0] * parts, rest)] * bool(rest)
+        bands = self.axes[0].bands(shape.rows)
+        nests = [(self.x.shape[0] * band.count * parts, band.rows) for band in bands]
         most = max(self.x.shape[0] * parts * rows / cores, longest_share(nests, cores))
         return self.cost(shape, parts) * most * cores / (self.x.shape[0] * parts * rows)
 
     def cost(self, shape: _Shape, parts: int = 1) -> float:
         """Estimated cycles of one thread: products, transforms, and weights that come from afar."""
-        axes, point = len(self.tiles), self.results + TAPS - 1
-        points, across = prod([point] * axes), prod(self.tiles[1:])
-        full, rest = divmod(self.tiles[0], shape.rows)
-        bands = [shape.rows] * full + [rest] * bool(rest)
+        points, across = prod(self.tile), prod(self.tiles[1:])
+        bands = [band.rows for band in self.axes[0].bands(shape.rows) for _ in range(band.count)]
         works = {rows: self._work(rows * across) for rows in {*bands}}
         price = partial(short_cycles, tile=shape.tile, target=self.target)
         each = {rows: price(work) for rows, work in works.items()}
@@ -259,7 +275,7 @@ class _Plan:
         products = points * sum(each[rows] for rows in bands)
         products = max(products, 0 if near else len(bands) * self.weights / L2_BYTES)
         blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
-        each_way = _transform(point, axes, self.target.vector_units)
+        each_way = _transform(self.tile, self.target.vector_units)
         transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * each_way
         item = self.x.dtype.bytes
         moved = self._transformed(shape.rows)
@@ -273,11 +289,13 @@ class _Plan:
         return float(self.x.shape[0]) * (products + transforms + far)
 
 
-def _transform(point: int, axes: int, units: int) -> float:
+def _transform(tile: Shape, units: int) -> float:
     """Cycles to transform one vector of tiles there or back: lines on each axis, loads, stores."""
-    pairs = (point - 2) // 2
-    line = 2 * pairs + pairs * (2 * pairs)
-    return 1.4 / units * (axes * prod([point] * (axes - 1)) * line + 2 * prod([point] * axes))
+    lines = 0.0
+    for points in tile:
+        pairs = (points - 2) // 2 if points > 1 else 0
+        lines += prod(tile) / points * (2 * pairs + pairs * (2 * pairs))
+    return 1.4 / units * (lines + 2 * prod(tile))
 
 
 def _direct_cost(op: Conv, x: TensorType, target: Target, far: bool) -> float:

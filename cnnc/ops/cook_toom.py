@@ -1,6 +1,6 @@
 """Short convolutions with few multiplications: the transforms of Winograd's algorithms.
 
-F(m, 3) computes m neighbouring results of a correlation with 3 taps from m + 2 products,
+F(m, r) computes m neighbouring results of a correlation with r taps from m + r - 1 products,
 y = A^T ((G g) * (B^T d)), for Cook and Toom's choice of points (S. Winograd, "Arithmetic Complexity
 of Computations", 1980; A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks",
 CVPR 2016). The points decide about rounding errors (B. Barabasz and others, "Error Analysis and
@@ -19,9 +19,11 @@ from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.loop.expr import Const, Expr, Fma
 
-TAPS = 3
-PAIRS = {2: (1.0,), 4: (0.625, 1.5), 6: (0.5, 1.0, 1.75)}
-"""By m: points p that stand for p and -p; 0 and infinity always are points too."""
+PAIRS = {4: (1.0,), 6: (0.625, 1.5), 8: (0.5, 1.0, 1.75)}
+"""By how many products there are: points p that stand for p and -p; 0 and infinity are points too.
+
+A single product is that of an axis which is left as it is, with one tap.
+"""
 
 Matrix = NDArray[np.float64]
 Values = dict[tuple[int, ...], Expr]
@@ -30,7 +32,7 @@ Name = Callable[[Expr], Expr]
 
 @record
 class CookToom:
-    """A^T [m, m + 2], G [m + 2, 3] and B^T [m + 2, m + 2] of F(m, 3).
+    """A^T [m, n], G [n, r] and B^T [n, n] of F(m, r), where n = m + r - 1.
 
     Rows of B^T and columns of A^T stand in the order 0, p, -p for each pair, infinity.
     """
@@ -41,16 +43,18 @@ class CookToom:
 
 
 @cache
-def cook_toom(results: int) -> CookToom:
-    """The transforms of F(results, 3)."""
-    points = [0.0, *(sign * p for p in PAIRS[results] for sign in (1, -1))]
-    count = results + TAPS - 1
-    output, weight = np.zeros((results, count)), np.zeros((count, TAPS))
+def cook_toom(count: int, taps: int) -> CookToom:
+    """The transforms of F(count - taps + 1, taps), which multiplies `count` times."""
+    if count == 1:
+        return CookToom(*[np.ones((1, 1))] * 3)
+    points = [0.0, *(sign * p for p in PAIRS[count] for sign in (1, -1))]
+    results = count - taps + 1
+    output, weight = np.zeros((results, count)), np.zeros((count, taps))
     inputs = np.zeros((count, count))
     for i, point in enumerate(points):
         others = points[:i] + points[i + 1 :]
         output[:, i] = [point**k for k in range(results)]
-        weight[i] = [point**k / np.prod([point - other for other in others]) for k in range(TAPS)]
+        weight[i] = [point**k / np.prod([point - other for other in others]) for k in range(taps)]
         inputs[i, : count - 1] = np.poly(others)[::-1]
     output[-1, -1] = weight[-1, -1] = 1.0
     inputs[-1] = np.poly(points)[::-1]
@@ -71,37 +75,46 @@ def along(matrix: Matrix, values: Matrix, axis: int) -> Matrix:
     return np.moveaxis(rows, 0, axis)
 
 
-def transform_weights(weight: Matrix, results: int) -> Matrix:
-    """G applied along every spatial axis: [O, I, 3, …] → [O, I, (m + 2) ** axes]."""
+def transform_weights(weight: Matrix, counts: Sequence[int]) -> Matrix:
+    """G of so many products applied along each spatial axis: [O, I, taps, …] → [O, I, products]."""
     axes = range(weight.ndim - 2)
     # taps first: terms are whole planes, which are read and written in order
     values = np.ascontiguousarray(weight.transpose(*(axis + 2 for axis in axes), 0, 1))
     for axis in axes:
-        values = along(cook_toom(results).weight, values, axis)
+        transforms = cook_toom(counts[axis], weight.shape[axis + 2])
+        values = along(transforms.weight, values, axis)
     return np.moveaxis(values.reshape(-1, *weight.shape[:2]), 0, -1)
 
 
-def transform_input(values: Mapping[tuple[int, ...], Expr], results: int, name: Name) -> Values:
+def transform_input(values: Mapping[tuple[int, ...], Expr], name: Name) -> Values:
     """B^T along every axis of a tile of expressions; `name` keeps what is used again."""
-    return _transform(values, lambda line: _input_line(line, PAIRS[results], name))
+    return _transform(values, lambda line, _: _input_line(line, PAIRS[len(line)], name))
 
 
-def transform_output(values: Mapping[tuple[int, ...], Expr], results: int, name: Name) -> Values:
-    """A^T along every axis of a tile of expressions."""
-    return _transform(values, lambda line: _output_line(line, PAIRS[results], name))
+def transform_output(
+    values: Mapping[tuple[int, ...], Expr], taps: Sequence[int], name: Name
+) -> Values:
+    """A^T along every axis of a tile of expressions, with so many taps on each."""
+
+    def change(line: Sequence[Expr], axis: int) -> list[Expr]:
+        return _output_line(line, PAIRS[len(line)], taps[axis], name)
+
+    return _transform(values, change)
 
 
 def _transform(
-    values: Mapping[tuple[int, ...], Expr], change: Callable[[Sequence[Expr]], list[Expr]]
+    values: Mapping[tuple[int, ...], Expr], change: Callable[[Sequence[Expr], int], list[Expr]]
 ) -> Values:
-    """A change of lines applied along one axis after the other."""
+    """A change of lines applied along one axis after the other; single values stay."""
     axes = len(next(iter(values)))
     for axis in range(axes):
+        if all(index[axis] == 0 for index in values):
+            continue
         sizes = [1 + max(index[other] for index in values) for other in range(axes)]
         changed: Values = {}
         for index in product(*(range(1 if a == axis else size) for a, size in enumerate(sizes))):
             line = [values[_at(index, axis, step)] for step in range(sizes[axis])]
-            for step, value in enumerate(change(line)):
+            for step, value in enumerate(change(line, axis)):
                 changed[_at(index, axis, step)] = value
         values = changed
     return dict(values)
@@ -124,14 +137,15 @@ def _input_line(d: Sequence[Expr], pairs: Sequence[float], name: Name) -> list[E
     return [*lines, name(_weighted(_polynomial(squares), d[1::2][: len(pairs) + 1]))]
 
 
-def _output_line(m: Sequence[Expr], pairs: Sequence[float], name: Name) -> list[Expr]:
+def _output_line(m: Sequence[Expr], pairs: Sequence[float], taps: int, name: Name) -> list[Expr]:
     """A^T m. Even rows add the sums of each pair, odd rows its differences."""
     sums = [name(m[1 + 2 * i] + m[2 + 2 * i]) for i in range(len(pairs))]
     differences = [name(m[1 + 2 * i] - m[2 + 2 * i]) for i in range(len(pairs))]
     rows: list[Expr] = []
-    for power in range(len(m) - TAPS + 1):
+    last = len(m) - taps
+    for power in range(last + 1):
         terms = differences if power % 2 else sums
-        start = m[0] if power == 0 else m[-1] if power == len(m) - TAPS else None
+        start = m[0] if power == 0 else m[-1] if power == last else None
         rows.append(name(_weighted([p**power for p in pairs], terms, start)))
     return rows
 

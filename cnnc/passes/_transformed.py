@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnnc.base.layout import Shape
 from cnnc.ir.evaluate import round_to, widen
 from cnnc.ir.graph import Array, Constant, cuts, magnitudes, rows_at_once
 from cnnc.ir.types import TensorType
@@ -14,13 +15,13 @@ from cnnc.passes._derived import Derived
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transformed(Derived):
-    """Weights [O, I, 3, …] transformed in float64 and rounded once: see Recipe.
+    """Weights [O, I, taps, …] transformed in float64 and rounded once: see Recipe.
 
-    `type` is [O, I, points], for so many `results` of a tile along each axis.
+    `type` is [O, I, points], for a `tile` of so many points along each axis.
     """
 
     weight: Constant
-    results: int
+    tile: Shape
     type: TensorType
 
     @property
@@ -36,6 +37,6 @@ class Transformed(Derived):
             planes = np.empty((self.shape[-1], *part.shape[:2]), self.dtype)
             whole = np.moveaxis(planes, 0, -1)
             for cut in cuts(whole.shape, few):
-                made = transform_weights(widen(part[cut]), self.results)
+                made = transform_weights(widen(part[cut]), self.tile)
                 whole[cut] = round_to(made, self.type.dtype)
             yield whole

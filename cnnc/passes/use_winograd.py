@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.target import Target
@@ -12,7 +13,6 @@ from cnnc.offers.offer import chosen_for
 from cnnc.offers.shares import sharing_target
 from cnnc.offers.winograd import OFFER, are_transformed_far, choose_winograd, read_choice, suits
 from cnnc.ops.conv import Conv
-from cnnc.ops.cook_toom import TAPS
 from cnnc.ops.winograd import Winograd
 from cnnc.passes._transformed import Transformed
 
@@ -22,7 +22,7 @@ Choose = Callable[[Conv, Node], Winograd | None]
 def use_winograd(
     graph: Graph, target: Target, choices: Choices = ESTIMATED, *, far: bool | None = None
 ) -> Graph:
-    """conv(x, w), 3 taps on each axis  →  winograd(x, transformed w), where that is faster.
+    """conv(x, w), few taps on each axis  →  winograd(x, transformed w), where that is faster.
 
     It is where it was chosen, or else by estimate. Weights are transformed in float64 and rounded
     once. `far` is what `are_transformed_far` says of the whole net, where the graph is a part of
@@ -49,11 +49,10 @@ def _rule(node: Node, graph: Graph, target: Target, choose: Choose) -> Node | No
     made = choose(op, node)
     if made is None:
         return None
-    x, old = node.inputs[0].type, node.inputs[1]
+    old = node.inputs[1]
     assert isinstance(old.op, Constant)
-    points = (made.results + TAPS - 1) ** len(x.spatial)
-    kind = TensorType.plain((*old.type.shape[:2], points), node.type.dtype)
-    value = Constant(Transformed(old.op, made.results, kind))
+    kind = TensorType.plain((*old.type.shape[:2], prod(made.tile)), node.type.dtype)
+    value = Constant(Transformed(old.op, made.tile, kind))
     name = old.name if graph.is_private(old) else fresh_name(graph, f"{node.name}.weight")
     new = Node(value, (), kind, name, node.span)
     return replace(node, op=made, inputs=(node.inputs[0], new, *node.inputs[2:]))

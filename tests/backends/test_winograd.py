@@ -11,28 +11,65 @@ from cnnc.base.target import Target
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
-from cnnc.ops.winograd import Winograd
+from cnnc.ops.winograd import Winograd, tile_of
 from tests.backends.compilers import BACKENDS, NATIVE
 from tests.backends.support import assert_within, run, single
 from tests.backends.test_operators import SPECIAL
 from tests.backends.winograd_errors import error_ratio
 
 BOTH = ((1, 1), (1, 1))
-# results of a tile, pads, bias, rows, vectors at once, columns, parts; shape of x, channels
+# points of a tile, pads, bias, rows, vectors at once, columns, parts; shape of x, channels
 FORMS = [
-    pytest.param((4, BOTH, True, 1, 1, 3, 1), (2, 16, 9, 8), 32, id="last-row-of-one"),
-    pytest.param((4, BOTH, False, 2, 2, 4, 1), (1, 20, 12, 16), 32, id="whole-tiles"),
-    pytest.param((4, ((0, 0), (2, 1)), True, 2, 1, 2, 2), (1, 17, 11, 7), 32, id="parts"),
-    pytest.param((2, BOTH, True, 3, 1, 5, 1), (1, 16, 7, 7), 19, id="two-results"),
-    pytest.param((6, BOTH, True, 1, 1, 2, 1), (1, 16, 8, 13), 16, id="six-results"),
-    pytest.param((4, ((1, 1),), True, 2, 1, 2, 1), (2, 18, 21), 16, id="series"),
-    pytest.param((6, ((2, 0),), False, 3, 2, 3, 1), (1, 16, 40), 32, id="causal-series"),
-    pytest.param((4, BOTH, True, 1, 1, 1, 1), (1, 16, 1, 1), 16, id="one-position"),
-    pytest.param((4, BOTH, True, 2, 1, 4, 1), (1, 9, 8, 8), 32, id="nine-channels"),
-    pytest.param((4, BOTH, False, 1, 2, 2, 1), (1, 12, 8, 9), 32, id="twelve-channels"),
-    pytest.param((4, BOTH, True, 2, 1, 3, 1), (1, 5, 8, 8), 16, id="five-channels"),
-    pytest.param((2, BOTH, True, 2, 1, 4, 1), (1, 3, 6, 8), 16, id="three-channels"),
+    pytest.param((6, BOTH, True, 1, 1, 3, 1), (2, 16, 9, 8), 32, id="last-row-of-one"),
+    pytest.param((6, BOTH, False, 2, 2, 4, 1), (1, 20, 12, 16), 32, id="whole-tiles"),
+    pytest.param((6, ((0, 0), (2, 1)), True, 2, 1, 2, 2), (1, 17, 11, 7), 32, id="parts"),
+    pytest.param((4, BOTH, True, 3, 1, 5, 1), (1, 16, 7, 7), 19, id="two-results"),
+    pytest.param((8, BOTH, True, 1, 1, 2, 1), (1, 16, 8, 13), 16, id="six-results"),
+    pytest.param((6, ((1, 1),), True, 2, 1, 2, 1), (2, 18, 21), 16, id="series"),
+    pytest.param((8, ((2, 0),), False, 3, 2, 3, 1), (1, 16, 40), 32, id="causal-series"),
+    pytest.param((6, BOTH, True, 1, 1, 1, 1), (1, 16, 1, 1), 16, id="one-position"),
+    pytest.param((6, BOTH, True, 2, 1, 4, 1), (1, 9, 8, 8), 32, id="nine-channels"),
+    pytest.param((6, BOTH, False, 1, 2, 2, 1), (1, 12, 8, 9), 32, id="twelve-channels"),
+    pytest.param((6, BOTH, True, 2, 1, 3, 1), (1, 5, 8, 8), 16, id="five-channels"),
+    pytest.param((4, BOTH, True, 2, 1, 4, 1), (1, 3, 6, 8), 16, id="three-channels"),
 ]
+NONE = ((0, 0), (0, 0))
+# the same, and taps and dilation on each axis
+WINDOWS = [
+    pytest.param((6, NONE, True, 1, 1, 3, 1), (1, 16, 9, 12), 16, (5, 5), (1, 1), id="five"),
+    pytest.param((6, BOTH, False, 2, 1, 2, 1), (2, 16, 9, 7), 16, (2, 4), (1, 1), id="two-four"),
+    pytest.param(
+        (6, ((0, 0), (1, 1)), True, 3, 2, 5, 1), (1, 17, 7, 9), 32, (1, 3), (1, 1), id="row"
+    ),
+    pytest.param(
+        (4, ((1, 1), (0, 0)), True, 2, 1, 7, 2), (1, 16, 9, 7), 32, (3, 1), (1, 1), id="column"
+    ),
+    pytest.param(
+        (6, ((12, 12),) * 2, True, 4, 1, 6, 1), (1, 16, 17, 19), 16, (3, 3), (12, 12), id="atrous"
+    ),
+    pytest.param(
+        (6, ((2, 2), (3, 3)), True, 3, 1, 4, 1), (2, 20, 19, 29), 32, (3, 3), (2, 3), id="apart"
+    ),
+    pytest.param(
+        (4, ((2, 2), (1, 1)), False, 5, 1, 4, 2),
+        (1, 16, 14, 5),
+        32,
+        (3, 3),
+        (2, 1),
+        id="rows-apart",
+    ),
+    pytest.param(
+        (6, ((8, 0),), True, 5, 1, 5, 1), (2, 16, 61), 16, (3,), (4,), id="causal-dilated"
+    ),
+    pytest.param(
+        (6, ((8, 0),), True, 4, 1, 4, 1), (1, 16, 5), 16, (2,), (8,), id="longer-than-the-series"
+    ),
+    pytest.param((4, ((1, 0),), True, 7, 2, 4, 1), (1, 33, 40), 32, (2,), (1,), id="two-taps"),
+    pytest.param((8, ((16, 0),), True, 8, 1, 8, 1), (1, 16, 64), 16, (5,), (4,), id="eight-points"),
+]
+ALL = [pytest.param(*each.values, None, None, id=str(each.id)) for each in FORMS] + WINDOWS
+SIZES = [(points, taps) for points in sorted(PAIRS) for taps in range(2, 6) if points > taps]
+Window = tuple[int, ...] | None
 Form = tuple[int, tuple[tuple[int, int], ...], bool, int, int, int, int]
 
 
@@ -43,46 +80,59 @@ def _target(name: str, backend: Backend) -> Target:
     return target
 
 
-def _op(form: Form, channels: int, target: Target) -> Winograd:
-    results, pads, bias, rows, vectors, columns, parts = form
-    lanes = target.vector_bits // 32
-    return Winograd(results, channels, pads, bias, rows, vectors * lanes, columns, parts)
+def _op(
+    form: Form, channels: int, target: Target, taps: Window = None, dilation: Window = None
+) -> Winograd:
+    points, pads, bias, rows, vectors, columns, parts = form
+    at_once = vectors * target.vector_bits // 32
+    window = (taps or (3,) * len(pads), dilation or (1,) * len(pads))
+    return Winograd(points, channels, *window, pads, bias, rows, at_once, columns, parts)
 
 
-def _operands(form: Form, shape: tuple[int, ...], channels: int) -> list[np.ndarray]:
+def _operands(
+    form: Form, shape: tuple[int, ...], channels: int, taps: Window = None
+) -> list[np.ndarray]:
     """Input, plain weights and bias."""
     rng = np.random.default_rng(prod(shape))
-    axes = len(shape) - 2
-    made = [shape, (channels, shape[1], *[3] * axes), *[(channels,)] * form[2]]
+    kernel = taps or (3,) * (len(shape) - 2)
+    made = [shape, (channels, shape[1], *kernel), *[(channels,)] * form[2]]
     return [rng.standard_normal(each).astype(np.float32) for each in made]
 
 
-def _transformed(weight: np.ndarray, results: int) -> np.ndarray:
-    return transform_weights(weight.astype(np.float64), results).astype(np.float32)
+def _transformed(weight: np.ndarray, points: int) -> np.ndarray:
+    tile = tile_of(points, weight.shape[2:])
+    return transform_weights(weight.astype(np.float64), tile).astype(np.float32)
 
 
 @pytest.mark.parametrize(("backend", "name"), BACKENDS)
-@pytest.mark.parametrize(("form", "shape", "channels"), FORMS)
+@pytest.mark.parametrize(("form", "shape", "channels", "taps", "dilation"), ALL)
 def test_every_form_agrees_with_its_reference(
-    form: Form, shape: tuple[int, ...], channels: int, backend: Backend, name: str
+    form: Form,
+    shape: tuple[int, ...],
+    channels: int,
+    taps: Window,
+    dilation: Window,
+    backend: Backend,
+    name: str,
 ) -> None:
     target = _target(name, backend)
-    op = _op(form, channels, target)
-    x, weight, *bias = _operands(form, shape, channels)
-    operands = [x, _transformed(weight, op.results), *bias]
+    op = _op(form, channels, target, taps, dilation)
+    x, weight, *bias = _operands(form, shape, channels, taps)
+    operands = [x, _transformed(weight, op.points), *bias]
     out = run(single(op, [x], operands[1:]), [x], backend, target)[0]
     assert_within(op, out, op.reference(*(each.astype(np.float64) for each in operands)), operands)
 
 
-@pytest.mark.parametrize(("form", "shape", "channels"), FORMS)
+@pytest.mark.parametrize(("form", "shape", "channels", "taps", "dilation"), ALL)
 def test_the_reference_is_the_convolution(
-    form: Form, shape: tuple[int, ...], channels: int
+    form: Form, shape: tuple[int, ...], channels: int, taps: Window, dilation: Window
 ) -> None:
     """In float64, with the weights as they are before they are rounded."""
-    op = _op(form, channels, named_target("x86-64-v4"))
-    x, weight, *bias = (each.astype(np.float64) for each in _operands(form, shape, channels))
-    conv = Conv(channels, (3,), pad=Padding(explicit=form[1]), bias=op.bias)
-    made = op.reference(x, transform_weights(weight, op.results), *bias)
+    op = _op(form, channels, named_target("x86-64-v4"), taps, dilation)
+    x, weight, *bias = (each.astype(np.float64) for each in _operands(form, shape, channels, taps))
+    pad = Padding("explicit", form[1])
+    conv = Conv(channels, op.taps, dilation=op.dilation, pad=pad, bias=op.bias)
+    made = op.reference(x, transform_weights(weight, op.tile), *bias)
     np.testing.assert_allclose(made, conv.reference(x, weight, *bias), rtol=0, atol=1e-11)
 
 
@@ -94,14 +144,14 @@ def test_extreme_values_stay_within_the_bound(
 ) -> None:
     """NaN and infinities spread over the tiles that read them, as in the reference."""
     target = _target(name, backend)
-    form: Form = (4, BOTH, True, 2, 1, 3, 1)
+    form: Form = (6, BOTH, True, 2, 1, 3, 1)
     op = _op(form, 16, target)
     x, weight, bias = _operands(form, (1, 16, 10, 9), 16)
     x *= np.float32(scale)
     if special:
         places = np.random.default_rng(0).integers(x.size, size=12)
         x.reshape(-1)[places] = np.resize(np.asarray(SPECIAL, np.float32), 12)
-    operands = [x, _transformed(weight, 4), bias]
+    operands = [x, _transformed(weight, 6), bias]
     out = run(single(op, [x], operands[1:]), [x], backend, target)[0]
     with np.errstate(all="ignore"):
         exact = op.reference(*(each.astype(np.float64) for each in operands))
@@ -114,13 +164,13 @@ def test_extreme_values_stay_within_the_bound(
 def test_cancellation_stays_within_the_bound() -> None:
     """Large inputs whose sums are small: the error is large against the result, not the bound."""
     target = _target("native", NATIVE)
-    op = _op((4, BOTH, False, 1, 1, 4, 1), 16, target)
+    op = _op((6, BOTH, False, 1, 1, 4, 1), 16, target)
     rng = np.random.default_rng(7)
     half = rng.standard_normal((1, 16, 16, 16)).astype(np.float32) * 1e6
     x = np.concatenate([half, -half], axis=1)
     weight = rng.standard_normal((16, 16, 3, 3)).astype(np.float32)
     doubled = np.concatenate([weight, weight], axis=1)
-    operands = [x, _transformed(doubled, 4)]
+    operands = [x, _transformed(doubled, 6)]
     out = run(single(op, [x], operands[1:]), [x], NATIVE, target)[0]
     exact = op.reference(*(each.astype(np.float64) for each in operands))
     assert np.abs(exact).max() < 1e-6 * np.abs(x).max()
@@ -128,21 +178,22 @@ def test_cancellation_stays_within_the_bound() -> None:
     assert_within(op, out, exact, operands)
 
 
-@pytest.mark.parametrize(("results", "worst"), [(2, 2.5), (4, 5.0), (6, 25.0)])
-def test_errors_are_a_small_multiple_of_the_convolutions(results: int, worst: float) -> None:
+@pytest.mark.parametrize(("points", "taps"), [size for size in SIZES if size[1] != 4])
+def test_errors_are_a_small_multiple_of_the_convolutions(points: int, taps: int) -> None:
     """What docs/numerics.md says: root mean square against summing products one by one."""
-    assert 0 < error_ratio(results, 64) < worst
+    worst = {4: 2.5, 6: 5.0, 8: 25.0}
+    assert 0 < error_ratio(points, taps, 64) < worst[points]
 
 
-@pytest.mark.parametrize("results", sorted(PAIRS))
-def test_the_transforms_are_exact_in_float32(results: int) -> None:
+@pytest.mark.parametrize(("points", "taps"), SIZES)
+def test_the_transforms_are_exact_in_float32(points: int, taps: int) -> None:
     """Only weights are rounded when they are transformed."""
-    made = cook_toom(results)
+    made, results = cook_toom(points, taps), points - taps + 1
     for matrix in (made.input, made.output):
         assert np.array_equal(matrix, matrix.astype(np.float32))
     # y = A^T ((G g) * (B^T d)) for all d and g: the products' coefficients, one by one
-    for tap in range(3):
-        for position in range(results + 2):
+    for tap in range(taps):
+        for position in range(points):
             y = made.output @ (made.weight[:, tap] * made.input[:, position])
             wanted = [1.0 if step + tap == position else 0.0 for step in range(results)]
             np.testing.assert_allclose(y, wanted, atol=1e-12)

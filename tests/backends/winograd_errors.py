@@ -6,7 +6,6 @@
 import numpy as np
 
 from cnnc.backends.native.targets import named_target
-from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, transform_weights
 from cnnc.ops.winograd import Winograd
@@ -14,17 +13,21 @@ from tests.backends.compilers import NATIVE
 from tests.backends.support import run, single
 
 
-def error_ratio(results: int, channels: int) -> float:
-    """Root mean square error of F(results, 3) over that of the convolution, on normal values."""
+def error_ratio(points: int, taps: int, channels: int) -> float:
+    """Root mean square error with windows of taps × taps over that of the convolution.
+
+    Of normal values, with tiles of so many points on each axis.
+    """
     target = named_target("native")
-    rng = np.random.default_rng(results)
+    rng = np.random.default_rng(points)
     x = rng.standard_normal((1, channels, 24, 24)).astype(np.float32)
-    weight = rng.standard_normal((64, channels, 3, 3)).astype(np.float32)
-    conv = Conv(64, (3,), pad=Padding("same"), bias=False)
+    weight = rng.standard_normal((64, channels, taps, taps)).astype(np.float32)
+    conv = Conv(64, (taps,), bias=False)
     exact = conv.reference(x.astype(np.float64), weight.astype(np.float64))
     lanes = target.vector_bits // 32
-    fast = Winograd(results, 64, ((1, 1), (1, 1)), False, 2, lanes, 6)
-    transformed = transform_weights(weight.astype(np.float64), results).astype(np.float32)
+    none = ((0, 0), (0, 0))
+    fast = Winograd(points, 64, (taps, taps), (1, 1), none, False, 2, lanes, 6)
+    transformed = transform_weights(weight.astype(np.float64), fast.tile).astype(np.float32)
     found = [
         run(single(op, [x], [weights]), [x], NATIVE, target)[0]
         for op, weights in ((conv, weight), (fast, transformed))
@@ -37,7 +40,12 @@ def error_ratio(results: int, channels: int) -> float:
 def main() -> None:
     """Print the table."""
     for channels in (16, 64, 256):
-        ratios = [f"F({results}, 3) {error_ratio(results, channels):.1f}" for results in PAIRS]
+        ratios = [
+            f"F({points - taps + 1}, {taps}) {error_ratio(points, taps, channels):.1f}"
+            for points in PAIRS
+            for taps in range(2, 6)
+            if points > taps
+        ]
         print(f"{channels} channels: {', '.join(ratios)}")
 
 

@@ -188,7 +188,7 @@ def test_the_reference_has_no_choices(path: Path) -> None:
 
 def test_a_choice_that_is_not_possible(path: Path) -> None:
     """It is shown where it stands."""
-    write_tune_file(path, tuned("winograd results=4 rows=1 at_once=16 columns=1"))
+    write_tune_file(path, tuned("winograd points=6 rows=1 at_once=16 columns=1"))
     with pytest.raises(UserError) as caught:
         loops(tuning=path)
     (diagnostic,) = caught.value.diagnostics

@@ -34,7 +34,7 @@ net n {
 TUNED = [
     "direct tile=2x1x7",
     "direct tile=1x1x7 rows_first",
-    "winograd results=4 rows=2 at_once=8 columns=4",
+    "winograd points=6 rows=2 at_once=8 columns=4",
 ]
 TENSORS = {
     "model.stem.conv.weight": (4, 3, 3, 3),

@@ -103,7 +103,7 @@ def test_stores_of_short_sums(target: str, wins: bool, steps: int, near: bool) -
 
 
 def test_the_default_said_aloud_changes_nothing() -> None:
-    graph, target = net("x -> conv(64, 5, pad = same) -> relu"), "x86-64-v3"
+    graph, target = net("x -> conv(64, 7, pad = same) -> relu"), "x86-64-v3"
     (node,) = layers(graph, target)
     choice = direct.choose_form(node, driver.find_target(target)).choice
     choices = Choices({key_of(node, Choices()): Chosen(choice)})
@@ -157,15 +157,15 @@ def test_keys() -> None:
         "direct rows_first tile=1x1x2",
         "direct tile=1x1x2 upside_down",
         "direct tile=4x1x1 rows_first",
-        "winograd results=4",
-        "winograd results=5 rows=1 at_once=16 columns=1",
-        "winograd results=4 rows=5 at_once=16 columns=1",
-        "winograd results=4 rows=1 at_once=12 columns=1",
-        "winograd results=4 rows=1 at_once=48 columns=1",
-        "winograd results=4 rows=1 at_once=16 columns=9",
-        "winograd results=4 rows=1 at_once=999999999 columns=1",
-        "winograd results=4 rows=1 at_once=16 columns=1 more=1",
-        "winograd results=4 rows=1 at_once=16 columns=1 parts=1",
+        "winograd points=6",
+        "winograd points=5 rows=1 at_once=16 columns=1",
+        "winograd points=6 rows=5 at_once=16 columns=1",
+        "winograd points=6 rows=1 at_once=12 columns=1",
+        "winograd points=6 rows=1 at_once=48 columns=1",
+        "winograd points=6 rows=1 at_once=16 columns=9",
+        "winograd points=6 rows=1 at_once=999999999 columns=1",
+        "winograd points=6 rows=1 at_once=16 columns=1 more=1",
+        "winograd points=6 rows=1 at_once=16 columns=1 parts=1",
         "magic",
     ],
 )
@@ -212,7 +212,7 @@ def test_parts_follow_from_the_cores() -> None:
 def test_winograd_is_not_for_everything(body: str) -> None:
     graph, target = net(body), "x86-64-v4"
     node = layers(graph, target)[0]
-    choice = Choice.parse("winograd results=4 rows=1 at_once=16 columns=1")
+    choice = Choice.parse("winograd points=6 rows=1 at_once=16 columns=1")
     with pytest.raises(UserError, match="E0805"):
         loops(graph, target, Choices({key_of(node, Choices()): Chosen(choice)}))
 
@@ -259,13 +259,13 @@ def test_tiles_need_not_divide_the_channels_where_that_is_much_faster() -> None:
 def test_machines_with_half_the_multiply_adds_take_larger_tiles_of_winograd() -> None:
     """Products cost twice as much there, and weights from memory no more."""
     body = "x -> conv(512, 3, pad = same, bias = false)"
-    results = {}
+    points = {}
     for units in (1, 2):
         target = replace(driver.find_target("x86-64-v4"), vector_units=units)
         graph = use_winograd(net(body, "512, 14, 14"), target, far=True)
         (found,) = [node.op for node in graph.nodes if isinstance(node.op, Winograd)]
-        results[units] = found.results
-    assert results == {1: 4, 2: 2}
+        points[units] = found.points
+    assert points == {1: 6, 2: 4}
 
 
 @pytest.mark.parametrize(("cpu", "units"), [("znver4", 1), ("znver5", 2), ("haswell", 2)])

@@ -42,9 +42,15 @@ def kinds(graph: Graph) -> list[type]:
         ("x -> conv(64, 3)", "64, 57, 31"),
         ("x -> conv(96, 3, pad = [2], bias = false)", "33, 28, 28"),
         ("x -> conv(64, 3, pad = causal)", "64, 2048"),
+        ("x -> conv(64, 2, pad = causal, dilation = 64)", "64, 2048"),
+        ("x -> conv(64, 3, pad = 4, dilation = 4)", "64, 33, 33"),
+        ("x -> conv(64, [3, 1])", "64, 28, 28"),
+        ("x -> conv(64, [1, 5])", "64, 28, 28"),
+        ("x -> conv(64, 5, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, [2, 4], dilation = [1, 3])", "64, 28, 28"),
     ],
 )
-def test_plain_windows_of_three_are_taken(body: str, shape: str, target: str) -> None:
+def test_windows_of_few_taps_are_taken(body: str, shape: str, target: str) -> None:
     graph = net(body, shape)
     after = use_winograd(graph, find_target(target))
     verify(after)
@@ -61,10 +67,9 @@ def test_plain_windows_of_three_are_taken(body: str, shape: str, target: str) ->
     ("body", "shape"),
     [
         ("x -> conv(64, 3, stride = 2, pad = same)", "64, 28, 28"),
-        ("x -> conv(64, 3, dilation = 2)", "64, 28, 28"),
         ("x -> conv(64, 3, groups = 2)", "64, 28, 28"),
-        ("x -> conv(64, [3, 1])", "64, 28, 28"),
-        ("x -> conv(64, 5, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, 7, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, 3, dilation = 24, pad = 24)", "64, 17, 17"),
         ("x -> conv(64, 1)", "64, 28, 28"),
         ("x -> conv(64, 3, pad = same)", "64, 8, 8, 8"),
         ("x -> conv(2, 3, pad = same)", "64, 28, 28"),
@@ -78,17 +83,17 @@ def test_others_stay(body: str, shape: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "size", "results"),
+    ("channels", "size", "points"),
     [
-        pytest.param(16, 8, 4, id="sums of a tile fill the wait of the one before"),
-        pytest.param(32, 4, 2, id="weights would arrive too slowly for a single tile"),
+        pytest.param(16, 8, 6, id="sums of a tile fill the wait of the one before"),
+        pytest.param(32, 4, 4, id="weights would arrive too slowly for a single tile"),
     ],
 )
-def test_short_sums_of_few_tiles(channels: int, size: int, results: int) -> None:
+def test_short_sums_of_few_tiles(channels: int, size: int, points: int) -> None:
     graph = net(f"x -> conv({channels}, 3, pad = same)", f"{channels}, {size}, {size}")
     made = use_winograd(graph, find_target("x86-64-v4")).outputs["y"].op
     assert isinstance(made, Winograd)
-    assert made.results == results
+    assert made.points == points
 
 
 def test_far_weights_for_few_results_stay() -> None:
@@ -97,16 +102,16 @@ def test_far_weights_for_few_results_stay() -> None:
     assert use_winograd(graph, find_target("x86-64-v4")) is graph
 
 
-@pytest.mark.parametrize(("layers", "results"), [(1, 4), (8, 2)])
+@pytest.mark.parametrize(("layers", "points"), [(1, 6), (8, 4)])
 def test_what_fits_the_caches_only_before_it_is_transformed_is_far(
-    layers: int, results: int
+    layers: int, points: int
 ) -> None:
     """Eight layers have 29 MB of weights, which F(4, 3) would make 118 MB."""
     target = replace(find_target("x86-64-v4"), l2_bytes=1 << 20, l3_bytes=32 << 20)
     graph = net(" -> ".join(["x", *["conv(320, 3, pad = same)"] * layers]), "320, 7, 7")
     assert not are_far(graph, target)
     assert are_transformed_far(graph, target) == (layers == 8)
-    assert [op.results for op in _made(graph, target)] == [results] * layers
+    assert [op.points for op in _made(graph, target)] == [points] * layers
 
 
 def test_shared_weights_are_transformed_for_each_reader() -> None:
@@ -127,9 +132,10 @@ def test_every_core_gets_work(extent: int, channels: int, cores: int) -> None:
     body, shape = f"x -> conv({channels}, 3, pad = same)", f"64, {extent}, {extent}"
     target = replace(find_target("x86-64-v4"), cores=cores)
     (op,) = _made(net(body, shape), target)
-    tiles = -(-extent // op.results)
+    results = op.points - 2
+    tiles = -(-extent // results)
     full, rest = divmod(tiles, op.rows)
-    if not rest and extent % op.results:
+    if not rest and extent % results:
         full, rest = full - 1, op.rows
     loads = [0] * cores
     nests = [each for each in ((full, op.rows), (1, rest)) if all(each)]
@@ -147,7 +153,7 @@ def test_the_algorithm_does_not_depend_on_the_cores(extent: int, channels: int) 
     graph = net(f"x -> conv({channels}, 3, pad = same)", f"64, {extent}, {extent}")
     target = find_target("x86-64-v4")
     made = [_made(graph, replace(target, cores=cores)) for cores in (1, 2, 3, 16)]
-    assert len({tuple(op.results for op in found) for found in made}) == 1
+    assert len({tuple(op.points for op in found) for found in made}) == 1
     assert all(op.parts == 1 for op in made[0])
 
 

@@ -1,0 +1,139 @@
+"""The loops of Winograd's algorithm."""
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+
+from cnnc.base.layout import Layout
+from cnnc.base.record import record
+from cnnc.loop.build import KernelBuilder
+from cnnc.loop.expr import Buffer, Const, Expr, Fma, Load
+from cnnc.ops.cook_toom import transform_input, transform_output
+from cnnc.ops.winograd_tiles import Band, Piece, TiledAxis
+
+
+@record
+class Form:
+    """What the loops need to know beside the axes: see Winograd."""
+
+    channels: int
+    at_once: int
+    parts: int
+    pads: tuple[tuple[int, int], ...]
+    bias: bool
+
+
+class BandWriter:
+    """Writes the loops over one band."""
+
+    def __init__(
+        self,
+        op: Form,
+        build: KernelBuilder,
+        inputs: Sequence[Buffer],
+        axes: Sequence[TiledAxis],
+        band: Band,
+        where: tuple[Expr, Expr, Expr],
+    ) -> None:
+        self.op, self.build, self.inputs = op, build, inputs
+        self.axes, self.band = axes, band
+        self.n, self.row, self.part = where
+        x = inputs[0]
+        self.across = [axis.count for axis in axes[1:]]
+        self.tiles = band.rows * prod(self.across)
+        self.points = prod(axis.points for axis in axes)
+        layout = Layout.blocked(3, 1, x.layout.block(1))
+        shape = (self.points, x.shape[1], self.tiles)
+        self.transformed = build.scratch("v", shape, x.dtype, layout)
+
+    def write(self) -> None:
+        """The transform of the input, then all channels of the result, some at once."""
+        op, build = self.op, self.build
+        self._transform_input()
+        out = build.out
+        chunks = -(-op.channels // op.at_once)
+        layout = Layout.blocked(3, 1, out.layout.block(1))
+        shape = (self.points, op.at_once, self.tiles)
+        with build.loop("oq", chunks // op.parts) as chunk:
+            summed = build.scratch("m", shape, out.dtype, layout)
+            first = (self.part * (chunks // op.parts) + chunk) * op.at_once
+            self._multiply(summed, first)
+            self._transform_output(summed, first)
+
+    def _transform_input(self) -> None:
+        op, build, x = self.op, self.build, self.inputs[0]
+        names = ["wr", *(f"wt{axis}" for axis in range(1, len(self.axes)))]
+        counts = (self.band.rows, *self.across)
+        with build.loop("wi", x.shape[1]) as channel, build.loops(names, counts) as tile:
+            corner = self._corner(tile, [False] * len(tile))
+            values = {}
+            for index in product(*(range(axis.points) for axis in self.axes)):
+                where = [
+                    place + step * axis.dilation - before
+                    for axis, place, step, (before, _) in zip(
+                        self.axes, corner, index, op.pads, strict=True
+                    )
+                ]
+                values[index] = build.let("d", build.padded(x, (self.n, channel, *where), 0.0))
+            made = transform_input(values, lambda value: build.let("b", value))
+            for point, value in enumerate(made.values()):
+                build.store(self.transformed, (point, channel, self._flat(tile)), value)
+
+    def _multiply(self, summed: Buffer, first: Expr) -> None:
+        op, build, weight = self.op, self.build, self.inputs[1]
+        with (
+            build.loop("wx", self.points) as point,
+            build.loop("oc", op.at_once) as o,
+            build.loop("ot", self.tiles) as tile,
+        ):
+            total = build.register("acc", summed.dtype, Const(0.0, summed.dtype))
+            with build.loop("ic", weight.shape[1], reduces=True) as i:
+                factors = weight[first + o, i, point], self.transformed[point, i, tile]
+                build.store(total, (), Fma(*factors, total[()]))
+            build.store(summed, (point, o, tile), total[()])
+
+    def _transform_output(self, summed: Buffer, first: Expr) -> None:
+        """Tiles at the end of an axis may have fewer results: they are a nest of their own."""
+        pieces = (self.band.pieces, *(axis.pieces for axis in self.axes[1:]))
+        with self.build.loop("zo", self.op.at_once) as o:
+            for some in product(*pieces):
+                self._write_tiles(summed, first, o, some)
+
+    def _write_tiles(self, summed: Buffer, first: Expr, o: Expr, pieces: Sequence[Piece]) -> None:
+        op, build = self.op, self.build
+        names = [f"z{axis}" for axis in range(len(self.axes))]
+        with build.loops(names, tuple(piece.count for piece in pieces)) as steps:
+            tile = [step + piece.start for step, piece in zip(steps, pieces, strict=True)]
+            values = {}
+            points = product(*(range(axis.points) for axis in self.axes))
+            for point, index in enumerate(points):
+                load = Load(summed, (Const(point), o, self._flat(tile)))
+                values[index] = build.let("s", load)
+            taps = [axis.taps for axis in self.axes]
+            made = transform_output(values, taps, lambda value: build.let("a", value))
+            bias = build.let("o", self.inputs[2][first + o]) if op.bias else None
+            corner = self._corner(tile, [piece.at_end for piece in pieces])
+            for index, value in made.items():
+                if any(step >= piece.results for step, piece in zip(index, pieces, strict=True)):
+                    continue
+                where = [
+                    place + step * axis.dilation
+                    for axis, place, step in zip(self.axes, corner, index, strict=True)
+                ]
+                total = value + bias if bias else value
+                build.result((self.n, first + o, *where), total)
+
+    def _corner(self, tile: Sequence[Expr], at_end: Sequence[bool]) -> list[Expr]:
+        """The first result of a tile of the band."""
+        places = [self.row + tile[0], *tile[1:]]
+        return [
+            axis.position(place, at_end=last)
+            for axis, place, last in zip(self.axes, places, at_end, strict=True)
+        ]
+
+    def _flat(self, tile: Sequence[Expr]) -> Expr:
+        """The number of a tile in its band."""
+        number: Expr = tile[0]
+        for place, count in zip(tile[1:], self.across, strict=True):
+            number = number * count + place
+        return number
