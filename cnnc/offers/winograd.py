@@ -18,11 +18,14 @@ from cnnc.offers.offer import Candidate, root_of
 from cnnc.offers.shares import longest_share
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS
+from cnnc.ops.window import Window
 from cnnc.ops.winograd import Winograd, tile_of
-from cnnc.ops.winograd_tiles import TiledAxis
+from cnnc.ops.winograd_tiles import TiledAxis, phase_taps
 
 GAIN = 1.1
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
+STRIDED_GAIN = 1.3
+"""The same with a stride: weights become seven times as large and more."""
 WINOGRAD = "winograd"
 LARGEST_TILES = 6
 """Points of a tile along each axis: with 8, errors are five times as large and hardly any time is
@@ -68,11 +71,20 @@ def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
     """
     x, weight = operands[0].type, operands[1]
     window = op.window(x)
-    plain = 1 < max(window.kernel) <= MOST_TAPS and set(window.stride) == {1}
+    taps = [*map(phase_taps, window.kernel, window.stride)]
+    plain = 1 < max(taps) <= MOST_TAPS and _has_whole_phases(window, x, target)
     known = weight.is_constant and x.dtype is DType.F32
     lanes = target.lanes(x.dtype)
     wide = lanes > 1 and min(x.channels, op.channels) > lanes // 2
     return plain and known and wide and op.groups == 1 and len(x.spatial) <= 2
+
+
+def _has_whole_phases(window: Window, x: TensorType, target: Target) -> bool:
+    """Whether phases of a stride are whole blocks of channels, and their taps neighbours."""
+    sides = zip(window.stride, window.dilation, strict=True)
+    if max(window.stride) == 1:
+        return True
+    return x.channels % target.lanes(x.dtype) == 0 and all(1 in side for side in sides)
 
 
 def choice_of(op: Winograd) -> Choice:
@@ -135,14 +147,17 @@ def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winog
         return None
     # One thread's cost decides about the algorithm: for any number of cores it gives the same bits.
     cost, plan, found = min(costs, key=lambda each: each[0])
-    if cost * GAIN >= _direct_cost(op, x, target, far):
+    gain = STRIDED_GAIN if max(op.window(x).stride) > 1 else GAIN
+    if cost * gain >= _direct_cost(op, x, target, far):
         return None
     return plan.made(min(found, key=plan.span))
 
 
 def _sizes(op: Conv, x: TensorType) -> list[int]:
     """Points of a tile with which every window has several results."""
-    return [points for points in PAIRS if points > max(op.window(x).kernel)]
+    window = op.window(x)
+    most = max(map(phase_taps, window.kernel, window.stride))
+    return [points for points in PAIRS if points > most]
 
 
 @record
@@ -171,13 +186,20 @@ class _Plan:
     @cached_property
     def tile(self) -> Shape:
         """Points along each axis."""
-        return tile_of(self.points, self.op.window(self.x).kernel)
+        window = self.op.window(self.x)
+        return tile_of(self.points, window.kernel, window.stride)
 
     @cached_property
     def axes(self) -> tuple[TiledAxis, ...]:
         """How each axis is cut into tiles."""
         window = self.op.window(self.x)
-        return tuple(map(TiledAxis, window.out, window.kernel, window.dilation, self.tile))
+        sides = (window.out, window.kernel, window.stride, window.dilation, self.tile)
+        return tuple(TiledAxis(*side) for side in zip(*sides, strict=True))
+
+    @cached_property
+    def depth(self) -> int:
+        """Channels that are summed: those of each phase of the stride."""
+        return self.x.channels * prod(axis.phases for axis in self.axes)
 
     @cached_property
     def tiles(self) -> Shape:
@@ -188,14 +210,15 @@ class _Plan:
     def weights(self) -> int:
         """Bytes of the transformed weights."""
         channels = -(-self.op.channels // self.lanes) * self.lanes
-        return prod(self.tile) * self.x.channels * channels * self.x.dtype.bytes
+        return prod(self.tile) * self.depth * channels * self.x.dtype.bytes
 
     def made(self, shape: _Shape) -> Winograd:
         """The operator."""
         window, at_once = self.op.window(self.x), shape.tile.blocks * self.lanes
         return Winograd(
-            *(self.points, self.op.channels, window.kernel, window.dilation, window.pads),
-            *(self.op.bias, shape.rows, at_once, shape.tile.columns, self._parts(shape)),
+            *(self.points, self.op.channels, window.kernel, window.stride, window.dilation),
+            *(window.pads, self.op.bias),
+            *(shape.rows, at_once, shape.tile.columns, self._parts(shape)),
         )
 
     def shapes(self, widths: int = 1) -> Iterator[_Shape]:
@@ -233,18 +256,18 @@ class _Plan:
 
     def _stay(self, at_once: int) -> bool:
         """Whether the weights of one point stay in the second-level cache, and the next ones."""
-        size = at_once * self.lanes * self.x.channels * self.x.dtype.bytes
+        size = at_once * self.lanes * self.depth * self.x.dtype.bytes
         return at_once == 1 or size <= self.target.l2_bytes // 10
 
     def _transformed(self, rows: int) -> int:
         """Bytes of a band of tiles between its transform and the products."""
         tiles = rows * prod(self.tiles[1:])
-        return prod(self.tile) * self.x.channels * tiles * self.x.dtype.bytes
+        return prod(self.tile) * self.depth * tiles * self.x.dtype.bytes
 
     def _work(self, tiles: int) -> Work:
         """The products of one point: a matrix product over all channels of the result."""
         blocks = -(-self.op.channels // self.lanes)
-        return Work(blocks, (tiles,), self.x.channels, per_channel=False, read_block=self.lanes)
+        return Work(blocks, (tiles,), self.depth, per_channel=False, read_block=self.lanes)
 
     def _parts(self, shape: _Shape) -> int:
         """Parts with which all cores are done first: each transforms the input again."""
@@ -274,16 +297,16 @@ class _Plan:
         near = self.weights <= self.target.l1_bytes // 2
         products = points * sum(each[rows] for rows in bands)
         products = max(products, 0 if near else len(bands) * self.weights / L2_BYTES)
-        blocks = [-(-channels // self.lanes) for channels in (self.x.channels, self.op.channels)]
+        blocks = [-(-channels // self.lanes) for channels in (self.depth, self.op.channels)]
         each_way = _transform(self.tile, self.target.vector_units)
         transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * each_way
         item = self.x.dtype.bytes
         moved = self._transformed(shape.rows)
         far = cycles_from_afar(self.weights, self.target, far=self.far)
         far += cycles_from_afar(self.weights, self.target, far=False) * (len(bands) - 1)
-        if shape.tile.blocks * self.lanes * self.x.channels * item > self.target.l1_bytes // 2:
+        if shape.tile.blocks * self.lanes * self.depth * item > self.target.l1_bytes // 2:
             widths = [-(-rows * across // shape.tile.columns) for rows in bands]
-            far += points * sum(widths) * self.x.channels * blocks[1] * _RELOAD
+            far += points * sum(widths) * self.depth * blocks[1] * _RELOAD
         if moved > self.target.l2_bytes // 2:
             far += len(bands) * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / L3_BYTES
         return float(self.x.shape[0]) * (products + transforms + far)

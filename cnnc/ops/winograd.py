@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -16,7 +17,7 @@ from cnnc.ops.cook_toom import CookToom, along, cook_toom
 from cnnc.ops.groups import sizes
 from cnnc.ops.spec import Blocking, Nest, Operator, ParameterSpec, Real, Sample, gamma
 from cnnc.ops.winograd_loops import BandWriter, Form
-from cnnc.ops.winograd_tiles import TiledAxis
+from cnnc.ops.winograd_tiles import TiledAxis, phase_taps
 
 Ends = tuple[tuple[int, int], ...]
 Places = NDArray[np.intp]
@@ -24,21 +25,23 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Winograd(Operator):
-    """A convolution with stride 1 by Winograd's F(results, taps) on every axis.
+    """A convolution by Winograd's F(results, taps) on every axis.
 
     Tiles of `points` positions along each axis with several taps are transformed channel by
     channel, multiplied with transformed weights [channels, C, points ** axes] and summed over
     channels, and transformed back to points - taps + 1 results. Positions of a tile are `dilation`
-    apart. `rows` rows of tiles are computed together, so that what lies between the transforms
-    stays in the caches, and of those so many `channels_at_once`; the channels are split into
-    `parts` that different threads may compute, each with transforms of its own. `pads` are the
-    zeros around the input. A value that is not finite spreads over the results of the tiles that
-    read it.
+    apart. With a `stride`, its phases count as channels, with windows of fewer taps (see
+    TiledAxis), for blocks of channels that are whole. `rows` rows of tiles are computed together,
+    so that what lies between the transforms stays in the caches, and of those so many
+    `channels_at_once`; the channels are split into `parts` that different threads may compute,
+    each with transforms of its own. `pads` are the zeros around the input. A value that is not
+    finite spreads over the results of the tiles that read it.
     """
 
     points: int
     channels: int
     taps: Shape
+    stride: Shape
     dilation: Shape
     pads: Ends
     bias: bool
@@ -53,20 +56,22 @@ class Winograd(Operator):
     def label(self) -> str:
         """See Operator."""
         shape = f"channels={self.channels}, rows={self.rows}, at_once={self.channels_at_once}"
-        apart = f", dilation={_same(self.dilation)}" if max(self.dilation) > 1 else ""
+        apart = f", stride={_same(self.stride)}" if max(self.stride) > 1 else ""
+        apart += f", dilation={_same(self.dilation)}" if max(self.dilation) > 1 else ""
         parts = f", parts={self.parts}" if self.parts > 1 else ""
         return f"winograd({self.text}, {shape}, columns={self.columns}{apart}{parts})"
 
     @property
     def text(self) -> str:
         """The algorithm's name."""
-        results = [points - taps + 1 for points, taps in zip(self.tile, self.taps, strict=True)]
-        return f"F({_same(results)}, {_same(self.taps)})"
+        taps = list(map(phase_taps, self.taps, self.stride))
+        results = [points - each + 1 for points, each in zip(self.tile, taps, strict=True)]
+        return f"F({_same(results)}, {_same(taps)})"
 
     @property
     def tile(self) -> Shape:
         """Input positions of a tile along each axis: one where there is one tap."""
-        return tile_of(self.points, self.taps)
+        return tile_of(self.points, self.taps, self.stride)
 
     @property
     def sums_channels(self) -> bool:
@@ -75,17 +80,22 @@ class Winograd(Operator):
 
     def out(self, x: TensorType) -> tuple[int, ...]:
         """Spatial extents of the result."""
-        sides = zip(x.spatial, self.pads, self.taps, self.dilation, strict=True)
-        return tuple(extent + sum(ends) - (taps - 1) * apart for extent, ends, taps, apart in sides)
+        sides = zip(x.spatial, self.pads, self.taps, self.stride, self.dilation, strict=True)
+        return tuple(
+            (extent + sum(ends) - (taps - 1) * apart - 1) // stride + 1
+            for extent, ends, taps, stride, apart in sides
+        )
 
     def axes(self, x: TensorType) -> tuple[TiledAxis, ...]:
         """How each axis is cut into tiles."""
-        return tuple(map(TiledAxis, self.out(x), self.taps, self.dilation, self.tile))
+        sides = zip(self.out(x), self.taps, self.stride, self.dilation, self.tile, strict=True)
+        return tuple(TiledAxis(*side) for side in sides)
 
     def parameters(self, *inputs: TensorType) -> tuple[ParameterSpec, ...]:
         """See Operator."""
         x = inputs[0]
-        shape = (self.channels, x.channels, prod(self.tile))
+        phases = prod(map(min, self.taps, self.stride))
+        shape = (self.channels, phases * x.channels, prod(self.tile))
         specs = [
             ParameterSpec("weight", TensorType.plain(shape, x.dtype), Initial("weight", shape[1]))
         ]
@@ -125,7 +135,7 @@ class Winograd(Operator):
 
     def _transforms(self) -> list[CookToom]:
         """Of each axis."""
-        return list(map(cook_toom, self.tile, self.taps))
+        return list(map(cook_toom, self.tile, map(phase_taps, self.taps, self.stride)))
 
     def _compute(
         self, inward: Sequence[Real], outward: Sequence[Real], inputs: Sequence[Real]
@@ -141,12 +151,15 @@ class Winograd(Operator):
         padded = np.pad(x, [(0, 0), (0, 0), *ends])
         weights = np.ascontiguousarray(np.moveaxis(u, -1, 0), x.dtype)
         reads = [_places(axis, axis.points) for axis in axes]
+        phases = [*product(*(range(axis.phases) for axis in axes))]
         writes = [_places(axis, axis.results) for axis in axes]
         whole = [int(places.max()) + 1 for places in writes]
         y = np.empty((x.shape[0], self.channels, *whole), x.dtype)
         inner = range(len(axes))
         for read, write in zip(reads[0], writes[0], strict=True):
-            part = _taken(padded, [read, *reads[1:]])
+            rows = [read, *reads[1:]]
+            parts = [_taken(padded, _phase(rows, phase, self.stride)) for phase in phases]
+            part = np.concatenate(parts, axis=len(axes) + 1)
             for axis in inner:
                 part = along(inward[axis], part, axis)
             summed = _products(weights, part, len(axes))
@@ -202,9 +215,9 @@ class Winograd(Operator):
         return ()
 
 
-def tile_of(points: int, taps: Sequence[int]) -> Shape:
+def tile_of(points: int, taps: Sequence[int], stride: Sequence[int]) -> Shape:
     """Input positions of a tile along each axis: so many where there are several taps."""
-    return tuple(points if each > 1 else 1 for each in taps)
+    return tuple(points if each > 1 else 1 for each in map(phase_taps, taps, stride))
 
 
 def _same(numbers: Sequence[int]) -> str:
@@ -216,6 +229,11 @@ def _places(axis: TiledAxis, many: int) -> Places:
     """Positions of each tile, so many from its first on: [tiles, many]."""
     steps = np.arange(many) * axis.dilation
     return np.asarray(axis.positions(), np.intp)[:, None] + steps
+
+
+def _phase(rows: Sequence[Places], phase: Sequence[int], stride: Sequence[int]) -> list[Places]:
+    """The positions of a phase that tiles read."""
+    return [row * s + r for row, r, s in zip(rows, phase, stride, strict=True)]
 
 
 def _taken(padded: Real, reads: Sequence[Places]) -> Real:

@@ -9,7 +9,7 @@ from cnnc.base.record import record
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer, Const, Expr, Fma, Load
 from cnnc.ops.cook_toom import transform_input, transform_output
-from cnnc.ops.winograd_tiles import Band, Piece, TiledAxis
+from cnnc.ops.winograd_tiles import Band, Piece, TiledAxis, phase_taps
 
 
 @record
@@ -43,7 +43,8 @@ class BandWriter:
         self.tiles = band.rows * prod(self.across)
         self.points = prod(axis.points for axis in axes)
         layout = Layout.blocked(3, 1, x.layout.block(1))
-        shape = (self.points, x.shape[1], self.tiles)
+        self.phases = prod(axis.phases for axis in axes)
+        shape = (self.points, self.phases * x.shape[1], self.tiles)
         self.transformed = build.scratch("v", shape, x.dtype, layout)
 
     def write(self) -> None:
@@ -64,20 +65,30 @@ class BandWriter:
         op, build, x = self.op, self.build, self.inputs[0]
         names = ["wr", *(f"wt{axis}" for axis in range(1, len(self.axes)))]
         counts = (self.band.rows, *self.across)
-        with build.loop("wi", x.shape[1]) as channel, build.loops(names, counts) as tile:
+        phases = tuple(axis.phases for axis in self.axes) if self.phases > 1 else ()
+        apart = [f"wp{axis}" for axis in range(len(phases))]
+        with (
+            build.loop("wi", x.shape[1]) as channel,
+            build.loops(apart, phases) as phase,
+            build.loops(names, counts) as tile,
+        ):
             corner = self._corner(tile, [False] * len(tile))
             values = {}
             for index in product(*(range(axis.points) for axis in self.axes)):
                 where = [
-                    place + step * axis.dilation - before
+                    (place + step * axis.dilation) * axis.stride - before
                     for axis, place, step, (before, _) in zip(
                         self.axes, corner, index, op.pads, strict=True
                     )
                 ]
+                where = [a + b for a, b in zip(where, phase, strict=True)] if phase else where
                 values[index] = build.let("d", build.padded(x, (self.n, channel, *where), 0.0))
+            plane: Expr = channel
+            if phase:
+                plane = channel + _number(phase, phases[1:]) * x.shape[1]
             made = transform_input(values, lambda value: build.let("b", value))
             for point, value in enumerate(made.values()):
-                build.store(self.transformed, (point, channel, self._flat(tile)), value)
+                build.store(self.transformed, (point, plane, self._flat(tile)), value)
 
     def _multiply(self, summed: Buffer, first: Expr) -> None:
         op, build, weight = self.op, self.build, self.inputs[1]
@@ -109,7 +120,7 @@ class BandWriter:
             for point, index in enumerate(points):
                 load = Load(summed, (Const(point), o, self._flat(tile)))
                 values[index] = build.let("s", load)
-            taps = [axis.taps for axis in self.axes]
+            taps = [phase_taps(axis.taps, axis.stride) for axis in self.axes]
             made = transform_output(values, taps, lambda value: build.let("a", value))
             bias = build.let("o", self.inputs[2][first + o]) if op.bias else None
             corner = self._corner(tile, [piece.at_end for piece in pieces])
@@ -133,7 +144,12 @@ class BandWriter:
 
     def _flat(self, tile: Sequence[Expr]) -> Expr:
         """The number of a tile in its band."""
-        number: Expr = tile[0]
-        for place, count in zip(tile[1:], self.across, strict=True):
-            number = number * count + place
-        return number
+        return _number(tile, self.across)
+
+
+def _number(places: Sequence[Expr], extents: Sequence[int]) -> Expr:
+    """The row-major number of a place, with the extents of all axes but the first."""
+    number = places[0]
+    for place, extent in zip(places[1:], extents, strict=True):
+        number = number * extent + place
+    return number

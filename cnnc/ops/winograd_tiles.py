@@ -6,6 +6,11 @@ from cnnc.base.record import record
 from cnnc.loop.expr import Expr
 
 
+def phase_taps(taps: int, stride: int) -> int:
+    """Taps of a phase at most."""
+    return -(-taps // stride)
+
+
 @record
 class Piece:
     """`count` neighbouring tiles from `start` on, each with so many results.
@@ -34,22 +39,31 @@ class Band:
 
 @record
 class TiledAxis:
-    """An axis of a convolution with stride 1, cut into tiles.
+    """An axis of a convolution, cut into tiles.
 
-    `extent` is that of the result, and the window has `taps`, `dilation` positions apart. A tile
-    reads so many `points` as far apart, and has points - taps + 1 results; with dilation d, the
-    results of d neighbouring tiles are interleaved: those of tile 0 are 0, d, 2 d, …
+    `extent` is that of the result, and the window has `taps`, `dilation` positions apart. With a
+    stride s the positions r, r + s, r + 2 s, … are a phase, of which a result reads the taps r,
+    r + s, …: the sum over phases of convolutions with stride 1. Of each phase a tile reads so many
+    `points`, `dilation` apart, and has points - (taps of a phase) + 1 results; with dilation d, the
+    results of d neighbouring tiles are interleaved: those of tile 0 are 0, d, 2 d, … Only one of
+    stride and dilation is more than 1.
     """
 
     extent: int
     taps: int
+    stride: int
     dilation: int
     points: int
 
     @property
+    def phases(self) -> int:
+        """Those that have a tap."""
+        return min(self.stride, self.taps)
+
+    @property
     def results(self) -> int:
         """Of a tile, but for the last ones, which may have fewer."""
-        return self.points - self.taps + 1
+        return self.points - phase_taps(self.taps, self.stride) + 1
 
     @property
     def count(self) -> int:
@@ -78,10 +92,11 @@ class TiledAxis:
         blocks, last = divmod(self.count - 1, self.dilation)
         last = self.dilation - 1 if blocks else last
         start = blocks * self.results * self.dilation + last
-        return start + (self.points - 1) * self.dilation + 1
+        last = start + (self.points - 1) * self.dilation
+        return last * self.stride + self.phases
 
     def position(self, tile: Expr, *, at_end: bool = False) -> Expr:
-        """The first result of a tile, and without padding the first position it reads."""
+        """The first result of a tile; times the stride, the first position it reads of phase 0."""
         step = self.results * self.dilation
         if self.dilation == 1:
             return tile * step

@@ -17,11 +17,12 @@ from cnnc.passes._derived import Derived
 class Transformed(Derived):
     """Weights [O, I, taps, …] transformed in float64 and rounded once: see Recipe.
 
-    `type` is [O, I, points], for a `tile` of so many points along each axis.
+    `type` is [O, phases * I, points], for a `tile` of so many points along each axis.
     """
 
     weight: Constant
     tile: Shape
+    stride: Shape
     type: TensorType
 
     @property
@@ -34,9 +35,9 @@ class Transformed(Derived):
         few = rows_at_once(self.shape)
         for part in self.weight.parts(rows):
             # a plane for each point, as they are computed; few rows at once in float64
-            planes = np.empty((self.shape[-1], *part.shape[:2]), self.dtype)
+            planes = np.empty((self.shape[-1], len(part), self.shape[1]), self.dtype)
             whole = np.moveaxis(planes, 0, -1)
             for cut in cuts(whole.shape, few):
-                made = transform_weights(widen(part[cut]), self.tile)
+                made = transform_weights(widen(part[cut]), self.tile, self.stride)
                 whole[cut] = round_to(made, self.type.dtype)
             yield whole

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import prod
 
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite
-from cnnc.ir.types import TensorType
 from cnnc.offers.offer import chosen_for
 from cnnc.offers.shares import sharing_target
 from cnnc.offers.winograd import OFFER, are_transformed_far, choose_winograd, read_choice, suits
@@ -51,8 +49,8 @@ def _rule(node: Node, graph: Graph, target: Target, choose: Choose) -> Node | No
         return None
     old = node.inputs[1]
     assert isinstance(old.op, Constant)
-    kind = TensorType.plain((*old.type.shape[:2], prod(made.tile)), node.type.dtype)
-    value = Constant(Transformed(old.op, made.tile, kind))
+    kind = made.parameters(node.inputs[0].type)[0].type
+    value = Constant(Transformed(old.op, made.tile, made.stride, kind))
     name = old.name if graph.is_private(old) else fresh_name(graph, f"{node.name}.weight")
     new = Node(value, (), kind, name, node.span)
     return replace(node, op=made, inputs=(node.inputs[0], new, *node.inputs[2:]))

@@ -11,7 +11,7 @@ from cnnc.base.target import Target
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
-from cnnc.ops.winograd import Winograd, tile_of
+from cnnc.ops.winograd import Winograd
 from tests.backends.compilers import BACKENDS, NATIVE
 from tests.backends.support import assert_within, run, single
 from tests.backends.test_operators import SPECIAL
@@ -33,43 +33,38 @@ FORMS = [
     pytest.param((6, BOTH, True, 2, 1, 3, 1), (1, 5, 8, 8), 16, id="five-channels"),
     pytest.param((4, BOTH, True, 2, 1, 4, 1), (1, 3, 6, 8), 16, id="three-channels"),
 ]
-NONE = ((0, 0), (0, 0))
-# the same, and taps and dilation on each axis
+NONE, TWELVE = ((0, 0),) * 2, ((12, 12),) * 2
+ACROSS, DOWN = ((0, 0), (1, 1)), ((1, 1), (0, 0))
+# the same, and taps, stride and dilation on each axis
 WINDOWS = [
-    pytest.param((6, NONE, True, 1, 1, 3, 1), (1, 16, 9, 12), 16, (5, 5), (1, 1), id="five"),
-    pytest.param((6, BOTH, False, 2, 1, 2, 1), (2, 16, 9, 7), 16, (2, 4), (1, 1), id="two-four"),
-    pytest.param(
-        (6, ((0, 0), (1, 1)), True, 3, 2, 5, 1), (1, 17, 7, 9), 32, (1, 3), (1, 1), id="row"
+    ("five", (6, NONE, True, 1, 1, 3, 1), (1, 16, 9, 12), 16, ((5, 5), (1, 1), (1, 1))),
+    ("two-four", (6, BOTH, False, 2, 1, 2, 1), (2, 16, 9, 7), 16, ((2, 4), (1, 1), (1, 1))),
+    ("row", (6, ACROSS, True, 3, 2, 5, 1), (1, 17, 7, 9), 32, ((1, 3), (1, 1), (1, 1))),
+    ("column", (4, DOWN, True, 2, 1, 7, 2), (1, 16, 9, 7), 32, ((3, 1), (1, 1), (1, 1))),
+    ("atrous", (6, TWELVE, True, 4, 1, 6, 1), (1, 16, 17, 19), 16, ((3, 3), (1, 1), (12, 12))),
+    ("apart", (6, BOTH, True, 3, 1, 4, 1), (2, 20, 19, 29), 32, ((3, 3), (1, 1), (2, 3))),
+    ("rows-apart", (4, BOTH, False, 5, 1, 4, 2), (1, 16, 14, 5), 32, ((3, 3), (1, 1), (2, 1))),
+    ("dilated", (6, ((8, 0),), True, 5, 1, 5, 1), (2, 16, 61), 16, ((3,), (1,), (4,))),
+    ("too-long", (6, ((8, 0),), True, 4, 1, 4, 1), (1, 16, 5), 16, ((2,), (1,), (8,))),
+    ("two-taps", (4, ((1, 0),), True, 7, 2, 4, 1), (1, 33, 40), 32, ((2,), (1,), (1,))),
+    ("eight", (8, ((16, 0),), True, 8, 1, 8, 1), (1, 16, 64), 16, ((5,), (1,), (4,))),
+    ("halved", (6, BOTH, True, 2, 1, 3, 1), (1, 16, 15, 18), 32, ((3, 3), (2, 2), (1, 1))),
+    ("halved-five", (6, NONE, True, 1, 2, 2, 2), (2, 32, 17, 12), 64, ((5, 4), (2, 2), (1, 1))),
+    ("rows-halved", (4, BOTH, False, 3, 1, 3, 1), (1, 16, 15, 9), 16, ((3, 3), (2, 1), (1, 1))),
+    ("one-tap", (4, ACROSS, True, 3, 1, 3, 1), (1, 16, 9, 11), 16, ((1, 4), (2, 2), (1, 1))),
+    ("thirds", (6, ((2, 2),), True, 5, 1, 5, 1), (2, 16, 50), 16, ((7,), (3,), (1,))),
+    (
+        "stride-apart",
+        (4, ((2, 1),) * 2, True, 3, 1, 3, 1),
+        (1, 16, 16, 9),
+        16,
+        ((3, 3), (2, 1), (1, 2)),
     ),
-    pytest.param(
-        (4, ((1, 1), (0, 0)), True, 2, 1, 7, 2), (1, 16, 9, 7), 32, (3, 1), (1, 1), id="column"
-    ),
-    pytest.param(
-        (6, ((12, 12),) * 2, True, 4, 1, 6, 1), (1, 16, 17, 19), 16, (3, 3), (12, 12), id="atrous"
-    ),
-    pytest.param(
-        (6, ((2, 2), (3, 3)), True, 3, 1, 4, 1), (2, 20, 19, 29), 32, (3, 3), (2, 3), id="apart"
-    ),
-    pytest.param(
-        (4, ((2, 2), (1, 1)), False, 5, 1, 4, 2),
-        (1, 16, 14, 5),
-        32,
-        (3, 3),
-        (2, 1),
-        id="rows-apart",
-    ),
-    pytest.param(
-        (6, ((8, 0),), True, 5, 1, 5, 1), (2, 16, 61), 16, (3,), (4,), id="causal-dilated"
-    ),
-    pytest.param(
-        (6, ((8, 0),), True, 4, 1, 4, 1), (1, 16, 5), 16, (2,), (8,), id="longer-than-the-series"
-    ),
-    pytest.param((4, ((1, 0),), True, 7, 2, 4, 1), (1, 33, 40), 32, (2,), (1,), id="two-taps"),
-    pytest.param((8, ((16, 0),), True, 8, 1, 8, 1), (1, 16, 64), 16, (5,), (4,), id="eight-points"),
 ]
-ALL = [pytest.param(*each.values, None, None, id=str(each.id)) for each in FORMS] + WINDOWS
+ALL = [pytest.param(*each.values, None, id=str(each.id)) for each in FORMS]
+ALL += [pytest.param(*values, id=name) for name, *values in WINDOWS]
 SIZES = [(points, taps) for points in sorted(PAIRS) for taps in range(2, 6) if points > taps]
-Window = tuple[int, ...] | None
+Window = tuple[tuple[int, ...], ...] | None
 Form = tuple[int, tuple[tuple[int, int], ...], bool, int, int, int, int]
 
 
@@ -80,59 +75,58 @@ def _target(name: str, backend: Backend) -> Target:
     return target
 
 
-def _op(
-    form: Form, channels: int, target: Target, taps: Window = None, dilation: Window = None
-) -> Winograd:
+def _op(form: Form, channels: int, target: Target, window: Window = None) -> Winograd:
     points, pads, bias, rows, vectors, columns, parts = form
     at_once = vectors * target.vector_bits // 32
-    window = (taps or (3,) * len(pads), dilation or (1,) * len(pads))
-    return Winograd(points, channels, *window, pads, bias, rows, at_once, columns, parts)
+    ones = (1,) * len(pads)
+    sides = window or ((3,) * len(pads), ones, ones)
+    return Winograd(points, channels, *sides, pads, bias, rows, at_once, columns, parts)
 
 
 def _operands(
-    form: Form, shape: tuple[int, ...], channels: int, taps: Window = None
+    form: Form, shape: tuple[int, ...], channels: int, window: Window = None
 ) -> list[np.ndarray]:
     """Input, plain weights and bias."""
     rng = np.random.default_rng(prod(shape))
-    kernel = taps or (3,) * (len(shape) - 2)
+    kernel = window[0] if window else (3,) * (len(shape) - 2)
     made = [shape, (channels, shape[1], *kernel), *[(channels,)] * form[2]]
     return [rng.standard_normal(each).astype(np.float32) for each in made]
 
 
-def _transformed(weight: np.ndarray, points: int) -> np.ndarray:
-    tile = tile_of(points, weight.shape[2:])
-    return transform_weights(weight.astype(np.float64), tile).astype(np.float32)
+def _transformed(weight: np.ndarray, op: Winograd) -> np.ndarray:
+    return transform_weights(weight.astype(np.float64), op.tile, op.stride).astype(np.float32)
 
 
 @pytest.mark.parametrize(("backend", "name"), BACKENDS)
-@pytest.mark.parametrize(("form", "shape", "channels", "taps", "dilation"), ALL)
+@pytest.mark.parametrize(("form", "shape", "channels", "window"), ALL)
 def test_every_form_agrees_with_its_reference(
     form: Form,
     shape: tuple[int, ...],
     channels: int,
-    taps: Window,
-    dilation: Window,
+    window: Window,
     backend: Backend,
     name: str,
 ) -> None:
     target = _target(name, backend)
-    op = _op(form, channels, target, taps, dilation)
-    x, weight, *bias = _operands(form, shape, channels, taps)
-    operands = [x, _transformed(weight, op.points), *bias]
+    op = _op(form, channels, target, window)
+    x, weight, *bias = _operands(form, shape, channels, window)
+    operands = [x, _transformed(weight, op), *bias]
     out = run(single(op, [x], operands[1:]), [x], backend, target)[0]
     assert_within(op, out, op.reference(*(each.astype(np.float64) for each in operands)), operands)
 
 
-@pytest.mark.parametrize(("form", "shape", "channels", "taps", "dilation"), ALL)
+@pytest.mark.parametrize(("form", "shape", "channels", "window"), ALL)
 def test_the_reference_is_the_convolution(
-    form: Form, shape: tuple[int, ...], channels: int, taps: Window, dilation: Window
+    form: Form, shape: tuple[int, ...], channels: int, window: Window
 ) -> None:
     """In float64, with the weights as they are before they are rounded."""
-    op = _op(form, channels, named_target("x86-64-v4"), taps, dilation)
-    x, weight, *bias = (each.astype(np.float64) for each in _operands(form, shape, channels, taps))
+    op = _op(form, channels, named_target("x86-64-v4"), window)
+    x, weight, *bias = (
+        each.astype(np.float64) for each in _operands(form, shape, channels, window)
+    )
     pad = Padding("explicit", form[1])
-    conv = Conv(channels, op.taps, dilation=op.dilation, pad=pad, bias=op.bias)
-    made = op.reference(x, transform_weights(weight, op.tile), *bias)
+    conv = Conv(channels, op.taps, op.stride, dilation=op.dilation, pad=pad, bias=op.bias)
+    made = op.reference(x, transform_weights(weight, op.tile, op.stride), *bias)
     np.testing.assert_allclose(made, conv.reference(x, weight, *bias), rtol=0, atol=1e-11)
 
 
@@ -151,7 +145,7 @@ def test_extreme_values_stay_within_the_bound(
     if special:
         places = np.random.default_rng(0).integers(x.size, size=12)
         x.reshape(-1)[places] = np.resize(np.asarray(SPECIAL, np.float32), 12)
-    operands = [x, _transformed(weight, 6), bias]
+    operands = [x, _transformed(weight, op), bias]
     out = run(single(op, [x], operands[1:]), [x], backend, target)[0]
     with np.errstate(all="ignore"):
         exact = op.reference(*(each.astype(np.float64) for each in operands))
@@ -170,7 +164,7 @@ def test_cancellation_stays_within_the_bound() -> None:
     x = np.concatenate([half, -half], axis=1)
     weight = rng.standard_normal((16, 16, 3, 3)).astype(np.float32)
     doubled = np.concatenate([weight, weight], axis=1)
-    operands = [x, _transformed(doubled, 6)]
+    operands = [x, _transformed(doubled, op)]
     out = run(single(op, [x], operands[1:]), [x], NATIVE, target)[0]
     exact = op.reference(*(each.astype(np.float64) for each in operands))
     assert np.abs(exact).max() < 1e-6 * np.abs(x).max()

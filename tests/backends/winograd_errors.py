@@ -26,8 +26,8 @@ def error_ratio(points: int, taps: int, channels: int) -> float:
     exact = conv.reference(x.astype(np.float64), weight.astype(np.float64))
     lanes = target.vector_bits // 32
     none = ((0, 0), (0, 0))
-    fast = Winograd(points, 64, (taps, taps), (1, 1), none, False, 2, lanes, 6)
-    transformed = transform_weights(weight.astype(np.float64), fast.tile).astype(np.float32)
+    fast = Winograd(points, 64, (taps, taps), (1, 1), (1, 1), none, False, 2, lanes, 6)
+    transformed = transform_weights(weight.astype(np.float64), fast.tile, (1, 1)).astype(np.float32)
     found = [
         run(single(op, [x], [weights]), [x], NATIVE, target)[0]
         for op, weights in ((conv, weight), (fast, transformed))

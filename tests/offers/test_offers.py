@@ -207,7 +207,7 @@ def test_parts_follow_from_the_cores() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["x -> conv(64, 3, stride = 2)", "x -> conv(64, 1)", "x -> conv(1, 3)", "x -> relu"]
+    "body", ["x -> conv(64, 3, groups = 2)", "x -> conv(64, 1)", "x -> conv(1, 3)", "x -> relu"]
 )
 def test_winograd_is_not_for_everything(body: str) -> None:
     graph, target = net(body), "x86-64-v4"

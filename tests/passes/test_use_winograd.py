@@ -48,6 +48,9 @@ def kinds(graph: Graph) -> list[type]:
         ("x -> conv(64, [1, 5])", "64, 28, 28"),
         ("x -> conv(64, 5, pad = same)", "64, 28, 28"),
         ("x -> conv(64, [2, 4], dilation = [1, 3])", "64, 28, 28"),
+        ("x -> conv(64, 5, stride = 2, pad = 2)", "64, 57, 28"),
+        ("x -> conv(64, 7, stride = [2, 3])", "32, 40, 63"),
+        ("x -> conv(128, 8, stride = 4, pad = 2)", "64, 2048"),
     ],
 )
 def test_windows_of_few_taps_are_taken(body: str, shape: str, target: str) -> None:
@@ -69,6 +72,8 @@ def test_windows_of_few_taps_are_taken(body: str, shape: str, target: str) -> No
         ("x -> conv(64, 3, stride = 2, pad = same)", "64, 28, 28"),
         ("x -> conv(64, 3, groups = 2)", "64, 28, 28"),
         ("x -> conv(64, 7, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, 5, stride = 2)", "20, 57, 57"),
+        ("x -> conv(64, 1, stride = 2)", "64, 28, 28"),
         ("x -> conv(64, 3, dilation = 24, pad = 24)", "64, 17, 17"),
         ("x -> conv(64, 1)", "64, 28, 28"),
         ("x -> conv(64, 3, pad = same)", "64, 8, 8, 8"),
