@@ -10,7 +10,7 @@ from cnnc.base.choice import KEY_LENGTH, Choice, Choices, Chosen
 from cnnc.base.errors import UserError, fail
 from cnnc.base.record import record
 from cnnc.base.source import SourceFile, Span
-from cnnc.base.target import Target
+from cnnc.base.target import VECTOR_UNITS, Target
 from cnnc.files import replace_file
 
 SUFFIX = ".tune"
@@ -85,8 +85,11 @@ def target_line(target: Target) -> str:
     """
     facts = asdict(target)
     del facts["cores"]
-    if not target.is_small:  # as files say that were written before there were such targets
+    # as files say that were written before there were such targets
+    if not target.is_small:
         del facts["is_small"]
+    if target.vector_units == VECTOR_UNITS:
+        del facts["vector_units"]
     digest = sha256(repr(sorted(facts.items())).encode()).hexdigest()[:KEY_LENGTH]
     return f"target {target.triple} {target.cpu or 'generic'} {digest}"
 

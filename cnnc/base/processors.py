@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from cnnc.base.record import record
+from cnnc.base.target import VECTOR_UNITS
 
 KIB = 1024
 
@@ -31,7 +32,7 @@ class Processor:
     l2_bytes: int = KIB * KIB
     has_float: bool = True
     is_small: bool = False
-    units: int = 2
+    units: int = VECTOR_UNITS
 
 
 _LEVEL2 = "+cx16,+popcnt,+sahf,+sse3,+sse4.1,+sse4.2,+ssse3"

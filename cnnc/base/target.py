@@ -8,6 +8,8 @@ GPU = "nvptx64"
 """The architecture of NVIDIA's GPUs in a triple."""
 LINE = 64
 """Bytes of a line of memory, as caches have it."""
+VECTOR_UNITS = 2
+"""Of most processors, and of those that are not known."""
 
 
 @record
@@ -47,7 +49,7 @@ class Target:
     l3_bytes: int = 0
     cores: int = 1
     is_small: bool = False
-    vector_units: int = 2
+    vector_units: int = VECTOR_UNITS
 
     def lanes(self, dtype: DType) -> int:
         """Elements of the type in one vector register; one where there are no vectors."""

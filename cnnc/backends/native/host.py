@@ -11,7 +11,7 @@ from llvmlite import binding as llvm
 
 from cnnc.base.processors import processors_of
 from cnnc.base.record import record
-from cnnc.base.target import Target
+from cnnc.base.target import VECTOR_UNITS, Target
 
 ROOT = Path("/")
 _SYSTEM_CPU = "sys/devices/system/cpu"
@@ -59,9 +59,9 @@ def host_target() -> Target:
 
 
 def _vector_units(triple: str, cpu: str, unit: VectorUnit) -> int:
-    """Multiply-adds of the widest vectors in a cycle, where the model is known, or else two."""
+    """Multiply-adds of the widest vectors in a cycle, where the model is known."""
     known = processors_of(triple.split("-")[0]).get(cpu)
-    return known.units if known and known.bits == unit.bits else 2
+    return known.units if known and known.bits == unit.bits else VECTOR_UNITS
 
 
 def host_features() -> str:
