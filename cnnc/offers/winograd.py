@@ -18,9 +18,8 @@ from cnnc.offers.offer import Candidate, root_of
 from cnnc.offers.shares import longest_share
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS
-from cnnc.ops.window import Window
-from cnnc.ops.winograd import Winograd, tile_of
-from cnnc.ops.winograd_tiles import TiledAxis, phase_taps
+from cnnc.ops.winograd import Winograd
+from cnnc.ops.winograd_tiles import Side, TiledAxis, side_of
 
 GAIN = 1.1
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
@@ -30,8 +29,6 @@ WINOGRAD = "winograd"
 LARGEST_TILES = 6
 """Points of a tile along each axis: with 8, errors are five times as large and hardly any time is
 won, so that only tuning may choose it (docs/numerics.md)."""
-MOST_TAPS = 5
-"""Taps along an axis: more would leave a tile of so many points a single result."""
 _MOST_PARTS = 2
 """Parts for each core at most."""
 _BLOCKS = (1, 2, 3, 4)
@@ -70,27 +67,24 @@ def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
     That of f32 only: weights are transformed in float64, which is as good as exact there.
     """
     x, weight = operands[0].type, operands[1]
-    window = op.window(x)
-    taps = [*map(phase_taps, window.kernel, window.stride)]
-    plain = 1 < max(taps) <= MOST_TAPS and _has_whole_phases(window, x, target)
+    plain = bool(_sizes(op, x)) and _has_whole_phases(op, x, target)
     known = weight.is_constant and x.dtype is DType.F32
     lanes = target.lanes(x.dtype)
     wide = lanes > 1 and min(x.channels, op.channels) > lanes // 2
     return plain and known and wide and op.groups == 1 and len(x.spatial) <= 2
 
 
-def _has_whole_phases(window: Window, x: TensorType, target: Target) -> bool:
-    """Whether phases of a stride are whole blocks of channels, and their taps neighbours."""
-    sides = zip(window.stride, window.dilation, strict=True)
-    if max(window.stride) == 1:
-        return True
-    return x.channels % target.lanes(x.dtype) == 0 and all(1 in side for side in sides)
+def _has_whole_phases(op: Conv, x: TensorType, target: Target) -> bool:
+    """Whether phases are whole blocks of channels, if there are several."""
+    sides = _sides(op, x, LARGEST_TILES)
+    several = sides is None or any(side.phases > 1 for side in sides)
+    return x.channels % target.lanes(x.dtype) == 0 or not several
 
 
 def choice_of(op: Winograd) -> Choice:
     """The operator as a choice, without its parts: these follow from the number of cores."""
     sizes = {
-        "points": op.points,
+        "points": max(op.tile),
         "rows": op.rows,
         "at_once": op.channels_at_once,
         "columns": op.columns,
@@ -127,7 +121,7 @@ def are_transformed_far(graph: Graph, target: Target) -> bool:
             x = node.inputs[0].type
             made = choose_winograd(node.op, x, target, far=False)
             if made is not None:
-                plan = _Plan(node.op, x, target, made.points)
+                plan = _Plan(node.op, x, target, max(made.tile))
                 more += plan.weights - node.inputs[1].type.bytes
     return are_far(graph, target, more)
 
@@ -154,10 +148,19 @@ def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winog
 
 
 def _sizes(op: Conv, x: TensorType) -> list[int]:
-    """Points of a tile with which every window has several results."""
+    """Points that a tile may have."""
+    return [points for points in PAIRS if _sides(op, x, points) is not None]
+
+
+def _sides(op: Conv, x: TensorType, points: int) -> tuple[Side, ...] | None:
+    """The window on each axis with tiles of so many points; None where it does not suit."""
     window = op.window(x)
-    most = max(map(phase_taps, window.kernel, window.stride))
-    return [points for points in PAIRS if points > most]
+    if any(1 not in pair for pair in zip(window.stride, window.dilation, strict=True)):
+        return None
+    each = zip(window.kernel, window.stride, window.dilation, strict=True)
+    sides = [side_of(*numbers, points) for numbers in each]
+    found = tuple(side for side in sides if side is not None)
+    return found if len(found) == len(sides) and max(s.points for s in found) > 1 else None
 
 
 @record
@@ -184,22 +187,26 @@ class _Plan:
         return self.target.lanes(self.x.dtype)
 
     @cached_property
+    def sides(self) -> tuple[Side, ...]:
+        """The window on each axis."""
+        sides = _sides(self.op, self.x, self.points)
+        assert sides is not None
+        return sides
+
+    @cached_property
     def tile(self) -> Shape:
         """Points along each axis."""
-        window = self.op.window(self.x)
-        return tile_of(self.points, window.kernel, window.stride)
+        return tuple(side.points for side in self.sides)
 
     @cached_property
     def axes(self) -> tuple[TiledAxis, ...]:
         """How each axis is cut into tiles."""
-        window = self.op.window(self.x)
-        sides = (window.out, window.kernel, window.stride, window.dilation, self.tile)
-        return tuple(TiledAxis(*side) for side in zip(*sides, strict=True))
+        return tuple(map(TiledAxis, self.op.window(self.x).out, self.sides))
 
     @cached_property
     def depth(self) -> int:
-        """Channels that are summed: those of each phase of the stride."""
-        return self.x.channels * prod(axis.phases for axis in self.axes)
+        """Channels that are summed: those of each phase."""
+        return self.x.channels * prod(side.phases for side in self.sides)
 
     @cached_property
     def tiles(self) -> Shape:
@@ -216,8 +223,7 @@ class _Plan:
         """The operator."""
         window, at_once = self.op.window(self.x), shape.tile.blocks * self.lanes
         return Winograd(
-            *(self.points, self.op.channels, window.kernel, window.stride, window.dilation),
-            *(window.pads, self.op.bias),
+            *(self.op.channels, self.sides, window.pads, self.op.bias),
             *(shape.rows, at_once, shape.tile.columns, self._parts(shape)),
         )
 

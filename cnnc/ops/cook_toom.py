@@ -75,20 +75,20 @@ def along(matrix: Matrix, values: Matrix, axis: int) -> Matrix:
     return np.moveaxis(rows, 0, axis)
 
 
-def transform_weights(weight: Matrix, counts: Sequence[int], stride: Sequence[int]) -> Matrix:
+def transform_weights(weight: Matrix, counts: Sequence[int], phases: Sequence[int]) -> Matrix:
     """G of so many products applied along each spatial axis.
 
-    [O, I, taps, …] → [O, phases * I, products], where taps of a stride's phases are windows of
-    their own, with zeros behind those that have fewer.
+    [O, I, taps, …] → [O, phases * I, products], where every so manieth tap is of the same phase,
+    and taps of a phase are a window of their own, with zeros behind those that have fewer.
     """
     axes = range(weight.ndim - 2)
     # taps first: terms are whole planes, which are read and written in order
     values = np.ascontiguousarray(weight.transpose(*(axis + 2 for axis in axes), 0, 1))
     made = []
-    for phase in product(*(range(min(s, k)) for s, k in zip(stride, values.shape, strict=False))):
-        part = values[tuple(slice(r, None, s) for r, s in zip(phase, stride, strict=True))]
+    for phase in product(*map(range, phases)):
+        part = values[tuple(slice(r, None, s) for r, s in zip(phase, phases, strict=True))]
         for axis in axes:
-            taps = -(-values.shape[axis] // stride[axis])
+            taps = -(-values.shape[axis] // phases[axis])
             transforms = cook_toom(counts[axis], taps)
             part = along(transforms.weight[:, : part.shape[axis]], part, axis)
         made.append(part.reshape(-1, *weight.shape[:2]))

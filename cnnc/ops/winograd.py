@@ -17,7 +17,7 @@ from cnnc.ops.cook_toom import CookToom, along, cook_toom
 from cnnc.ops.groups import sizes
 from cnnc.ops.spec import Blocking, Nest, Operator, ParameterSpec, Real, Sample, gamma
 from cnnc.ops.winograd_loops import BandWriter, Form
-from cnnc.ops.winograd_tiles import TiledAxis, phase_taps
+from cnnc.ops.winograd_tiles import Side, TiledAxis
 
 Ends = tuple[tuple[int, int], ...]
 Places = NDArray[np.intp]
@@ -27,22 +27,17 @@ Places = NDArray[np.intp]
 class Winograd(Operator):
     """A convolution by Winograd's F(results, taps) on every axis.
 
-    Tiles of `points` positions along each axis with several taps are transformed channel by
-    channel, multiplied with transformed weights [channels, C, points ** axes] and summed over
-    channels, and transformed back to points - taps + 1 results. Positions of a tile are `dilation`
-    apart. With a `stride`, its phases count as channels, with windows of fewer taps (see
-    TiledAxis), for blocks of channels that are whole. `rows` rows of tiles are computed together,
-    so that what lies between the transforms stays in the caches, and of those so many
-    `channels_at_once`; the channels are split into `parts` that different threads may compute,
-    each with transforms of its own. `pads` are the zeros around the input. A value that is not
-    finite spreads over the results of the tiles that read it.
+    Tiles of a few points along each of the `sides` are transformed channel by channel, multiplied
+    with transformed weights [channels, phases * C, points] and summed over channels, and
+    transformed back. Phases count as channels, for blocks of channels that are whole. `rows` rows
+    of tiles are computed together, so that what lies between the transforms stays in the caches,
+    and of those so many `channels_at_once`; the channels are split into `parts` that different
+    threads may compute, each with transforms of its own. `pads` are the zeros around the input. A
+    value that is not finite spreads over the results of the tiles that read it.
     """
 
-    points: int
     channels: int
-    taps: Shape
-    stride: Shape
-    dilation: Shape
+    sides: tuple[Side, ...]
     pads: Ends
     bias: bool
     rows: int
@@ -56,22 +51,27 @@ class Winograd(Operator):
     def label(self) -> str:
         """See Operator."""
         shape = f"channels={self.channels}, rows={self.rows}, at_once={self.channels_at_once}"
-        apart = f", stride={_same(self.stride)}" if max(self.stride) > 1 else ""
-        apart += f", dilation={_same(self.dilation)}" if max(self.dilation) > 1 else ""
+        strides, dilations = ([s.stride for s in self.sides], [s.dilation for s in self.sides])
+        apart = f", stride={_same(strides)}" if max(strides) > 1 else ""
+        apart += f", dilation={_same(dilations)}" if max(dilations) > 1 else ""
         parts = f", parts={self.parts}" if self.parts > 1 else ""
         return f"winograd({self.text}, {shape}, columns={self.columns}{apart}{parts})"
 
     @property
     def text(self) -> str:
         """The algorithm's name."""
-        taps = list(map(phase_taps, self.taps, self.stride))
-        results = [points - each + 1 for points, each in zip(self.tile, taps, strict=True)]
+        results, taps = [s.results for s in self.sides], [s.phase_taps for s in self.sides]
         return f"F({_same(results)}, {_same(taps)})"
 
     @property
     def tile(self) -> Shape:
-        """Input positions of a tile along each axis: one where there is one tap."""
-        return tile_of(self.points, self.taps, self.stride)
+        """Points of a tile along each axis."""
+        return tuple(side.points for side in self.sides)
+
+    @property
+    def phases(self) -> Shape:
+        """Phases along each axis."""
+        return tuple(side.phases for side in self.sides)
 
     @property
     def sums_channels(self) -> bool:
@@ -80,22 +80,19 @@ class Winograd(Operator):
 
     def out(self, x: TensorType) -> tuple[int, ...]:
         """Spatial extents of the result."""
-        sides = zip(x.spatial, self.pads, self.taps, self.stride, self.dilation, strict=True)
         return tuple(
-            (extent + sum(ends) - (taps - 1) * apart - 1) // stride + 1
-            for extent, ends, taps, stride, apart in sides
+            (extent + sum(ends) - (side.taps - 1) * side.dilation - 1) // side.stride + 1
+            for extent, ends, side in zip(x.spatial, self.pads, self.sides, strict=True)
         )
 
     def axes(self, x: TensorType) -> tuple[TiledAxis, ...]:
         """How each axis is cut into tiles."""
-        sides = zip(self.out(x), self.taps, self.stride, self.dilation, self.tile, strict=True)
-        return tuple(TiledAxis(*side) for side in sides)
+        return tuple(map(TiledAxis, self.out(x), self.sides))
 
     def parameters(self, *inputs: TensorType) -> tuple[ParameterSpec, ...]:
         """See Operator."""
         x = inputs[0]
-        phases = prod(map(min, self.taps, self.stride))
-        shape = (self.channels, phases * x.channels, prod(self.tile))
+        shape = (self.channels, prod(self.phases) * x.channels, prod(self.tile))
         specs = [
             ParameterSpec("weight", TensorType.plain(shape, x.dtype), Initial("weight", shape[1]))
         ]
@@ -135,7 +132,7 @@ class Winograd(Operator):
 
     def _transforms(self) -> list[CookToom]:
         """Of each axis."""
-        return list(map(cook_toom, self.tile, map(phase_taps, self.taps, self.stride)))
+        return [cook_toom(side.points, side.phase_taps) for side in self.sides]
 
     def _compute(
         self, inward: Sequence[Real], outward: Sequence[Real], inputs: Sequence[Real]
@@ -150,15 +147,15 @@ class Winograd(Operator):
         ]
         padded = np.pad(x, [(0, 0), (0, 0), *ends])
         weights = np.ascontiguousarray(np.moveaxis(u, -1, 0), x.dtype)
-        reads = [_places(axis, axis.points) for axis in axes]
-        phases = [*product(*(range(axis.phases) for axis in axes))]
-        writes = [_places(axis, axis.results) for axis in axes]
+        reads = [_places(axis, axis.side.points) for axis in axes]
+        phases = [*product(*map(range, self.phases))]
+        writes = [_places(axis, axis.side.results) for axis in axes]
         whole = [int(places.max()) + 1 for places in writes]
         y = np.empty((x.shape[0], self.channels, *whole), x.dtype)
         inner = range(len(axes))
         for read, write in zip(reads[0], writes[0], strict=True):
             rows = [read, *reads[1:]]
-            parts = [_taken(padded, _phase(rows, phase, self.stride)) for phase in phases]
+            parts = [_taken(padded, _phase(rows, phase, self.sides)) for phase in phases]
             part = np.concatenate(parts, axis=len(axes) + 1)
             for axis in inner:
                 part = along(inward[axis], part, axis)
@@ -171,7 +168,7 @@ class Winograd(Operator):
 
     def macs(self, out: TensorType, *inputs: TensorType) -> int:
         """See Operator: those of the convolution that it computes."""
-        return out.elements * inputs[0].channels * prod(self.taps)
+        return out.elements * inputs[0].channels * prod(side.taps for side in self.sides)
 
     def halo(self, *inputs: TensorType) -> Ends:
         """See Operator: what the last tiles reach, which may have fewer results than others."""
@@ -215,11 +212,6 @@ class Winograd(Operator):
         return ()
 
 
-def tile_of(points: int, taps: Sequence[int], stride: Sequence[int]) -> Shape:
-    """Input positions of a tile along each axis: so many where there are several taps."""
-    return tuple(points if each > 1 else 1 for each in map(phase_taps, taps, stride))
-
-
 def _same(numbers: Sequence[int]) -> str:
     """One number if all are the same, or else 2×3."""
     return "×".join(map(str, numbers if len({*numbers}) > 1 else numbers[:1]))
@@ -227,13 +219,14 @@ def _same(numbers: Sequence[int]) -> str:
 
 def _places(axis: TiledAxis, many: int) -> Places:
     """Positions of each tile, so many from its first on: [tiles, many]."""
-    steps = np.arange(many) * axis.dilation
+    steps = np.arange(many) * axis.side.apart
     return np.asarray(axis.positions(), np.intp)[:, None] + steps
 
 
-def _phase(rows: Sequence[Places], phase: Sequence[int], stride: Sequence[int]) -> list[Places]:
+def _phase(rows: Sequence[Places], phase: Sequence[int], sides: Sequence[Side]) -> list[Places]:
     """The positions of a phase that tiles read."""
-    return [row * s + r for row, r, s in zip(rows, phase, stride, strict=True)]
+    found = zip(rows, phase, sides, strict=True)
+    return [row * side.stride + number * side.dilation for row, number, side in found]
 
 
 def _taken(padded: Real, reads: Sequence[Places]) -> Real:

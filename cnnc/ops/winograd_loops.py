@@ -9,7 +9,7 @@ from cnnc.base.record import record
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer, Const, Expr, Fma, Load
 from cnnc.ops.cook_toom import transform_input, transform_output
-from cnnc.ops.winograd_tiles import Band, Piece, TiledAxis, phase_taps
+from cnnc.ops.winograd_tiles import Band, Piece, TiledAxis
 
 
 @record
@@ -41,9 +41,10 @@ class BandWriter:
         x = inputs[0]
         self.across = [axis.count for axis in axes[1:]]
         self.tiles = band.rows * prod(self.across)
-        self.points = prod(axis.points for axis in axes)
+        self.sides = [axis.side for axis in axes]
+        self.points = prod(side.points for side in self.sides)
         layout = Layout.blocked(3, 1, x.layout.block(1))
-        self.phases = prod(axis.phases for axis in axes)
+        self.phases = prod(side.phases for side in self.sides)
         shape = (self.points, self.phases * x.shape[1], self.tiles)
         self.transformed = build.scratch("v", shape, x.dtype, layout)
 
@@ -65,7 +66,7 @@ class BandWriter:
         op, build, x = self.op, self.build, self.inputs[0]
         names = ["wr", *(f"wt{axis}" for axis in range(1, len(self.axes)))]
         counts = (self.band.rows, *self.across)
-        phases = tuple(axis.phases for axis in self.axes) if self.phases > 1 else ()
+        phases = tuple(side.phases for side in self.sides) if self.phases > 1 else ()
         apart = [f"wp{axis}" for axis in range(len(phases))]
         with (
             build.loop("wi", x.shape[1]) as channel,
@@ -74,14 +75,16 @@ class BandWriter:
         ):
             corner = self._corner(tile, [False] * len(tile))
             values = {}
-            for index in product(*(range(axis.points) for axis in self.axes)):
+            for index in product(*(range(side.points) for side in self.sides)):
                 where = [
-                    (place + step * axis.dilation) * axis.stride - before
-                    for axis, place, step, (before, _) in zip(
-                        self.axes, corner, index, op.pads, strict=True
+                    (place + step * side.apart) * side.stride - before
+                    for side, place, step, (before, _) in zip(
+                        self.sides, corner, index, op.pads, strict=True
                     )
                 ]
-                where = [a + b for a, b in zip(where, phase, strict=True)] if phase else where
+                if phase:
+                    steps = zip(where, phase, self.sides, strict=True)
+                    where = [place + number * side.dilation for place, number, side in steps]
                 values[index] = build.let("d", build.padded(x, (self.n, channel, *where), 0.0))
             plane: Expr = channel
             if phase:
@@ -116,11 +119,11 @@ class BandWriter:
         with build.loops(names, tuple(piece.count for piece in pieces)) as steps:
             tile = [step + piece.start for step, piece in zip(steps, pieces, strict=True)]
             values = {}
-            points = product(*(range(axis.points) for axis in self.axes))
+            points = product(*(range(side.points) for side in self.sides))
             for point, index in enumerate(points):
                 load = Load(summed, (Const(point), o, self._flat(tile)))
                 values[index] = build.let("s", load)
-            taps = [phase_taps(axis.taps, axis.stride) for axis in self.axes]
+            taps = [side.phase_taps for side in self.sides]
             made = transform_output(values, taps, lambda value: build.let("a", value))
             bias = build.let("o", self.inputs[2][first + o]) if op.bias else None
             corner = self._corner(tile, [piece.at_end for piece in pieces])
@@ -128,8 +131,8 @@ class BandWriter:
                 if any(step >= piece.results for step, piece in zip(index, pieces, strict=True)):
                     continue
                 where = [
-                    place + step * axis.dilation
-                    for axis, place, step in zip(self.axes, corner, index, strict=True)
+                    place + step * side.apart
+                    for side, place, step in zip(self.sides, corner, index, strict=True)
                 ]
                 total = value + bias if bias else value
                 build.result((self.n, first + o, *where), total)

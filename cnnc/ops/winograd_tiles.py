@@ -5,10 +5,58 @@ from collections.abc import Iterator
 from cnnc.base.record import record
 from cnnc.loop.expr import Expr
 
+MOST_TAPS = 5
+"""Taps of a phase along an axis: more would leave a tile of six points a single result."""
+MOST_PHASES = 4
 
-def phase_taps(taps: int, stride: int) -> int:
-    """Taps of a phase at most."""
-    return -(-taps // stride)
+
+@record
+class Side:
+    """A convolution's window along an axis, and how Winograd's algorithm takes it.
+
+    The window has `taps`, `dilation` positions apart. Every p-th tap is a phase, for p the `stride`
+    or the parts into which a long window is `split`, of which only one is more than 1: the sum over
+    phases of convolutions with shorter windows. With a stride, those have stride 1 over every p-th
+    position; if split, they are p times as dilated. Only one of stride and dilation is more than 1.
+    A tile reads `points` positions of each phase, and has so many results less taps of a phase
+    but one. With a single tap, it is one position.
+    """
+
+    taps: int
+    stride: int
+    dilation: int
+    split: int
+    points: int
+
+    @property
+    def phases(self) -> int:
+        """Those that have a tap."""
+        return min(self.stride * self.split, self.taps)
+
+    @property
+    def phase_taps(self) -> int:
+        """Taps of a phase, at most."""
+        return -(-self.taps // (self.stride * self.split))
+
+    @property
+    def results(self) -> int:
+        """Of a tile."""
+        return self.points - self.phase_taps + 1
+
+    @property
+    def apart(self) -> int:
+        """How far the points of a tile and its results are apart, in results."""
+        return self.dilation * self.split
+
+
+def side_of(taps: int, stride: int, dilation: int, points: int) -> Side | None:
+    """The side with the fewest products of tiles of so many points; None if there is no such."""
+    splits = range(1, MOST_PHASES + 1) if stride == 1 else (1,)
+    sides = [Side(taps, stride, dilation, split, points) for split in splits]
+    if sides[0].phase_taps == 1:
+        return Side(taps, stride, dilation, 1, 1)
+    sides = [side for side in sides if 1 < side.phase_taps <= MOST_TAPS and side.results > 1]
+    return min(sides, key=lambda side: side.phases * points / side.results, default=None)
 
 
 @record
@@ -41,29 +89,12 @@ class Band:
 class TiledAxis:
     """An axis of a convolution, cut into tiles.
 
-    `extent` is that of the result, and the window has `taps`, `dilation` positions apart. With a
-    stride s the positions r, r + s, r + 2 s, … are a phase, of which a result reads the taps r,
-    r + s, …: the sum over phases of convolutions with stride 1. Of each phase a tile reads so many
-    `points`, `dilation` apart, and has points - (taps of a phase) + 1 results; with dilation d, the
-    results of d neighbouring tiles are interleaved: those of tile 0 are 0, d, 2 d, … Only one of
-    stride and dilation is more than 1.
+    `extent` is that of the result. Where points of a tile are d apart, the results of d
+    neighbouring tiles are interleaved: those of tile 0 are 0, d, 2 d, …
     """
 
     extent: int
-    taps: int
-    stride: int
-    dilation: int
-    points: int
-
-    @property
-    def phases(self) -> int:
-        """Those that have a tap."""
-        return min(self.stride, self.taps)
-
-    @property
-    def results(self) -> int:
-        """Of a tile, but for the last ones, which may have fewer."""
-        return self.points - phase_taps(self.taps, self.stride) + 1
+    side: Side
 
     @property
     def count(self) -> int:
@@ -73,13 +104,14 @@ class TiledAxis:
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """All tiles, by how many results they have."""
-        full, rest = divmod(self.extent, self.results * self.dilation)
-        whole, more = divmod(rest, self.dilation)
-        start = full * self.dilation
+        apart, results = self.side.apart, self.side.results
+        full, rest = divmod(self.extent, results * apart)
+        whole, more = divmod(rest, apart)
+        start = full * apart
         pieces = [
-            Piece(0, start, self.results),
+            Piece(0, start, results),
             Piece(start, more, whole + 1, at_end=True),
-            Piece(start + more, self.dilation - more if whole else 0, whole, at_end=True),
+            Piece(start + more, apart - more if whole else 0, whole, at_end=True),
         ]
         return tuple(piece for piece in pieces if piece.count)
 
@@ -89,26 +121,29 @@ class TiledAxis:
 
         As far as ranges of index expressions tell: the last tile may read less.
         """
-        blocks, last = divmod(self.count - 1, self.dilation)
-        last = self.dilation - 1 if blocks else last
-        start = blocks * self.results * self.dilation + last
-        last = start + (self.points - 1) * self.dilation
-        return last * self.stride + self.phases
+        side = self.side
+        blocks, last = divmod(self.count - 1, side.apart)
+        last = side.apart - 1 if blocks else last
+        start = blocks * side.results * side.apart + last
+        last = start + (side.points - 1) * side.apart
+        return last * side.stride + (side.phases - 1) * side.dilation + 1
 
     def position(self, tile: Expr, *, at_end: bool = False) -> Expr:
         """The first result of a tile; times the stride, the first position it reads of phase 0."""
-        step = self.results * self.dilation
-        if self.dilation == 1:
+        apart = self.side.apart
+        step = self.side.results * apart
+        if apart == 1:
             return tile * step
         if at_end:
             full = self.extent // step
-            return tile + full * (step - self.dilation)
-        return tile // self.dilation * step + tile % self.dilation
+            return tile + full * (step - apart)
+        return tile // apart * step + tile % apart
 
     def positions(self) -> list[int]:
         """The same of all tiles."""
-        step = self.results * self.dilation
-        return [t // self.dilation * step + t % self.dilation for t in range(self.count)]
+        apart = self.side.apart
+        step = self.side.results * apart
+        return [tile // apart * step + tile % apart for tile in range(self.count)]
 
     def bands(self, rows: int) -> Iterator[Band]:
         """So many rows of tiles at a time; those of fewer results are in bands of their own."""

@@ -17,12 +17,13 @@ from cnnc.passes._derived import Derived
 class Transformed(Derived):
     """Weights [O, I, taps, …] transformed in float64 and rounded once: see Recipe.
 
-    `type` is [O, phases * I, points], for a `tile` of so many points along each axis.
+    `type` is [O, phases * I, points], for a `tile` of so many points and so many `phases` along
+    each axis.
     """
 
     weight: Constant
     tile: Shape
-    stride: Shape
+    phases: Shape
     type: TensorType
 
     @property
@@ -38,6 +39,6 @@ class Transformed(Derived):
             planes = np.empty((self.shape[-1], len(part), self.shape[1]), self.dtype)
             whole = np.moveaxis(planes, 0, -1)
             for cut in cuts(whole.shape, few):
-                made = transform_weights(widen(part[cut]), self.tile, self.stride)
+                made = transform_weights(widen(part[cut]), self.tile, self.phases)
                 whole[cut] = round_to(made, self.type.dtype)
             yield whole

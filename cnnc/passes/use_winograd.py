@@ -50,7 +50,7 @@ def _rule(node: Node, graph: Graph, target: Target, choose: Choose) -> Node | No
     old = node.inputs[1]
     assert isinstance(old.op, Constant)
     kind = made.parameters(node.inputs[0].type)[0].type
-    value = Constant(Transformed(old.op, made.tile, made.stride, kind))
+    value = Constant(Transformed(old.op, made.tile, made.phases, kind))
     name = old.name if graph.is_private(old) else fresh_name(graph, f"{node.name}.weight")
     new = Node(value, (), kind, name, node.span)
     return replace(node, op=made, inputs=(node.inputs[0], new, *node.inputs[2:]))

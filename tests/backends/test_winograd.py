@@ -12,6 +12,7 @@ from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
 from cnnc.ops.winograd import Winograd
+from cnnc.ops.winograd_tiles import side_of
 from tests.backends.compilers import BACKENDS, NATIVE
 from tests.backends.support import assert_within, run, single
 from tests.backends.test_operators import SPECIAL
@@ -53,14 +54,16 @@ WINDOWS = [
     ("rows-halved", (4, BOTH, False, 3, 1, 3, 1), (1, 16, 15, 9), 16, ((3, 3), (2, 1), (1, 1))),
     ("one-tap", (4, ACROSS, True, 3, 1, 3, 1), (1, 16, 9, 11), 16, ((1, 4), (2, 2), (1, 1))),
     ("thirds", (6, ((2, 2),), True, 5, 1, 5, 1), (2, 16, 50), 16, ((7,), (3,), (1,))),
-    (
-        "stride-apart",
-        (4, ((2, 1),) * 2, True, 3, 1, 3, 1),
-        (1, 16, 16, 9),
-        16,
-        ((3, 3), (2, 1), (1, 2)),
-    ),
+    ("seven", (6, BOTH, True, 2, 1, 4, 1), (1, 16, 13, 14), 16, ((7, 6), (1, 1), (1, 1))),
+    ("seven-dilated", (6, ((18, 0),), True, 3, 2, 3, 1), (2, 32, 50), 32, ((7,), (1,), (3,))),
+    ("eleven", (6, ((5, 5),), False, 4, 1, 4, 2), (1, 16, 33), 32, ((11,), (1,), (1,))),
+    ("both", (4, BOTH, True, 3, 1, 3, 1), (1, 16, 16, 9), 16, ((3, 3), (2, 1), (1, 2))),
 ]
+PLAIN: dict[int, tuple[tuple[int, ...], ...]] = {
+    1: ((3,), (1,), (1,)),
+    2: ((3, 3), (1, 1), (1, 1)),
+}
+"""Taps, stride and dilation of most forms, by their number of axes."""
 ALL = [pytest.param(*each.values, None, id=str(each.id)) for each in FORMS]
 ALL += [pytest.param(*values, id=name) for name, *values in WINDOWS]
 SIZES = [(points, taps) for points in sorted(PAIRS) for taps in range(2, 6) if points > taps]
@@ -78,9 +81,9 @@ def _target(name: str, backend: Backend) -> Target:
 def _op(form: Form, channels: int, target: Target, window: Window = None) -> Winograd:
     points, pads, bias, rows, vectors, columns, parts = form
     at_once = vectors * target.vector_bits // 32
-    ones = (1,) * len(pads)
-    sides = window or ((3,) * len(pads), ones, ones)
-    return Winograd(points, channels, *sides, pads, bias, rows, at_once, columns, parts)
+    each = zip(*(window or PLAIN[len(pads)]), strict=True)
+    sides = [side for numbers in each if (side := side_of(*numbers, points))]
+    return Winograd(channels, tuple(sides), pads, bias, rows, at_once, columns, parts)
 
 
 def _operands(
@@ -94,7 +97,7 @@ def _operands(
 
 
 def _transformed(weight: np.ndarray, op: Winograd) -> np.ndarray:
-    return transform_weights(weight.astype(np.float64), op.tile, op.stride).astype(np.float32)
+    return transform_weights(weight.astype(np.float64), op.tile, op.phases).astype(np.float32)
 
 
 @pytest.mark.parametrize(("backend", "name"), BACKENDS)
@@ -125,8 +128,9 @@ def test_the_reference_is_the_convolution(
         each.astype(np.float64) for each in _operands(form, shape, channels, window)
     )
     pad = Padding("explicit", form[1])
-    conv = Conv(channels, op.taps, op.stride, dilation=op.dilation, pad=pad, bias=op.bias)
-    made = op.reference(x, transform_weights(weight, op.tile, op.stride), *bias)
+    kernel, stride, dilation = window or PLAIN[len(form[1])]
+    conv = Conv(channels, kernel, stride, dilation=dilation, pad=pad, bias=op.bias)
+    made = op.reference(x, transform_weights(weight, op.tile, op.phases), *bias)
     np.testing.assert_allclose(made, conv.reference(x, weight, *bias), rtol=0, atol=1e-11)
 
 

@@ -9,6 +9,7 @@ from cnnc.backends.native.targets import named_target
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, transform_weights
 from cnnc.ops.winograd import Winograd
+from cnnc.ops.winograd_tiles import Side
 from tests.backends.compilers import NATIVE
 from tests.backends.support import run, single
 
@@ -26,8 +27,11 @@ def error_ratio(points: int, taps: int, channels: int) -> float:
     exact = conv.reference(x.astype(np.float64), weight.astype(np.float64))
     lanes = target.vector_bits // 32
     none = ((0, 0), (0, 0))
-    fast = Winograd(points, 64, (taps, taps), (1, 1), (1, 1), none, False, 2, lanes, 6)
-    transformed = transform_weights(weight.astype(np.float64), fast.tile, (1, 1)).astype(np.float32)
+    side = Side(taps, 1, 1, 1, points)
+    fast = Winograd(64, (side, side), none, False, 2, lanes, 6)
+    transformed = transform_weights(weight.astype(np.float64), fast.tile, fast.phases).astype(
+        np.float32
+    )
     found = [
         run(single(op, [x], [weights]), [x], NATIVE, target)[0]
         for op, weights in ((conv, weight), (fast, transformed))

@@ -48,6 +48,9 @@ def kinds(graph: Graph) -> list[type]:
         ("x -> conv(64, [1, 5])", "64, 28, 28"),
         ("x -> conv(64, 5, pad = same)", "64, 28, 28"),
         ("x -> conv(64, [2, 4], dilation = [1, 3])", "64, 28, 28"),
+        ("x -> conv(64, 7, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, 11, pad = same, dilation = 5)", "64, 2048"),
+        ("x -> conv(64, [1, 7], pad = same)", "64, 28, 28"),
         ("x -> conv(64, 5, stride = 2, pad = 2)", "64, 57, 28"),
         ("x -> conv(64, 7, stride = [2, 3])", "32, 40, 63"),
         ("x -> conv(128, 8, stride = 4, pad = 2)", "64, 2048"),
@@ -71,7 +74,8 @@ def test_windows_of_few_taps_are_taken(body: str, shape: str, target: str) -> No
     [
         ("x -> conv(64, 3, stride = 2, pad = same)", "64, 28, 28"),
         ("x -> conv(64, 3, groups = 2)", "64, 28, 28"),
-        ("x -> conv(64, 7, pad = same)", "64, 28, 28"),
+        ("x -> conv(64, 7, pad = same)", "60, 28, 28"),
+        ("x -> conv(64, 31, pad = same)", "64, 56, 56"),
         ("x -> conv(64, 5, stride = 2)", "20, 57, 57"),
         ("x -> conv(64, 1, stride = 2)", "64, 28, 28"),
         ("x -> conv(64, 3, dilation = 24, pad = 24)", "64, 17, 17"),
@@ -98,7 +102,7 @@ def test_short_sums_of_few_tiles(channels: int, size: int, points: int) -> None:
     graph = net(f"x -> conv({channels}, 3, pad = same)", f"{channels}, {size}, {size}")
     made = use_winograd(graph, find_target("x86-64-v4")).outputs["y"].op
     assert isinstance(made, Winograd)
-    assert made.points == points
+    assert max(made.tile) == points
 
 
 def test_far_weights_for_few_results_stay() -> None:
@@ -116,7 +120,7 @@ def test_what_fits_the_caches_only_before_it_is_transformed_is_far(
     graph = net(" -> ".join(["x", *["conv(320, 3, pad = same)"] * layers]), "320, 7, 7")
     assert not are_far(graph, target)
     assert are_transformed_far(graph, target) == (layers == 8)
-    assert [op.points for op in _made(graph, target)] == [points] * layers
+    assert [max(op.tile) for op in _made(graph, target)] == [points] * layers
 
 
 def test_shared_weights_are_transformed_for_each_reader() -> None:
@@ -137,7 +141,7 @@ def test_every_core_gets_work(extent: int, channels: int, cores: int) -> None:
     body, shape = f"x -> conv({channels}, 3, pad = same)", f"64, {extent}, {extent}"
     target = replace(find_target("x86-64-v4"), cores=cores)
     (op,) = _made(net(body, shape), target)
-    results = op.points - 2
+    results = max(op.tile) - 2
     tiles = -(-extent // results)
     full, rest = divmod(tiles, op.rows)
     if not rest and extent % results:
@@ -158,7 +162,7 @@ def test_the_algorithm_does_not_depend_on_the_cores(extent: int, channels: int) 
     graph = net(f"x -> conv({channels}, 3, pad = same)", f"64, {extent}, {extent}")
     target = find_target("x86-64-v4")
     made = [_made(graph, replace(target, cores=cores)) for cores in (1, 2, 3, 16)]
-    assert len({tuple(op.points for op in found) for found in made}) == 1
+    assert len({tuple(op.tile for op in found) for found in made}) == 1
     assert all(op.parts == 1 for op in made[0])
 
 
