@@ -52,7 +52,7 @@ class WinogradOffer:
         if not (isinstance(root, Conv) and suits(root, operands, target)):
             return
         x = TensorType.plain(operands[0].type.shape, operands[0].type.dtype)
-        for points in _sizes(root, x):
+        for points in _sizes(root, x, target):
             plan = _Plan(root, x, target, points, far)
             for shape in plan.shapes(MEASURED_WIDTHS):
                 yield Candidate(choice_of(plan.made(shape)), plan.span(shape))
@@ -67,18 +67,11 @@ def suits(op: Conv, operands: tuple[Node, ...], target: Target) -> bool:
     That of f32 only: weights are transformed in float64, which is as good as exact there.
     """
     x, weight = operands[0].type, operands[1]
-    plain = bool(_sizes(op, x)) and _has_whole_phases(op, x, target)
+    plain = bool(_sizes(op, x, target))
     known = weight.is_constant and x.dtype is DType.F32
     lanes = target.lanes(x.dtype)
     wide = lanes > 1 and min(x.channels, op.channels) > lanes // 2
     return plain and known and wide and op.groups == 1 and len(x.spatial) <= 2
-
-
-def _has_whole_phases(op: Conv, x: TensorType, target: Target) -> bool:
-    """Whether phases are whole blocks of channels, if there are several."""
-    sides = _sides(op, x, LARGEST_TILES)
-    several = sides is None or any(side.phases > 1 for side in sides)
-    return x.channels % target.lanes(x.dtype) == 0 or not several
 
 
 def choice_of(op: Winograd) -> Choice:
@@ -96,8 +89,8 @@ def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winogra
     """The operator that was chosen for a convolution; UserError where it is not possible."""
     sizes = {name: numbers[0] for name, numbers in chosen.choice.sizes if len(numbers) == 1}
     names, x = ("points", "rows", "at_once", "columns"), node.inputs[0].type
-    if sizes.keys() != set(names) or sizes["points"] not in _sizes(op, x):
-        possible = " or ".join(map(str, _sizes(op, x)))
+    if sizes.keys() != set(names) or sizes["points"] not in _sizes(op, x, target):
+        possible = " or ".join(map(str, _sizes(op, x, target)))
         raise chosen.refuse(node.name, f"it needs {', '.join(names)}; points are {possible}")
     plan = _Plan(op, x, target, sizes["points"])
     blocks = sizes["at_once"] // plan.lanes
@@ -132,7 +125,7 @@ def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winog
 
     `far` is said of the whole net (see `are_transformed_far`).
     """
-    sizes = [points for points in _sizes(op, x) if points <= LARGEST_TILES]
+    sizes = [points for points in _sizes(op, x, target) if points <= LARGEST_TILES]
     plans = [_Plan(op, x, target, points, far) for points in sizes]
     plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]
     shapes = [(plan, list(plan.shapes())) for plan in plans]
@@ -147,9 +140,15 @@ def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winog
     return plan.made(min(found, key=plan.span))
 
 
-def _sizes(op: Conv, x: TensorType) -> list[int]:
-    """Points that a tile may have."""
-    return [points for points in PAIRS if _sides(op, x, points) is not None]
+def _sizes(op: Conv, x: TensorType, target: Target) -> list[int]:
+    """Points that a tile may have. Of several phases, each has whole blocks of channels."""
+    found = {points: _sides(op, x, points) for points in PAIRS}
+    whole = x.channels % target.lanes(x.dtype) == 0
+    return [
+        points
+        for points, sides in found.items()
+        if sides and (whole or all(side.phases == 1 for side in sides))
+    ]
 
 
 def _sides(op: Conv, x: TensorType, points: int) -> tuple[Side, ...] | None:
