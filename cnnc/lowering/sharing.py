@@ -14,7 +14,7 @@ SHORTEST_STEP_OF_SHORT = 2_000
 """The same in nets that are short: they are shared only where that turns out to be faster."""
 SHORTEST_NET = 40_000
 """Estimated cycles from which on any step is."""
-LONG_NET = 200_000
+LONG_NET = 300_000
 """Estimated cycles from which on sleeping threads are woken: that costs a part of them."""
 
 
