@@ -12,6 +12,7 @@ def describe_habit(source: SourceFile, surprise: Surprise) -> Diagnostic | None:
     for hint in (
         _tuple,
         _colon_argument,
+        _subscript,
         _return,
         _for,
         _let,
@@ -57,6 +58,22 @@ def _colon_argument(source: SourceFile, it: Surprise) -> Diagnostic | None:
         span_of(source, it.before[-1]),
         "expected `=`",
         help=f"write `{name} = {value}`; `:` labels a stage",
+    )
+
+
+def _subscript(source: SourceFile, it: Surprise) -> Diagnostic | None:
+    """`x[0:3]` and `x[:, 1]` as parts of a tensor."""
+    opened = innermost_open(it.before)
+    if it.token is None or it.token.type != "COLON" or opened is None:
+        return None
+    if it.before[opened].type != "INDEX":
+        return None
+    return Diagnostic(
+        "E0104",
+        "brackets take no part of a tensor",
+        span_of(source, it.token),
+        "expected `]`: an index picks from a list",
+        help="`x -> slice(1, 0, 3)` is x[:, 0:3]; `x -> slice([2, 3], 1, -1)` cuts several axes",
     )
 
 

@@ -11,7 +11,7 @@ from cnnc.ir.types import TensorType
 from cnnc.loop.expr import Expr
 from cnnc.ops.attributes import Padding, spread
 from cnnc.ops.spec import Real
-from cnnc.ops.window import LARGEST_PADDED
+from cnnc.ops.window import LARGEST_PADDED, axes_text, paddings_help
 
 
 @record
@@ -205,9 +205,9 @@ def resolve_crop(
     if pad.rule == "explicit":
         if len(pad.explicit) not in (1, rank):
             raise OpError(
-                f"{len(pad.explicit)} paddings for {rank} spatial axes",
+                f"{len(pad.explicit)} paddings for {axes_text(rank)}",
                 at="pad",
-                help=f"give one for all axes, or {rank}",
+                help=paddings_help(pad, rank),
             )
         return pad.explicit * (rank if len(pad.explicit) == 1 else 1)
     if pad.rule == "valid":

@@ -178,6 +178,20 @@ def check_padded_size(x: TensorType, pads: Sequence[tuple[int, int]]) -> None:
         )
 
 
+def axes_text(rank: int) -> str:
+    """Spatial axes and how many."""
+    return f"{rank} spatial ax{'is' if rank == 1 else 'es'}"
+
+
+def paddings_help(pad: Padding, rank: int) -> str:
+    """How to write paddings, where their number is not that of the spatial axes."""
+    if rank > 1:
+        return f"give one for all axes, or {rank}"
+    ends = [before if before == after else [before, after] for before, after in pad.explicit]
+    both = f"; `[[{ends[0]}, {ends[1]}]]` is before and after" if len(ends) == 2 else ""
+    return f"give one for both ends of the axis{both}"
+
+
 def resolve_padding(
     pad: Padding, spatial: Shape, spans: Shape, stride: Shape
 ) -> tuple[tuple[int, int], ...]:
@@ -189,9 +203,9 @@ def resolve_padding(
     if pad.rule == "explicit":
         if len(pad.explicit) not in (1, len(spatial)):
             raise OpError(
-                f"{len(pad.explicit)} paddings for {len(spatial)} spatial axes",
+                f"{len(pad.explicit)} paddings for {axes_text(len(spatial))}",
                 at="pad",
-                help=f"give one for all axes, or {len(spatial)}",
+                help=paddings_help(pad, len(spatial)),
             )
         return pad.explicit * (len(spatial) if len(pad.explicit) == 1 else 1)
     if pad.rule == "valid":
