@@ -146,15 +146,18 @@ class TiledAxis:
         return [tile // apart * step + tile % apart for tile in range(self.count)]
 
     def bands(self, rows: int) -> Iterator[Band]:
-        """So many rows of tiles at a time; those of fewer results are in bands of their own."""
-        pieces, count = self.pieces, self.count
-        first = pieces[0]
-        if full := first.count // rows:
-            alike = Piece(0, rows, first.results, first.at_end)
-            yield Band(0, full, rows, (alike,))
-        for start in range(full * rows, count, rows):
-            stop = min(start + rows, count)
-            yield Band(start, 1, stop - start, tuple(_within(pieces, start, stop)))
+        """So many rows of tiles at a time; where pieces meet, a band has rows of several."""
+        pieces, count, at = self.pieces, self.count, 0
+        for piece in pieces:
+            end = piece.start + piece.count
+            if full := max(0, end - at) // rows:
+                alike = Piece(0, rows, piece.results, piece.at_end)
+                yield Band(at, full, rows, (alike,))
+                at += full * rows
+            if at < end:
+                stop = min(at + rows, count)
+                yield Band(at, 1, stop - at, tuple(_within(pieces, at, stop)))
+                at = stop
 
 
 def _within(pieces: tuple[Piece, ...], start: int, stop: int) -> Iterator[Piece]:
