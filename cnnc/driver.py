@@ -99,7 +99,7 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
         # what is chosen below is chosen for the samples that run together
         Pass("take-apart", lambda graph: take_apart(graph, target)),
         # weights are final, and what it makes may take Winograd's algorithm
-        Pass("use-subpixel", lambda graph: use_subpixel(graph, target)),
+        Pass("use-subpixel", lambda graph: use_subpixel(graph, target, exact=exact)),
         *(() if exact else faster),
         # operators are final: join each with the pointwise chain behind it
         Pass("fuse", lambda graph: fuse(graph, target)),

@@ -119,25 +119,36 @@ def are_transformed_far(graph: Graph, target: Target) -> bool:
     return are_far(graph, target, more)
 
 
-@cache
 def choose_winograd(op: Conv, x: TensorType, target: Target, far: bool) -> Winograd | None:
     """The fastest form by estimate, or None where the convolution itself is as fast.
 
     `far` is said of the whole net (see `are_transformed_far`).
     """
+    return _chosen(op, x, target, far)[0]
+
+
+def winograd_gain(op: Conv, x: TensorType, target: Target, far: bool) -> float:
+    """How many times as long the convolution itself would take; 1 where it is as fast."""
+    return _chosen(op, x, target, far)[1]
+
+
+@cache
+def _chosen(op: Conv, x: TensorType, target: Target, far: bool) -> tuple[Winograd | None, float]:
+    """The fastest form, and what is gained."""
     sizes = [points for points in _sizes(op, x, target) if points <= LARGEST_TILES]
     plans = [_Plan(op, x, target, points, far) for points in sizes]
     plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]
     shapes = [(plan, list(plan.shapes())) for plan in plans]
     costs = [(min(map(plan.cost, found)), plan, found) for plan, found in shapes if found]
     if not costs:
-        return None
+        return None, 1.0
     # One thread's cost decides about the algorithm: for any number of cores it gives the same bits.
     cost, plan, found = min(costs, key=lambda each: each[0])
     gain = STRIDED_GAIN if max(op.window(x).stride) > 1 else GAIN
-    if cost * gain >= _direct_cost(op, x, target, far):
-        return None
-    return plan.made(min(found, key=plan.span))
+    direct = _direct_cost(op, x, target, far)
+    if cost * gain >= direct:
+        return None, 1.0
+    return plan.made(min(found, key=plan.span)), direct / cost
 
 
 def _sizes(op: Conv, x: TensorType, target: Target) -> list[int]:

@@ -11,8 +11,9 @@ from cnnc.base.layout import Layout, Shape
 from cnnc.base.source import SourceFile, Span
 from cnnc.ir.graph import Array, Constant, Graph, Initial, Input, Node, Op, OpError, Parameter
 from cnnc.ir.types import TensorType
-from cnnc.ops.attributes import Extents, Symbol, Value, whole
+from cnnc.ops.attributes import Choice, Extents, Symbol, Value, whole
 from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
+from cnnc.ops.movement.blocks import MODES
 from cnnc.ops.movement.join_phases import JoinPhases
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.repack import Repack
@@ -130,10 +131,12 @@ class _Reader:
 
     def _join_phases(self) -> JoinPhases:
         values, names = self._arguments(), ("stride", "before", "out")
+        mode = values.pop("mode", Symbol("crd"))
         if values.keys() != set(names):
             self._fail(f"join_phases needs {', '.join(names)}")
         try:
-            return JoinPhases(*(Extents(0).parse(values[name]) for name in names))
+            stride, before, out = (Extents(0).parse(values[name]) for name in names)
+            return JoinPhases(stride, before, out, Choice(MODES).parse(mode))
         except OpError as error:
             self._fail(str(error))
 

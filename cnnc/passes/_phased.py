@@ -18,20 +18,23 @@ from cnnc.passes._derived import Derived
 class Phased(Derived):
     """Weights [I, O, *kernel] as [O * phases, I, *taps], taps in reverse: see Recipe.
 
+    Channels are ordered as `mode` says (see JoinPhases).
+
     The window is a multiple of the stride along each axis. Tap j of phase r is tap r + j * stride.
     """
 
     weight: Constant
     stride: Shape
+    mode: str
     type: TensorType
 
     @staticmethod
-    def of(weight: Constant, stride: Shape, dtype: DType) -> "Phased":
+    def of(weight: Constant, stride: Shape, mode: str, dtype: DType) -> "Phased":
         """The recipe, of the type that follows from the weights."""
         sources, channels, *kernel = weight.source.shape
         taps = (extent // step for extent, step in zip(kernel, stride, strict=True))
         shape = (channels * prod(stride), sources, *taps)
-        return Phased(weight, stride, TensorType.plain(shape, dtype))
+        return Phased(weight, stride, mode, TensorType.plain(shape, dtype))
 
     @property
     def magnitudes(self) -> tuple[float, float]:
@@ -44,5 +47,6 @@ class Phased(Derived):
         split = pair_axes(shape[2:], self.stride)
         whole = self.weight.value.reshape(shape[1], -1, *split)
         taps, phases = (tuple(range(first, 2 + 2 * rank, 2)) for first in (2, 3))
-        whole = np.flip(whole, taps).transpose(1, *phases, 0, *taps).reshape(shape)
+        order = (*phases, 1) if self.mode == "dcr" else (1, *phases)
+        whole = np.flip(whole, taps).transpose(*order, 0, *taps).reshape(shape)
         return (whole[cut] for cut in cuts(shape, rows))

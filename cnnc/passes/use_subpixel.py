@@ -5,11 +5,14 @@ from math import isfinite, prod
 
 import numpy as np
 
+from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
 from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
+from cnnc.offers.far import are_far
+from cnnc.offers.winograd import winograd_gain
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_transpose import ConvTranspose
@@ -24,42 +27,55 @@ _ROWS = 0.2
 """Part of the multiply-adds' peak that a single channel reaches, in vectors of positions."""
 _COPY = 2
 """Cycles to copy the phases of a block along a row."""
+_MOVE = 4
+"""Cycles to copy a vector of channels."""
 
 
-def use_subpixel(graph: Graph, target: Target) -> Graph:
-    """conv_transpose(x, w)  →  join_phases(conv(x, w′)), where that fills vectors better.
+def use_subpixel(graph: Graph, target: Target, *, exact: bool = False) -> Graph:
+    """conv_transpose(x, w)  →  join_phases(conv(x, w′)), where that is faster.
 
-    A channel of the convolution for each phase of the stride, as in Shi et al., "Is the
-    deconvolution layer the same as a convolutional layer?" (2016), arXiv:1609.07009. The same
-    products are summed: only windows that are whole multiples of the stride are taken, as others
-    would be filled up with zeros, which make NaN of infinities. What is computed element by
-    element of a single operand moves before join_phases, to join the convolution.
+    It is where it fills vectors better, and unless it shall be `exact` where Winograd's algorithm
+    computes the convolution and channels are whole blocks. A channel of the convolution for each
+    phase of the stride, as in Shi et al., "Is the deconvolution layer the same as a convolutional
+    layer?" (2016), arXiv:1609.07009. The same products are summed: only windows that are whole
+    multiples of the stride are taken, as others would be filled up with zeros, which make NaN of
+    infinities. What is computed element by element of a single operand moves before join_phases,
+    to join the convolution.
     """
+
+    far = are_far(graph, target)
 
     def rule(node: Node, graph: Graph) -> Node | None:
         if isinstance(node.op, Pointwise):
             return _moved_before(node, graph)
-        return _as_convolution(node, graph, target)
+        return _as_convolution(node, graph, target, far=far, exact=exact)
 
     return rewrite(graph, rule)
 
 
-def _as_convolution(node: Node, graph: Graph, target: Target) -> Node | None:
+def _as_convolution(
+    node: Node, graph: Graph, target: Target, *, far: bool, exact: bool
+) -> Node | None:
     op = node.op
     if not isinstance(op, ConvTranspose) or not _suits(op, node):
         return None
     x, window = node.inputs[0], op.window(node.inputs[0].type)
     plan = _plan(window, x.type.spatial)
-    if plan.cycles(op, x.type, target) * GAIN > _direct_cycles(op, x.type, window, target):
-        return None
     phases = prod(window.stride)
     made = Conv(phases * op.channels, plan.taps, pad=Padding("explicit", plan.pads), bias=op.bias)
+    blocked = _fills_blocks(op, x.type, target)
+    gain = 1.0
+    if blocked and not exact and x.type.dtype is DType.F32:
+        gain = winograd_gain(made, x.type, target, far)
+    mode = "dcr" if blocked else "crd"
+    if plan.cycles(op, x.type, target, gain) * GAIN > _direct_cycles(op, x.type, window, target):
+        return None
     weight, *bias = (operand.op for operand in node.inputs[1:])
     assert isinstance(weight, Constant)
-    values = [Constant(Phased.of(weight, window.stride, x.type.dtype))]
+    values = [Constant(Phased.of(weight, window.stride, mode, x.type.dtype))]
     for old in bias:
         assert isinstance(old, Constant)
-        values.append(Constant(np.repeat(old.value, phases)))
+        values.append(Constant(np.tile(old.value, phases) if blocked else old.value.repeat(phases)))
     operands = [
         Node(value, (), TensorType.plain(value.source.shape, x.type.dtype), name, node.span)
         for value, name in zip(values, _names(node, graph), strict=False)
@@ -67,7 +83,9 @@ def _as_convolution(node: Node, graph: Graph, target: Target) -> Node | None:
     name = fresh_name(graph, f"{node.name}.phases")
     kind = made.infer(x.type, *(operand.type for operand in operands))
     conv = Node(made, (x, *operands), kind, name, node.span)
-    return replace(node, op=JoinPhases(window.stride, plan.before, window.out), inputs=(conv,))
+    return replace(
+        node, op=JoinPhases(window.stride, plan.before, window.out, mode), inputs=(conv,)
+    )
 
 
 def _suits(op: ConvTranspose, node: Node) -> bool:
@@ -81,6 +99,12 @@ def _suits(op: ConvTranspose, node: Node) -> bool:
     return isinstance(weight, Constant) and isfinite(weight.magnitudes[1])
 
 
+def _fills_blocks(op: ConvTranspose, x: TensorType, target: Target) -> bool:
+    """Whether a phase's channels are whole vectors."""
+    lanes = target.lanes(x.dtype)
+    return lanes > 1 and op.channels % lanes == 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """The convolution's window and zeros, its extents, and what is cropped before its phases."""
@@ -90,12 +114,14 @@ class _Plan:
     extents: Shape
     before: Shape
 
-    def cycles(self, op: ConvTranspose, x: TensorType, target: Target) -> float:
-        """Estimated cycles for one sample: vectors of channels, and the copy."""
+    def cycles(self, op: ConvTranspose, x: TensorType, target: Target, gain: float) -> float:
+        """Estimated cycles for one sample: vectors of channels, in less time, and the copy."""
         stride = op.window(x).stride
         vectors = -(-op.channels * prod(stride) // target.lanes(x.dtype))
         products = prod(self.extents) * x.channels * prod(self.taps) * vectors / target.vector_units
-        return products + _COPY * op.channels * prod(self.extents) * prod(stride[:-1])
+        if _fills_blocks(op, x, target):
+            return products / gain + _MOVE * vectors * prod(self.extents)
+        return products / gain + _COPY * op.channels * prod(self.extents) * prod(stride[:-1])
 
 
 def _plan(window: TransposedWindow, spatial: Shape) -> _Plan:

@@ -20,12 +20,17 @@ RECIPES: dict[str, Recipe] = {
     "drawn": DRAWN,
     "scaled rows": Scaled(Constant(DRAWN), BY_ROW, KIND),
     "scaled columns": Scaled(Constant(DRAWN), BY_COLUMN, KIND),
-    "transformed": Transformed(Constant(DRAWN), 4, TensorType.plain((13, 5, 36))),
+    "transformed": Transformed(Constant(DRAWN), (6, 6), (1, 1), TensorType.plain((13, 5, 36))),
+    "transformed phases": Transformed(
+        Constant(DRAWN), (4, 6), (2, 1), TensorType.plain((13, 10, 24))
+    ),
     "transformed of scaled": Transformed(
-        Constant(Scaled(Constant(DRAWN), BY_ROW, KIND)), 2, TensorType.plain((13, 5, 16))
+        Constant(Scaled(Constant(DRAWN), BY_ROW, KIND)),
+        *((4, 4), (1, 1), TensorType.plain((13, 5, 16))),
     ),
     "reordered": Reordered(Constant(DRAWN), np.array([4, 0, 3, 1, 2]), KIND),
-    "phased": Phased.of(Constant(DRAWN), (3, 1), KIND.dtype),
+    "phased": Phased.of(Constant(DRAWN), (3, 1), "crd", KIND.dtype),
+    "phased by blocks": Phased.of(Constant(DRAWN), (3, 3), "dcr", KIND.dtype),
 }
 
 
@@ -78,7 +83,7 @@ def test_rows_at_once() -> None:
 
 def test_weights_are_transformed_along_both_axes() -> None:
     weight = Constant(DRAWN).value.astype(np.float64)
-    matrix = cook_toom(4).weight
+    matrix = cook_toom(6, 3).weight
     expected = along(matrix, along(matrix, weight, 2), 3).reshape(13, 5, 36)
     found = Constant(RECIPES["transformed"]).value
     np.testing.assert_allclose(found, expected.astype(np.float32), rtol=1e-6)

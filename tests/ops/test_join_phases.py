@@ -17,7 +17,8 @@ from tests.ops.cases import Case, make_case
 from tests.ops.evaluate_loops import run_loops
 
 CASES = [
-    make_case(JoinPhases(stride, before, out), [(samples, channels * prod(stride), *spatial)])
+    make_case(JoinPhases(stride, before, out, mode), [(samples, channels * prod(stride), *spatial)])
+    for mode in ("crd", "dcr")
     for samples, channels, spatial, stride, before, out in (
         (1, 1, (5, 7), (2, 2), (0, 0), (10, 14)),
         (3, 1, (4, 6), (3, 3), (1, 1), (9, 15)),
@@ -31,6 +32,8 @@ CASES = [
         (1, 1, (2, 3, 4), (2, 3, 2), (1, 0, 1), (3, 8, 6)),
         (1, 17, (3, 3), (2, 2), (0, 1), (6, 5)),
         (1, 8, (100, 3), (2, 2), (1, 0), (198, 6)),
+        (2, 16, (5, 4), (2, 3), (1, 1), (8, 10)),
+        (1, 32, (9,), (4,), (3,), (30,)),
     )
 ]
 
@@ -39,7 +42,7 @@ CASES = [
 def test_it_is_a_window_of_depth_to_space(case: Case) -> None:
     op, (x,) = case.op, case.operands
     assert isinstance(op, JoinPhases)
-    whole = DepthToSpace(op.stride, "crd").reference(x)
+    whole = DepthToSpace(op.stride, op.mode).reference(x)
     window = (slice(b, b + extent) for b, extent in zip(op.before, op.out, strict=True))
     np.testing.assert_array_equal(op.reference(x), whole[(slice(None), slice(None), *window)])
 
@@ -61,6 +64,9 @@ def test_it_prints_and_reads_back() -> None:
     op = JoinPhases((3, 2), (1, 0), (7, 8))
     assert op.label == "join_phases(stride=[3, 2], before=[1, 0], out=[7, 8])"
     assert parse_operator(op.label) == op
+    by_blocks = JoinPhases((3, 2), (1, 0), (7, 8), "dcr")
+    assert by_blocks.label == "join_phases(stride=[3, 2], before=[1, 0], out=[7, 8], mode=dcr)"
+    assert parse_operator(by_blocks.label) == by_blocks
     with pytest.raises(GraphTextError, match="join_phases needs stride, before, out"):
         parse_operator("join_phases(stride=[3])")
     with pytest.raises(GraphTextError):

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cnnc
+from cnnc.base.dtype import DType
 from cnnc.driver import find_target
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant, Graph
@@ -14,7 +15,9 @@ from cnnc.ir.verify import verify
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_transpose import ConvTranspose
 from cnnc.ops.movement.join_phases import JoinPhases
+from cnnc.ops.winograd import Winograd
 from cnnc.passes.use_subpixel import use_subpixel
+from cnnc.passes.use_winograd import use_winograd
 
 TARGETS = ["x86-64-v4", "x86-64-v3", "x86-64", "aarch64"]
 TAKEN = [
@@ -99,6 +102,43 @@ def test_others_stay(body: str, shape: str, target: str) -> None:
     assert use_subpixel(graph, find_target(target)) is graph
 
 
+BY_WINOGRAD = [
+    ("conv_transpose(64, 4, stride = 2, pad = 1)", "128, 17, 16"),
+    ("conv_transpose(64, 4, stride = 2, bias = false)", "64, 32, 15"),
+    ("conv_transpose(32, [6, 2], stride = [2, 1], pad = [2, 0])", "64, 30, 20"),
+    ("conv_transpose(64, 16, stride = 8, pad = 4)", "64, 301"),
+    ("conv_transpose(32, 9, stride = 3, pad = [[5, 1]])", "32, 500"),
+]
+
+
+@pytest.mark.parametrize("target", TARGETS[:2])
+@pytest.mark.parametrize(("body", "shape"), BY_WINOGRAD)
+def test_phases_of_many_channels_are_taken_for_winograd(body: str, shape: str, target: str) -> None:
+    """And are blocks of channels, so that joining them copies vectors."""
+    graph, machine = net(body, shape).graph, find_target(target)
+    assert use_subpixel(graph, machine, exact=True) is graph
+    after = use_subpixel(graph, machine)
+    verify(after)
+    assert kinds(after) == [Conv, JoinPhases]
+    op = after.outputs["y"].op
+    assert isinstance(op, JoinPhases)
+    assert op.mode == "dcr"
+    assert Winograd in kinds(use_winograd(after, machine))
+    x = drawn(graph)
+    wanted, found = (evaluate(each, {"x": x})["y"] for each in (graph, after))
+    assert_close(found.astype(np.float32), wanted.astype(np.float32))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("body", "shape"), BY_WINOGRAD)
+def test_compiled_networks_of_many_channels_agree(body: str, shape: str, threads: int) -> None:
+    model = net(f"{body} -> relu -> conv(16, 1)", shape, 2)
+    compiled = model.compile(threads=threads)
+    assert cnnc.diff(compiled).ok
+    layouts = [layer.kernel.params[-1].layout for layer in compiled.lowered.layers]
+    assert compiled.target.lanes(DType.F32) == 1 or any(layout.block(1) > 1 for layout in layouts)
+
+
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_weights_that_are_not_finite_stay(bad: float) -> None:
     """What is padded would be multiplied by them."""
@@ -137,7 +177,8 @@ def test_what_follows_element_by_element_joins_the_convolution() -> None:
     assert sum("join_phases" in label for label in labels) == 1
     (joined,) = [label for label in labels if "join_phases" in label]
     assert "relu" not in joined
-    assert any("conv(" in label and "relu" in label and "tanh" in label for label in labels)
+    convolutions = [label for label in labels if "conv(" in label or "winograd(" in label]
+    assert any("relu" in label and "tanh" in label for label in convolutions)
 
 
 def test_a_value_with_other_readers_is_joined_first() -> None:
@@ -198,5 +239,5 @@ def test_estimates_follow_the_vectors() -> None:
     """Of sixteen lanes two channels fill few, and their phases all."""
     for channels, taken in ((2, True), (4, True), (16, False), (32, False)):
         graph = net(f"conv_transpose({channels}, 4, stride = 2, pad = 1)", "64, 32, 32").graph
-        after = use_subpixel(graph, find_target("x86-64-v4"))
+        after = use_subpixel(graph, find_target("x86-64-v4"), exact=True)
         assert (after is not graph) == taken

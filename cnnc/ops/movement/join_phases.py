@@ -4,29 +4,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from cnnc.base.layout import Shape
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
-from cnnc.ops.movement.blocks import join_channel, pair_axes
+from cnnc.ops.movement.blocks import join_channel, pair_axes, split_channels
 from cnnc.ops.movement.movement import Movement, any_block
 from cnnc.ops.spec import Blocking, Real, Sample
-
-MODE = "crd"
-"""Phases count before channels, so that those along a row are neighbours in memory."""
 
 
 @dataclass(frozen=True)
 class JoinPhases(Movement):
     """[N, C s², H, W] becomes [N, C, *out]: position o comes from (o + before) // s and its phase.
 
-    As `depth_to_space` with `crd`, a stride s for each axis, and only `out` positions from `before`
-    on. Channel c s² + i s + j holds phase (i, j) of channel c. Any number of spatial axes.
+    As `depth_to_space`, with a stride s for each axis, and only `out` positions from `before` on.
+    With the mode `crd` channel c s² + i s + j holds phase (i, j) of channel c, so that phases of a
+    row are neighbours in memory; with `dcr` channel (i s + j) C + c, so that blocks of channels
+    are. Any number of spatial axes.
     """
 
     stride: Shape
     before: Shape
     out: Shape
+    mode: str = "crd"
 
     name = "join_phases"
 
@@ -34,7 +36,9 @@ class JoinPhases(Movement):
     def label(self) -> str:
         """See Operator."""
         fields = (("stride", self.stride), ("before", self.before), ("out", self.out))
-        return f"join_phases({', '.join(f'{name}={list(value)}' for name, value in fields)})"
+        sizes = ", ".join(f"{name}={list(value)}" for name, value in fields)
+        mode = f", mode={self.mode}" if self.mode != "crd" else ""
+        return f"join_phases({sizes}{mode})"
 
     def infer(self, *inputs: TensorType) -> TensorType:
         """See Operator."""
@@ -45,7 +49,9 @@ class JoinPhases(Movement):
         """See Operator."""
         samples, _, *spatial = inputs[0].shape
         rank = len(spatial)
-        split = inputs[0].reshape(samples, -1, *self.stride, *spatial)
+        channels = inputs[0].shape[1] // prod(self.stride)
+        extents, at, _ = split_channels(self.mode, channels, self.stride)
+        split = np.moveaxis(inputs[0].reshape(samples, *extents, *spatial), 1 + at, 1)
         positions = pair_axes(range(2 + rank, 2 + 2 * rank), range(2, 2 + rank))
         whole = (extent * stride for extent, stride in zip(spatial, self.stride, strict=True))
         joined = split.transpose(0, 1, *positions).reshape(samples, -1, *whole)
@@ -63,7 +69,7 @@ class JoinPhases(Movement):
                 strides = list(zip(places, self.stride, strict=False))
                 within = [*(place % stride for place, stride in strides), r + phase]
                 where = [*(place // stride for place, stride in strides), q + block]
-                source = join_channel(MODE, c, build.out.shape[1], within, self.stride)
+                source = join_channel(self.mode, c, build.out.shape[1], within, self.stride)
                 last = (q + block) * self.stride[-1] + r + (phase - self.before[-1])
                 build.result((n, c, *position, last), inputs[0][(n, source, *where)])
 
@@ -79,7 +85,10 @@ class JoinPhases(Movement):
             at += (blocks - 1) * stride + phases
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
-        """See Operator."""
+        """See Operator: of whole blocks, vectors of channels are copied."""
+        channels = inputs[0].channels // prod(self.stride)
+        if self.mode == "dcr" and channels % lanes == 0:
+            return Blocking((lanes,), lanes)
         return any_block(inputs[0])
 
     @classmethod
