@@ -46,9 +46,15 @@ _X86 = (
 )
 
 
-_HALF_OF_512 = frozenset({"icelake-client", "znver4"})
-"""Models that join two units of 256 bits for a multiply-add of 512 (measured on Zen 4; for Intel's,
-see its optimisation manual's table of ports)."""
+_HALF_OF_512 = frozenset({"cannonlake", "icelake-client", "rocketlake", "tigerlake", "znver4"})
+"""Models, as LLVM names them, that join two units of 256 bits for a multiply-add of 512 (measured
+on Zen 4; for Intel's, see its optimisation manual's table of ports). Zen 5's mobile parts, which do
+so too, have the name of its others."""
+
+
+def units_of(cpu: str, bits: int) -> int:
+    """Vector units of a processor by LLVM's name for it, for vectors of so many bits."""
+    return 1 if cpu in _HALF_OF_512 and bits == 512 else VECTOR_UNITS
 
 
 def _x86_models() -> Iterator[Processor]:
@@ -63,8 +69,7 @@ def _x86_models() -> Iterator[Processor]:
     }
     for level in _X86:
         for model in levels.get(level.name, ()):
-            units = 1 if model in _HALF_OF_512 else level.units
-            yield replace(level, name=model, cpu=model, units=units)
+            yield replace(level, name=model, cpu=model, units=units_of(model, level.bits))
 
 
 def _aarch64() -> Iterator[Processor]:

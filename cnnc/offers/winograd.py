@@ -33,7 +33,10 @@ _MOST_PARTS = 2
 """Parts for each core at most."""
 _BLOCKS = (1, 2, 3, 4)
 LARGEST_WEIGHTS = 64 << 20
-"""Bytes of a layer's transformed weights: with F(4, 3) four times as many as before."""
+"""Bytes of a layer's transformed weights: with F(4, 3) on two axes four times as many as before,
+of the phases of a stride up to sixteen times."""
+LARGEST_ROW = 16 << 20
+"""Bytes of one row of tiles between its transforms, which each thread needs for itself."""
 MEASURED_WIDTHS = 2
 """Widths of a register tile that are worth measuring."""
 _RELOAD = 0.25
@@ -54,6 +57,8 @@ class WinogradOffer:
         x = TensorType.plain(operands[0].type.shape, operands[0].type.dtype)
         for points in _sizes(root, x, target):
             plan = _Plan(root, x, target, points, far)
+            if plan.weights > LARGEST_WEIGHTS:
+                continue
             for shape in plan.shapes(MEASURED_WIDTHS):
                 yield Candidate(choice_of(plan.made(shape)), plan.span(shape))
 
@@ -104,7 +109,7 @@ def read_choice(chosen: Chosen, op: Conv, node: Node, target: Target) -> Winogra
 def are_transformed_far(graph: Graph, target: Target) -> bool:
     """Whether a net's weights come from memory once those are transformed that would be if not.
 
-    A net may fit the caches as it is written, and no longer with up to four times the weights.
+    A net may fit the caches as it is written, and no longer with several times the weights.
     """
     if are_far(graph, target):
         return True
@@ -165,9 +170,9 @@ def _sizes(op: Conv, x: TensorType, target: Target) -> list[int]:
 def _sides(op: Conv, x: TensorType, points: int) -> tuple[Side, ...] | None:
     """The window on each axis with tiles of so many points; None where it does not suit."""
     window = op.window(x)
-    if any(1 not in pair for pair in zip(window.stride, window.dilation, strict=True)):
+    each = [*zip(window.kernel, window.stride, window.dilation, strict=True)]
+    if any(taps > 1 and min(stride, dilation) > 1 for taps, stride, dilation in each):
         return None
-    each = zip(window.kernel, window.stride, window.dilation, strict=True)
     sides = [side_of(*numbers, points) for numbers in each]
     found = tuple(side for side in sides if side is not None)
     return found if len(found) == len(sides) and max(s.points for s in found) > 1 else None
@@ -246,7 +251,8 @@ class _Plan:
         first, across = self.tiles[0], prod(self.tiles[1:])
         most = max(4 * self.target.l2_bytes, self.target.l3_bytes // 8)
         for rows in sorted({-(-first // pieces) for pieces in range(1, first + 1)}):
-            if rows > 1 and self._transformed(rows) > most:
+            # one row leaves the caches rather than that there would be no form at all
+            if self._transformed(rows) > (most if rows > 1 else LARGEST_ROW):
                 break
             work = self._work(rows * across)
             for at_once in (each for each in _BLOCKS if blocks % each == 0 and self._stay(each)):
@@ -260,6 +266,10 @@ class _Plan:
         """Why the layer cannot have the shape, or None."""
         blocks, tile = -(-self.op.channels // self.lanes), shape.tile
         first, across = self.tiles[0], prod(self.tiles[1:])
+        if self.weights > LARGEST_WEIGHTS:
+            return f"its weights would take {self.weights >> 20} MiB"
+        if self._transformed(1) > LARGEST_ROW:
+            return f"a row of its tiles would take {self._transformed(1) >> 20} MiB"
         if shape.rows > first:
             return f"there are {first} rows of tiles"
         if not tile.blocks or blocks % tile.blocks:
@@ -306,25 +316,25 @@ class _Plan:
     def cost(self, shape: _Shape, parts: int = 1) -> float:
         """Estimated cycles of one thread: products, transforms, and weights that come from afar."""
         points, across = prod(self.tile), prod(self.tiles[1:])
-        bands = [band.rows for band in self.axes[0].bands(shape.rows) for _ in range(band.count)]
-        works = {rows: self._work(rows * across) for rows in {*bands}}
+        bands = [(band.rows, band.count) for band in self.axes[0].bands(shape.rows)]
+        count = sum(times for _, times in bands)
         price = partial(short_cycles, tile=shape.tile, target=self.target)
-        each = {rows: price(work) for rows, work in works.items()}
+        each = {rows: price(self._work(rows * across)) for rows, _ in bands}
         near = self.weights <= self.target.l1_bytes // 2
-        products = points * sum(each[rows] for rows in bands)
-        products = max(products, 0 if near else len(bands) * self.weights / L2_BYTES)
+        products = points * sum(each[rows] * times for rows, times in bands)
+        products = max(products, 0 if near else count * self.weights / L2_BYTES)
         blocks = [-(-channels // self.lanes) for channels in (self.depth, self.op.channels)]
         each_way = _transform(self.tile, self.target.vector_units)
         transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * each_way
         item = self.x.dtype.bytes
         moved = self._transformed(shape.rows)
         far = cycles_from_afar(self.weights, self.target, far=self.far)
-        far += cycles_from_afar(self.weights, self.target, far=False) * (len(bands) - 1)
+        far += cycles_from_afar(self.weights, self.target, far=False) * (count - 1)
         if shape.tile.blocks * self.lanes * self.depth * item > self.target.l1_bytes // 2:
-            widths = [-(-rows * across // shape.tile.columns) for rows in bands]
-            far += points * sum(widths) * self.depth * blocks[1] * _RELOAD
+            widths = sum(-(-rows * across // shape.tile.columns) * times for rows, times in bands)
+            far += points * widths * self.depth * blocks[1] * _RELOAD
         if moved > self.target.l2_bytes // 2:
-            far += len(bands) * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / L3_BYTES
+            far += count * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / L3_BYTES
         return float(self.x.shape[0]) * (products + transforms + far)
 
 
@@ -341,8 +351,7 @@ def _direct_cost(op: Conv, x: TensorType, target: Target, far: bool) -> float:
     """Estimated cycles of the convolution itself, at nine tenths of the peak."""
     lanes, window = target.lanes(x.dtype), op.window(x)
     taps, blocks = prod(window.kernel), -(-op.channels // lanes)
-    macs = x.shape[0] * prod(window.out) * blocks * x.channels * taps
+    macs = prod(window.out) * blocks * x.channels * taps
     products = macs / target.vector_units / 0.9
-    return products + cycles_from_afar(
-        taps * x.channels * blocks * lanes * x.dtype.bytes, target, far=far
-    )
+    weights = taps * x.channels * blocks * lanes * x.dtype.bytes
+    return x.shape[0] * (products + cycles_from_afar(weights, target, far=far))

@@ -52,7 +52,10 @@ class Winograd(Operator):
         """See Operator."""
         shape = f"channels={self.channels}, rows={self.rows}, at_once={self.channels_at_once}"
         strides, dilations = ([s.stride for s in self.sides], [s.dilation for s in self.sides])
-        apart = f", stride={_same(strides)}" if max(strides) > 1 else ""
+        windows = [side.taps for side in self.sides]
+        split = any(side.phases > 1 for side in self.sides)
+        apart = f", taps={_same(windows)}" if split else ""
+        apart += f", stride={_same(strides)}" if max(strides) > 1 else ""
         apart += f", dilation={_same(dilations)}" if max(dilations) > 1 else ""
         parts = f", parts={self.parts}" if self.parts > 1 else ""
         return f"winograd({self.text}, {shape}, columns={self.columns}{apart}{parts})"

@@ -54,9 +54,13 @@ def side_of(taps: int, stride: int, dilation: int, points: int) -> Side | None:
     splits = range(1, MOST_PHASES + 1) if stride == 1 else (1,)
     sides = [Side(taps, stride, dilation, split, points) for split in splits]
     if sides[0].phase_taps == 1:
-        return Side(taps, stride, dilation, 1, 1)
+        return Side(taps, stride, 1 if taps == 1 else dilation, 1, 1)
+
+    def products(side: Side) -> float:
+        return side.phases * points / side.results
+
     sides = [side for side in sides if 1 < side.phase_taps <= MOST_TAPS and side.results > 1]
-    return min(sides, key=lambda side: side.phases * points / side.results, default=None)
+    return min((side for side in sides if products(side) < taps), key=products, default=None)
 
 
 @record

@@ -141,22 +141,61 @@ def test_extreme_values_stay_within_the_bound(
     special: bool, scale: float, backend: Backend, name: str
 ) -> None:
     """NaN and infinities spread over the tiles that read them, as in the reference."""
-    target = _target(name, backend)
     form: Form = (6, BOTH, True, 2, 1, 3, 1)
-    op = _op(form, 16, target)
-    x, weight, bias = _operands(form, (1, 16, 10, 9), 16)
+    target = _target(name, backend)
+    op, operands = _extreme(form, (1, 16, 10, 9), 16, None, target, special=special, scale=scale)
+    out = _held_within(op, operands, backend, target)
+    if special:
+        assert np.isnan(out).any()
+        assert np.isfinite(out).any()
+
+
+@pytest.mark.parametrize(("special", "scale"), [(True, 1.0), (False, 1e-38), (True, 3e17)])
+@pytest.mark.parametrize(("form", "shape", "channels", "window"), ALL)
+def test_extreme_values_of_every_form(
+    form: Form,
+    shape: tuple[int, ...],
+    channels: int,
+    window: Window,
+    special: bool,
+    scale: float,
+) -> None:
+    """The same in machine code."""
+    target = _target("native", NATIVE)
+    values = _extreme(form, shape, channels, window, target, special=special, scale=scale)
+    _held_within(*values, NATIVE, target)
+
+
+def _extreme(
+    form: Form,
+    shape: tuple[int, ...],
+    channels: int,
+    window: Window,
+    target: Target,
+    *,
+    special: bool,
+    scale: float,
+) -> tuple[Winograd, list[np.ndarray]]:
+    """An operator and operands of that size, if they are special with NaN, infinities and more."""
+    op = _op(form, channels, target, window)
+    x, weight, *bias = _operands(form, shape, channels, window)
     x *= np.float32(scale)
     if special:
         places = np.random.default_rng(0).integers(x.size, size=12)
         x.reshape(-1)[places] = np.resize(np.asarray(SPECIAL, np.float32), 12)
-    operands = [x, _transformed(weight, op), bias]
+    return op, [x, _transformed(weight, op), *bias]
+
+
+def _held_within(
+    op: Winograd, operands: list[np.ndarray], backend: Backend, target: Target
+) -> np.ndarray:
+    """What is computed, which is within the bound."""
+    x = operands[0]
     out = run(single(op, [x], operands[1:]), [x], backend, target)[0]
     with np.errstate(all="ignore"):
         exact = op.reference(*(each.astype(np.float64) for each in operands))
     assert_within(op, out, exact, operands)
-    if special:
-        assert np.isnan(out).any()
-        assert np.isfinite(out).any()
+    return out
 
 
 def test_cancellation_stays_within_the_bound() -> None:

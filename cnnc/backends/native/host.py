@@ -9,9 +9,9 @@ from pathlib import Path
 
 from llvmlite import binding as llvm
 
-from cnnc.base.processors import processors_of
+from cnnc.base.processors import units_of
 from cnnc.base.record import record
-from cnnc.base.target import VECTOR_UNITS, Target
+from cnnc.base.target import Target
 
 ROOT = Path("/")
 _SYSTEM_CPU = "sys/devices/system/cpu"
@@ -54,14 +54,8 @@ def host_target() -> Target:
         l2_bytes=l2,
         l3_bytes=l3,
         cores=_cores(),
-        vector_units=_vector_units(triple, cpu, unit),
+        vector_units=units_of(cpu, unit.bits),
     )
-
-
-def _vector_units(triple: str, cpu: str, unit: VectorUnit) -> int:
-    """Multiply-adds of the widest vectors in a cycle, where the model is known."""
-    known = processors_of(triple.split("-")[0]).get(cpu)
-    return known.units if known and known.bits == unit.bits else VECTOR_UNITS
 
 
 def host_features() -> str:
