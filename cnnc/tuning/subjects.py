@@ -21,6 +21,7 @@ from cnnc.ops.winograd import Winograd
 STREAM_ROWS = "stream-rows"
 TAKE_APART = "take-apart"
 BEFORE_WINOGRAD = "use-subpixel"
+USE_WINOGRAD = "use-winograd"
 MAX_BYTES = 1 << 28
 """Layers with larger operands wait for memory whatever is chosen, and copies of them fill it."""
 
@@ -63,7 +64,7 @@ def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool
     Nor equal ones of which some lie in rows and others in blocks, as a choice would be for all.
     """
     found: dict[str, list[Node]] = {}
-    stages = _stages(graph, target)
+    stages = _stages(graph, target, exact=exact)
     far = are_transformed_far(stages[BEFORE_WINOGRAD], target)
     separate = _computed_alone(graph, target, exact=exact)
     for node in stages["fuse"].nodes:
@@ -108,10 +109,12 @@ def laid_out(
     return next(node for node in nodes if node.name == name)
 
 
-def _stages(graph: Graph, target: Target) -> dict[str, Graph]:
-    """The net after each pass, where no algorithm but the operators' own is used."""
+def _stages(graph: Graph, target: Target, *, exact: bool) -> dict[str, Graph]:
+    """The net after each pass but that which uses another algorithm than the operators' own."""
     graphs: dict[str, Graph] = {}
-    driver.optimise(graph, driver.pipeline(target, exact=True), graphs.__setitem__)
+    passes = driver.pipeline(target, exact=exact)
+    own = [each for each in passes if each.name != USE_WINOGRAD]
+    driver.optimise(graph, own, graphs.__setitem__)
     return graphs
 
 

@@ -146,6 +146,20 @@ def test_layers_computed_together_are_not_measured() -> None:
     assert not names & {"c.conv_1", "c"}
 
 
+@pytest.mark.parametrize(("exact", "name"), [(False, "y.phases"), (True, "y")])
+def test_transposed_convolutions_are_measured_as_they_are_computed(exact: bool, name: str) -> None:
+    """As the convolution of their phases, where Winograd's algorithm may compute that."""
+    graph = cnnc.load_text(
+        "cnn 1\nnet n {\n  input x: f32[N, 128, 17, 16]\n"
+        "  output y = x -> conv_transpose(64, 4, stride = 2, pad = 1)\n  weights he\n}\n"
+    ).graph
+    target = driver.find_target("x86-64-v4")
+    choices = TuneFile(target_line(target), {}).choices(target, exact=exact)
+    (found,) = find_subjects(graph, target, choices, exact=exact)
+    assert found.names == (name,)
+    assert any(str(each.choice).startswith("winograd") for each in found.candidates) != exact
+
+
 def test_equal_layers_of_which_some_lie_in_rows_are_left_out() -> None:
     """A choice is for all layers with a key; their neighbours decide how each of them lies."""
     text = """cnn 1
