@@ -6,12 +6,16 @@ from pathlib import Path
 
 from cnnc.base.report import Json
 from cnnc.html import Printer, table_html, text_html
+from cnnc.offers.winograd import WINOGRAD
 from cnnc.table import Column, Table, plural, seconds_text
 from cnnc.tunefile import Entry
 from cnnc.tuning.ranks import rank_correlation
 from cnnc.tuning.search import GAIN, Found
 from cnnc.tuning.subjects import Subject
 from cnnc.tuning.whole import Whole
+
+COARSE = f"{WINOGRAD} points=8 "
+"""How choices begin that estimates do not make, as they round more (docs/numerics.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,11 @@ class TuneReport:
         else:
             count = f"{len(gaining)} of {plural(len(self.layers), 'distinct layer')}"
             lines.append(f"{count} gain {GAIN:.0%} or more on {threads}")
+        if coarse := [layer for layer in gaining if layer.best.startswith(COARSE)]:
+            lines.append(
+                f"{len(coarse)} of them with tiles of 8 points, whose errors are about five times "
+                "those of 6: see `cnnc diff --tuning`"
+            )
         if self.whole:
             before, after = self.whole.default, self.whole.tuned
             lines.append(
