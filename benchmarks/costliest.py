@@ -110,8 +110,8 @@ def _own_macs(layer: Layer) -> int:
     root = op.root if isinstance(op, Fused) else op
     if not isinstance(root, Winograd):
         return layer.kernel.origin.macs
-    tiles = x.shape[0] * prod(root.tiles(x))
-    return tiles * prod([root.tile] * len(x.spatial)) * x.channels * root.channels
+    tiles = x.shape[0] * prod(axis.count for axis in root.axes(x))
+    return tiles * prod(root.tile) * prod(root.phases) * x.channels * root.channels
 
 
 def _together(one: Cost, other: Cost) -> Cost:
