@@ -47,7 +47,8 @@ class _Copies:
                 self._in_rows.add(node)
                 continue
             kinds = [operand.type for operand in node.inputs]
-            blocking = node.op.blocking(own_block(node.type, target), *kinds)
+            block = own_block(node.type, target) if node.type.rank > 1 else 1
+            blocking = node.op.blocking(block, *kinds)
             data = tuple(each for each in node.inputs if not each.is_constant)
             if blocking.follows:
                 self._follows[node] = data

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import cnnc
 from cnnc import driver
 from cnnc.backends.base import Backend
 from cnnc.backends.native.targets import named_target
@@ -276,3 +277,16 @@ def test_the_form_is_printed() -> None:
     layers = layers_of(net("x -> conv(25, 7, pad = same)", "1, 784"), named_target("x86-64-v4"))
     assert layers[0].kernel.origin.algorithm == "in rows, tile 2×13"
     assert "for oc.1 in 13 unrolled" in print_kernel(layers[0].kernel)
+
+
+@pytest.mark.parametrize("units", [1, 2])
+@pytest.mark.parametrize(
+    "body", ["reduce(sum, axes = [1, 2])", "flatten -> dense(1) -> reshape([0])"]
+)
+def test_results_without_channels(body: str, units: int) -> None:
+    """What reads a convolution that may lie in rows need have none itself."""
+    text = f"cnn 1\nnet n {{\n  input x: f32[N, 3, 8]\n  output y = x -> conv(4, 3) -> {body}\n"
+    graph = cnnc.load_text(f"{text}  weights he\n}}\n", batch=(1, 40)).graph
+    target = replace(driver.find_target("x86-64-v4"), vector_units=units)
+    made = driver.optimise(graph, driver.pipeline(target))
+    assert made.outputs["y"].type.rank == 1
