@@ -51,10 +51,9 @@ class Winograd(Operator):
     def label(self) -> str:
         """See Operator."""
         shape = f"channels={self.channels}, rows={self.rows}, at_once={self.channels_at_once}"
-        strides, dilations = ([s.stride for s in self.sides], [s.dilation for s in self.sides])
-        windows = [side.taps for side in self.sides]
-        split = any(side.phases > 1 for side in self.sides)
-        apart = f", taps={_same(windows)}" if split else ""
+        strides, dilations = [s.stride for s in self.sides], [s.dilation for s in self.sides]
+        split = max(self.phases) > 1
+        apart = f", taps={_same([side.taps for side in self.sides])}" if split else ""
         apart += f", stride={_same(strides)}" if max(strides) > 1 else ""
         apart += f", dilation={_same(dilations)}" if max(dilations) > 1 else ""
         parts = f", parts={self.parts}" if self.parts > 1 else ""

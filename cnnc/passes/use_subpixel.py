@@ -42,7 +42,6 @@ def use_subpixel(graph: Graph, target: Target, *, exact: bool = False) -> Graph:
     infinities. What is computed element by element of a single operand moves before join_phases,
     to join the convolution.
     """
-
     far = are_far(graph, target)
 
     def rule(node: Node, graph: Graph) -> Node | None:

@@ -277,3 +277,22 @@ def test_estimates_count_the_units_of_a_model(cpu: str, units: int) -> None:
     tile = Tile(2, 1, 14)
     products = 4 * 56 * 56 * 576 / units
     assert products < cycles(work, tile, target) < 1.2 * products
+
+
+@pytest.mark.parametrize(
+    ("body", "shape", "why"),
+    [
+        ("x -> conv(64, 11, pad = same)", "64, 32, 4096", "a row of its tiles would take"),
+        ("x -> conv(1024, 5, pad = same)", "1024, 8, 8", "its weights would take"),
+    ],
+)
+def test_forms_that_would_take_much_memory_are_refused(body: str, shape: str, why: str) -> None:
+    graph, name = net(body, shape), "x86-64-v4"
+    target = driver.find_target(name)
+    found = [node.op for node in use_winograd(graph, target).nodes]
+    assert not any(isinstance(op, Winograd) and max(op.tile) == 6 for op in found)
+    (node,) = layers(graph, name)
+    choice = Chosen(Choice.parse("winograd points=6 rows=1 at_once=16 columns=1"))
+    with pytest.raises(UserError, match="E0805") as caught:
+        loops(graph, name, Choices({key_of(node, Choices()): choice}))
+    assert why in str(caught.value)
