@@ -11,8 +11,7 @@ from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
-from cnnc.offers.far import are_far
-from cnnc.offers.winograd import winograd_gain
+from cnnc.offers.winograd import are_transformed_far, winograd_gain
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_transpose import ConvTranspose
@@ -42,7 +41,7 @@ def use_subpixel(graph: Graph, target: Target, *, exact: bool = False) -> Graph:
     infinities. What is computed element by element of a single operand moves before join_phases,
     to join the convolution.
     """
-    far = are_far(graph, target)
+    far = are_transformed_far(graph, target)
 
     def rule(node: Node, graph: Graph) -> Node | None:
         if isinstance(node.op, Pointwise):
