@@ -72,16 +72,13 @@ def _nests(
     kernel: Kernel, thread: int, threads: int
 ) -> Iterator[tuple[Sequence[For], Numbers, Body]]:
     """For every nest, its parallel loops, the thread's iterations of them, and what is inside."""
-    nests = 0
     for stmt in kernel.body:
         loops, body = _parallel(stmt)
         if not loops:
             if thread == 0:
                 yield (), np.zeros(1, np.int64), body
             continue
-        # every other nest is shared from the other end
-        turn = threads - 1 - thread if nests % 2 else thread
-        nests += 1
+        turn = threads - 1 - thread if loops[0].turned else thread
         total = prod(loop.extent for loop in loops)
         yield loops, np.arange(total * turn // threads, total * (turn + 1) // threads), body
 

@@ -32,7 +32,8 @@ class For:
 
     `reduces` marks a loop that accumulates: its iterations depend on each other. All other loops
     may run in any order. `samples` marks an outermost loop over the samples of a batch: a run may
-    be asked for fewer than `extent`, and then the others are left alone.
+    be asked for fewer than `extent`, and then the others are left alone. A nest of parallel loops
+    that is `turned` gives its first iterations to the last thread.
     """
 
     var: str
@@ -41,6 +42,7 @@ class For:
     kind: Kind = Kind.SERIAL
     reduces: bool = False
     samples: bool = False
+    turned: bool = False
 
 
 @record

@@ -111,9 +111,10 @@ def print_buffer(buffer: Buffer) -> str:
 def print_statement(stmt: Stmt) -> str:
     """One statement; of a loop, only its first line."""
     match stmt:
-        case For(var, extent, _, kind, reduces, samples):
+        case For(var, extent, _, kind, reduces, samples, turned):
             words = ["samples"] if samples else []
             words += ["reduce"] if reduces else []
+            words += ["turned"] if turned else []
             words += [kind.value] if kind is not Kind.SERIAL else []
             return " ".join([f"for {var} in {extent}", *words, "{"])
         case Alloc(buffer):

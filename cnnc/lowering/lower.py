@@ -32,6 +32,7 @@ from cnnc.lowering.schedule import (
     schedule_unblocked,
     share_nothing,
 )
+from cnnc.lowering.sharing_rows import share_rows, turn_uneven
 from cnnc.lowering.streamed import lower_streamed
 from cnnc.lowering.tails import roll_tails
 from cnnc.lowering.task import task_of
@@ -44,7 +45,7 @@ from cnnc.offers.one_row import may_be_one_row, pays_in_one_row
 from cnnc.offers.padding import lacks_halo, pads_channels
 from cnnc.offers.panels import band_size, panel_size
 from cnnc.offers.rows import choose_rows, lies_in_rows
-from cnnc.offers.shares import sharing_target
+from cnnc.offers.shares import shares_rows, sharing_target
 from cnnc.ops.fused import Fused, root_operator
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
@@ -74,8 +75,9 @@ def lower(
     for node in order_steps(graph):
         # Two keys: equal nodes are lowered once, and different ones may come out as equal loops.
         if (key := _shape_of(node)) not in made:
-            scheduled = lower_node(node, shared, choices)
-            if _is_counted(graph) and node.type.shape[0] == graph.batch:
+            is_range = _is_counted(graph) and node.type.shape[0] == graph.batch
+            scheduled = lower_node(node, shared, choices, is_range=is_range)
+            if is_range:
                 scheduled = _for_samples(node, scheduled, target, choices)
             bare = flatten_kernel(replace(scheduled, name="", origin=Origin("", "")))
             if target.is_gpu:
@@ -109,7 +111,7 @@ def _shape_of(node: Node) -> object:
 def _for_samples(node: Node, kernel: Kernel, target: Target, choices: Choices) -> Kernel:
     """The kernel for any number of samples; scheduled apart where a tile would hold several."""
     if not begins_with_samples(kernel, kernel.params[-1]):
-        kernel = lower_node(node, target, choices, samples_apart=True)
+        kernel = lower_node(node, target, choices, samples_apart=True, is_range=True)
     kernel = take_samples(kernel, kernel.params[-1])
     verify_kernel(kernel)
     return kernel
@@ -127,12 +129,15 @@ def lower_node(
     *,
     samples_apart: bool = False,
     rows_apart: bool = False,
+    is_range: bool = False,
 ) -> Kernel:
     """The scheduled kernel of one node, still indexed logically; LoopError if it is not sound.
 
     With `samples_apart`, no vector or tile holds elements of several samples; with `rows_apart`,
-    none runs on from one row into the next, as rows are only some of a tensor's.
+    none runs on from one row into the next, as rows are only some of a tensor's. `is_range` says
+    that a run may have fewer samples.
     """
+    cores = 1 if rows_apart or target.is_small else target.cores
     if isinstance(node.op, Streamed):
         kernel = lower_streamed(node, node.op, partial(lower_node, target=target, rows_apart=True))
     elif target.is_gpu:
@@ -144,7 +149,12 @@ def lower_node(
         if plan.copies_channels:
             x = replace(kernel.params[0], layout=node.inputs[0].type.layout)
             kernel = copy_channels(share_nothing(kernel), x)
-    kernel = clear_halo(replace(kernel, name=_identifier(node.name)), kernel.params[-1])
+    out = kernel.params[-1]
+    if cores > 1 and not target.is_gpu:
+        if shares_rows(node, target):
+            kernel = share_rows(kernel, out, cores)
+        kernel = turn_uneven(kernel, cores, any_samples=is_range)
+    kernel = clear_halo(replace(kernel, name=_identifier(node.name)), out)
     if target.is_small:
         kernel = share_nothing(kernel)
     if not target.is_gpu:

@@ -168,6 +168,7 @@ def share_nothing(kernel: Kernel) -> Kernel:
                 stmt,
                 body=change(stmt.body),
                 kind=Kind.SERIAL if stmt.kind is Kind.PARALLEL else stmt.kind,
+                turned=False,
             )
             if isinstance(stmt, For)
             else stmt

@@ -177,7 +177,9 @@ class _Placer:
         match stmt:
             case For(body=inner, kind=kind):
                 serial = Kind.SERIAL if kind is Kind.PARALLEL else kind
-                return replace(stmt, body=tuple(map(self._statement, inner)), kind=serial)
+                return replace(
+                    stmt, body=tuple(map(self._statement, inner)), kind=serial, turned=False
+                )
             case Prefetch(buffer, index) if buffer in self.operands:
                 target, where = self._locate(buffer, index)
                 return replace(stmt, buffer=target, index=where)

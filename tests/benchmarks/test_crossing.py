@@ -34,7 +34,7 @@ kernel rows {
       y[a * 8 + b * 4 :+ 4] = x[a * 8 + b * 4 + 4 :+ 4] * w[a]
     }
   }
-  for z in 1 parallel {
+  for z in 1 turned parallel {
     let v = x[0]
   }
 }

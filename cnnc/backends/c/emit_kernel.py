@@ -81,16 +81,13 @@ class _Writer:
     def function(self) -> list[str]:
         """All lines."""
         together: list[Stmt] = []
-        nests = 0
         for stmt in self.kernel.body:
             if not (self.call.split and isinstance(stmt, For) and stmt.kind is Kind.PARALLEL):
                 together.append(stmt)  # a name may be meant for what follows
                 continue
             self._alone(together)
             together = []
-            # A thread that has one iteration more of one nest does not have it of the next one.
-            self._parallel(stmt, turned=nests % 2 == 1)
-            nests += 1
+            self._parallel(stmt)
         self._alone(together)
         parameters = list(self._parameters())
         head = f"KERNEL void {self.call.name}({', '.join(parameters)})"
@@ -118,7 +115,7 @@ class _Writer:
         with self._inside("if (thread == 0)", (), Pointing.HERE):
             self._body(tuple(body))
 
-    def _parallel(self, nest: For, *, turned: bool) -> None:
+    def _parallel(self, nest: For) -> None:
         loops, body = [nest], nest.body
         while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
             loops.append(body[0])
@@ -128,8 +125,8 @@ class _Writer:
         total = str(nest.extent * inner)
         if nest.samples:
             total = "samples" if inner == 1 else f"samples * {inner}"
-        thread = "threads - 1 - thread" if turned else "thread"
-        following = "threads - thread" if turned else "thread + 1"
+        thread = "threads - 1 - thread" if nest.turned else "thread"
+        following = "threads - thread" if nest.turned else "thread + 1"
         varying = [loop for loop in loops if loop.extent > 1 or (loop.samples and loop is nest)]
         for loop in loops:
             self.expressions.ranges[loop.var] = (0, loop.extent - 1)

@@ -51,8 +51,8 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
 
     A kernel with scratch memory takes the calling thread's part of it behind the parameters.
 
-    Each parallel nest runs thread's share of its iterations, every other nest that of the thread as
-    far from the last one; what is not parallel runs on thread 0.
+    Each parallel nest runs thread's share of its iterations, a turned one that of the thread as far
+    from the last one; what is not parallel runs on thread 0.
     A kernel with loops over samples takes their number as `word samples` behind the others.
     """
     function = ir.Function(module, kernel_type(kernel, target), kernel.name)
@@ -117,16 +117,13 @@ class _Emitter:
     def run(self) -> None:
         """Write the whole function."""
         together: list[Stmt] = []
-        nests = 0
         for stmt in self.kernel.body:
             if not (isinstance(stmt, For) and stmt.kind is Kind.PARALLEL):
                 together.append(stmt)  # a name may be meant for what follows
                 continue
             self._alone(together)
             together = []
-            # A thread that has one iteration more of one nest does not have it of the next one.
-            self._parallel(stmt, turned=nests % 2 == 1)
-            nests += 1
+            self._parallel(stmt)
         self._alone(together)
         self.builder.ret_void()
         ir.IRBuilder(self.entry).branch(self.function.blocks[1])
@@ -142,7 +139,7 @@ class _Emitter:
         with self.builder.if_then(first), self._scope():
             yield
 
-    def _parallel(self, nest: For, *, turned: bool) -> None:
+    def _parallel(self, nest: For) -> None:
         loops, body = [nest], nest.body
         while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
             loops.append(body[0])
@@ -152,7 +149,7 @@ class _Emitter:
         if nest.samples:
             total = b.mul(self._extent(nest), self.word(prod(loop.extent for loop in loops[1:])))
         thread = self.thread
-        if turned:
+        if nest.turned:
             thread = b.sub(b.sub(self.threads, self.word(1)), thread)
         start = b.udiv(b.mul(total, thread), self.threads)
         stop = b.udiv(b.mul(total, b.add(thread, self.word(1))), self.threads)
