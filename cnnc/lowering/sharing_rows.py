@@ -56,7 +56,7 @@ def _share(nest: Stmt, out: Buffer, cores: int) -> Stmt:
     samples = [loop for loop in loops if _has(place, 0, loop)]
     others = [loop for loop in loops if loop not in samples]
     row = _row(others, place, cores)
-    if row is None or row is others[0] or prod(loop.extent for loop in samples) % cores == 0:
+    if row is None or prod(loop.extent for loop in samples) % cores == 0:
         return nest
     parts = gcd(row.extent, cores)
     size, name = row.extent // parts, f"{row.var}.part"
@@ -69,10 +69,12 @@ def _share(nest: Stmt, out: Buffer, cores: int) -> Stmt:
 
 
 def _row(loops: Sequence[For], place: Sequence[Expr], cores: int) -> For | None:
-    """The loop over rows that cores share, or over planes of a volume; None where there is none."""
-    if not loops or loops[0].kind is not Kind.PARALLEL:
+    """The loop over rows, or over planes of a volume, that cores are to share and do not yet."""
+    axes = range(ROWS, max(ROWS + 1, len(place) - 1))
+    first = loops[0] if loops and loops[0].kind is Kind.PARALLEL else None
+    if first is None or any(_has(place, axis, first) for axis in axes):
         return None
-    for axis in range(ROWS, max(ROWS + 1, len(place) - 1)):
+    for axis in axes:
         rows = [loop for loop in loops if _has(place, axis, loop)]
         row = max(rows, key=lambda loop: loop.extent, default=None)
         if row and row.extent >= _FEWEST * cores and gcd(row.extent, cores) > 1:

@@ -146,8 +146,8 @@ def _stays(node: Node, target: Target) -> bool:
     """Whether what a layer writes is still in the second-level cache when the next one reads it.
 
     An element-wise layer alone reads and writes in the order of memory, as fast as that can be: on
-    one thread it is worth while for tensors only that are larger than the whole cache. Threads
-    share it by channels, and the convolution behind it by rows, so that data crosses between cores.
+    one thread it is worth while for tensors only that are larger than the whole cache. Threads wait
+    for each other between two layers, and may share them differently.
     """
     assert isinstance(node.op, Operator)
     is_fast = works_by_element(node.op) and target.cores == 1
