@@ -194,12 +194,12 @@ def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) 
 
     That is where results come element by element, and in other kernels that read and write
     neighbours along that axis. Transpositions have vectors along the axis they read. Accumulations
-    of neighbours are done for a tile of rows × vectors at once.
+    of neighbours are done for a tile of rows × vectors at once, those of a single result in parts.
     """
     grid = _grid(kernel)
     if not grid:
         return _parallel_outer(kernel)
-    if accumulates_rows(kernel, grid[-1].var):
+    if grid[-1].extent > 1 and accumulates_rows(kernel, grid[-1].var):
         return _parallel_outer(_tile_rows(kernel, lanes, tile))
     if lanes == 1:
         return _parallel_outer(kernel, enough=ENOUGH)

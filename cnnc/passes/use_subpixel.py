@@ -1,5 +1,6 @@
 """Transposed convolutions to few channels: all phases as channels of one convolution."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import isfinite, prod
 
@@ -57,8 +58,12 @@ def _as_convolution(
     op = node.op
     if not isinstance(op, ConvTranspose) or not _suits(op, node):
         return None
-    x, window = node.inputs[0], op.window(node.inputs[0].type)
-    plan = _plan(window, x.type.spatial)
+    x = node.inputs[0]
+    plans = [_plan(window, x.type.spatial) for window in _windows(op, x.type)]
+    if not plans:
+        return None
+    plan = min(plans, key=lambda plan: plan.products)
+    window = plan.window
     phases = prod(window.stride)
     made = Conv(phases * op.channels, plan.taps, pad=Padding("explicit", plan.pads), bias=op.bias)
     blocked = _fills_blocks(op, x.type, target)
@@ -87,14 +92,26 @@ def _as_convolution(
 
 
 def _suits(op: ConvTranspose, node: Node) -> bool:
-    """Whether no tap is missing from a window, and the weights are known and finite."""
-    window = op.window(node.inputs[0].type)
-    whole = all(not k % s for k, s in zip(window.kernel, window.stride, strict=True))
-    plain = op.groups == 1 and set(window.dilation) == {1} and prod(window.stride) > 1
+    """Whether it is one sum over channels, whose weights are known and finite."""
     weight = node.inputs[1].op
-    if not (whole and plain and all(operand.is_constant for operand in node.inputs[1:])):
+    if op.groups > 1 or not all(operand.is_constant for operand in node.inputs[1:]):
         return False
     return isinstance(weight, Constant) and isfinite(weight.magnitudes[1])
+
+
+def _windows(op: ConvTranspose, x: TensorType) -> Iterator[TransposedWindow]:
+    """Windows that mean the same, with several phases, of which no tap is missing.
+
+    Along an axis of a single position the window takes no step, so that any stride will do: its
+    own, or its extent, which makes a phase of each tap.
+    """
+    window = op.window(x)
+    steps = zip(x.spatial, window.kernel, window.stride, strict=True)
+    longest = tuple(k if extent == 1 else s for extent, k, s in steps)
+    for stride in dict.fromkeys((longest, window.stride)):
+        whole = all(not k % s for k, s in zip(window.kernel, stride, strict=True))
+        if whole and set(window.dilation) == {1} and prod(stride) > 1:
+            yield replace(window, stride=stride)
 
 
 def _fills_blocks(op: ConvTranspose, x: TensorType, target: Target) -> bool:
@@ -105,16 +122,22 @@ def _fills_blocks(op: ConvTranspose, x: TensorType, target: Target) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The convolution's window and zeros, its extents, and what is cropped before its phases."""
+    """The convolution's taps and zeros, its extents, and what is cropped before its phases."""
 
+    window: TransposedWindow
     taps: Shape
     pads: tuple[tuple[int, int], ...]
     extents: Shape
     before: Shape
 
+    @property
+    def products(self) -> int:
+        """Multiply-adds for a channel each of input and result."""
+        return prod(self.extents) * prod(self.taps) * prod(self.window.stride)
+
     def cycles(self, op: ConvTranspose, x: TensorType, target: Target, gain: float) -> float:
         """Estimated cycles for one sample: vectors of channels, in less time, and the copy."""
-        stride = op.window(x).stride
+        stride = self.window.stride
         vectors = -(-op.channels * prod(stride) // target.lanes(x.dtype))
         products = prod(self.extents) * x.channels * prod(self.taps) * vectors / target.vector_units
         if _fills_blocks(op, x, target):
@@ -134,16 +157,22 @@ def _plan(window: TransposedWindow, spatial: Shape) -> _Plan:
         pads.append((count - 1 - first, last - extent + 1))
         extents.append(last - first + 1)
         cropped.append(before - first * stride)
-    return _Plan(tuple(taps), tuple(pads), tuple(extents), tuple(cropped))
+    return _Plan(window, tuple(taps), tuple(pads), tuple(extents), tuple(cropped))
 
 
 def _direct_cycles(
     op: ConvTranspose, x: TensorType, window: TransposedWindow, target: Target
 ) -> float:
-    """Estimated cycles of the operator itself: vectors of a phase's channels, or of positions."""
+    """Estimated cycles of the operator itself: vectors of a phase's channels, or of positions.
+
+    Each result is a sum over all taps of its phase, zeros beside a small map included; what is
+    cropped counts as in `macs`.
+    """
     lanes = target.lanes(x.dtype)
     vectors = -(-op.channels // lanes) if op.channels > 1 else 1 / lanes / _ROWS
-    return prod(x.spatial) * x.channels * prod(window.kernel) * vectors / target.vector_units
+    taps = prod(k // s for k, s in zip(window.kernel, op.window(x).stride, strict=True))
+    products = max(prod(window.out) * taps, prod(x.spatial) * prod(window.kernel))
+    return products * x.channels * vectors / target.vector_units
 
 
 def _names(node: Node, graph: Graph) -> list[str]:

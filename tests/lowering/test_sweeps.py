@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+import cnnc
 from cnnc.backends.interp.evaluate import run_kernel
-from cnnc.loop.kernel import Alloc, Kernel, walk
+from cnnc.loop.kernel import Alloc, For, Kernel, Kind, walk
 from cnnc.loop.parse import parse_kernel
 from cnnc.loop.registers import register_widths
 from cnnc.loop.text import print_kernel
@@ -197,3 +198,13 @@ def test_names_of_vector_loops_stay_in_their_loop() -> None:
         params,
     )
     assert drop_unit_loops(before) == before
+
+
+@pytest.mark.parametrize("body", ["pool(avg, global)", "pool(max, global)", "flatten -> dense(1)"])
+def test_a_row_of_one_result_is_added_up_in_parts(body: str) -> None:
+    text = f"cnn 1\nnet n {{\n  input x: f32[1, 3, 9, 32]\n  output y = x -> {body}\n"
+    layers = cnnc.load_text(text + "  weights he\n}\n").compile("x86-64-v3").lowered.layers
+    kinds = {s.kind for s in walk(layers[-1].kernel.body) if isinstance(s, For) and s.reduces}
+    vectors = [s for s in walk(layers[-1].kernel.body) if isinstance(s, For)]
+    assert kinds == {Kind.SERIAL}
+    assert any(s.kind is Kind.VECTOR for s in vectors)

@@ -32,6 +32,11 @@ TAKEN = [
     ("conv_transpose(1, [2, 4, 2], stride = 2)", "16, 2, 3, 4"),
     ("conv_transpose(2, [5, 4], stride = [1, 4])", "16, 4, 5"),
     ("conv_transpose(1, 4, stride = 4, pad = [[17, 0], [0, 11]])", "16, 6, 7"),
+    # a single position takes no step: a dense layer, of any number of channels
+    ("conv_transpose(64, 4)", "24, 1, 1"),
+    ("conv_transpose(32, 5, pad = [[1, 0], [0, 1]])", "24, 1, 1"),
+    ("conv_transpose(32, 16, stride = 4, pad = 2)", "24, 1"),
+    ("conv_transpose(32, 4, stride = [1, 2], pad = [0, 1])", "24, 1, 6"),
 ]
 NOT_TAKEN = [
     ("conv_transpose(64, 2, stride = 2)", "64, 9, 7"),  # channels fill vectors
@@ -39,6 +44,7 @@ NOT_TAKEN = [
     ("conv_transpose(1, 3, stride = 4)", "16, 9, 7"),
     ("conv_transpose(1, 3, pad = 1)", "16, 9, 7"),  # a single phase
     ("conv_transpose(1, 4, stride = 4, dilation = 3)", "16, 9, 7"),
+    ("conv_transpose(32, 7, stride = 2, pad = same)", "24, 1"),  # most of the window is cropped
     ("conv_transpose(2, 4, stride = 4, groups = 2)", "16, 9, 7"),
 ]
 F32 = NDArray[np.float32]
