@@ -271,7 +271,10 @@ def index(ev: Evaluates, it: ast.Index, context: Context) -> Value:
         return UNKNOWN
     if not isinstance(owner, tuple):
         message = f"only lists have elements, {kind(owner)} has none"
-        return ev.state.error("E0206", message, it.owner.span)
+        help = None
+        if isinstance(owner, Node) and isinstance(position, int) and position >= 0:
+            help = f"`-> slice(1, {position}, {position + 1})` takes channel {position}"
+        return ev.state.error("E0206", message, it.owner.span, help=help)
     if not isinstance(position, int) or isinstance(position, bool):
         message = f"a position is an integer, not {show(position)}"
         return ev.state.error("E0206", message, it.position.span)
