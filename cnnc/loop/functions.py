@@ -6,6 +6,6 @@ PRIMITIVES = frozenset({"sqrt", "abs", "ldexp", "exponent", "mantissa", "copysig
 `exponent(x)` and `mantissa(x)` split a positive normal x = mantissa * 2**exponent with mantissa in
 [1, 2).
 """
-ELEMENTARY = frozenset({"exp", "log", "tanh", "erf", "pow", "expm1", "log1p", "sigmoid"})
-"""Functions that lowering replaces by primitives."""
+ELEMENTARY = frozenset({"exp", "log", "tanh", "erf", "pow", "expm1", "log1p", "sigmoid", "silu"})
+"""Functions that lowering replaces by primitives; silu(x) is x sigmoid(x)."""
 FUNCTIONS = PRIMITIVES | ELEMENTARY

@@ -1,4 +1,4 @@
-"""exp and what is made of it: expm1, sigmoid, tanh and erf.
+"""exp and what is made of it: expm1, sigmoid, silu, tanh and erf.
 
 x = n log(2) + r, and a polynomial for exp(r) - 1 (J.-M. Muller, *Elementary Functions*, 3rd
 edition, 2016, chapter 11: the reduction is by W. J. Cody and W. Waite).
@@ -10,7 +10,17 @@ from cnnc.base.record import record
 from cnnc.loop.expr import Const, Expr, Fma, call, select
 from cnnc.lowering import polynomials as table
 from cnnc.lowering.lets import Scope
-from cnnc.lowering.scalars import F32, F64, ROUNDER, clamped, keep_nan, polynomial, tiny
+from cnnc.lowering.scalars import (
+    F32,
+    F64,
+    ROUNDER,
+    clamped,
+    keep_nan,
+    lowered_to,
+    polynomial,
+    raised_to,
+    tiny,
+)
 
 LOG2_E = 1 / log(2)
 
@@ -93,14 +103,27 @@ def expm1(scope: Scope, x: Expr) -> Expr:
 def sigmoid(scope: Scope, x: Expr) -> Expr:
     """With e = exp(-|x|): 1 / (1 + e), and e / (1 + e) where x is negative."""
     x = scope.let("x", x)
-    e = scope.let("e", exp(scope, -call("abs", x)))
+    e = scope.let("e", keep_nan(x, _decay(scope, x)))
     return select(x < 0, e, Const(1.0, x.dtype)) / (e + 1)
+
+
+def silu(scope: Scope, x: Expr) -> Expr:
+    """With e = exp(-|x|): x / (1 + e), and x e / (1 + e) where x is negative."""
+    x = scope.let("x", x)
+    e = scope.let("e", _decay(scope, x))
+    return select(x < 0, x * e, x) / (e + 1)
+
+
+def _decay(scope: Scope, x: Expr) -> Expr:
+    """exp(-|x|), and 0 where x is NaN."""
+    n, p = split(scope, raised_to(scope, -call("abs", x), form_of(x).least))
+    return call("ldexp", p + 1, n)
 
 
 def tanh(scope: Scope, x: Expr) -> Expr:
     """With t = exp(-2 |x|) - 1: -t / (2 + t), under the sign of x."""
     x = scope.let("x", x)
-    n, p = split(scope, clamped(scope, call("abs", x) * -2, form_of(x).negligible, 0.0))
+    n, p = split(scope, raised_to(scope, call("abs", x) * -2, form_of(x).negligible))
     scale = scope.let("scale", call("ldexp", Const(1.0, x.dtype), n))
     t = scope.let("t", Fma(scale, p, scale - 1))
     return keep_nan(x, call("copysign", t / (t + 2), x))
@@ -109,7 +132,7 @@ def tanh(scope: Scope, x: Expr) -> Expr:
 def erf(scope: Scope, x: Expr) -> Expr:
     """x + x P(x**2); far out 1 - exp(-(t + t Q(t))) with t = |x|."""
     form, x = form_of(x), scope.let("x", x)
-    t = scope.let("t", clamped(scope, call("abs", x), 0.0, form.end))
+    t = scope.let("t", lowered_to(scope, call("abs", x), form.end))
     near = Fma(x, polynomial(form.near, scope.let("z", t * t)), x)
     place = scope.let("place", t - form.middle) if form.middle else t
     exponent = -Fma(t, polynomial(form.far, place), t)

@@ -17,10 +17,21 @@ def polynomial(coefficients: tuple[float, ...], x: Expr) -> Expr:
     return total
 
 
+def raised_to(scope: Scope, x: Expr, low: float) -> Expr:
+    """x, or `low` where that is larger or x is NaN."""
+    x = scope.let("x", x)
+    return scope.let("raised", select(x > low, x, Const(low, x.dtype)))
+
+
+def lowered_to(scope: Scope, x: Expr, high: float) -> Expr:
+    """x, or `high` where that is smaller or x is NaN."""
+    x = scope.let("x", x)
+    return scope.let("lowered", select(x < high, x, Const(high, x.dtype)))
+
+
 def clamped(scope: Scope, x: Expr, low: float, high: float) -> Expr:
     """x between two numbers, and `low` where it is NaN."""
-    x = scope.let("x", x)
-    raised = scope.let("raised", select(x > low, x, Const(low, x.dtype)))
+    raised = raised_to(scope, x, low)
     return scope.let("clamped", select(raised < high, raised, Const(high, x.dtype)))
 
 

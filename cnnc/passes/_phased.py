@@ -16,7 +16,7 @@ from cnnc.passes._derived import Derived
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Phased(Derived):
-    """Weights [I, O, *kernel] as [O * phases, I, *taps], taps in reverse: see Recipe.
+    """Weights [I, O, *kernel] of groups as [O * phases, I, *taps], taps in reverse: see Recipe.
 
     Channels are ordered as `mode` says (see JoinPhases).
 
@@ -24,17 +24,19 @@ class Phased(Derived):
     """
 
     weight: Constant
+    groups: int
     stride: Shape
     mode: str
     type: TensorType
 
     @staticmethod
-    def of(weight: Constant, stride: Shape, mode: str, dtype: DType) -> "Phased":
+    def of(weight: Constant, groups: int, stride: Shape, mode: str, dtype: DType) -> "Phased":
         """The recipe, of the type that follows from the weights."""
         sources, channels, *kernel = weight.source.shape
+        sources, channels = sources // groups, channels * groups
         taps = (extent // step for extent, step in zip(kernel, stride, strict=True))
         shape = (channels * prod(stride), sources, *taps)
-        return Phased(weight, stride, mode, TensorType.plain(shape, dtype))
+        return Phased(weight, groups, stride, mode, TensorType.plain(shape, dtype))
 
     @property
     def magnitudes(self) -> tuple[float, float]:
@@ -45,8 +47,8 @@ class Phased(Derived):
         """See Recipe: made whole, as every part needs a piece of each row of the weights."""
         rank, shape = len(self.stride), self.shape
         split = pair_axes(shape[2:], self.stride)
-        whole = self.weight.value.reshape(shape[1], -1, *split)
-        taps, phases = (tuple(range(first, 2 + 2 * rank, 2)) for first in (2, 3))
-        order = (*phases, 1) if self.mode == "dcr" else (1, *phases)
-        whole = np.flip(whole, taps).transpose(*order, 0, *taps).reshape(shape)
+        whole = self.weight.value.reshape(self.groups, shape[1], -1, *split)
+        taps, phases = (tuple(range(first, 3 + 2 * rank, 2)) for first in (3, 4))
+        order = (*phases, 0, 2) if self.mode == "dcr" else (0, 2, *phases)
+        whole = np.flip(whole, taps).transpose(*order, 1, *taps).reshape(shape)
         return (whole[cut] for cut in cuts(shape, rows))

@@ -16,6 +16,7 @@ from cnnc.offers.winograd import are_transformed_far, winograd_gain
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_transpose import ConvTranspose
+from cnnc.ops.groups import is_depthwise
 from cnnc.ops.movement.join_phases import JoinPhases
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.transposed import TransposedWindow
@@ -56,7 +57,7 @@ def _as_convolution(
     node: Node, graph: Graph, target: Target, *, far: bool, exact: bool
 ) -> Node | None:
     op = node.op
-    if not isinstance(op, ConvTranspose) or not _suits(op, node):
+    if not isinstance(op, ConvTranspose) or not _suits(op, node, target):
         return None
     x = node.inputs[0]
     plans = [_plan(window, x.type.spatial) for window in _windows(op, x.type)]
@@ -65,7 +66,8 @@ def _as_convolution(
     plan = min(plans, key=lambda plan: plan.products)
     window = plan.window
     phases = prod(window.stride)
-    made = Conv(phases * op.channels, plan.taps, pad=Padding("explicit", plan.pads), bias=op.bias)
+    pad = Padding("explicit", plan.pads)
+    made = Conv(phases * op.channels, plan.taps, pad=pad, groups=op.groups, bias=op.bias)
     blocked = _fills_blocks(op, x.type, target)
     gain = 1.0
     if blocked and not exact and x.type.dtype is DType.F32:
@@ -75,7 +77,7 @@ def _as_convolution(
         return None
     weight, *bias = (operand.op for operand in node.inputs[1:])
     assert isinstance(weight, Constant)
-    values = [Constant(Phased.of(weight, window.stride, mode, x.type.dtype))]
+    values = [Constant(Phased.of(weight, op.groups, window.stride, mode, x.type.dtype))]
     for old in bias:
         assert isinstance(old, Constant)
         values.append(Constant(np.tile(old.value, phases) if blocked else old.value.repeat(phases)))
@@ -91,10 +93,16 @@ def _as_convolution(
     )
 
 
-def _suits(op: ConvTranspose, node: Node) -> bool:
-    """Whether it is one sum over channels, whose weights are known and finite."""
-    weight = node.inputs[1].op
-    if op.groups > 1 or not all(operand.is_constant for operand in node.inputs[1:]):
+def _suits(op: ConvTranspose, node: Node, target: Target) -> bool:
+    """Whether it is a sum over some channels, whose weights are known and finite.
+
+    Of groups those are that fill no vectors: as a convolution, their positions do.
+    """
+    x, weight = node.inputs[0].type, node.inputs[1].op
+    alone = is_depthwise(x, op.channels, op.groups)
+    if alone or (op.groups > 1 and op.channels // op.groups % target.lanes(x.dtype) == 0):
+        return False
+    if not all(operand.is_constant for operand in node.inputs[1:]):
         return False
     return isinstance(weight, Constant) and isfinite(weight.magnitudes[1])
 
@@ -117,7 +125,7 @@ def _windows(op: ConvTranspose, x: TensorType) -> Iterator[TransposedWindow]:
 def _fills_blocks(op: ConvTranspose, x: TensorType, target: Target) -> bool:
     """Whether a phase's channels are whole vectors."""
     lanes = target.lanes(x.dtype)
-    return lanes > 1 and op.channels % lanes == 0
+    return lanes > 1 and op.groups == 1 and op.channels % lanes == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,8 @@ class _Plan:
         """Estimated cycles for one sample: vectors of channels, in less time, and the copy."""
         stride = self.window.stride
         vectors = -(-op.channels * prod(stride) // target.lanes(x.dtype))
-        products = prod(self.extents) * x.channels * prod(self.taps) * vectors / target.vector_units
+        depth = x.channels // op.groups * prod(self.taps)
+        products = prod(self.extents) * depth * vectors / target.vector_units
         if _fills_blocks(op, x, target):
             return products / gain + _MOVE * vectors * prod(self.extents)
         return products / gain + _COPY * op.channels * prod(self.extents) * prod(stride[:-1])
@@ -168,11 +177,11 @@ def _direct_cycles(
     Each result is a sum over all taps of its phase, zeros beside a small map included; what is
     cropped counts as in `macs`.
     """
-    lanes = target.lanes(x.dtype)
+    lanes = target.lanes(x.dtype) if op.groups == 1 else 1
     vectors = -(-op.channels // lanes) if op.channels > 1 else 1 / lanes / _ROWS
     taps = prod(k // s for k, s in zip(window.kernel, op.window(x).stride, strict=True))
     products = max(prod(window.out) * taps, prod(x.spatial) * prod(window.kernel))
-    return products * x.channels * vectors / target.vector_units
+    return products * x.channels // op.groups * vectors / target.vector_units
 
 
 def _names(node: Node, graph: Graph) -> list[str]:

@@ -29,8 +29,9 @@ RECIPES: dict[str, Recipe] = {
         *((4, 4), (1, 1), TensorType.plain((13, 5, 16))),
     ),
     "reordered": Reordered(Constant(DRAWN), np.array([4, 0, 3, 1, 2]), KIND),
-    "phased": Phased.of(Constant(DRAWN), (3, 1), "crd", KIND.dtype),
-    "phased by blocks": Phased.of(Constant(DRAWN), (3, 3), "dcr", KIND.dtype),
+    "phased": Phased.of(Constant(DRAWN), 1, (3, 1), "crd", KIND.dtype),
+    "phased by blocks": Phased.of(Constant(DRAWN), 1, (3, 3), "dcr", KIND.dtype),
+    "phased groups": Phased.of(Constant(DRAWN), 13, (1, 3), "crd", KIND.dtype),
 }
 
 

@@ -51,6 +51,7 @@ TRUTHS: dict[str, tuple[Callable[[Decimal], Decimal], float]] = {
     "exp": (lambda x: x.exp(), 1.1),
     "expm1": (lambda x: x.exp() - 1, 2.0),
     "sigmoid": (lambda x: 1 / (1 + (-x).exp()), 2.5),
+    "silu": (lambda x: x / (1 + (-x).exp()), 2.5),
     "tanh": (_tanh, 2.6),
     "erf": (lambda x: (1 - erfc(abs(x))).copy_sign(x), 1.3),
     "log": (lambda x: x.ln(), 0.9),
@@ -60,6 +61,7 @@ TRUTHS: dict[str, tuple[Callable[[Decimal], Decimal], float]] = {
 NUMPY: dict[str, Callable[[Reals], Reals]] = {
     **{name: getattr(np, name) for name in ("exp", "expm1", "tanh", "log", "log1p")},
     "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
+    "silu": lambda x: x * np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
     "erf": np.vectorize(math.erf),
 }
 EXPONENTS = {1 / 3: 1.2, 0.5: 0.51, 1.5: 1.2, 3.0: 1.6, 4.0: 2.1, -1.0: 1.2, -7.3: 1.2, 101.0: 1.2}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from cnnc.backends.interp.evaluate import run_kernel
 from cnnc.base.dtype import DType
@@ -71,6 +72,21 @@ def test_error_over_all_floats(function: str, run: Callable[..., Singles], fused
     error = ulps(run(function, x, fused=fused), exact)
     worst = int(np.argmax(error))
     assert error[worst] <= bound, f"{error[worst]} ulp at {x[worst]!r}"
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fma", "no fma"])
+@pytest.mark.parametrize("run", RUNS)
+def test_error_of_silu(run: Callable[..., Singles], fused: bool) -> None:
+    """Where exp(-|x|) is subnormal, it is off by half the least number, of which x are added."""
+    x = all_kinds_of_floats()
+    with np.errstate(all="ignore"):
+        exact = np.where(x == -np.inf, np.nan, x.astype(np.float64) * expit(x.astype(np.float64)))
+    found = run("silu", x, fused=fused)
+    is_normal = ~(x < -87)
+    assert ulps(found[is_normal], exact[is_normal]).max() <= 2.5
+    off = np.abs(found[x < -87] - exact[x < -87])
+    assert (off[np.isfinite(off)] <= 105 * 2.0**-149).all()
+    assert np.array_equal(np.isnan(found), np.isnan(exact))
 
 
 def test_the_exhaustive_check_measures_the_same() -> None:

@@ -24,6 +24,7 @@ BINARY = {
 COMPARE = {"lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
 CALL = {
     "exp": np.exp, "log": np.log, "tanh": np.tanh, "erf": special.erf, "sigmoid": special.expit,
+    "silu": lambda x: x * special.expit(x),
     "pow": np.power, "sqrt": np.sqrt, "abs": np.abs, "expm1": np.expm1, "log1p": np.log1p,
     "copysign": np.copysign, "exponent": lambda x: (np.frexp(x)[1] - 1).astype(x.dtype),
     "ldexp": lambda x, n: np.ldexp(x, np.asarray(n).astype(int)),

@@ -18,7 +18,7 @@ class Silu(Activation):
 
     def element(self, build: KernelBuilder, *args: Expr) -> Expr:
         """See Pointwise."""
-        return args[0] * call("sigmoid", args[0])
+        return call("silu", args[0])
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: the slope is at most 1.0999, where x = 2.4."""
