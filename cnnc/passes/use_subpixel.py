@@ -1,4 +1,4 @@
-"""Transposed convolutions to few channels: all phases as channels of one convolution."""
+"""Transposed convolutions as convolutions, with their phases as channels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -40,8 +40,9 @@ def use_subpixel(graph: Graph, target: Target, *, exact: bool = False) -> Graph:
     phase of the stride, as in Shi et al., "Is the deconvolution layer the same as a convolutional
     layer?" (2016), arXiv:1609.07009. The same products are summed: only windows that are whole
     multiples of the stride are taken, as others would be filled up with zeros, which make NaN of
-    infinities. What is computed element by element of a single operand moves before join_phases,
-    to join the convolution.
+    infinities. A stride of one has one phase, and nothing to join: that is a convolution whose
+    window is turned round. What is computed element by element of a single operand moves before
+    join_phases, to join the convolution.
     """
     far = are_transformed_far(graph, target)
 
@@ -73,24 +74,36 @@ def _as_convolution(
     if blocked and not exact and x.type.dtype is DType.F32:
         gain = winograd_gain(made, x.type, target, far)
     mode = "dcr" if blocked else "crd"
+    if phases == 1:
+        operands = _operands(op, node, graph, window, mode)
+        return replace(node, op=made, inputs=(x, *operands)) if plan.keeps_all else None
     if plan.cycles(op, x.type, target, gain) * GAIN > _direct_cycles(op, x.type, window, target):
         return None
-    weight, *bias = (operand.op for operand in node.inputs[1:])
-    assert isinstance(weight, Constant)
-    values = [Constant(Phased.of(weight, op.groups, window.stride, mode, x.type.dtype))]
-    for old in bias:
-        assert isinstance(old, Constant)
-        values.append(Constant(np.tile(old.value, phases) if blocked else old.value.repeat(phases)))
-    operands = [
-        Node(value, (), TensorType.plain(value.source.shape, x.type.dtype), name, node.span)
-        for value, name in zip(values, _names(node, graph), strict=False)
-    ]
+    operands = _operands(op, node, graph, window, mode)
     name = fresh_name(graph, f"{node.name}.phases")
     kind = made.infer(x.type, *(operand.type for operand in operands))
     conv = Node(made, (x, *operands), kind, name, node.span)
     return replace(
         node, op=JoinPhases(window.stride, plan.before, window.out, mode), inputs=(conv,)
     )
+
+
+def _operands(
+    op: ConvTranspose, node: Node, graph: Graph, window: TransposedWindow, mode: str
+) -> list[Node]:
+    """Weights and bias of the convolution."""
+    dtype, phases = node.type.dtype, prod(window.stride)
+    weight, *bias = (operand.op for operand in node.inputs[1:])
+    assert isinstance(weight, Constant)
+    values = [Constant(Phased.of(weight, op.groups, window.stride, mode, dtype))]
+    for old in bias:
+        assert isinstance(old, Constant)
+        value = np.tile(old.value, phases) if mode == "dcr" else old.value.repeat(phases)
+        values.append(Constant(value))
+    return [
+        Node(value, (), TensorType.plain(value.source.shape, dtype), name, node.span)
+        for value, name in zip(values, _names(node, graph), strict=False)
+    ]
 
 
 def _suits(op: ConvTranspose, node: Node, target: Target) -> bool:
@@ -108,7 +121,7 @@ def _suits(op: ConvTranspose, node: Node, target: Target) -> bool:
 
 
 def _windows(op: ConvTranspose, x: TensorType) -> Iterator[TransposedWindow]:
-    """Windows that mean the same, with several phases, of which no tap is missing.
+    """Windows that mean the same, of which no tap is missing.
 
     Along an axis of a single position the window takes no step, so that any stride will do: its
     own, or its extent, which makes a phase of each tap.
@@ -118,7 +131,7 @@ def _windows(op: ConvTranspose, x: TensorType) -> Iterator[TransposedWindow]:
     longest = tuple(k if extent == 1 else s for extent, k, s in steps)
     for stride in dict.fromkeys((longest, window.stride)):
         whole = all(not k % s for k, s in zip(window.kernel, stride, strict=True))
-        if whole and set(window.dilation) == {1} and prod(stride) > 1:
+        if whole and set(window.dilation) == {1}:
             yield replace(window, stride=stride)
 
 
@@ -137,6 +150,11 @@ class _Plan:
     pads: tuple[tuple[int, int], ...]
     extents: Shape
     before: Shape
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether the convolution computes nothing that is cropped."""
+        return self.extents == self.window.out and not any(self.before)
 
     @property
     def products(self) -> int:

@@ -45,7 +45,7 @@ NOT_TAKEN = [
     ("conv_transpose(64, 2, stride = 2)", "64, 9, 7"),  # channels fill vectors
     ("conv_transpose(1, 3, stride = 2)", "16, 9, 7"),  # windows would be filled up with zeros
     ("conv_transpose(1, 3, stride = 4)", "16, 9, 7"),
-    ("conv_transpose(1, 3, pad = 1)", "16, 9, 7"),  # a single phase
+    ("conv_transpose(8, 3, pad = 3)", "16, 9, 7"),  # more is cropped than the window reaches
     ("conv_transpose(1, 4, stride = 4, dilation = 3)", "16, 9, 7"),
     ("conv_transpose(32, 7, stride = 2, pad = same)", "24, 1"),  # most of the window is cropped
     ("conv_transpose(16, 4, stride = 2, groups = 16)", "16, 9, 7"),  # each channel on its own
@@ -110,6 +110,29 @@ def test_few_channels_are_taken(body: str, shape: str, target: str) -> None:
 def test_others_stay(body: str, shape: str, target: str) -> None:
     graph = net(body, shape).graph
     assert use_subpixel(graph, find_target(target)) is graph
+
+
+TURNED = [
+    ("conv_transpose(1, 3, pad = 1)", "16, 9, 7"),
+    ("conv_transpose(24, 3, pad = [[1, 0], [2, 1]], bias = false)", "16, 9, 7"),
+    ("conv_transpose(64, [2, 3, 2], output_pad = 0)", "16, 5, 4, 3"),
+    ("conv_transpose(12, 5, pad = same, groups = 4)", "8, 40"),
+    ("conv_transpose(32, 1)", "16, 6, 6"),
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("body", "shape"), TURNED)
+def test_a_stride_of_one_makes_a_convolution(body: str, shape: str, target: str) -> None:
+    graph = net(body, shape).graph
+    after = use_subpixel(graph, find_target(target))
+    verify(after)
+    assert kinds(after) == [Conv]
+    for odd in (False, True):
+        x = drawn(graph, odd=odd)
+        with np.errstate(invalid="ignore"):
+            wanted, found = (evaluate(each, {"x": x})["y"] for each in (graph, after))
+        assert_close(found.astype(np.float32), wanted.astype(np.float32))
 
 
 BY_WINOGRAD = [
