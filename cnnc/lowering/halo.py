@@ -5,16 +5,16 @@ from dataclasses import replace
 from cnnc.loop.expr import Buffer, Const, Expr, Var
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, Store
 from cnnc.lowering.loops import drop_unit_loops
-from cnnc.lowering.sharing_rows import ROWS, begins_with_rows
+from cnnc.lowering.sharing_rows import ROWS
 
 
-def clear_halo(kernel: Kernel, out: Buffer) -> Kernel:
+def clear_halo(kernel: Kernel, out: Buffer, *, by_rows: bool = False) -> Kernel:
     """Add nests that write zero into the halo of the result, each element once.
 
     Memory is shared between tensors that are not alive together, so the zeros are written anew in
     every run, by the kernel that writes the tensor, and each by the thread that writes beside it.
     """
-    nests = halo_nests(out, by_rows=begins_with_rows(kernel, out))
+    nests = halo_nests(out, by_rows=by_rows)
     return drop_unit_loops(kernel.with_body((*kernel.body, *nests)))
 
 
@@ -24,13 +24,12 @@ def halo_nests(out: Buffer, *, by_rows: bool = False) -> Body:
     Threads share them by channels, or `by_rows`: what is above the first row is the first thread's
     then, and what is below the last one the last thread's.
     """
-    nests = [
+    return tuple(
         _nest(out, axis, side, width, by_rows=by_rows)
         for axis, ends in enumerate(out.layout.halo)
         for side, width in enumerate(ends)
         if width
-    ]
-    return tuple(nests)
+    )
 
 
 def clear_padding(kernel: Kernel, out: Buffer) -> Kernel:

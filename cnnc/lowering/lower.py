@@ -32,7 +32,7 @@ from cnnc.lowering.schedule import (
     schedule_unblocked,
     share_nothing,
 )
-from cnnc.lowering.sharing_rows import share_rows, turn_uneven
+from cnnc.lowering.sharing_rows import begins_with_rows, share_rows, turn_uneven
 from cnnc.lowering.streamed import lower_streamed
 from cnnc.lowering.tails import roll_tails
 from cnnc.lowering.task import task_of
@@ -149,12 +149,13 @@ def lower_node(
         if plan.copies_channels:
             x = replace(kernel.params[0], layout=node.inputs[0].type.layout)
             kernel = copy_channels(share_nothing(kernel), x)
-    out = kernel.params[-1]
+    out, by_rows = kernel.params[-1], False
     if cores > 1 and not target.is_gpu:
         if shares_rows(node, target):
             kernel = share_rows(kernel, out, cores)
         kernel = turn_uneven(kernel, cores, any_samples=is_range)
-    kernel = clear_halo(replace(kernel, name=_identifier(node.name)), out)
+        by_rows = begins_with_rows(kernel, out)
+    kernel = clear_halo(replace(kernel, name=_identifier(node.name)), out, by_rows=by_rows)
     if target.is_small:
         kernel = share_nothing(kernel)
     if not target.is_gpu:

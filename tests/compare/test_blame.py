@@ -93,7 +93,7 @@ def test_a_broken_schedule_is_lowerings(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_halo_left_dirty_is_lowerings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer may be right and still leave what its readers trip over."""
-    monkeypatch.setattr(lowering, "clear_halo", lambda kernel, out: kernel)
+    monkeypatch.setattr(lowering, "clear_halo", lambda kernel, out, by_rows: kernel)
     found = report()
     assert found.blames[0].room == "lowering"
     assert "halo" in found.blames[0].why
