@@ -272,7 +272,8 @@ def index(ev: Evaluates, it: ast.Index, context: Context) -> Value:
     if not isinstance(owner, tuple):
         message = f"only lists have elements, {kind(owner)} has none"
         help = None
-        if isinstance(owner, Node) and isinstance(position, int) and position >= 0:
+        channels = owner.type.channels if isinstance(owner, Node) and owner.type.rank > 1 else 0
+        if type(position) is int and 0 <= position < channels:
             help = f"`-> slice(1, {position}, {position + 1})` takes channel {position}"
         return ev.state.error("E0206", message, it.owner.span, help=help)
     if not isinstance(position, int) or isinstance(position, bool):

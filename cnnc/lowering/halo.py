@@ -5,14 +5,15 @@ from dataclasses import replace
 from cnnc.loop.expr import Buffer, Const, Expr, Var
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, Store
 from cnnc.lowering.loops import drop_unit_loops
-from cnnc.lowering.sharing_rows import ROWS
+from cnnc.ops.bands import ROWS
 
 
 def clear_halo(kernel: Kernel, out: Buffer, *, by_rows: bool = False) -> Kernel:
     """Add nests that write zero into the halo of the result, each element once.
 
     Memory is shared between tensors that are not alive together, so the zeros are written anew in
-    every run, by the kernel that writes the tensor, and each by the thread that writes beside it.
+    every run, by the kernel that writes the tensor. Threads share them as the tensor itself, so
+    that where a core has all channels or all rows of its part it writes the zeros beside them.
     """
     nests = halo_nests(out, by_rows=by_rows)
     return drop_unit_loops(kernel.with_body((*kernel.body, *nests)))

@@ -137,7 +137,7 @@ def lower_node(
     none runs on from one row into the next, as rows are only some of a tensor's. `is_range` says
     that a run may have fewer samples.
     """
-    cores = 1 if rows_apart or target.is_small else target.cores
+    cores = 1 if rows_apart or target.is_small or target.is_gpu else target.cores
     if isinstance(node.op, Streamed):
         kernel = lower_streamed(node, node.op, partial(lower_node, target=target, rows_apart=True))
     elif target.is_gpu:
@@ -150,9 +150,9 @@ def lower_node(
             x = replace(kernel.params[0], layout=node.inputs[0].type.layout)
             kernel = copy_channels(share_nothing(kernel), x)
     out, by_rows = kernel.params[-1], False
-    if cores > 1 and not target.is_gpu:
+    if cores > 1:
         if shares_rows(node, target):
-            kernel = share_rows(kernel, out, cores)
+            kernel = share_rows(kernel, out, cores, any_samples=is_range)
         kernel = turn_uneven(kernel, cores, any_samples=is_range)
         by_rows = begins_with_rows(kernel, out)
     kernel = clear_halo(replace(kernel, name=_identifier(node.name)), out, by_rows=by_rows)

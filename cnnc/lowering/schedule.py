@@ -27,7 +27,12 @@ from cnnc.lowering.loops import (
 from cnnc.lowering.nests import fission, join
 from cnnc.lowering.panels import BAND, cut_bands, sum_in_panels
 from cnnc.lowering.rows import accumulates_rows
-from cnnc.lowering.sweeps import may_vectorise_results, vectorise_results, vectorise_rows
+from cnnc.lowering.sweeps import (
+    may_vectorise_results,
+    pays_in_parts,
+    vectorise_results,
+    vectorise_rows,
+)
 
 ENOUGH = 64
 """Iterations that any number of cores share evenly; more would each compute their indices."""
@@ -199,7 +204,8 @@ def schedule_plain(kernel: Kernel, lanes: int, tile: Tile, *, by_element: bool) 
     grid = _grid(kernel)
     if not grid:
         return _parallel_outer(kernel)
-    if grid[-1].extent > 1 and accumulates_rows(kernel, grid[-1].var):
+    in_parts = grid[-1].extent == 1 and pays_in_parts(kernel)
+    if not in_parts and accumulates_rows(kernel, grid[-1].var):
         return _parallel_outer(_tile_rows(kernel, lanes, tile))
     if lanes == 1:
         return _parallel_outer(kernel, enough=ENOUGH)

@@ -8,20 +8,23 @@ from cnnc.loop.expr import Buffer, Expr, Var
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, Store, walk
 from cnnc.loop.rewrite import parts as parts_of
 from cnnc.lowering.loops import substitute
+from cnnc.ops.bands import ROWS
 
-ROWS = 2
-"""The axis of rows."""
 _FEWEST = 2
 """Rows for each core, at least: an axis of fewer is no map's, but made by a reshape."""
 
 
-def share_rows(kernel: Kernel, out: Buffer, cores: int) -> Kernel:
-    """for n, c, h parallel: S  →  for n, h.part, c, h parallel: S, with a part for each core.
+def share_rows(kernel: Kernel, out: Buffer, cores: int, *, any_samples: bool = False) -> Kernel:
+    """for n, c, h parallel: S  →  for n, h.part, c, h parallel: S, with parts as cores.
 
     What lies between two layers is read by the core that wrote it then, but for rows at the edges
-    of parts. Where rows do not make so many parts, several cores share the channels of a part.
+    of parts. There are as many parts as divide both rows and cores: several cores share the
+    channels of a part where these are fewer, and a single part is none. Samples that are as many
+    for every core are shared instead, unless with `any_samples` it is not known how many there are.
     """
-    return kernel.with_body(tuple(_share(nest, out, cores) for nest in kernel.body))
+    return kernel.with_body(
+        tuple(_share(nest, out, cores, any_samples=any_samples) for nest in kernel.body)
+    )
 
 
 def begins_with_rows(kernel: Kernel, out: Buffer) -> bool:
@@ -50,13 +53,14 @@ def turn_uneven(kernel: Kernel, cores: int, *, any_samples: bool = False) -> Ker
     return kernel.with_body(tuple(nests))
 
 
-def _share(nest: Stmt, out: Buffer, cores: int) -> Stmt:
+def _share(nest: Stmt, out: Buffer, cores: int, *, any_samples: bool) -> Stmt:
     loops = _perfect(nest)
     place = _place(loops, out)
     samples = [loop for loop in loops if _has(place, 0, loop)]
     others = [loop for loop in loops if loop not in samples]
     row = _row(others, place, cores)
-    if row is None or prod(loop.extent for loop in samples) % cores == 0:
+    even = prod(loop.extent for loop in samples) % cores == 0 and not any_samples
+    if row is None or even:
         return nest
     parts = gcd(row.extent, cores)
     size, name = row.extent // parts, f"{row.var}.part"
@@ -83,7 +87,10 @@ def _row(loops: Sequence[For], place: Sequence[Expr], cores: int) -> For | None:
 
 
 def _place(loops: Sequence[For], out: Buffer) -> tuple[Expr, ...]:
-    """The index of a result of at least one spatial axis that is written in loops, or ()."""
+    """The index of the first result that is written in loops, or () where there are no rows.
+
+    All that a nest writes in one iteration of its loops lies beside each other.
+    """
     stores = walk(loops[-1].body) if loops and len(out.shape) > ROWS else ()
     places = (each.index for each in stores if isinstance(each, Store) and each.buffer == out)
     return next(places, ())

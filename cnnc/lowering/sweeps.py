@@ -5,7 +5,7 @@ for i: acc += x[i]  →  for i.0: for i.1 vector: part[i.1] += x[i.0, i.1];  for
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, prod
 
 from cnnc.loop.affine import affine
 from cnnc.loop.expr import Binary, Buffer, Const, Expr, Fma, Load, Space, Var, binary, children
@@ -32,8 +32,23 @@ IDENTITY = {"add": 0.0, "max": -inf, "min": inf}
 """What changes nothing, for each operation that may be done in any order."""
 FEWEST = 4
 """Lanes that are worth a vector."""
+_LONG_ROW = 64
+"""Elements of a row from which on its maximum is found sooner in vectors."""
 ACCUMULATORS = 4
 """Vectors of results in flight: a multiply-add takes as many cycles as four of them take turns."""
+
+
+def pays_in_parts(kernel: Kernel) -> bool:
+    """Whether rows of a single result each are reduced faster in vectors than one by one.
+
+    The lanes are put together once for each row: for a maximum, which keeps NaN, that takes as long
+    as some vectors.
+    """
+    loops = [stmt for stmt in walk(kernel.body) if isinstance(stmt, For) and stmt.reduces]
+    steps = prod(loop.extent for loop in loops)
+    stored = (stmt.value for stmt in walk(kernel.body) if isinstance(stmt, Store))
+    compares = any(isinstance(value, Binary) and value.op in ("max", "min") for value in stored)
+    return not compares or steps >= _LONG_ROW
 
 
 def vectorise_rows(kernel: Kernel, lanes: int) -> Kernel:

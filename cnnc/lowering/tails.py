@@ -1,6 +1,7 @@
 """Elementary functions behind a tile of sums, once in a loop rather than once for each sum."""
 
 from dataclasses import replace
+from itertools import chain, count
 
 from cnnc.loop.expr import Buffer, Call, Expr, Load, Space
 from cnnc.loop.functions import ELEMENTARY
@@ -28,16 +29,17 @@ def roll_tails(kernel: Kernel) -> Kernel:
     slower. The sums stay in registers where they are added up, as no other array is looked up by a
     number that varies. Loops over vectors stay inside.
     """
-    return kernel.with_body(_visit(kernel.body))
+    allocs = {stmt.buffer.name for stmt in walk(kernel.body) if isinstance(stmt, Alloc)}
+    return kernel.with_body(_visit(kernel.body, allocs))
 
 
-def _visit(body: Body) -> Body:
+def _visit(body: Body, names: set[str]) -> Body:
     result: list[Stmt] = []
     for stmt in body:
         if isinstance(stmt, For) and stmt.kind is Kind.UNROLLED and _is_long(stmt):
-            result += _rolled(stmt)
+            result += _rolled(stmt, names)
         elif isinstance(stmt, For):
-            result.append(replace(stmt, body=_visit(stmt.body)))
+            result.append(replace(stmt, body=_visit(stmt.body, names)))
         else:
             result.append(stmt)
     return tuple(result)
@@ -55,20 +57,23 @@ def _is_long(nest: For) -> bool:
     )
 
 
-def _rolled(nest: For) -> Body:
+def _rolled(nest: For, names: set[str]) -> Body:
+    """The nest as a loop; `names` are those of arrays, and those that it adds."""
     own = {stmt.buffer.name for stmt in walk(nest.body) if isinstance(stmt, Alloc)}
     laid: dict[Load, Load] = {}
+    buffers: dict[Buffer, Buffer] = {}
 
     def aside(expr: Expr) -> Expr | None:
         if not isinstance(expr, Load) or expr.buffer.space is not Space.REGISTER:
             return None
         if expr.buffer.name in own:
             return None
-        laid[expr] = Load(_aside(expr.buffer), expr.index)
+        if expr.buffer not in buffers:
+            buffers[expr.buffer] = _aside(expr.buffer, names)
+        laid[expr] = Load(buffers[expr.buffer], expr.index)
         return laid[expr]
 
     (changed,) = map_expressions((nest,), lambda expr: transform(expr, aside))
-    buffers = {load.buffer.name: load.buffer for load in laid.values()}
     copies: Body = tuple(Store(new.buffer, new.index, old) for old, new in laid.items())
     return (
         *map(Alloc, buffers.values()),
@@ -77,8 +82,13 @@ def _rolled(nest: For) -> Body:
     )
 
 
-def _aside(buffer: Buffer) -> Buffer:
-    return replace(buffer, name=f"{buffer.name}.sums")
+def _aside(buffer: Buffer, names: set[str]) -> Buffer:
+    """Another array like it, under a name of its own."""
+    plain = f"{buffer.name}.sums"
+    possible = chain([plain], (f"{plain}.{number}" for number in count(1)))
+    name = next(name for name in possible if name not in names)
+    names.add(name)
+    return replace(buffer, name=name)
 
 
 def _around(nest: For, body: Body) -> For:

@@ -44,5 +44,5 @@ def shares_rows(node: Node, target: Target) -> bool:
     assert isinstance(op, Operator)
     weights = weight_bytes(node)
     arrival = weights / (L2_BYTES if weights <= target.l2_bytes else MEMORY_BYTES)
-    moved = kinds[0].bytes + node.type.bytes
+    moved = node.type.bytes + sum(o.type.bytes for o in node.inputs if not o.is_constant)
     return target.cores * arrival <= step_cycles(op.macs(node.type, *kinds), moved, target)

@@ -26,6 +26,8 @@ GAIN = 1.1
 """How much faster it must be by the estimate."""
 _ROWS = 0.2
 """Part of the multiply-adds' peak that a single channel reaches, in vectors of positions."""
+_FEWEST_PRODUCTS = 16
+"""Products of a result from which on groups gain more than the copy of their phases takes."""
 _COPY = 2
 """Cycles to copy the phases of a block along a row."""
 _MOVE = 4
@@ -77,6 +79,8 @@ def _as_convolution(
     if phases == 1:
         operands = _operands(op, node, graph, window, mode)
         return replace(node, op=made, inputs=(x, *operands)) if plan.keeps_all else None
+    if op.groups > 1 and x.type.channels // op.groups * prod(plan.taps) < _FEWEST_PRODUCTS:
+        return None
     if plan.cycles(op, x.type, target, gain) * GAIN > _direct_cycles(op, x.type, window, target):
         return None
     operands = _operands(op, node, graph, window, mode)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import cnnc
 from cnnc.backends.native.targets import named_target
 from cnnc.loop.kernel import For, Kernel
 from cnnc.loop.parse import parse_kernel
@@ -126,6 +127,24 @@ def test_rows_that_were_not_shared_are_cut_too() -> None:
 def test_other_loops_stay(rows: int, samples: int, cores: int) -> None:
     kernel = copy(rows, samples)
     assert shared(kernel, cores) == kernel
+
+
+def test_samples_whose_number_is_not_known_leave_rows_to_be_shared() -> None:
+    kernel = copy(8, samples=2)
+    (nest,) = share_rows(kernel, kernel.params[-1], 2, any_samples=True).body
+    assert isinstance(nest, For)
+    (part,) = nest.body
+    assert isinstance(part, For)
+    assert (nest.var, part.var) == ("n", "h.part")
+
+
+@pytest.mark.parametrize("batch", [2, (1, 2)], ids=str)
+def test_a_range_of_samples_is_shared_by_rows(batch: int | tuple[int, int]) -> None:
+    text = "cnn 1\nnet n {\n  input x: f32[N, 64, 14, 14]\n  output y = x -> conv(64, 1)\n"
+    model = cnnc.load_text(text + "  weights he\n}\n", batch=batch)
+    layers = model.compile("x86-64-v4", threads=2).lowered.layers
+    (kernel,) = [each.kernel for each in layers if each.node.name == "y"]
+    assert begins_with_rows(kernel, kernel.params[-1]) is isinstance(batch, tuple)
 
 
 def test_a_short_axis_before_the_rows_is_not_cut() -> None:

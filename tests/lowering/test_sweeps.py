@@ -200,6 +200,12 @@ def test_names_of_vector_loops_stay_in_their_loop() -> None:
     assert drop_unit_loops(before) == before
 
 
+def test_the_largest_of_a_short_row_is_not() -> None:
+    text = "cnn 1\nnet n {\n  input x: f32[1, 3, 7, 7]\n  output y = x -> pool(max, global)\n}\n"
+    (layer,) = cnnc.load_text(text).compile("x86-64-v3").lowered.layers
+    assert all(s.kind is not Kind.VECTOR for s in walk(layer.kernel.body) if isinstance(s, For))
+
+
 @pytest.mark.parametrize("body", ["pool(avg, global)", "pool(max, global)", "flatten -> dense(1)"])
 def test_a_row_of_one_result_is_added_up_in_parts(body: str) -> None:
     text = f"cnn 1\nnet n {{\n  input x: f32[1, 3, 9, 32]\n  output y = x -> {body}\n"

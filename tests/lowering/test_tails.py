@@ -2,6 +2,7 @@
 
 import pytest
 
+import cnnc
 from cnnc import driver
 from cnnc.base.source import SourceFile
 from cnnc.frontend.load import load_text
@@ -10,6 +11,7 @@ from cnnc.loop.expr import Call
 from cnnc.loop.functions import ELEMENTARY
 from cnnc.loop.kernel import For, Kernel, Kind, expressions, walk
 from cnnc.loop.rewrite import parts
+from cnnc.loop.verify import verify_kernel
 from cnnc.ops.concat import Concat
 from cnnc.ops.fused import Fused
 from cnnc.passes.fuse import MOST_REPEATED, fuse
@@ -66,3 +68,15 @@ def test_a_concat_of_many_takes_no_tail(operands: int) -> None:
     graph = fuse(net(f"x -> concat {{ {branches} }} -> tanh"))
     roots = [node.op.root for node in graph.nodes if isinstance(node.op, Fused)]
     assert any(isinstance(root, Concat) for root in roots) == (operands <= MOST_REPEATED)
+
+
+@pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3", "x86-64"])
+@pytest.mark.parametrize("shape", ["1, 16, 16", "1, 17, 65", "1, 1000"])
+@pytest.mark.parametrize("body", ["softmax", "log_softmax"])
+def test_nests_side_by_side_lay_aside_sums_of_the_same_name(
+    body: str, shape: str, target: str
+) -> None:
+    """Of a single channel, where the tail of a row is a nest beside that of whole vectors."""
+    text = f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n  output y = x -> {body}\n}}\n"
+    for layer in cnnc.load_text(text).compile(target).lowered.layers:
+        verify_kernel(layer.kernel)

@@ -32,9 +32,9 @@ TAKEN = [
     ("conv_transpose(1, [2, 4, 2], stride = 2)", "16, 2, 3, 4"),
     ("conv_transpose(2, [5, 4], stride = [1, 4])", "16, 4, 5"),
     ("conv_transpose(1, 4, stride = 4, pad = [[17, 0], [0, 11]])", "16, 6, 7"),
-    ("conv_transpose(2, 4, stride = 4, groups = 2)", "16, 9, 7"),
+    ("conv_transpose(2, 8, stride = 4, groups = 2)", "16, 9, 7"),
     ("conv_transpose(24, 4, stride = 2, pad = 1, groups = 4)", "16, 9, 7"),
-    ("conv_transpose(12, [6, 2], stride = [3, 2], groups = 4, bias = false)", "8, 9, 7"),
+    ("conv_transpose(12, [6, 2], stride = [3, 2], groups = 4, bias = false)", "32, 9, 7"),
     # a single position takes no step: a dense layer, of any number of channels
     ("conv_transpose(64, 4)", "24, 1, 1"),
     ("conv_transpose(32, 5, pad = [[1, 0], [0, 1]])", "24, 1, 1"),
@@ -48,6 +48,7 @@ NOT_TAKEN = [
     ("conv_transpose(8, 3, pad = 3)", "16, 9, 7"),  # more is cropped than the window reaches
     ("conv_transpose(1, 4, stride = 4, dilation = 3)", "16, 9, 7"),
     ("conv_transpose(32, 7, stride = 2, pad = same)", "24, 1"),  # most of the window is cropped
+    ("conv_transpose(12, 2, stride = 2, groups = 4)", "32, 9, 7"),  # too few sums for the copy
     ("conv_transpose(16, 4, stride = 2, groups = 16)", "16, 9, 7"),  # each channel on its own
     ("conv_transpose(64, 4, stride = 2, groups = 4)", "16, 9, 7"),  # groups fill vectors
 ]
