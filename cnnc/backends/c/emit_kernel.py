@@ -56,8 +56,8 @@ class Call:
 def emit_kernel(kernel: Kernel, call: Call, preamble: Preamble) -> list[str]:
     """`static void name(params…, [void *scratch], [samples], [thread, threads])`.
 
-    Where it is split, each parallel nest runs thread's share of its iterations, every other nest
-    that of the thread as far from the last one, and what is not parallel runs on thread 0.
+    Where it is split, each parallel nest runs thread's share of its iterations, a turned one that
+    of the thread as far from the last one, and what is not parallel runs on thread 0.
     """
     kernel = kernel.with_body(without_unused(kernel.body))
     return _Writer(kernel, call, preamble).function()
