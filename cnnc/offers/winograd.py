@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from itertools import product
 from math import prod
 
 from cnnc.base.choice import Choice, Chosen
@@ -19,22 +20,24 @@ from cnnc.offers.shares import longest_share
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS
 from cnnc.ops.winograd import Winograd
-from cnnc.ops.winograd_tiles import Side, TiledAxis, side_of
+from cnnc.ops.winograd_tiles import Band, Side, TiledAxis, side_of
 
 GAIN = 1.1
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
-STRIDED_GAIN = 1.3
+STRIDED_GAIN = 1.5
 """The same with a stride: weights become seven times as large and more."""
+COARSE_GAIN = 1.15
+"""How much faster tiles of 8 points must be than smaller ones: errors are four times as large
+(docs/numerics.md)."""
 WINOGRAD = "winograd"
-LARGEST_TILES = 6
-"""Points of a tile along each axis: with 8, errors are five times as large and hardly any time is
-won, so that only tuning may choose it (docs/numerics.md)."""
+FINE_TILES = 6
+"""Points of a tile along each axis that has few roundings."""
 _MOST_PARTS = 2
 """Parts for each core at most."""
 _BLOCKS = (1, 2, 3, 4)
-LARGEST_WEIGHTS = 64 << 20
-"""Bytes of a layer's transformed weights: with F(4, 3) on two axes four times as many as before,
-of the phases of a stride up to sixteen times."""
+LARGEST_WEIGHTS = 160 << 20
+"""Bytes of a layer's transformed weights: of F(4, 3) on two axes four times as many as before, of
+F(6, 3) seven times, of phases of a stride up to sixteen times and more."""
 LARGEST_ROW = 16 << 20
 """Bytes of one row of tiles between its transforms, which each thread needs for itself."""
 MEASURED_WIDTHS = 2
@@ -140,18 +143,17 @@ def winograd_gain(op: Conv, x: TensorType, target: Target, far: bool) -> float:
 @cache
 def _chosen(op: Conv, x: TensorType, target: Target, far: bool) -> tuple[Winograd | None, float]:
     """The fastest form, and what is gained."""
-    sizes = [points for points in _sizes(op, x, target) if points <= LARGEST_TILES]
-    plans = [_Plan(op, x, target, points, far) for points in sizes]
+    plans = [_Plan(op, x, target, points, far) for points in _sizes(op, x, target)]
     plans = [plan for plan in plans if plan.weights <= LARGEST_WEIGHTS]
     shapes = [(plan, list(plan.shapes())) for plan in plans]
     costs = [(min(map(plan.cost, found)), plan, found) for plan, found in shapes if found]
     if not costs:
         return None, 1.0
     # One thread's cost decides about the algorithm: for any number of cores it gives the same bits.
-    cost, plan, found = min(costs, key=lambda each: each[0])
+    cost, plan, found = min(costs, key=lambda each: each[0] * each[1].handicap)
     gain = STRIDED_GAIN if max(op.window(x).stride) > 1 else GAIN
     direct = _direct_cost(op, x, target, far)
-    if cost * gain >= direct:
+    if cost * plan.handicap * gain >= direct:
         return None, 1.0
     return plan.made(min(found, key=plan.span)), direct / cost
 
@@ -200,6 +202,11 @@ class _Plan:
     def lanes(self) -> int:
         """Channels in a vector."""
         return self.target.lanes(self.x.dtype)
+
+    @property
+    def handicap(self) -> float:
+        """How many times slower it counts beside others, as it rounds more."""
+        return COARSE_GAIN if self.points > FINE_TILES else 1.0
 
     @cached_property
     def sides(self) -> tuple[Side, ...]:
@@ -254,11 +261,11 @@ class _Plan:
             # one row leaves the caches rather than that there would be no form at all
             if self._transformed(rows) > (most if rows > 1 else LARGEST_ROW):
                 break
-            work = self._work(rows * across)
+            work, band = self._work(rows * across), next(self.axes[0].bands(rows))
             for at_once in (each for each in _BLOCKS if blocks % each == 0 and self._stay(each)):
                 tiles = [Tile(at_once, 1, width) for width in even_widths(rows * across)]
                 tiles = [tile for tile in tiles if fits(tile, work, self.target)]
-                price = partial(short_cycles, work, target=self.target)
+                price = partial(self._products, band)
                 for tile in sorted(tiles, key=price)[:widths]:
                     yield _Shape(rows, tile)
 
@@ -316,35 +323,69 @@ class _Plan:
     def cost(self, shape: _Shape, parts: int = 1) -> float:
         """Estimated cycles of one thread: products, transforms, and weights that come from afar."""
         points, across = prod(self.tile), prod(self.tiles[1:])
-        bands = [(band.rows, band.count) for band in self.axes[0].bands(shape.rows)]
-        count = sum(times for _, times in bands)
-        price = partial(short_cycles, tile=shape.tile, target=self.target)
-        each = {rows: price(self._work(rows * across)) for rows, _ in bands}
-        near = self.weights <= self.target.l1_bytes // 2
-        products = points * sum(each[rows] * times for rows, times in bands)
-        products = max(products, 0 if near else count * self.weights / L2_BYTES)
+        bands = [*self.axes[0].bands(shape.rows)]
+        count = sum(band.count for band in bands)
+        products = sum(self._products(band, shape.tile) * band.count for band in bands)
+        if self.weights > self.target.l1_bytes // 2:
+            products = max(products, count * self.weights / L2_BYTES)
         blocks = [-(-channels // self.lanes) for channels in (self.depth, self.op.channels)]
-        each_way = _transform(self.tile, self.target.vector_units)
-        transforms = prod(self.tiles) * (blocks[0] * parts + blocks[1]) * each_way
-        item = self.x.dtype.bytes
-        moved = self._transformed(shape.rows)
+        transforms = (blocks[0] * parts + blocks[1]) * self._each_way
         far = cycles_from_afar(self.weights, self.target, far=self.far)
-        far += cycles_from_afar(self.weights, self.target, far=False) * (count - 1)
-        if shape.tile.blocks * self.lanes * self.depth * item > self.target.l1_bytes // 2:
-            widths = sum(-(-rows * across // shape.tile.columns) * times for rows, times in bands)
-            far += points * widths * self.depth * blocks[1] * _RELOAD
-        if moved > self.target.l2_bytes // 2:
-            far += count * moved * (blocks[1] // shape.tile.blocks / 4 + 2) / L3_BYTES
-        return float(self.x.shape[0]) * (products + transforms + far)
+        far += (count - 1) * self._again(shape)
+        near = products + transforms + count * self._moved(shape)
+        panel = shape.tile.blocks * self.lanes * self.depth * self.x.dtype.bytes
+        if panel > self.target.l1_bytes // 2:
+            width = shape.tile.columns
+            widths = sum(-(-band.rows * across // width) * band.count for band in bands)
+            near += points * widths * self.depth * blocks[1] * _RELOAD
+        return float(self.x.shape[0]) * (near + max(far / 2, far - near / 4))
+
+    def _between(self, shape: _Shape) -> tuple[int, int]:
+        """Bytes of a band's transformed tiles, and of some channels' sums."""
+        tiles = self._transformed(shape.rows)
+        return tiles, tiles * shape.tile.blocks * self.lanes // self.depth
+
+    def _again(self, shape: _Shape) -> float:
+        """Cycles in which weights arrive for another band, where all does not stay near."""
+        if self.weights + sum(self._between(shape)) <= self.target.l2_bytes:
+            return 0.0
+        return max(self.weights / L3_BYTES, cycles_from_afar(self.weights, self.target, far=False))
+
+    def _moved(self, shape: _Shape) -> float:
+        """Cycles for what a band's tiles and sums exceed the second-level cache by."""
+        chunks = -(-self.op.channels // self.lanes) // shape.tile.blocks
+        (tiles, sums), size = self._between(shape), self.target.l2_bytes
+        part = min(1.0, max(0.0, (tiles + sums - size / 2) / size))
+        return part * (tiles * (chunks / 4 + 2) + sums * chunks * 2) / L3_BYTES
+
+    def _products(self, band: Band, tile: Tile) -> float:
+        """Estimated cycles of the products of a band: points of whole tiles alone have fewer."""
+        pieces = [band.pieces, *(axis.pieces for axis in self.axes[1:])]
+        groups = [axis.groups(some) for axis, some in zip(self.axes, pieces, strict=True)]
+        return sum(
+            prod(len(points) for points, _ in some)
+            * short_cycles(self._work(prod(tiles for _, tiles in some)), tile, self.target)
+            for some in product(*groups)
+        )
+
+    @cached_property
+    def _each_way(self) -> float:
+        """Cycles to transform a vector of channels of every tile, there or back."""
+        total = 0.0
+        for pieces in product(*(axis.pieces for axis in self.axes)):
+            each = zip(self.sides, pieces, strict=True)
+            used = tuple(side.points_for(piece.results) for side, piece in each)
+            total += prod(piece.count for piece in pieces) * _transform(used, self.target)
+        return total
 
 
-def _transform(tile: Shape, units: int) -> float:
+def _transform(tile: Shape, target: Target) -> float:
     """Cycles to transform one vector of tiles there or back: lines on each axis, loads, stores."""
     lines = 0.0
     for points in tile:
         pairs = (points - 2) // 2 if points > 1 else 0
         lines += prod(tile) / points * (2 * pairs + pairs * (2 * pairs))
-    return 1.4 / units * (lines + 2 * prod(tile))
+    return 1.4 / target.vector_units * (lines + 2 * prod(tile))
 
 
 def _direct_cost(op: Conv, x: TensorType, target: Target, far: bool) -> float:

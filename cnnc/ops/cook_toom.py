@@ -11,6 +11,7 @@ below have few bits, so that every entry of A and B is exact in float32.
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,11 @@ from cnnc.base.dtype import DType
 from cnnc.base.record import record
 from cnnc.loop.expr import Const, Expr, Fma
 
-PAIRS = {4: (1.0,), 6: (0.625, 1.5), 8: (0.5, 1.0, 1.75)}
+PAIRS = {4: (1.0,), 6: (1.5, 0.625), 8: (1.75, 0.5, 1.0)}
 """By how many products there are: points p that stand for p and -p; 0 and infinity are points too.
 
-A single product is that of an axis which is left as it is, with one tap.
+A single product is that of an axis which is left as it is, with one tap. Tiles at an edge that have
+fewer results take the first points alone, in the order that rounds least there.
 """
 
 Matrix = NDArray[np.float64]
@@ -34,7 +36,7 @@ Name = Callable[[Expr], Expr]
 class CookToom:
     """A^T [m, n], G [n, r] and B^T [n, n] of F(m, r), where n = m + r - 1.
 
-    Rows of B^T and columns of A^T stand in the order 0, p, -p for each pair, infinity.
+    Rows of B^T and columns of A^T stand in the order 0, infinity, p, -p for each pair.
     """
 
     output: Matrix
@@ -43,21 +45,31 @@ class CookToom:
 
 
 @cache
-def cook_toom(count: int, taps: int) -> CookToom:
-    """The transforms of F(count - taps + 1, taps), which multiplies `count` times."""
+def cook_toom(count: int, taps: int, used: int = 0) -> CookToom:
+    """The transforms of F(count - taps + 1, taps), which multiplies `count` times.
+
+    Or those of fewer results, by as many products less, with the weights of the points that are
+    `used`, the first of all: a weight is G g = g(p) / N(p), where N(p) is the product of p - q over
+    all other points q. What it lacks of those that are not used, B^T is multiplied by.
+    """
+    used = used or count
     if count == 1:
         return CookToom(*[np.ones((1, 1))] * 3)
-    points = [0.0, *(sign * p for p in PAIRS[count] for sign in (1, -1))]
-    results = count - taps + 1
-    output, weight = np.zeros((results, count)), np.zeros((count, taps))
-    inputs = np.zeros((count, count))
+    finite = [0.0, *(sign * p for p in PAIRS[count] for sign in (1, -1))]
+    points, unused = finite[: used - 1], finite[used - 1 :]
+    results = used - taps + 1
+    output, weight = np.zeros((results, used)), np.zeros((used, taps))
+    inputs = np.zeros((used, used))
     for i, point in enumerate(points):
         others = points[:i] + points[i + 1 :]
-        output[:, i] = [point**k for k in range(results)]
-        weight[i] = [point**k / np.prod([point - other for other in others]) for k in range(taps)]
-        inputs[i, : count - 1] = np.poly(others)[::-1]
-    output[-1, -1] = weight[-1, -1] = 1.0
-    inputs[-1] = np.poly(points)[::-1]
+        at = i + (i > 0)  # infinity is the second
+        missing = np.prod([point - other for other in unused])
+        scale = np.prod([point - other for other in others]) * missing
+        output[:, at] = [point**k for k in range(results)]
+        weight[at] = [point**k / scale for k in range(taps)]
+        inputs[at, : used - 1] = np.asarray(_polynomial(others)) * missing
+    output[-1, 1] = weight[1, -1] = 1.0
+    inputs[1] = _polynomial(points)
     return CookToom(output, weight, inputs)
 
 
@@ -95,18 +107,33 @@ def transform_weights(weight: Matrix, counts: Sequence[int], phases: Sequence[in
     return np.moveaxis(np.concatenate(made, axis=2), 0, -1)
 
 
-def transform_input(values: Mapping[tuple[int, ...], Expr], name: Name) -> Values:
-    """B^T along every axis of a tile of expressions; `name` keeps what is used again."""
-    return _transform(values, lambda line, _: _input_line(line, PAIRS[len(line)], name))
+def transform_input(
+    values: Mapping[tuple[int, ...], Expr], counts: Sequence[int], name: Name
+) -> Values:
+    """B^T along every axis of a tile of expressions; `name` keeps what is used again.
+
+    Of the points that there are, so many on each axis, the tile uses as many as it has values.
+    """
+
+    def change(line: Sequence[Expr], axis: int) -> list[Expr]:
+        pairs = PAIRS[counts[axis]]
+        used = len(line) // 2 - 1
+        return _input_line(line, pairs[:used], pairs[used:], name)
+
+    return _transform(values, change)
 
 
 def transform_output(
-    values: Mapping[tuple[int, ...], Expr], taps: Sequence[int], name: Name
+    values: Mapping[tuple[int, ...], Expr],
+    counts: Sequence[int],
+    taps: Sequence[int],
+    name: Name,
 ) -> Values:
     """A^T along every axis of a tile of expressions, with so many taps on each."""
 
     def change(line: Sequence[Expr], axis: int) -> list[Expr]:
-        return _output_line(line, PAIRS[len(line)], taps[axis], name)
+        pairs = PAIRS[counts[axis]][: len(line) // 2 - 1]
+        return _output_line(line, pairs, taps[axis], name)
 
     return _transform(values, change)
 
@@ -133,28 +160,40 @@ def _at(index: tuple[int, ...], axis: int, step: int) -> tuple[int, ...]:
     return (*index[:axis], step, *index[axis + 1 :])
 
 
-def _input_line(d: Sequence[Expr], pairs: Sequence[float], name: Name) -> list[Expr]:
+def _input_line(
+    d: Sequence[Expr], pairs: Sequence[float], unused: Sequence[float], name: Name
+) -> list[Expr]:
     """B^T d. For p and -p an even part, and p times an odd one that has the same factors."""
     squares = [p * p for p in pairs]
-    lines = [name(_weighted(_polynomial(squares), d[0::2][: len(pairs) + 1]))]
+    factors = [factor * _missing(0.0, unused) for factor in _polynomial(squares)]
+    zero = name(_weighted(factors, d[0::2][: len(pairs) + 1]))
+    lines = []
     for p in pairs:
         factors = _polynomial([q * q for q in pairs if q != p])
+        factors = [factor * _missing(p, unused) for factor in factors]
         even = name(_weighted(factors, d[2::2][: len(factors)]))
         odd = name(_weighted(factors, d[1::2][: len(factors)]))
         scale = Const(p, _dtype(d))
         lines += [name(Fma(scale, odd, even)), name(Fma(Const(-p, _dtype(d)), odd, even))]
-    return [*lines, name(_weighted(_polynomial(squares), d[1::2][: len(pairs) + 1]))]
+    infinity = name(_weighted(_polynomial(squares), d[1::2][: len(pairs) + 1]))
+    return [zero, infinity, *lines]
+
+
+def _missing(point: float, unused: Sequence[float]) -> float:
+    """The factors of weights for the points q and -q that are not used: p - q and p + q."""
+    return prod(point * point - q * q for q in unused)
 
 
 def _output_line(m: Sequence[Expr], pairs: Sequence[float], taps: int, name: Name) -> list[Expr]:
     """A^T m. Even rows add the sums of each pair, odd rows its differences."""
-    sums = [name(m[1 + 2 * i] + m[2 + 2 * i]) for i in range(len(pairs))]
-    differences = [name(m[1 + 2 * i] - m[2 + 2 * i]) for i in range(len(pairs))]
+    sums = [name(m[2 + 2 * i] + m[3 + 2 * i]) for i in range(len(pairs))]
+    differences = [name(m[2 + 2 * i] - m[3 + 2 * i]) for i in range(len(pairs))]
     rows: list[Expr] = []
     last = len(m) - taps
     for power in range(last + 1):
         terms = differences if power % 2 else sums
-        start = m[0] if power == 0 else m[-1] if power == last else None
+        ends = [each for each, at in ((m[0], 0), (m[1], last)) if at == power]
+        start = ends[0] + ends[1] if len(ends) == 2 else ends[0] if ends else None
         rows.append(name(_weighted([p**power for p in pairs], terms, start)))
     return rows
 

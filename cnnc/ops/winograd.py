@@ -1,6 +1,6 @@
 """Convolution with few multiplications; made by the compiler, not part of the language."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -13,14 +13,15 @@ from cnnc.ir.graph import Initial
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
-from cnnc.ops.cook_toom import CookToom, along, cook_toom
+from cnnc.ops.cook_toom import Matrix, along, cook_toom
 from cnnc.ops.groups import sizes
 from cnnc.ops.spec import Blocking, Nest, Operator, ParameterSpec, Real, Sample, gamma
 from cnnc.ops.winograd_loops import BandWriter, Form
-from cnnc.ops.winograd_tiles import Side, TiledAxis
+from cnnc.ops.winograd_tiles import Piece, Side, TiledAxis
 
 Ends = tuple[tuple[int, int], ...]
 Places = NDArray[np.intp]
+Change = Callable[[Matrix], Matrix]
 
 
 @dataclass(frozen=True)
@@ -110,36 +111,27 @@ class Winograd(Operator):
 
     def reference(self, *inputs: Real) -> Real:
         """See Operator: the same arithmetic, which is exact but for rounding."""
-        transforms = self._transforms()
-        inward, outward = [each.input for each in transforms], [each.output for each in transforms]
-        return self._compute(inward, outward, inputs)
+        return self._compute(lambda matrix: matrix, inputs)
 
     def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
         """See Operator: gamma(roundings) |A^T| (|U| * (|B^T| |x|)) as for any sum of products.
 
         Every product passes a transform's sums on each axis twice, and the sum over channels.
         """
-        inward = [np.abs(each.input) for each in self._transforms()]
-        outward = [np.abs(each.output) for each in self._transforms()]
-        sides = [*inward, *outward]
+        transforms = [cook_toom(side.points, side.phase_taps) for side in self.sides]
+        sides = [side for each in transforms for side in (each.input, each.output)]
         depth = sum(int(np.count_nonzero(side, axis=1).max()) for side in sides)
         relative = gamma(inputs[1].shape[1] + depth + 2, unit)
-        size = self._compute(inward, outward, sizes(inputs, unit)).astype(np.float64)
+        size = self._compute(np.abs, sizes(inputs, unit)).astype(np.float64)
         bound: Real = relative * (1 + 1e-4) * size
         if errors[0].any():
             zeros = [np.zeros_like(value) for value in inputs[2:]]
-            moved = self._compute(inward, outward, (errors[0], np.abs(inputs[1]), *zeros))
+            moved = self._compute(np.abs, (errors[0], np.abs(inputs[1]), *zeros))
             bound += moved * (1 + relative)
         return bound
 
-    def _transforms(self) -> list[CookToom]:
-        """Of each axis."""
-        return [cook_toom(side.points, side.phase_taps) for side in self.sides]
-
-    def _compute(
-        self, inward: Sequence[Real], outward: Sequence[Real], inputs: Sequence[Real]
-    ) -> Real:
-        """The convolution with these transforms, one row of tiles at a time."""
+    def _compute(self, change: Change, inputs: Sequence[Real]) -> Real:
+        """The convolution with transforms that are changed so, one row of tiles at a time."""
         x, u = inputs[0], inputs[1]
         kind = TensorType.plain(x.shape)
         axes = self.axes(kind)
@@ -149,31 +141,51 @@ class Winograd(Operator):
         ]
         padded = np.pad(x, [(0, 0), (0, 0), *ends])
         weights = np.ascontiguousarray(np.moveaxis(u, -1, 0), x.dtype)
-        reads = [_places(axis, axis.side.points) for axis in axes]
+        weights = weights.reshape(*self.tile, *weights.shape[1:])
+        y = np.empty((x.shape[0], self.channels, *self.out(kind)), x.dtype)
+        for pieces in product(*(axis.pieces for axis in axes)):
+            self._compute_tiles(change, padded, weights, axes, pieces, y)
+        return y + inputs[2].reshape(-1, *[1] * len(axes)) if self.bias else y
+
+    def _compute_tiles(
+        self,
+        change: Change,
+        padded: Real,
+        weights: Real,
+        axes: Sequence[TiledAxis],
+        pieces: Sequence[Piece],
+        y: Real,
+    ) -> None:
+        """Those of one piece of each axis, into y: they use as many points."""
+        each = [*zip(axes, pieces, strict=True)]
+        used = [axis.side.points_for(piece.results) for axis, piece in each]
+        transforms = [
+            cook_toom(side.points, side.phase_taps, many)
+            for side, many in zip(self.sides, used, strict=True)
+        ]
+        reads = [_places(*pair, many) for pair, many in zip(each, used, strict=True)]
+        writes = [_places(*pair, pair[1].results) for pair in each]
         phases = [*product(*map(range, self.phases))]
-        writes = [_places(axis, axis.side.results) for axis in axes]
-        whole = [int(places.max()) + 1 for places in writes]
-        y = np.empty((x.shape[0], self.channels, *whole), x.dtype)
-        inner = range(len(axes))
+        weights, inner = weights[tuple(map(slice, used))], range(len(axes))
+        weights = np.ascontiguousarray(weights).reshape(-1, *weights.shape[len(axes) :])
+        results = tuple(slice(piece.results) for piece in pieces)
         for read, write in zip(reads[0], writes[0], strict=True):
             rows = [read, *reads[1:]]
             parts = [_taken(padded, _phase(rows, phase, self.sides)) for phase in phases]
             part = np.concatenate(parts, axis=len(axes) + 1)
             for axis in inner:
-                part = along(inward[axis], part, axis)
+                part = along(change(transforms[axis].input), part, axis)
             summed = _products(weights, part, len(axes))
             for axis in inner:
-                summed = along(outward[axis], summed, axis)
-            _put(y, [write, *writes[1:]], summed)
-        y = y[(slice(None), slice(None), *map(slice, self.out(kind)))]
-        return y + inputs[2].reshape(-1, *[1] * len(axes)) if self.bias else y
+                summed = along(change(transforms[axis].output), summed, axis)
+            _put(y, [write, *writes[1:]], summed[results])
 
     def macs(self, out: TensorType, *inputs: TensorType) -> int:
         """See Operator: those of the convolution that it computes."""
         return out.elements * inputs[0].channels * prod(side.taps for side in self.sides)
 
     def halo(self, *inputs: TensorType) -> Ends:
-        """See Operator: what the last tiles reach, which may have fewer results than others."""
+        """See Operator: what the last tiles reach, which may use fewer points than others."""
         x = inputs[0]
         reach = [
             (before, max(0, axis.reach - before - extent))
@@ -219,10 +231,10 @@ def _same(numbers: Sequence[int]) -> str:
     return "×".join(map(str, numbers if len({*numbers}) > 1 else numbers[:1]))
 
 
-def _places(axis: TiledAxis, many: int) -> Places:
-    """Positions of each tile, so many from its first on: [tiles, many]."""
-    steps = np.arange(many) * axis.side.apart
-    return np.asarray(axis.positions(), np.intp)[:, None] + steps
+def _places(axis: TiledAxis, piece: Piece, many: int) -> Places:
+    """Positions of each tile of a piece, so many from its first on: [tiles, many]."""
+    first = axis.positions()[piece.start : piece.start + piece.count]
+    return np.asarray(first, np.intp)[:, None] + np.arange(many) * axis.side.apart
 
 
 def _phase(rows: Sequence[Places], phase: Sequence[int], sides: Sequence[Side]) -> list[Places]:

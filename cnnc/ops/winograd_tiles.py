@@ -1,6 +1,6 @@
 """Where the tiles of Winograd's algorithm lie along an axis."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cnnc.base.record import record
 from cnnc.loop.expr import Expr
@@ -42,6 +42,13 @@ class Side:
     def results(self) -> int:
         """Of a tile."""
         return self.points - self.phase_taps + 1
+
+    def points_for(self, results: int) -> int:
+        """Of a tile at an edge that has so many results: fewer points, zero, infinity and pairs."""
+        if self.points == 1:
+            return 1
+        needed = results + self.phase_taps - 1
+        return needed + needed % 2
 
     @property
     def apart(self) -> int:
@@ -121,16 +128,21 @@ class TiledAxis:
 
     @property
     def reach(self) -> int:
-        """The first position behind all those that tiles are said to read, from -pad on.
-
-        As far as ranges of index expressions tell: the last tile may read less.
-        """
-        side = self.side
-        blocks, last = divmod(self.count - 1, side.apart)
-        last = side.apart - 1 if blocks else last
-        start = blocks * side.results * side.apart + last
-        last = start + (side.points - 1) * side.apart
+        """The first position behind all those that tiles read, from -pad on."""
+        side, first = self.side, self.positions()
+        last = max(
+            first[piece.start + piece.count - 1] + (side.points_for(piece.results) - 1) * side.apart
+            for piece in self.pieces
+        )
         return last * side.stride + (side.phases - 1) * side.dilation + 1
+
+    def groups(self, pieces: Sequence[Piece]) -> Iterator[tuple[range, int]]:
+        """Points that as many tiles use, and how many: those with more results come first."""
+        used = [self.side.points_for(piece.results) for piece in pieces]
+        ends = sorted({*used})
+        for start, end in zip([0, *ends], ends, strict=False):
+            tiles = [piece.count for piece, many in zip(pieces, used, strict=True) if many >= end]
+            yield range(start, end), sum(tiles)
 
     def position(self, tile: Expr, *, at_end: bool = False) -> Expr:
         """The first result of a tile; times the stride, the first position it reads of phase 0."""

@@ -15,7 +15,7 @@ from cnnc.tuning.subjects import Subject
 from cnnc.tuning.whole import Whole
 
 COARSE = f"{WINOGRAD} points=8 "
-"""How choices begin that estimates do not make, as they round more (docs/numerics.md)."""
+"""How choices begin that round more (docs/numerics.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ class TunedLayer:
             *(entry.default_us * 1e-6, entry.best_us * 1e-6, entry.tried, entry.rank),
             tuple(points),
         )
+
+    @property
+    def is_coarser(self) -> bool:
+        """Whether the best rounds more than the default."""
+        return self.best.startswith(COARSE) and not self.default.startswith(COARSE)
 
     @property
     def gain(self) -> float:
@@ -116,9 +121,9 @@ class TuneReport:
         else:
             count = f"{len(gaining)} of {plural(len(self.layers), 'distinct layer')}"
             lines.append(f"{count} gain {GAIN:.0%} or more on {threads}")
-        if coarse := [layer for layer in gaining if layer.best.startswith(COARSE)]:
+        if coarse := [layer for layer in gaining if layer.is_coarser]:
             lines.append(
-                f"{len(coarse)} of them with tiles of 8 points, whose errors are about five times "
+                f"{len(coarse)} of them with tiles of 8 points, whose errors are about four times "
                 "those of 6: see `cnnc diff --tuning`"
             )
         if self.whole:

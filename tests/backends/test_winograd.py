@@ -26,6 +26,7 @@ FORMS = [
     pytest.param((6, ((0, 0), (2, 1)), True, 2, 1, 2, 2), (1, 17, 11, 7), 32, id="parts"),
     pytest.param((4, BOTH, True, 3, 1, 5, 1), (1, 16, 7, 7), 19, id="two-results"),
     pytest.param((8, BOTH, True, 1, 1, 2, 1), (1, 16, 8, 13), 16, id="six-results"),
+    pytest.param((8, BOTH, True, 2, 2, 4, 2), (2, 16, 16, 15), 64, id="four-and-three-of-six"),
     pytest.param((6, ((1, 1),), True, 2, 1, 2, 1), (2, 18, 21), 16, id="series"),
     pytest.param((8, ((2, 0),), False, 3, 2, 3, 1), (1, 16, 40), 32, id="causal-series"),
     pytest.param((6, BOTH, True, 1, 1, 1, 1), (1, 16, 1, 1), 16, id="one-position"),
@@ -47,6 +48,7 @@ WINDOWS = [
     ("rows-apart", (4, BOTH, False, 5, 1, 4, 2), (1, 16, 14, 5), 32, ((3, 3), (1, 1), (2, 1))),
     ("dilated", (6, ((8, 0),), True, 5, 1, 5, 1), (2, 16, 61), 16, ((3,), (1,), (4,))),
     ("too-long", (6, ((8, 0),), True, 4, 1, 4, 1), (1, 16, 5), 16, ((2,), (1,), (8,))),
+    ("two-taps-of-six", (6, ((1, 0),), True, 2, 1, 4, 1), (1, 16, 36), 16, ((2,), (1,), (1,))),
     ("two-taps", (4, ((1, 0),), True, 7, 2, 4, 1), (1, 33, 40), 32, ((2,), (1,), (1,))),
     ("eight", (8, ((16, 0),), True, 8, 1, 8, 1), (1, 16, 64), 16, ((5,), (1,), (4,))),
     ("halved", (6, BOTH, True, 2, 1, 3, 1), (1, 16, 15, 18), 32, ((3, 3), (2, 2), (1, 1))),
@@ -222,15 +224,24 @@ def test_errors_are_a_small_multiple_of_the_convolutions(points: int, taps: int)
     assert 0 < error_ratio(points, taps, 64) < worst[points]
 
 
-@pytest.mark.parametrize(("points", "taps"), SIZES)
-def test_the_transforms_are_exact_in_float32(points: int, taps: int) -> None:
-    """Only weights are rounded when they are transformed."""
-    made, results = cook_toom(points, taps), points - taps + 1
+@pytest.mark.parametrize(
+    ("points", "taps", "used"),
+    [
+        (points, taps, used)
+        for points, taps in SIZES
+        for used in range(2, points + 1, 2)
+        if used >= taps
+    ],
+)
+def test_the_transforms_are_exact_in_float32(points: int, taps: int, used: int) -> None:
+    """Only weights are rounded when they are transformed; tiles at an edge use some of them."""
+    made, whole = cook_toom(points, taps, used), cook_toom(points, taps)
     for matrix in (made.input, made.output):
         assert np.array_equal(matrix, matrix.astype(np.float32))
+    np.testing.assert_allclose(made.weight, whole.weight[:used], rtol=1e-14)
     # y = A^T ((G g) * (B^T d)) for all d and g: the products' coefficients, one by one
     for tap in range(taps):
-        for position in range(points):
+        for position in range(used):
             y = made.output @ (made.weight[:, tap] * made.input[:, position])
-            wanted = [1.0 if step + tap == position else 0.0 for step in range(results)]
+            wanted = [1.0 if step + tap == position else 0.0 for step in range(used - taps + 1)]
             np.testing.assert_allclose(y, wanted, atol=1e-12)

@@ -262,7 +262,7 @@ def test_machines_with_half_the_multiply_adds_take_larger_tiles_of_winograd() ->
     points = {}
     for units in (1, 2):
         target = replace(driver.find_target("x86-64-v4"), vector_units=units)
-        graph = use_winograd(net(body, "512, 14, 14"), target, far=True)
+        graph = use_winograd(net(body, "512, 12, 12"), target, far=True)
         (found,) = [node.op for node in graph.nodes if isinstance(node.op, Winograd)]
         points[units] = max(found.tile)
     assert points == {1: 6, 2: 4}
@@ -283,7 +283,7 @@ def test_estimates_count_the_units_of_a_model(cpu: str, units: int) -> None:
     ("body", "shape", "why"),
     [
         ("x -> conv(64, 11, pad = same)", "64, 32, 4096", "a row of its tiles would take"),
-        ("x -> conv(1024, 5, pad = same)", "1024, 8, 8", "its weights would take"),
+        ("x -> conv(1280, 5, pad = same)", "1280, 8, 8", "its weights would take"),
     ],
 )
 def test_forms_that_would_take_much_memory_are_refused(body: str, shape: str, why: str) -> None:

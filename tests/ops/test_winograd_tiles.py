@@ -23,7 +23,38 @@ def test_every_result_is_in_one_tile(extent: int, taps: int, apart: int) -> None
         for step in range(piece.results)
     ]
     assert sorted(found) == list(range(extent))
-    assert max(first) + (side.points - 1) * side.apart < axis.reach
+    read = [
+        first[tile] + (side.points_for(piece.results) - 1) * side.apart
+        for piece in axis.pieces
+        for tile in range(piece.start, piece.start + piece.count)
+    ]
+    assert max(read) == axis.reach - 1
+
+
+@pytest.mark.parametrize(
+    ("extent", "points", "taps", "products"),
+    [
+        pytest.param(16, 6, 3, [(range(6), 4)], id="whole tiles"),
+        pytest.param(14, 6, 3, [(range(4), 4), (range(4, 6), 3)], id="two results of four points"),
+        pytest.param(13, 6, 3, [(range(4), 4), (range(4, 6), 3)], id="one result of four points"),
+        pytest.param(15, 6, 3, [(range(6), 4)], id="three results need all points"),
+        pytest.param(28, 8, 3, [(range(6), 5), (range(6, 8), 4)], id="four results of six points"),
+        pytest.param(
+            14, 8, 3, [(range(4), 3), (range(4, 8), 2)], id="two results of four of eight"
+        ),
+        pytest.param(6, 6, 2, [(range(2), 2), (range(2, 6), 1)], id="one result of two points"),
+        pytest.param(2, 6, 3, [(range(4), 1)], id="no whole tile"),
+        pytest.param(5, 6, 1, [(range(1), 5)], id="an axis that is left as it is"),
+    ],
+)
+def test_tiles_with_fewer_results_use_fewer_points(
+    extent: int, points: int, taps: int, products: list[tuple[range, int]]
+) -> None:
+    """By how many tiles points are used."""
+    side = side_of(taps, 1, 1, points)
+    assert side is not None
+    axis = TiledAxis(extent, side)
+    assert [*axis.groups(axis.pieces)] == products
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 100])
