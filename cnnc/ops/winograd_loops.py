@@ -10,7 +10,7 @@ from cnnc.base.record import record
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer, Const, Expr, Fma, Load
 from cnnc.ops.cook_toom import transform_input, transform_output
-from cnnc.ops.winograd_tiles import Band, Piece, TiledAxis
+from cnnc.ops.winograd_tiles import Band, Piece, Side, TiledAxis
 
 
 @record
@@ -77,7 +77,8 @@ class BandWriter:
             plane: Expr = channel
             if phase:
                 plane = channel + _number(phase, phases[1:]) * x.shape[1]
-            for pieces in product(*self.pieces):
+            each = zip(self.sides, self.pieces, strict=True)
+            for pieces in product(*(_alike(side, some) for side, some in each)):
                 self._read_tiles(channel, phase, plane, pieces)
 
     def _read_tiles(
@@ -100,7 +101,7 @@ class BandWriter:
                     apart = zip(where, phase, self.sides, strict=True)
                     where = [place + number * side.dilation for place, number, side in apart]
                 values[index] = build.let("d", build.padded(x, (self.n, channel, *where), 0.0))
-            made = transform_input(values, self.counts, lambda value: build.let("b", value))
+            made = transform_input(values, self.counts, partial(build.let, "b"))
             for index, value in made.items():
                 point = _number([*map(Const, index)], self.counts[1:])
                 build.store(self.transformed, (point, plane, self._flat(tile, index)), value)
@@ -149,8 +150,7 @@ class BandWriter:
                 point = _number([*map(Const, index)], self.counts[1:])
                 values[index] = build.let("s", Load(summed, (point, o, self._flat(tile, index))))
             taps = [side.phase_taps for side in self.sides]
-            name = partial(build.let, "a")
-            made = transform_output(values, self.counts, taps, name)
+            made = transform_output(values, self.counts, taps, partial(build.let, "a"))
             bias = build.let("o", self.inputs[2][first + o]) if op.bias else None
             corner = self._corner(tile, pieces)
             for index, value in made.items():
@@ -183,6 +183,18 @@ class BandWriter:
             for groups, at in zip(self.groups[1:], index[1:], strict=True)
         ]
         return _number(tile, extents)
+
+
+def _alike(side: Side, pieces: Sequence[Piece]) -> list[Piece]:
+    """Pieces one behind the other together where their tiles use as many points."""
+    found: list[Piece] = []
+    for piece in pieces:
+        last = found[-1] if found else piece
+        if found and side.points_for(last.results) == side.points_for(piece.results):
+            found[-1] = Piece(last.start, last.count + piece.count, last.results)
+        else:
+            found.append(piece)
+    return found
 
 
 def _number(places: Sequence[Expr], extents: Sequence[int]) -> Expr:

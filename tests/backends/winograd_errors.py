@@ -14,21 +14,24 @@ from tests.backends.compilers import NATIVE
 from tests.backends.support import run, single
 
 
-def error_ratio(points: int, taps: int, channels: int) -> float:
+def error_ratio(points: int, taps: int, channels: int, results: int = 0) -> float:
     """Root mean square error with windows of taps × taps over that of the convolution.
 
-    Of normal values, with tiles of so many points on each axis.
+    Of normal values, with tiles of so many points on each axis: those of a map of 24 × 24, or of
+    maps that have so many results on each axis.
     """
     target = named_target("native")
     rng = np.random.default_rng(points)
-    x = rng.standard_normal((1, channels, 24, 24)).astype(np.float32)
+    extent, samples = (results + taps - 1, 32) if results else (24, 1)
+    x = rng.standard_normal((samples, channels, extent, extent)).astype(np.float32)
     weight = rng.standard_normal((64, channels, taps, taps)).astype(np.float32)
     conv = Conv(64, (taps,), bias=False)
     exact = conv.reference(x.astype(np.float64), weight.astype(np.float64))
     lanes = target.vector_bits // 32
     none = ((0, 0), (0, 0))
     side = Side(taps, 1, 1, 1, points)
-    fast = Winograd(64, (side, side), none, False, 2, lanes, 6)
+    rows, columns = (1, 1) if results else (2, 6)
+    fast = Winograd(64, (side, side), none, False, rows, lanes, columns)
     transformed = transform_weights(weight.astype(np.float64), fast.tile, fast.phases).astype(
         np.float32
     )
