@@ -108,9 +108,12 @@ def transform_weights(weight: Matrix, counts: Sequence[int], phases: Sequence[in
 
 
 def transform_input(
-    values: Mapping[tuple[int, ...], Expr], counts: Sequence[int], name: Name
+    values: Mapping[tuple[int, ...], Expr],
+    counts: Sequence[int],
+    name: Name,
+    axes: Sequence[int] = (0, 1),
 ) -> Values:
-    """B^T along every axis of a tile of expressions; `name` keeps what is used again.
+    """B^T along axes of a tile of expressions; `name` keeps what is used again.
 
     Of the points that there are, so many on each axis, the tile uses as many as it has values.
     """
@@ -120,7 +123,7 @@ def transform_input(
         used = len(line) // 2 - 1
         return _input_line(line, pairs[:used], pairs[used:], name)
 
-    return _transform(values, change)
+    return _transform(values, change, axes)
 
 
 def transform_output(
@@ -128,25 +131,28 @@ def transform_output(
     counts: Sequence[int],
     taps: Sequence[int],
     name: Name,
+    axes: Sequence[int] = (1, 0),
 ) -> Values:
-    """A^T along every axis of a tile of expressions, with so many taps on each."""
+    """A^T along axes of a tile of expressions, with so many taps on each."""
 
     def change(line: Sequence[Expr], axis: int) -> list[Expr]:
         pairs = PAIRS[counts[axis]][: len(line) // 2 - 1]
         return _output_line(line, pairs, taps[axis], name)
 
-    return _transform(values, change)
+    return _transform(values, change, axes)
 
 
 def _transform(
-    values: Mapping[tuple[int, ...], Expr], change: Callable[[Sequence[Expr], int], list[Expr]]
+    values: Mapping[tuple[int, ...], Expr],
+    change: Callable[[Sequence[Expr], int], list[Expr]],
+    axes: Sequence[int],
 ) -> Values:
     """A change of lines applied along one axis after the other; single values stay."""
-    axes = len(next(iter(values)))
-    for axis in range(axes):
+    rank = len(next(iter(values)))
+    for axis in (each for each in axes if each < rank):
         if all(index[axis] == 0 for index in values):
             continue
-        sizes = [1 + max(index[other] for index in values) for other in range(axes)]
+        sizes = [1 + max(index[other] for index in values) for other in range(rank)]
         changed: Values = {}
         for index in product(*(range(1 if a == axis else size) for a, size in enumerate(sizes))):
             line = [values[_at(index, axis, step)] for step in range(sizes[axis])]

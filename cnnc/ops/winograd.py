@@ -176,7 +176,7 @@ class Winograd(Operator):
             for axis in inner:
                 part = along(change(transforms[axis].input), part, axis)
             summed = _products(weights, part, len(axes))
-            for axis in inner:
+            for axis in reversed(inner):
                 summed = along(change(transforms[axis].output), summed, axis)
             _put(y, [write, *writes[1:]], summed[results])
 
