@@ -123,8 +123,8 @@ class TuneReport:
             lines.append(f"{count} gain {GAIN:.0%} or more on {threads}")
         if coarse := [layer for layer in gaining if layer.is_coarser]:
             lines.append(
-                f"{len(coarse)} of them with tiles of 8 points, whose errors are four to five times "
-                "those of 6: see `cnnc diff --tuning`"
+                f"{len(coarse)} of them with tiles of 8 points, whose errors are four to five "
+                "times those of 6: see `cnnc diff --tuning`"
             )
         if self.whole:
             before, after = self.whole.default, self.whole.tuned
