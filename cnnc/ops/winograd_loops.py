@@ -289,12 +289,20 @@ class BandWriter:
 
 
 def _alike(side: Side, pieces: Sequence[Piece]) -> list[Piece]:
-    """Pieces one behind the other together where their tiles use as many points."""
+    """Pieces one behind the other together where their tiles use as many points.
+
+    But not whole interleaved tiles and others, whose positions together have no exact bound.
+    """
     found: list[Piece] = []
     for piece in pieces:
-        last = found[-1] if found else piece
-        if found and side.points_for(last.results) == side.points_for(piece.results):
-            found[-1] = Piece(last.start, last.count + piece.count, last.results)
+        last = found[-1] if found else None
+        if (
+            last is not None
+            and side.points_for(last.results) == side.points_for(piece.results)
+            and (side.apart == 1 or last.at_end == piece.at_end)
+        ):
+            count = last.count + piece.count
+            found[-1] = Piece(last.start, count, last.results, last.at_end)
         else:
             found.append(piece)
     return found

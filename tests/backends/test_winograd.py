@@ -8,13 +8,16 @@ import pytest
 from cnnc.backends.base import Backend
 from cnnc.backends.native.targets import named_target, runs_here
 from cnnc.base.target import Target
+from cnnc.loop.expr import Select
+from cnnc.loop.kernel import expressions
+from cnnc.loop.rewrite import parts
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
 from cnnc.ops.winograd import Winograd
 from cnnc.ops.winograd_tiles import side_of
 from tests.backends.compilers import BACKENDS, NATIVE
-from tests.backends.support import assert_within, run, single
+from tests.backends.support import assert_within, lowered, run, single
 from tests.backends.test_operators import SPECIAL
 from tests.backends.winograd_errors import error_ratio
 
@@ -134,6 +137,22 @@ def test_the_reference_is_the_convolution(
     conv = Conv(channels, kernel, stride, dilation=dilation, pad=pad, bias=op.bias)
     made = op.reference(x, transform_weights(weight, op.tile, op.phases), *bias)
     np.testing.assert_allclose(made, conv.reference(x, weight, *bias), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("points", [6, 8])
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+@pytest.mark.parametrize("extent", [13, 14, 21, 29])
+def test_tiles_read_inside_the_halo(extent: int, dilation: int, points: int) -> None:
+    """Wherever they end: nothing asks whether a position is inside."""
+    target = named_target("x86-64-v4")
+    window = ((3, 3), (1, 1), (dilation, dilation))
+    form: Form = (points, ((dilation, dilation),) * 2, False, 2, 1, 4, 1)
+    op = _op(form, 16, target, window)
+    x, weight = _operands(form, (1, 16, extent, extent), 16, window)
+    layers = lowered(single(op, [x], [_transformed(weight, op)]), target).layers
+    (kernel,) = [each.kernel for each in layers if each.kernel.origin.op == op.label]
+    found = [part for expr in expressions(kernel.body) for part in parts(expr)]
+    assert not any(isinstance(part, Select) for part in found)
 
 
 @pytest.mark.parametrize(("backend", "name"), BACKENDS[:3])
