@@ -26,7 +26,7 @@ FINE_TILES = 6
 COARSE_GAIN = 1.15
 """How much faster larger tiles must be than those: they round four to five times as much (see
 docs/numerics.md)."""
-MANY_CORES = 8
+MANY_CORES = (2, 4, 8)
 """Cores with which larger tiles must not be slower either, as there are fewer of them to share."""
 MEASURED_WIDTHS = 2
 """Widths of a register tile that are worth measuring."""
@@ -157,11 +157,11 @@ def _forms(op: Conv, x: TensorType, target: Target) -> list[Form]:
 def _is_much_faster(coarse: Form, fine: Form, far: bool) -> bool:
     """Whether larger tiles gain so much that they may round more; with many cores, too."""
 
-    def span(form: Form) -> float:
-        return min(form.span(shape, far, MANY_CORES) for shape in form.best_shapes)
+    def span(form: Form, cores: int) -> float:
+        return min(form.span(shape, far, cores) for shape in form.best_shapes)
 
     gains = coarse.least_cost(far) * COARSE_GAIN <= fine.least_cost(far)
-    return gains and span(coarse) <= span(fine)
+    return gains and all(span(coarse, cores) <= span(fine, cores) for cores in MANY_CORES)
 
 
 def _direct_cost(op: Conv, x: TensorType, target: Target, far: bool) -> float:
