@@ -130,12 +130,11 @@ def winograd_gain(op: Conv, x: TensorType, target: Target, far: bool) -> float:
 def _chosen(op: Conv, x: TensorType, target: Target, far: bool) -> tuple[Winograd | None, float]:
     """The fastest form, and what is gained."""
     forms = _forms(op, x, target)
-    if not forms:
+    fine = [form for form in forms if form.points <= FINE_TILES]
+    if not fine:
         return None, 1.0
     # One thread's cost decides about the algorithm: for any number of cores it gives the same bits.
-    best = min(
-        (form for form in forms if form.points <= FINE_TILES), key=lambda form: form.least_cost(far)
-    )
+    best = min(fine, key=lambda form: form.least_cost(far))
     for form in forms:
         if form.points > FINE_TILES and _is_much_faster(form, best, far):
             best = form

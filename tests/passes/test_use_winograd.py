@@ -84,6 +84,8 @@ def test_windows_of_few_taps_are_taken(body: str, shape: str, target: str) -> No
         ("x -> conv(2, 3, pad = same)", "64, 28, 28"),
         ("x -> conv(64, 3, pad = same)", "3, 28, 28"),
         ("x -> conv(64, 3)", "64, 3, 3"),
+        # only tiles of eight points would take no more memory than they may
+        ("x -> conv(64, 13, pad = same)", "64, 32, 400"),
     ],
 )
 def test_others_stay(body: str, shape: str) -> None:
