@@ -23,6 +23,18 @@ Run = Callable[[], object]
 
 
 @dataclass(frozen=True)
+class Captured:
+    """A graph, and the run that was captured: what that reads and writes has to live as long."""
+
+    run: Run
+    replay: Run
+
+    def __call__(self) -> object:
+        """Replays the graph."""
+        return self.replay()
+
+
+@dataclass(frozen=True)
 class Machine:
     """A GPU with its compiler; without a compiler, the CPU, where times mean nothing."""
 
@@ -90,7 +102,7 @@ class Machine:
         with torch.cuda.graph(graph, stream=side):
             for _ in range(count):
                 run()
-        return graph.replay
+        return Captured(run, graph.replay)
 
     def put(self, array: object, dtype: "torch.dtype | None" = None) -> "torch.Tensor":
         """An array in the machine's memory."""

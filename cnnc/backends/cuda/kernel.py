@@ -30,13 +30,15 @@ class Samples:
     """How a grid follows the samples of a run, where these may be fewer than the batch.
 
     Along `axis` it has as many blocks as are needed for `each` per sample, `block` of them in a
-    block. If it `takes` their number, that is the last parameter, an `int`.
+    block, and `times` as many of these. If it `takes` the number of samples, that is the last
+    parameter, an `int`.
     """
 
     axis: int
     each: int
     block: int
     takes: bool = False
+    times: int = 1
 
 
 @record
@@ -49,7 +51,8 @@ class CudaKernel:
     `counters` (an `unsigned *`). Sizes are in bytes. The `counters` are so many numbers that are
     zero at the first launch, and that the kernel leaves zero. Without `samples`, it always computes
     the whole batch. `packings` are for constants that do
-    not lie as the task's buffers say.
+    not lie as the task's buffers say. Unless it `starts_early`, it begins when the kernel in front
+    of it has ended.
     """
 
     name: str
@@ -63,6 +66,7 @@ class CudaKernel:
     packings: tuple[Packing, ...] = ()
     samples: Samples | None = None
     comment: str = ""
+    starts_early: bool = True
 
     @property
     def threads(self) -> int:

@@ -48,9 +48,10 @@ class EndView:
 
 @record
 class StepView:
-    """A launch: lines of comment, and the arguments of `launch`."""
+    """A launch: lines of comment, whether it may start early, and the arguments of `launch`."""
 
     comment: tuple[str, ...]
+    overlaps: str
     call: str
 
 
@@ -113,7 +114,7 @@ class NetView:
     alone: tuple[str, ...]
     steps: tuple[StepView, ...]
     calls: tuple[str, ...]
-    large: tuple[tuple[str, int], ...]
+    shared: tuple[tuple[str, int], ...]
     samples_comment: str
     takes: Signatures
     fat: str
@@ -128,7 +129,7 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
     most = (
         f" `samples` is how many samples\n * they hold, from 1 to {macro}_BATCH." if samples else ""
     )
-    large = {e.kernel.name: e.kernel.shared_bytes for e in plan.launches}
+    shared = {e.kernel.name: e.kernel.shared_bytes for e in plan.launches}
     return NetView(
         name=name,
         macro=macro,
@@ -160,7 +161,7 @@ def net_view(plan: Plan, version: str, summary: Sequence[str]) -> NetView:
         alone=tuple(f"// {title(each)}\n{each.kernel.source}" for each in plan.alone),
         steps=tuple(_step(each, number) for number, each in enumerate(plan.launches, start=1)),
         calls=tuple(_call(each, _devices(each)) for each in plan.singles),
-        large=tuple((each, size) for each, size in large.items() if size > 48 * 1024),
+        shared=tuple((each, size) for each, size in shared.items() if size),
         samples_comment=most,
         takes=_signatures(abi, ends),
         fat=_fat(plan.arch),
@@ -283,7 +284,8 @@ def _step(launch: Launch, number: int) -> StepView:
         f"At({base}, {offset})" if base in ("arena", "weights") else f"At({base})"
         for base, offset in launch.arguments
     ]
-    return StepView(describe(launch, number), _call(launch, places))
+    overlaps = "net->overlaps" if launch.kernel.starts_early else "false"
+    return StepView(describe(launch, number), overlaps, _call(launch, places))
 
 
 def _devices(launch: Launch) -> list[str]:
@@ -299,6 +301,7 @@ def _call(launch: Launch, places: Sequence[str]) -> str:
         each, block = launch.samples.each, launch.samples.block
         blocks = f"samples * {each}" if each > 1 else "samples"
         blocks = f"({blocks} + {block - 1}) / {block}" if block > 1 else blocks
+        blocks = f"({blocks}) * {launch.samples.times}" if launch.samples.times > 1 else blocks
         grid[launch.samples.axis] = f"(unsigned)({blocks})"
         samples = ["(int)samples"] if launch.samples.takes else []
     dims = [f"dim3({_dims(each)})" for each in (grid, list(map(str, kernel.block)))]

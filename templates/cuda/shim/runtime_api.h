@@ -177,8 +177,10 @@ inline cudaError_t check_launch(const void* function, dim3 grid, dim3 block, siz
   if (!sized || grid.x > 0x7FFFFFFF || grid.y > 65535 || grid.z > 65535) {
     return cudaErrorInvalidConfiguration;
   }
+  // What a kernel declares itself counts towards the 48 KiB, too; how much that is, nobody says here.
+  constexpr size_t WITHOUT_ASKING = 47 * 1024;
   auto limit = shared_limits.find(function);
-  size_t allowed = limit == shared_limits.end() ? 48 * 1024 : limit->second;
+  size_t allowed = limit == shared_limits.end() ? WITHOUT_ASKING : limit->second;
   return shared > allowed ? cudaErrorInvalidValue : cudaSuccess;
 }
 

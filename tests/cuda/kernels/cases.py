@@ -91,6 +91,18 @@ def added(end: str, what: str) -> str:
     return f"input {end}\nt = x -> layer: {what}\ny = add(t, x) -> relu\noutput y"
 
 
+def tiles_of(precision: str, *, is_plain: bool = True) -> list[Tile]:
+    """The tiles of tensor cores in a precision, those for plain windows last."""
+    menu = igemm_mma.MODES[precision].menu
+    found = [each.tile for each in menu if not each.is_plain]
+    return found + [each.tile for each in menu if each.is_plain and is_plain]
+
+
+def tile_text(tile: Tile) -> str:
+    """A tile and its threads, in a name."""
+    return f"{tile}_{tile.threads}"
+
+
 def pooled(label: str, name: str, precision: str = "f32_exact") -> Case:
     """A pool between two convolutions, so that channels are last on both sides."""
     channels, what, batch = POOLS[name]
@@ -135,12 +147,14 @@ def _products() -> Iterator[Case]:
                 continue  # two bytes are less than an asynchronous copy moves
             turn = turns[precision]
             turns[precision] += 1
-            menu = igemm_mma.MODES[precision].menu
-            tile, splits = menu[turn % len(menu)][0], 1 + (turn + turn // len(menu)) % 3
+            tiles = tiles_of(precision, is_plain=False)
+            tile, splits = tiles[turn % len(tiles)], 1 + (turn + turn // len(tiles)) % 3
             make = partial(mma, tile, splits)
-            label = f"mma_{name}_{precision}_{tile}_{splits}"
+            label = f"mma_{name}_{precision}_{tile_text(tile)}_{splits}"
             yield case(label, layer(end, what), precision, make, batch)
-        tile, splits = igemm_ffma.MENU[row % 3][0], 1 + row // 3 % 3
+        if name == "dense":
+            yield from _plain(layer(end, what), batch)
+        tile, splits = igemm_ffma.MENU[row % 3].tile, 1 + row // 3 % 3
         make = partial(ffma, tile, splits)
         label = f"ffma_{name}_{tile}_{splits}"
         yield case(label, layer(end, what), "f32_exact", make, batch)
@@ -154,6 +168,14 @@ def _products() -> Iterator[Case]:
         yield case(f"mma_residual_{precision}", text, precision, igemm_mma.offer, 3)
     for precision in KINDS:
         yield case(f"ffma_residual_{precision}", text, precision, igemm_ffma.offer, 3)
+
+
+def _plain(text: str, batch: int) -> Iterator[Case]:
+    # Tiles that only take windows of one position.
+    for precision in PRECISIONS:
+        for tile in tiles_of(precision)[len(tiles_of(precision, is_plain=False)) :]:
+            label = f"mma_plain_{precision}_{tile_text(tile)}_1"
+            yield case(label, text, precision, partial(mma, tile, 1), batch)
 
 
 def _misaligned(alignment: int) -> Iterator[Case]:

@@ -70,7 +70,7 @@ extern "C" unsigned long long bank_conflicts()
 """
 _LAUNCH = """extern "C" int run_{name}(void **arguments)
 {{
-    if ({shared} > 48 * 1024)
+    if ({shared})
         cudaFuncSetAttribute({name}, cudaFuncAttributeMaxDynamicSharedMemorySize, {shared});
     return cnnc::launch({name}, dim3{grid}, dim3{block}, {shared}, 0, false, arguments);
 }}

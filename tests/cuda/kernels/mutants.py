@@ -186,7 +186,7 @@ MUTANTS = (
 
 def subjects() -> dict[str, Case]:
     """The kernels that bugs are seeded into."""
-    small = igemm_mma.SMALL[-1][0]
+    small = igemm_mma.SMALL[-1].tile
 
     def product(net: str, precision: str, splits: int) -> Case:
         end, what, batch = PRODUCTS[net]
@@ -206,7 +206,7 @@ def subjects() -> dict[str, Case]:
         "mma_odd": product("odd", "f32", 1),
         "mma_transposed": product("transposed", "f32", 1),
         "ffma": case(
-            "k", layer(end, exact), "f32_exact", partial(ffma, igemm_ffma.MENU[2][0], 1), samples
+            "k", layer(end, exact), "f32_exact", partial(ffma, igemm_ffma.MENU[2].tile, 1), samples
         ),
         "stem": _offered(stem.offer, *STEMS["single"]),
         "depthwise": _offered(partial(in_registers, (2, 4)), *DEPTHWISE["dilated"]),

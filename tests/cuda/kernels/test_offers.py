@@ -7,7 +7,7 @@ import pytest
 from cnnc.backends.cuda.kernel import CudaKernel, Wish
 from cnnc.backends.cuda.kernels.problem import product_of
 from cnnc.backends.cuda.kernels.registry import OFFERS
-from cnnc.backends.cuda.kernels.tiles import Costs, Tile, choose_tile, gpu_of
+from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Tile, choose_tile, gpu_of
 from cnnc.backends.cuda.targets import MULTIPROCESSORS
 from cnnc.loop.task import Task
 from tests.cuda.kernels.cases import layer
@@ -16,7 +16,7 @@ from tests.cuda.kernels.harness import layer_of
 TAKEN = {
     # of layers that several could take, the one that reads least
     "conv(32, 3, groups = 32)": ("x: f32[N, 32, 9, 9]", "f32", "depthwise"),
-    "conv(32, 3)": ("x: f32[N, 32, 9, 9]", "f32", "igemm_mma"),
+    "conv(64, 3)": ("x: f32[N, 64, 56, 56]", "f32", "igemm_mma"),
     "conv(32, 5)": ("x: f32[N, 32, 9, 9]", "f32_exact", "igemm_ffma"),
     "conv(16, 3)": ("x: f32[N, 3, 9, 9]", "f32", "stem"),
     "dense(9)": ("x: f32[N, 32]", "f32", "dense"),
@@ -48,7 +48,7 @@ def test_a_layer_is_taken_by(what: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "channels", "batch", "is_split", "tile"),
-    [(7, 512, 1, True, "64x"), (14, 256, 1, True, ""), (56, 64, 64, False, "128x")],
+    [(7, 512, 1, True, "32x"), (14, 256, 1, True, ""), (56, 64, 64, False, "128x")],
 )
 def test_tiles_fill_the_gpu(
     size: int, channels: int, batch: int, is_split: bool, tile: str
@@ -91,7 +91,7 @@ def test_parts_cost_what_one_block_reads() -> None:
     _, task = layer_of(layer("x: f32[N, 512, 7, 7]", "conv(512, 3, pad = 1)"))
     problem, gpu = product_of(task), gpu_of(90, 132)
     assert problem
-    tile, costs = (Tile(64, 64, 32, 32, 4), 0.7), Costs(gpu.tf32, 32, 4, 4)
+    tile, costs = Candidate(Tile(64, 64, 32, 32, 4), 0.7, 0.2), Costs(gpu.tf32, 32, 4, 4)
     quick, slow = (
         choose_tile(problem, [tile], costs, replace(gpu, alone=rate)) for rate in (1e12, 1e9)
     )

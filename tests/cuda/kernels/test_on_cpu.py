@@ -9,7 +9,7 @@ import pytest
 
 from cnnc.backends.cuda.kernels import igemm_ffma, igemm_mma
 from cnnc.backends.cuda.kernels.igemm_mma import MODES
-from tests.cuda.kernels.cases import all_cases, layer
+from tests.cuda.kernels.cases import all_cases, layer, tile_text, tiles_of
 from tests.cuda.kernels.harness import Case, case, check, compile_kernels, operands_of, run
 from tests.cuda.shim import SANITIZE
 from tests.tools import require_tool
@@ -66,6 +66,6 @@ def test_long_sums_are_as_exact_as_in_float32(tmp_path: Path) -> None:
 
 def test_every_tile_of_every_type_is_here() -> None:
     names = " ".join(case.kernel.name for case in CASES)
-    tiles = {(mode, str(tile)) for mode in MODES for tile, _ in MODES[mode].menu}
+    tiles = {(mode, tile_text(tile)) for mode in MODES for tile in tiles_of(mode)}
     missing = {each for each in tiles if f"_{each[0]}_{each[1]}_" not in names}
     assert missing == set()

@@ -31,7 +31,7 @@ from cnnc.backends.cuda.kernels.text import (
     picked,
     position_lines,
 )
-from cnnc.backends.cuda.kernels.tiles import Costs, Plan, Tile, choose_tile, gpu_of
+from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Plan, Tile, choose_tile, gpu_of
 from cnnc.backends.cuda.templates import render
 from cnnc.base.record import record
 from cnnc.loop.task import Task
@@ -39,11 +39,13 @@ from cnnc.loop.task import Task
 SLABS = {128: 8, 64: 16, 32: 16}
 """Elements of the sum at a time, by the rows of a tile."""
 MENU = (
-    (Tile(128, 128, 8, 8, 2), 0.85),
-    (Tile(64, 64, 4, 4, 2), 0.6),
-    (Tile(32, 32, 4, 4, 2), 0.4),
+    Candidate(Tile(128, 128, 8, 8, 2), 0.61, 0.61),
+    Candidate(Tile(64, 64, 4, 4, 2), 0.53, 0.34),
+    Candidate(Tile(32, 32, 4, 4, 2), 0.48, 0.15),
 )
 """Tiles with those of a thread in place of a warp's, and the share of the peak they reach."""
+LATENCY = 0.1e-6
+"""Seconds until the next slab, which registers hold, lies in shared memory."""
 
 
 @record
@@ -65,6 +67,7 @@ class View:
     join: str
     channels: int
     filters: int
+    across: int
     phases: int
     tap_parts: int
     slabs: int
@@ -89,7 +92,7 @@ def plan_of(task: Task, wish: Wish) -> Plan | None:
     if problem is None or not fills_tiles(problem):
         return None
     gpu = gpu_of(wish.arch, wish.multiprocessors)
-    costs = Costs(gpu.ffma, 16, wish.bytes_of("x"), 4, wish.bytes_of("y"))
+    costs = Costs(gpu.ffma, 16, wish.bytes_of("x"), 4, wish.bytes_of("y"), LATENCY)
     return choose_tile(problem, MENU, costs, gpu)
 
 
@@ -99,8 +102,8 @@ def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKer
     view = _view(task, problem, plan, tail, wish) if tail else None
     if view is None:
         return None
-    blocks = (ceil_div(problem.pixels, tile.rows), ceil_div(view.filters, tile.columns))
-    tiles = prod(blocks) * problem.layers
+    blocks = ceil_div(problem.pixels, tile.rows) * view.across
+    tiles = blocks * problem.layers
     packed = problem.layers * view.slabs * view.slab * view.weight_row * 4
     pack = partial(pack_weights, task, view.slab)
     key = f"igemm_ffma {view.slab} {task.op} {task.windows} {problem}"
@@ -108,14 +111,17 @@ def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKer
         name=wish.name,
         source=render("igemm_ffma.cu", view),
         arguments=arguments_of(task, splits),
-        grid=(*blocks, problem.layers * splits),
+        grid=(blocks, 1, problem.layers * splits),
         block=(view.threads, 1, 1),
         shared_bytes=0,
         workspace_bytes=4 * tiles * splits * tile.rows * tile.columns if splits > 1 else 0,
         counters=tiles if splits > 1 else 0,
         packings=(Packing("weight", packed, pack, key),),
-        samples=Samples(0, prod(problem.grid), tile.rows, takes=wish.takes_samples),
+        samples=Samples(
+            0, prod(problem.grid), tile.rows, takes=wish.takes_samples, times=view.across
+        ),
         comment=plan.reason,
+        starts_early=plan.starts_early,
     )
 
 
@@ -152,6 +158,7 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, wish: Wish) -> V
         join=join_splits(splits, "TM * TN", value) if splits > 1 else "",
         channels=channels,
         filters=filters,
+        across=ceil_div(filters, plan.tile.columns),
         phases=prod(problem.phases),
         tap_parts=tap_parts,
         slabs=slabs,

@@ -33,7 +33,7 @@ from cnnc.backends.cuda.kernels.text import (
     picked,
     position_lines,
 )
-from cnnc.backends.cuda.kernels.tiles import Costs, Plan, Tile, choose_tile, gpu_of
+from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Plan, Tile, choose_tile, gpu_of
 from cnnc.backends.cuda.templates import render
 from cnnc.base.half import Half
 from cnnc.base.record import record
@@ -53,7 +53,7 @@ class Mode:
     products: int
     x_type: str
     weight_type: str
-    menu: tuple[tuple[Tile, float], ...]
+    menu: tuple[Candidate, ...]
 
     @property
     def x_bytes(self) -> int:
@@ -87,17 +87,27 @@ class Mode:
 
 
 SMALL = (
-    (Tile(64, 64, 32, 32, 4), 0.7),
-    (Tile(64, 32, 32, 16, 4), 0.5),
-    (Tile(32, 64, 16, 32, 4), 0.5),
-    (Tile(32, 32, 16, 16, 4), 0.35),
+    Candidate(Tile(64, 64, 32, 32, 4), 0.74, 0.20),
+    Candidate(Tile(64, 32, 32, 16, 4), 0.58, 0.17),
+    Candidate(Tile(32, 64, 16, 32, 4), 0.58, 0.17),
+    Candidate(Tile(32, 32, 16, 16, 4), 0.50, 0.125),
 )
-LARGE = ((Tile(128, 64, 64, 32, 3), 0.85), *SMALL)
-LARGEST = ((Tile(128, 128, 64, 32, 3), 1.0), *LARGE)
+LARGE = (
+    Candidate(Tile(128, 64, 64, 32, 3), 0.84, 0.25),
+    Candidate(Tile(64, 128, 32, 64, 3), 0.83, 0.25),
+    *SMALL,
+)
+LARGEST = (
+    Candidate(Tile(128, 128, 64, 32, 3), 0.51, 0.60),
+    Candidate(Tile(128, 128, 64, 64, 3), 0.56, 0.25, is_plain=True),
+    *LARGE,
+)
 """Tiles, and the share of the instruction's rate they reach; up to 99 KiB, as small GPUs have."""
+THREE = tuple(Candidate(each.tile, 0.63 * each.full, 1.3 * each.alone) for each in LARGE)
+"""Three products for each keep tensor cores busy for longer, but fragments have to be split."""
 
 MODES: Mapping[str, Mode] = {
-    "f32": Mode("tf32", 3, "float", "float", LARGE),
+    "f32": Mode("tf32", 3, "float", "float", THREE),
     "tf32": Mode("tf32", 1, "float", "float", LARGEST),
     "bf16": Mode("bf16", 1, "float", "cnnc::bf16", LARGEST),
     "f16": Mode("f16", 1, "float", "cnnc::f16", LARGEST),
@@ -128,6 +138,7 @@ class View:
     mode: Mode
     channels: int
     filters: int
+    across: int
     phases: int
     part: int
     tap_parts: int
@@ -161,7 +172,7 @@ def plan_of(task: Task, wish: Wish) -> Plan | None:
     slab, y_bytes = SLAB_BYTES // mode.x_bytes, wish.bytes_of("y")
     costs = Costs(rate, slab, mode.x_bytes, mode.weight_bytes, y_bytes)
     # positions of phases take registers that the largest tile does not leave
-    menu = mode.menu if problem.phases == (1, 1) else [each for each in mode.menu if each in LARGE]
+    menu = mode.menu if problem.phases == (1, 1) or mode.is_three else LARGE
     return choose_tile(problem, menu, costs, gpu)
 
 
@@ -184,8 +195,8 @@ def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKer
     view = _view(task, problem, mode, plan, tail, wish) if tail and mode else None
     if view is None or mode is None:
         return None
-    blocks = (ceil_div(problem.pixels, tile.rows), ceil_div(view.filters, tile.columns))
-    tiles = prod(blocks) * problem.layers
+    blocks = ceil_div(problem.pixels, tile.rows) * view.across
+    tiles = blocks * problem.layers
     stage = tile.rows * SLAB_BYTES + tile.columns * view.weight_row
     packed = problem.layers * view.filters * view.slabs * view.weight_row
     pack = partial(pack_weights, task, mode, wish.half, view.part)
@@ -194,14 +205,17 @@ def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKer
         name=wish.name,
         source=render("igemm_mma.cu", view),
         arguments=arguments_of(task, splits),
-        grid=(*blocks, problem.layers * splits),
+        grid=(blocks, 1, problem.layers * splits),
         block=(tile.threads, 1, 1),
         shared_bytes=tile.stages * stage,
         workspace_bytes=4 * tiles * splits * tile.rows * tile.columns if splits > 1 else 0,
         counters=tiles if splits > 1 else 0,
         packings=(Packing("weight", packed, pack, key),),
-        samples=Samples(0, prod(problem.grid), tile.rows, takes=wish.takes_samples),
+        samples=Samples(
+            0, prod(problem.grid), tile.rows, takes=wish.takes_samples, times=view.across
+        ),
         comment=plan.reason,
+        starts_early=plan.starts_early,
     )
 
 
@@ -236,6 +250,7 @@ def _view(
         mode=mode,
         channels=channels,
         filters=filters,
+        across=ceil_div(filters, plan.tile.columns),
         phases=prod(problem.phases),
         part=part,
         tap_parts=tap_parts,

@@ -45,6 +45,7 @@ class View:
     tiles: tuple[int, int]
     columns: int
     positions: int
+    is_copied: bool
     epilogue: Epilogue
     position: tuple[str, ...]
 
@@ -91,6 +92,7 @@ def make_kernel(task: Task, problem: Product, wish: Wish, columns: int) -> CudaK
         tiles=tiles,
         columns=columns,
         positions=positions,
+        is_copied=wish.bytes_of("x") == 4,
         epilogue=epilogue,
         position=epilogue.position(POSITION),
     )
