@@ -5,8 +5,9 @@
 
 1. Primitives on the GPU against their twins on the CPU. 2. Every hand-written kernel against
 float64. 3. ResNet-50 and MobileNetV2 at batch 1 and 64 against PyTorch and ONNX Runtime. 4. What
-the GPU can do at most. 5. Layers of ResNet-50 one by one. 6. Other networks. 7. The four
-tools of compute-sanitizer on two small ones, where it is installed.
+the GPU can do at most. 5. Layers of ResNet-50 one by one. 6. Tiles next to the model that chooses
+them. 7. Other networks. 8. The four tools of compute-sanitizer on two small ones, where it is
+installed.
 
 The file has what was found as soon as a part is over, so that a run that is cut short is not lost.
 Each part says how long it should take, and is left out where less time is left. What is missing is
@@ -49,7 +50,14 @@ MINUTES = 9.5
 SMALL = ("lenet5", "ds_cnn")
 FIRST = 4
 """Pairs of network and batch that come before all that explains them."""
-SECONDS = {"network": 40.0, "layers": 40.0, "kernels": 60.0, "short": 20.0, "sanitizer": 80.0}
+SECONDS = {
+    "network": 40.0,
+    "layers": 40.0,
+    "kernels": 60.0,
+    "short": 20.0,
+    "tiles": 30.0,
+    "sanitizer": 80.0,
+}
 """What parts should take on a machine with 16 cores, most of it nvcc."""
 OVERTIME = 1.5
 """How many times as long as expected the contenders of a network may be begun."""
@@ -166,6 +174,15 @@ def layers(job: networks.Job, ceilings: object) -> str:
     return layer_table(measure_layers(job.model(), target, machine, ceilings))
 
 
+def tiles(job: networks.Job) -> str:
+    """How well tiles are chosen for 16 bits."""
+    from gpu.tiles import measure_tiles, summary
+
+    if job.machine.is_dry:
+        return "hundreds of kernels: a GPU is needed"
+    return summary(measure_tiles(job, "bf16"))
+
+
 def timed(report: Report, net: str, batch: int, machine: Machine, *, compiles: bool) -> None:
     """All contenders on a network; torch.compile as long as the rest has time enough."""
     spare = (report.left - 330) / 4
@@ -201,6 +218,7 @@ def measured(report: Report, machine: Machine, nets: list[str], batches: list[in
     for batch in batches:
         job = networks.Job(nets[0], batch, machine, 0)
         part(f"layers at batch {batch}", SECONDS["layers"], bind(layers, job, floors))
+        part(f"tiles at batch {batch}", SECONDS["tiles"], bind(tiles, job))
     for net, batch in pairs[FIRST:]:
         timed(report, net, batch, machine, compiles=False)
     part("compute-sanitizer", SECONDS["sanitizer"], lambda: sanitized(machine, lambda: report.left))

@@ -1,6 +1,7 @@
 """Layers one by one: each distinct kernel of a network, twenty times in a graph, and its floor.
 
-What a kernel reads is in the second-level cache from the launch before, if it fits there.
+What a kernel reads is in the second-level cache from the launch before, if it fits there; but for
+weights, which each launch has copies of its own of, as they come from memory in a network.
 """
 
 import ctypes
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import cnnc
 from cnnc import driver
-from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE
+from cnnc.backends.cuda.kernel import COUNTERS, WORKSPACE, CudaKernel
 from cnnc.backends.cuda.plan import Launch, plan_cuda
 from gpu.machine import Machine
 from tests.cuda.kernels.harness import load, source_of, write_headers
@@ -25,8 +26,14 @@ REPEATS = 20
 PATTERN = 0x3C
 """Every byte of what is read: floats of about 0.01, and small numbers of 16 bits."""
 _TIMING = """
+struct Turns {
+    int argument, copies;
+    size_t bytes;
+};
+
 template <class... P>
-static float timed(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, void **arguments)
+static float timed(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, void **arguments,
+                   const Turns &turns)
 {
     cudaStream_t stream;
     cudaGraph_t graph;
@@ -38,8 +45,14 @@ static float timed(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, v
     cudaEventCreate(&start);
     cudaEventCreate(&end);
     cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
-    for (int i = 0; i < REPEATS; ++i)
+    unsigned char **weights = nullptr;
+    if (turns.argument >= 0) weights = (unsigned char **)arguments[turns.argument];
+    unsigned char *const first = weights ? *weights : nullptr;
+    for (int i = 0; i < REPEATS; ++i) {
+        if (weights) *weights = first + i % turns.copies * turns.bytes;
         cnnc::launch(kernel, grid, block, shared, stream, false, arguments);
+    }
+    if (weights) *weights = first;
     cudaStreamEndCapture(stream, &graph);
     cudaGraphInstantiate(&ready, graph, 0);
     for (int turn = 0; turn < 5; ++turn) {
@@ -57,11 +70,14 @@ static float timed(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, v
     return 1000.0f * milliseconds / REPEATS;
 }
 """
-_TIMED = """extern "C" float time_{name}(void **arguments)
+_TIMED = """extern "C" float time_{name}(void **arguments, int argument, int copies, size_t bytes)
 {{
-    return timed({name}, dim3{grid}, dim3{block}, {shared}, arguments);
+    const Turns turns{{argument, copies, bytes}};
+    return timed({name}, dim3{grid}, dim3{block}, {shared}, arguments, turns);
 }}
 """
+ROTATED = 160 << 20
+"""Bytes of weights' copies from which on the cache does not have them any more."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +105,9 @@ def measure_layers(
     firsts = [launches[0] for launches in counts.values()]
     found = []
     with TemporaryDirectory() as folder:
-        library = _library(Path(folder), firsts, on)
+        library = library_of(Path(folder), [each.kernel for each in firsts], on)
         for launch in firsts:
-            time = _time(library, launch)
+            time = time_of(library, launch)
             peer = _torch_time(launch, plan.precision, on)
             floor = _floor(launch, plan.precision, ceilings)
             count = len(counts[launch.kernel.name])
@@ -99,8 +115,8 @@ def measure_layers(
     return sorted(found, key=lambda each: -each.count * each.microseconds)
 
 
-def _library(folder: Path, launches: Sequence[Launch], on: Machine) -> ctypes.CDLL:
-    kernels = [launch.kernel for launch in launches]
+def library_of(folder: Path, kernels: Sequence[CudaKernel], on: Machine) -> ctypes.CDLL:
+    """A library with functions that time these kernels."""
     write_headers(folder)
     parts = [source_of(kernels), _TIMING]
     for kernel in kernels:
@@ -120,8 +136,15 @@ def _sizes(launch: Launch) -> dict[str, int]:
     return {name: max(16, sizes[name]) for name in kernel.arguments}
 
 
-def _time(library: ctypes.CDLL, launch: Launch) -> float:
+def time_of(library: ctypes.CDLL, launch: Launch) -> float:
+    """Microseconds of a launch's kernel, by a library that has it; negative where it fails."""
     sizes = _sizes(launch)
+    packed = [each.argument for each in launch.kernel.packings]
+    at, copies, each = -1, 1, 0
+    if len(packed) == 1:
+        at, each = launch.kernel.arguments.index(packed[0]), -(-sizes[packed[0]] // 256) * 256
+        copies = max(1, min(REPEATS, ROTATED // each))
+        sizes[packed[0]] = each * copies
     memory = {name: library.device_memory(size) for name, size in sizes.items()}
     for name, size in sizes.items():
         library.device_fill(memory[name], 0 if name == COUNTERS else PATTERN, size)
@@ -129,7 +152,7 @@ def _time(library: ctypes.CDLL, launch: Launch) -> float:
     table = (ctypes.c_void_p * len(pointers))(*(ctypes.addressof(each) for each in pointers))
     function = getattr(library, f"time_{launch.kernel.name}")
     function.restype = ctypes.c_float
-    time = float(function(table))
+    time = float(function(table, at, copies, ctypes.c_size_t(each)))
     for place in memory.values():
         library.device_free(place)
     return time

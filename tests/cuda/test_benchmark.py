@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from gpu import networks, programs
+from gpu import networks, programs, tiles
 from gpu.machine import Machine
 
 from cnnc.backends.cuda.toolchain import Gpu, Nvcc
@@ -130,3 +130,25 @@ def test_every_tool_of_the_sanitizer_is_asked_while_there_is_time(
     assert found["lenet5, racecheck"] == "not done: no time was left"
     assert found["ds_cnn, initcheck"] == "initcheck found nothing"
     assert len(found) == 8
+
+
+def test_tiles_are_measured_next_to_what_the_model_says() -> None:
+    machine = Machine(Gpu("the CPU", 90), None)
+    found = tiles._candidates(networks.Job("resnet18", 1, machine, 0), "cuda:sm_90,f32")
+    assert {each.family for each in found} == {"igemm_mma", "igemm_ffma"}
+    assert len({each.launch.kernel.name for each in found}) == len(found)
+    assert all(each.plan.seconds > 0 and each.count for each in found)
+    times = [
+        tiles.TileTime("net", 1, "f32", layer, 2, "mma", "64x64", 128, split, estimate, time)
+        for layer, split, estimate, time in (
+            ("a", 1, 3.0, 4.0),
+            ("a", 2, 2.0, 3.0),
+            ("a", 3, 1.0, 2.0),
+            ("b", 1, 5.0, 9.0),
+            ("b", 2, 6.0, 8.0),
+        )
+    ]
+    assert tiles.summary(times) == (
+        "5 kernels of 2 layers: rank correlation 0.900, within a layer 1.000; "
+        "chosen 22 us, best 20 us"
+    )

@@ -7,7 +7,7 @@ import pytest
 from cnnc.backends.cuda.kernel import CudaKernel, Wish
 from cnnc.backends.cuda.kernels.problem import product_of
 from cnnc.backends.cuda.kernels.registry import OFFERS
-from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Tile, choose_tile, gpu_of
+from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Tile, cheapest, gpu_of, plans
 from cnnc.backends.cuda.targets import MULTIPROCESSORS
 from cnnc.loop.task import Task
 from tests.cuda.kernels.cases import layer
@@ -93,8 +93,10 @@ def test_parts_cost_what_one_block_reads() -> None:
     assert problem
     tile, costs = Candidate(Tile(64, 64, 32, 32, 4), 0.7, 0.2), Costs(gpu.tf32, 32, 4, 4)
     quick, slow = (
-        choose_tile(problem, [tile], costs, replace(gpu, alone=rate)) for rate in (1e12, 1e9)
+        cheapest(plans(problem, [tile], costs, replace(gpu, alone=rate))) for rate in (1e12, 1e9)
     )
+    assert quick
+    assert slow
     assert quick.splits > 1
     assert slow.splits < quick.splits
 

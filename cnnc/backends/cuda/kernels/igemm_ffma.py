@@ -5,6 +5,7 @@ products on tensor cores take longer. Weights are float32, x is read as it lies.
 in shared memory twice: while threads multiply one, they fetch the next.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from math import gcd, prod
 
@@ -31,7 +32,7 @@ from cnnc.backends.cuda.kernels.text import (
     picked,
     position_lines,
 )
-from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Plan, Tile, choose_tile, gpu_of
+from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Plan, Tile, cheapest, gpu_of, plans
 from cnnc.backends.cuda.templates import render
 from cnnc.base.record import record
 from cnnc.loop.task import Task
@@ -88,12 +89,17 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
 
 def plan_of(task: Task, wish: Wish) -> Plan | None:
     """The tile and split of the static model; None where the task is no matrix product."""
+    return cheapest(plans_of(task, wish))
+
+
+def plans_of(task: Task, wish: Wish) -> Sequence[Plan]:
+    """All tiles and splits that there are for a task; none where it is no matrix product."""
     problem = product_of(task)
     if problem is None or not fills_tiles(problem):
-        return None
+        return ()
     gpu = gpu_of(wish.arch, wish.multiprocessors)
     costs = Costs(gpu.ffma, 16, wish.bytes_of("x"), 4, wish.bytes_of("y"), LATENCY)
-    return choose_tile(problem, MENU, costs, gpu)
+    return plans(problem, MENU, costs, gpu)
 
 
 def make_kernel(task: Task, problem: Product, wish: Wish, plan: Plan) -> CudaKernel | None:

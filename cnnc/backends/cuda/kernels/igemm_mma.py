@@ -5,7 +5,7 @@ time. Slabs are copied to shared memory asynchronously, several ahead, with zero
 reaches beyond x, and swizzled so that `ldmatrix` meets no bank twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import gcd, prod
 
@@ -33,7 +33,7 @@ from cnnc.backends.cuda.kernels.text import (
     picked,
     position_lines,
 )
-from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Plan, Tile, choose_tile, gpu_of
+from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Plan, Tile, cheapest, gpu_of, plans
 from cnnc.backends.cuda.templates import render
 from cnnc.base.half import Half
 from cnnc.base.record import record
@@ -162,18 +162,23 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
 
 def plan_of(task: Task, wish: Wish) -> Plan | None:
     """The tile and split of the static model; None where the task is none for tensor cores."""
+    return cheapest(plans_of(task, wish))
+
+
+def plans_of(task: Task, wish: Wish) -> Sequence[Plan]:
+    """All tiles and splits that there are for a task; none where it is none for tensor cores."""
     problem, mode = product_of(task), mode_of(wish)
     if problem is None or mode is None or copy_bytes(problem, mode, wish.alignment) is None:
-        return None
+        return ()
     if not fills_tiles(problem):
-        return None
+        return ()
     gpu = gpu_of(wish.arch, wish.multiprocessors)
     rate = gpu.tf32 / mode.products * (2 if mode.mma != "tf32" else 1)
     slab, y_bytes = SLAB_BYTES // mode.x_bytes, wish.bytes_of("y")
     costs = Costs(rate, slab, mode.x_bytes, mode.weight_bytes, y_bytes)
     # positions of phases take registers that the largest tile does not leave
     menu = mode.menu if problem.phases == (1, 1) or mode.is_three else LARGE
-    return choose_tile(problem, menu, costs, gpu)
+    return plans(problem, menu, costs, gpu)
 
 
 def mode_of(wish: Wish) -> Mode | None:

@@ -6,7 +6,7 @@ ResNet-50 and MobileNetV2 that an H100 was given one by one, `benchmarks/gpu/til
 are thought to be alike but for rates and sizes, which are of data sheets.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from cnnc.backends.cuda.kernels.problem import Product, ceil_div
 from cnnc.base.record import record
@@ -163,15 +163,19 @@ MOST_PARTS = 2**26
 """Bytes of the arena for partial sums; more would leave the cache."""
 
 
-def choose_tile(problem: Product, menu: Iterable[Candidate], costs: Costs, gpu: Gpu) -> Plan:
-    """The cheapest tile of the menu, with its split."""
-    plans = [
-        estimate(problem, each, splits, costs, gpu)
+def plans(problem: Product, menu: Iterable[Candidate], costs: Costs, gpu: Gpu) -> Sequence[Plan]:
+    """Every tile of the menu, with every split."""
+    return [
+        _estimate(problem, each, splits, costs, gpu)
         for each in menu
         for splits in SPLITS
         if each.takes(problem, splits) and _may_be_split(problem, each.tile, splits, costs)
     ]
-    return min(plans, key=lambda plan: plan.seconds)
+
+
+def cheapest(plans: Sequence[Plan]) -> Plan | None:
+    """The plan that should take least time; None of none."""
+    return min(plans, key=lambda plan: plan.seconds, default=None)
 
 
 def _may_be_split(problem: Product, tile: Tile, splits: int, costs: Costs) -> bool:
@@ -193,7 +197,7 @@ def _blocks(problem: Product, tile: Tile) -> int:
     return down * across * problem.layers
 
 
-def estimate(problem: Product, candidate: Candidate, splits: int, costs: Costs, gpu: Gpu) -> Plan:
+def _estimate(problem: Product, candidate: Candidate, splits: int, costs: Costs, gpu: Gpu) -> Plan:
     """What a tile and a split should take."""
     tile = candidate.tile
     blocks = _blocks(problem, tile) * splits
