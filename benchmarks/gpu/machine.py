@@ -58,6 +58,7 @@ class Machine:
             command = ["g++", *ON_CPU, *host, *flags, "-xc++", str(source), "-o", str(made)]
         else:
             own = ["-std=c++17", "-O3", "--fmad=false", f"-arch=sm_{self.gpu.arch}"]
+            own += ["--diag-suppress=177"]  # sizes that a kernel has no use for
             own += ["-Xcompiler", "-fPIC", *flags, *self.nvcc.flags]
             command = [str(self.nvcc.path), *own, str(source), "-o", str(made)]
         subprocess.run(command, check=True)

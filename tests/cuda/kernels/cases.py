@@ -16,6 +16,7 @@ from cnnc.backends.cuda.kernels import (
     pool,
     softmax,
     stem,
+    stem_mma,
 )
 from cnnc.backends.cuda.kernels.problem import product_of
 from cnnc.backends.cuda.kernels.tiles import Plan, Tile
@@ -56,6 +57,8 @@ DEPTHWISE = {
     "line": ("x: f32[N, 16, 30]", "conv(16, 7, groups = 16, dilation = 3, pad = causal)", 3),
 }
 STEMS = {
+    "even": ("x: f32[N, 3, 18, 21]", "conv(40, 3, pad = 1) -> relu", 3),
+    "fours": ("x: f32[N, 4, 130]", "conv(18, 5, stride = 4, pad = 2) -> silu", 1),
     "large": ("x: f32[N, 3, 23, 40]", "conv(64, 7, stride = 2, pad = 3) -> relu", 1),
     "single": ("x: f32[N, 1, 17, 9]", "conv(6, 5, pad = 2) -> tanh", 3),
     "dilated": ("x: f32[N, 4, 9, 10]", "conv(35, 3, dilation = 2)", 1),
@@ -228,6 +231,10 @@ def _others() -> Iterator[Case]:
     for number, (name, (end, what, batch)) in enumerate(STEMS.items()):
         yield case(f"stem_{name}", layer(end, what), "f32_exact", stem.offer, batch)
         yield stored(f"stem_{name}_{KINDS[1 + number % 2]}", end, what, number, batch)
+    for name, precision in product(("even", "fours", "large", "dilated"), PRECISIONS[1:]):
+        end, what, batch = STEMS[name]
+        text = layer(end, what.replace("dilation = 2", "stride = 3"))
+        yield case(f"mma_stem_{name}_{precision}", text, precision, stem_mma.offer, batch)
     for columns in (8, 16, 32, 64):
         end, what, _ = STEMS["dilated"]
         yield case(f"stem_{columns}", layer(end, what), "f32_exact", partial(first, columns), 3)

@@ -20,6 +20,7 @@ from cnnc.backends.cuda.kernels import (
     igemm_ffma,
     igemm_mma,
     stem,
+    stem_mma,
 )
 from tests.cuda.kernels.cases import (
     DENSE,
@@ -162,6 +163,19 @@ MUTANTS = (
         "x_tile[2][BK - 1][BM + 4]",
     ),
     Mutant("no barrier behind the patch", "stem", "  __syncthreads();\n", ""),
+    Mutant(
+        "no barrier behind the pixels",
+        "mma_stem",
+        "wait<0>();\n  __syncthreads();\n",
+        "wait<0>();\n",
+    ),
+    Mutant("weights are read before they have come", "mma_stem", "wait<0>()", "wait<1>()"),
+    Mutant("pixels beyond x", "mma_stem", "static_cast<unsigned>(iw) < W", "iw < W + 1"),
+    Mutant("columns beyond the result", "mma_stem", " || ow >= OUT_W", ""),
+    Mutant(
+        "the second half of a fragment is the first", "mma_stem", "step * 2 + lane / 16", "step * 2"
+    ),
+    Mutant("shared memory is some pixels short", "mma_stem", shared_bytes=-128),
     Mutant("rows beyond the result", "depthwise", "oh >= OUT_H || ", ""),
     Mutant("maxima start at zero", "pool", "sums[i] = -INFINITY", "sums[i] = 0.0f"),
     Mutant(
@@ -209,6 +223,7 @@ def subjects() -> dict[str, Case]:
             "k", layer(end, exact), "f32_exact", partial(ffma, igemm_ffma.MENU[2].tile, 1), samples
         ),
         "stem": _offered(stem.offer, *STEMS["single"]),
+        "mma_stem": case("k", layer(*STEMS["large"][:2]), "bf16", stem_mma.offer, 2),
         "depthwise": _offered(partial(in_registers, (2, 4)), *DEPTHWISE["dilated"]),
         "pool": pooled("k", "largest"),
         "plane": pooled("k", "plane_shared"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.backends.cuda.kernels import igemm_ffma, igemm_mma
+from cnnc.backends.cuda.kernels import igemm_ffma, igemm_mma, stem_mma
 from cnnc.backends.cuda.kernels.igemm_mma import MODES
 from tests.cuda.kernels.cases import all_cases, layer, tile_text, tiles_of
 from tests.cuda.kernels.harness import Case, case, check, compile_kernels, operands_of, run
@@ -62,6 +62,22 @@ def test_long_sums_are_as_exact_as_in_float32(tmp_path: Path) -> None:
         found = run(library, each, values, "forward").reshape(expected.shape)
         errors.append(np.max(np.abs(found / expected - 1)))
     assert errors[0] <= errors[1] < 1e-5
+
+
+@pytest.mark.parametrize("precision", stem_mma.PRECISIONS)
+def test_infinite_pixels_beside_a_window_do_not_count(tmp_path: Path, precision: str) -> None:
+    """Fragments have pixels behind a window's row, and channels that there are not."""
+    require_tool("g++", "g++")
+    text = layer("x: f32[N, 3, 23, 40]", "conv(16, 7, stride = 2, pad = 3, bias = false)")
+    subject = case("k", text, precision, stem_mma.offer, 1)
+    library = compile_kernels(tmp_path, [subject.kernel])
+    values = operands_of(subject.layer)
+    values[0][0, 1, 11, 19] = np.inf
+    with np.errstate(invalid="ignore"):
+        expected = np.isfinite(subject.layer.node.op.reference(*values))
+    assert not expected.all()
+    found = run(library, subject, values, "forward").reshape(expected.shape)
+    assert (np.isfinite(found) == expected).all()
 
 
 def test_every_tile_of_every_type_is_here() -> None:

@@ -289,11 +289,11 @@ def pack_weights(
         by_lane = made.reshape(layers, filters, -1, 2, 2, 4)
         made = np.ascontiguousarray(by_lane.swapaxes(-1, -2)).reshape(made.shape)
     if mode.products == 1 and mode.mma == "tf32":
-        made = _round_tf32(made)
+        made = round_tf32(made)
     return as_bytes(made, half)
 
 
-def _round_tf32(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def round_tf32(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The nearest numbers with a mantissa of 10 bits, halves away from zero."""
     bits = values.view(np.uint32)
     rounded = np.where(np.isfinite(values), bits + 0x1000, bits) & 0xFFFFE000

@@ -13,6 +13,7 @@ from cnnc.backends.cuda.kernels import (
     pooled_dense,
     softmax,
     stem,
+    stem_mma,
 )
 from cnnc.backends.cuda.kernels.joined import Joined
 from cnnc.backends.cuda.kernels.problem import product_of
@@ -42,6 +43,7 @@ def exact_sums(task: Task, wish: Wish) -> CudaKernel | None:
 OFFERS: tuple[Offer, ...] = (
     # matrix products that are too small to be computed as such come first
     depthwise.offer,
+    stem_mma.offer,
     stem.offer,
     dense.offer,
     exact_sums,
