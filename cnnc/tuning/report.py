@@ -142,7 +142,8 @@ class TuneReport:
         if self.unreached:
             lines.append(f"{plural(self.unreached, 'layer')} had no time: run it again to go on")
         if self.layers:
-            lines.append(f"written to {self.path}: use it with --tuning {self.path}")
+            use = f": use it with --tuning {self.path}" if gaining else ""
+            lines.append(f"written to {self.path}{use}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Json]:

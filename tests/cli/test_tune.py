@@ -36,7 +36,7 @@ def test_it_writes_a_file_that_the_other_verbs_take(cnnc: Runner, net: Path) -> 
     assert first["unreached"] == 1
     second = cnnc("tune", net, *BRIEF)
     assert "rank" in second.out.splitlines()[0]
-    assert f"use it with --tuning {tuned}" in second.out
+    assert f"written to {tuned}" in second.out
     before = tuned.read_bytes()
     assert cnnc("tune", net, *BRIEF, "--json").json()["unreached"] == 0
     assert tuned.read_bytes() == before
@@ -80,6 +80,17 @@ def test_folders(cnnc: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "n.cnn").write_text(NET)
     for folder in (".", "/", tmp_path):
         assert "error[E070" in cnnc(verb, "n.cnn", "-o", folder, code=1).err
+
+
+def test_show_refuses_a_file_that_is_for_another_net(cnnc: Runner, net: Path) -> None:
+    """At every stage that depends on choices."""
+    cnnc("tune", net, *BRIEF)
+    other = net.with_name("other.cnn")
+    other.write_text(NET.replace("16, 10, 10", "16, 12, 12"))
+    for stage in ("graph", "loops"):
+        flags = ("--stage", stage, "--tuning", net.with_suffix(".tune"))
+        assert "E0806" in cnnc("show", other, *flags, code=1).err
+        assert cnnc("show", net, *flags).out
 
 
 def test_interrupted(cnnc: Runner, net: Path, monkeypatch: pytest.MonkeyPatch) -> None:

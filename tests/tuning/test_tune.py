@@ -208,6 +208,7 @@ def test_where_nothing_gains(path: Path) -> None:
     assert [layer.gain for layer in report.layers] == [0.0, 0.0]
     assert report.whole is None
     assert "no layer gains 3% or more on 1 thread: no tuning is needed" in report.format()
+    assert "--tuning" not in report.format()
     assert report.rank == pytest.approx(1)
     assert report.rank_of_all == pytest.approx(1)
     plain = cnnc.load_text(NET).compile(exact=True)
