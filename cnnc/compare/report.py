@@ -148,6 +148,11 @@ class DiffReport:
         ]
         return Table(columns, rows)
 
+    @property
+    def unbounded(self) -> int:
+        """How many elements of layers were not compared, as they have no finite tolerance."""
+        return sum(layer.errors.unbounded for layer in self.layers)
+
     def _lines(self) -> list[str]:
         what = {"passes": "graph after all passes", "program": "program as a whole"}
         lines = [
@@ -161,15 +166,17 @@ class DiffReport:
             f"{'' if each.ok else '  OUT'}"
             for each in self.checks
         ]
-        unbounded = sum(layer.errors.unbounded for layer in self.layers)
-        if unbounded:
-            lines.append(f"{unbounded} elements have no finite tolerance and were not compared")
+        if self.unbounded:
+            lines.append(
+                f"{self.unbounded} elements have no finite tolerance and were not compared"
+            )
         return lines
 
     def _verdict(self) -> str:
         count = f"{plural(len(self.layers), 'layer')}, {plural(self.samples, 'sample')}"
         if self.ok:
-            return f"{self.net} agrees with the reference ({self.backend}, {count})"
+            partly = " in what was compared" if self.unbounded else ""
+            return f"{self.net} agrees with the reference{partly} ({self.backend}, {count})"
         lines = [f"{self.net} does not agree with the reference ({self.backend}, {count})"]
         if bad := self.first_bad:
             lines += _describe(bad)
