@@ -138,10 +138,10 @@ def summary(times: Sequence[TileTime]) -> str:
     best = [min(layer, key=lambda each: each.microseconds) for layer in layers.values()]
     taken = [sum(each.count * each.microseconds for each in some) for some in (chosen, best)]
     within = [_correlation(layer) for layer in layers.values() if len(layer) > 2]
+    inner = f", within a layer {fmean(within):.3f}" if within else ""
     return (
         f"{len(times)} kernels of {len(layers)} layers: rank correlation "
-        f"{_correlation(times):.3f}, within a layer {fmean(within):.3f}; "
-        f"chosen {taken[0]:.0f} us, best {taken[1]:.0f} us"
+        f"{_correlation(times):.3f}{inner}; chosen {taken[0]:.0f} us, best {taken[1]:.0f} us"
     )
 
 

@@ -4,6 +4,7 @@ import ctypes
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,17 @@ def test_launches_overlap_if_asked_to(plan: Plan, tmp_path: Path) -> None:
         command = ["make", "-n", f"OVERLAP={asked}", f"{plan.abi.name}.o"]
         done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
         assert f"-DCNNC_OVERLAP={asked}" in done.stdout
+
+
+def test_launches_that_are_to_wait_do(plan: Plan) -> None:
+    """Each for itself: the first one here, and no other."""
+    first, *others = plan.launches
+    waiting = replace(first, kernel=replace(first.kernel, starts_early=False))
+    text = emit_cuda(replace(plan, launches=(waiting, *others)), "0")[
+        f"{plan.abi.name}.cu"
+    ].decode()
+    launched = re.findall(r"_launch\((false|net->overlaps), ", text)
+    assert launched == ["false", *["net->overlaps"] * len(others)]
 
 
 def test_the_header_is_c(plan: Plan, tmp_path: Path) -> None:

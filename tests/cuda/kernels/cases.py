@@ -155,8 +155,6 @@ def _products() -> Iterator[Case]:
             make = partial(mma, tile, splits)
             label = f"mma_{name}_{precision}_{tile_text(tile)}_{splits}"
             yield case(label, layer(end, what), precision, make, batch)
-        if name == "dense":
-            yield from _plain(layer(end, what), batch)
         tile, splits = igemm_ffma.MENU[row % 3].tile, 1 + row // 3 % 3
         make = partial(ffma, tile, splits)
         label = f"ffma_{name}_{tile}_{splits}"
@@ -173,12 +171,18 @@ def _products() -> Iterator[Case]:
         yield case(f"ffma_residual_{precision}", text, precision, igemm_ffma.offer, 3)
 
 
-def _plain(text: str, batch: int) -> Iterator[Case]:
+def _plain() -> Iterator[Case]:
     # Tiles that only take windows of one position.
-    for precision in PRECISIONS:
+    wide = "x: f32[N, 128, 9, 8]"
+    texts = {
+        "dense": layer("x: f32[N, 512]", "dense(130) -> gelu"),
+        "conv": layer(wide, "conv(128, 1, stride = 2) -> silu"),
+        "added": added(wide, "conv(128, 1)"),
+    }
+    for precision, (name, text) in product(PRECISIONS, texts.items()):
         for tile in tiles_of(precision)[len(tiles_of(precision, is_plain=False)) :]:
-            label = f"mma_plain_{precision}_{tile_text(tile)}_1"
-            yield case(label, text, precision, partial(mma, tile, 1), batch)
+            label = f"mma_plain{name}_{precision}_{tile_text(tile)}_1"
+            yield case(label, text, precision, partial(mma, tile, 1), 3)
 
 
 def _misaligned(alignment: int) -> Iterator[Case]:
@@ -228,16 +232,6 @@ def _others() -> Iterator[Case]:
     text = added("x: f32[N, 16, 9, 8]", "conv(16, 3, groups = 16, pad = 1)")
     for kind in KINDS:
         yield case(f"depthwise_residual_{kind}", text, kind, depthwise.offer, 3)
-    for number, (name, (end, what, batch)) in enumerate(STEMS.items()):
-        yield case(f"stem_{name}", layer(end, what), "f32_exact", stem.offer, batch)
-        yield stored(f"stem_{name}_{KINDS[1 + number % 2]}", end, what, number, batch)
-    for name, precision in product(("even", "fours", "large", "dilated"), PRECISIONS[1:]):
-        end, what, batch = STEMS[name]
-        text = layer(end, what.replace("dilation = 2", "stride = 3"))
-        yield case(f"mma_stem_{name}_{precision}", text, precision, stem_mma.offer, batch)
-    for columns in (8, 16, 32, 64):
-        end, what, _ = STEMS["dilated"]
-        yield case(f"stem_{columns}", layer(end, what), "f32_exact", partial(first, columns), 3)
     for name, kind in product(POOLS, KINDS):
         yield pooled(f"pool_{name}_{kind}", name, kind)
     for name, (end, what, batch) in DENSE.items():
@@ -250,7 +244,26 @@ def _others() -> Iterator[Case]:
             yield case(f"softmax_{extent}_{kind}", text, kind, softmax.offer, batch)
 
 
+def _stems() -> Iterator[Case]:
+    for number, (name, (end, what, batch)) in enumerate(STEMS.items()):
+        yield case(f"stem_{name}", layer(end, what), "f32_exact", stem.offer, batch)
+        yield stored(f"stem_{name}_{KINDS[1 + number % 2]}", end, what, number, batch)
+    for name, precision in product(("even", "fours", "large", "dilated"), PRECISIONS[1:]):
+        end, what, batch = STEMS[name]
+        text = layer(end, what.replace("dilation = 2", "stride = 3"))
+        yield case(f"mma_stem_{name}_{precision}", text, precision, stem_mma.offer, batch)
+    text = (
+        "input x: f32[N, 3, 20, 22]\ninput t: f32[N, 24, 10, 11]\n"
+        "z = x -> layer: conv(24, 3, stride = 2, pad = 1)\ny = add(z, t) -> relu\noutput y"
+    )
+    for precision in ("tf32", "f16_memory"):
+        yield case(f"mma_stem_added_{precision}", text, precision, stem_mma.offer, 3)
+    for columns in (8, 16, 32, 64):
+        end, what, _ = STEMS["dilated"]
+        yield case(f"stem_{columns}", layer(end, what), "f32_exact", partial(first, columns), 3)
+
+
 @cache
 def all_cases() -> tuple[Case, ...]:
     """All of them."""
-    return (*_products(), *_others(), *chains())
+    return (*_products(), *_plain(), *_others(), *_stems(), *chains())

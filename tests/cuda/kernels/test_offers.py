@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from cnnc.backends.cuda.kernel import CudaKernel, Wish
+from cnnc.backends.cuda.kernels import igemm_ffma, igemm_mma
 from cnnc.backends.cuda.kernels.problem import product_of
 from cnnc.backends.cuda.kernels.registry import OFFERS
 from cnnc.backends.cuda.kernels.tiles import Candidate, Costs, Tile, cheapest, gpu_of, plans
 from cnnc.backends.cuda.targets import MULTIPROCESSORS
 from cnnc.loop.task import Task
-from tests.cuda.kernels.cases import layer
+from tests.cuda.kernels.cases import all_cases, layer
 from tests.cuda.kernels.harness import layer_of
 
 TAKEN = {
@@ -19,6 +20,11 @@ TAKEN = {
     "conv(64, 3)": ("x: f32[N, 64, 56, 56]", "f32", "igemm_mma"),
     "conv(32, 5)": ("x: f32[N, 32, 9, 9]", "f32_exact", "igemm_ffma"),
     "conv(16, 3)": ("x: f32[N, 3, 9, 9]", "f32", "stem"),
+    "conv(16, 5)": ("x: f32[N, 3, 9, 9]", "bf16", "stem_mma"),
+    "conv(16, 7)": ("x: f32[N, 1, 9, 9]", "bf16", "stem"),
+    # with fewer filters in a block than there might be, as shared memory has it
+    "conv(64, 9, pad = 4)": ("x: f32[N, 3, 32, 32]", "tf32", "stem_mma"),
+    "conv(64, 11, stride = 4, pad = 2)": ("x: f32[N, 3, 67, 67]", "tf32", "stem_mma"),
     "dense(9)": ("x: f32[N, 32]", "f32", "dense"),
     "softmax": ("x: f32[N, 32]", "f32", "softmax"),
     # groups of fewer filters than a tile is worth are left to the loops
@@ -116,3 +122,34 @@ def test_shared_memory_fits_small_gpus() -> None:
         found = offered(task, Wish("k", 86, precision))
         assert found
         assert found[1].shared_bytes <= 99 * 1024
+
+
+def test_tiles_have_the_threads_that_the_model_counts() -> None:
+    for name, tiles in {"mma": igemm_mma.LARGEST, "ffma": igemm_ffma.MENU}.items():
+        for each in tiles:
+            made = [case.kernel for case in all_cases() if case.kernel.name.startswith(f"{name}_")]
+            sizes = {
+                kernel.threads
+                for kernel in made
+                if f"BM = {each.tile.rows}, BN = {each.tile.columns}," in kernel.source
+            }
+            assert each.tile.threads in sizes
+
+
+def test_products_of_a_single_wave_do_not_start_early() -> None:
+    """Where early blocks would crowd: three products for each keep tensor cores busy."""
+    _, long = layer_of(layer("x: f32[N, 256, 14, 14]", "conv(256, 3, pad = 1)"))
+    _, short = layer_of(layer("x: f32[N, 96, 14, 14]", "conv(64, 1)"))
+    early = {
+        (name, precision): bool(
+            (found := offered(task, Wish("k", 90, precision))) and found[1].starts_early
+        )
+        for name, task in (("long", long), ("short", short))
+        for precision in ("f32", "bf16")
+    }
+    assert early == {
+        ("long", "f32"): False,
+        ("long", "bf16"): True,
+        ("short", "f32"): True,
+        ("short", "bf16"): True,
+    }

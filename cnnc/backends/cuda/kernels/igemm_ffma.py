@@ -40,9 +40,9 @@ from cnnc.loop.task import Task
 SLABS = {128: 8, 64: 16, 32: 16}
 """Elements of the sum at a time, by the rows of a tile."""
 MENU = (
-    Candidate(Tile(128, 128, 8, 8, 2), 0.61, 0.61),
-    Candidate(Tile(64, 64, 4, 4, 2), 0.53, 0.34),
-    Candidate(Tile(32, 32, 4, 4, 2), 0.48, 0.15),
+    Candidate(Tile(128, 128, 8, 8, 2, is_of_warps=False), 0.61, 0.61),
+    Candidate(Tile(64, 64, 4, 4, 2, is_of_warps=False), 0.53, 0.34),
+    Candidate(Tile(32, 32, 4, 4, 2, is_of_warps=False), 0.48, 0.15),
 )
 """Tiles with those of a thread in place of a warp's, and the share of the peak they reach."""
 LATENCY = 0.1e-6
@@ -146,7 +146,6 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, wish: Wish) -> V
     parameters = launch_parameters(
         arguments_of(task, splits), wish.types, samples=wish.takes_samples
     )
-    threads = tile.rows // tile.warp_rows * (tile.columns // tile.warp_columns)
     value = "sums_of_thread[v / TN][v % TN]"
     return View(
         name=wish.name,
@@ -155,7 +154,7 @@ def _view(task: Task, problem: Product, plan: Plan, tail: Tail, wish: Wish) -> V
         x_type=wish.types.get("x", "float"),
         problem=problem,
         tile=tile,
-        threads=threads,
+        threads=tile.threads,
         slab=slab,
         splits=splits,
         epilogue=epilogue,

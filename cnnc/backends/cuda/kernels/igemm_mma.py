@@ -40,6 +40,8 @@ from cnnc.base.record import record
 from cnnc.loop.task import Task
 
 SLAB_BYTES = 128
+MOST_SUMS = 128
+"""Of a thread: with so many, a slab is multiplied step by step."""
 SWIZZLES = {128: "((row / 4 * 2 + row % 2) % 8)", 64: "(row / 4 % 4)"}
 """What moves pieces of 16 bytes of weights, by the bytes of a row: pairs of rows are read, four
 apart."""
@@ -136,6 +138,7 @@ class View:
     limit: str
     join: str
     mode: Mode
+    is_crowded: bool
     channels: int
     filters: int
     across: int
@@ -234,7 +237,7 @@ def _view(
     slabs = ceil_div(prod(problem.kernel) * tap_parts, 8)
     step = ceil_div(slabs, plan.splits)
     weight_row = SLAB_BYTES * mode.weight_bytes // mode.x_bytes
-    if problem.layers * filters * slabs * weight_row > MOST_ELEMENTS:
+    if (problem.layers * filters + plan.tile.columns) * slabs * weight_row > MOST_ELEMENTS:
         return None
     epilogue = make_epilogue(wish, tail, (problem.batch, *problem.y), filters, 4)
     types = {**wish.types, "weight": mode.weight_type}
@@ -253,6 +256,7 @@ def _view(
         limit=limit("POSITIONS", problem.pixels, problem.batch, wish),
         join=join_splits(plan.splits, "WM * WN / 32", _VALUE) if is_split else "",
         mode=mode,
+        is_crowded=mode.is_three or plan.tile.sums >= MOST_SUMS,
         channels=channels,
         filters=filters,
         across=ceil_div(filters, plan.tile.columns),

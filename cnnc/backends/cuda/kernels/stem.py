@@ -1,8 +1,7 @@
 """First convolutions: few channels, which lie row-major as the network's input does.
 
 A block keeps the piece of x under its tile and the weights in shared memory; a thread holds a
-segment of a row in registers while the window moves over it. Factors and sums are float32: these
-layers have too few channels to fill a tensor core's fragments.
+segment of a row in registers while the window moves over it. Factors and sums are float32.
 """
 
 from functools import partial

@@ -35,7 +35,7 @@ PRECISIONS = ("tf32", "bf16", "f16")
 FRAGMENT = 32
 """Bytes of a row of a fragment."""
 FILTERS = (64, 32, 16)
-"""Of a block."""
+"""Of a block, as many as fit into shared memory."""
 
 
 @record
@@ -83,8 +83,9 @@ def offer(task: Task, wish: Wish) -> CudaKernel | None:
         return None
     if problem.groups != 1 or problem.channels not in CHANNELS or problem.dilation[1] != 1:
         return None
-    columns = next((size for size in FILTERS if size <= problem.filters), FILTERS[-1])
-    return make_kernel(task, problem, wish, columns)
+    sizes = [size for size in FILTERS if size <= max(problem.filters, FILTERS[-1])]
+    kernels = (make_kernel(task, problem, wish, columns) for columns in sizes)
+    return next(filter(None, kernels), None)
 
 
 def pixels_of(problem: Product, wish: Wish) -> Pixels:

@@ -78,7 +78,10 @@ def inside_test(problem: Product, *, has_rest: bool) -> str:
     ):
         if min(taps) < problem.kernel[axis]:
             tests.append(f"{place} < ({picked(f'phase_{width}', taps)})")
-    tests.append("static_cast<unsigned>(top[i] + down) < H" if rows else "top[i] >= 0")
+    if not (rows or columns):
+        tests.append("origin[i] >= 0")
+    else:
+        tests.append("static_cast<unsigned>(top[i] + down) < H" if rows else "top[i] >= 0")
     tests += ["static_cast<unsigned>(left[i] + right) < W"] * columns
     return " && ".join(tests)
 

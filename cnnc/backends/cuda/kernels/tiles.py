@@ -54,7 +54,7 @@ def gpu_of(arch: int, multiprocessors: int) -> Gpu:
 
 
 REGISTERS = 2**16
-"""Of a multiprocessor; threads of a tile take about two for each sum and 80 more."""
+"""Of a multiprocessor."""
 LOADED = 29
 """Bytes that a multiprocessor loads in a clock, from the cache that all share."""
 
@@ -88,18 +88,33 @@ _KINDS: Mapping[int, _Kind] = {
 
 @record
 class Tile:
-    """A block's tile of the result, that of a warp, and slabs of K on their way at once."""
+    """A block's tile of the result, that of a warp, and slabs of K on their way at once.
+
+    Without tensor cores, threads have tiles of their own in place of a warp's.
+    """
 
     rows: int
     columns: int
     warp_rows: int
     warp_columns: int
     stages: int
+    is_of_warps: bool = True
 
     @property
     def threads(self) -> int:
         """Threads of a block."""
-        return 32 * (self.rows // self.warp_rows) * (self.columns // self.warp_columns)
+        tiles = self.rows // self.warp_rows * (self.columns // self.warp_columns)
+        return 32 * tiles if self.is_of_warps else tiles
+
+    @property
+    def sums(self) -> int:
+        """Results of a thread."""
+        return self.rows * self.columns // self.threads
+
+    @property
+    def registers(self) -> int:
+        """About how many a thread takes."""
+        return min(255, 2 * self.sums + 80) if self.is_of_warps else self.sums + 64
 
     def __str__(self) -> str:
         return f"{self.rows}x{self.columns}"
@@ -202,11 +217,12 @@ def _estimate(problem: Product, candidate: Candidate, splits: int, costs: Costs,
     tile = candidate.tile
     blocks = _blocks(problem, tile) * splits
     each = ceil_div(blocks, gpu.multiprocessors)
-    waves = ceil_div(each, min(each, _room(tile, costs, gpu)))
+    room = _room(tile, costs, gpu)
+    waves = ceil_div(each, room)
     busy, alone = _block_seconds(problem, candidate, splits, costs, gpu)
     compute, memory = max(each * busy, waves * alone), _moved(problem, costs) / gpu.memory
     products = _products(problem, tile, splits, costs) / candidate.full
-    crowding = max(0.0, 2 * each * products - compute) if waves == 1 else 0.0
+    crowding = max(0.0, min(2 * each, room) * products - compute)
     seconds = LAUNCH + max(compute, memory)
     if splits > 1:
         # all parts are written side by side, but one block reads those of its tile
@@ -224,8 +240,7 @@ def _estimate(problem: Product, candidate: Candidate, splits: int, costs: Costs,
 def _room(tile: Tile, costs: Costs, gpu: Gpu) -> int:
     """Blocks that a multiprocessor holds at once."""
     shared = tile.stages * _slab_bytes(tile, costs) + 1024
-    sums = tile.rows * tile.columns // tile.threads
-    registers = min(255, 2 * sums + 80) * tile.threads
+    registers = tile.registers * tile.threads
     return max(1, min((gpu.shared - 1024) // shared, REGISTERS // registers))
 
 
