@@ -201,6 +201,8 @@ def test_gpus_that_are_too_old_are_refused() -> None:
 def test_unknown_words_of_a_target_are_refused(word: str) -> None:
     with pytest.raises(UserError, match="is unknown"):
         cuda_target(f"cuda:{word}")
+    with pytest.raises(UserError, match="two precisions: `bf16` and `f16`"):
+        cuda_target("cuda:bf16,f16")
     found = cuda_target("cuda:bf16,sm_90")
     assert (found.cpu, found.features, found.is_gpu) == ("sm_90", "bf16", True)
 

@@ -90,6 +90,39 @@ def test_launches_overlap_if_asked_to(plan: Plan, tmp_path: Path) -> None:
         assert f"-DCNNC_OVERLAP={asked}" in done.stdout
 
 
+def test_other_flags_compile_anew(plan: Plan, tmp_path: Path) -> None:
+    """And the same ones do not; a shell script stands for nvcc."""
+    _write(plan, tmp_path)
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\ntouch "$2"\necho made "$2"\n')
+    nvcc.chmod(0o755)
+
+    def made(*flags: str) -> int:
+        command = ["make", f"NVCC={nvcc}", *flags, "example"]
+        done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
+        return done.stdout.count("\nmade ")
+
+    assert [made(*flags) for flags in ((), (), ("OVERLAP=0",), ("OVERLAP=0",), ())] == [
+        2,
+        0,
+        2,
+        0,
+        2,
+    ]
+
+
+@pytest.mark.parametrize("name", ["kernel", "tile", "out", "patch", "stride"])
+def test_names_of_networks_are_none_of_constants(tmp_path: Path, name: str) -> None:
+    """Kernels have constants like KERNEL_H."""
+    text = f"cnn 1\nnet {name} {{\n  input x: f32[1, 3, 9, 9]\n"
+    text += "  output y = x -> conv(16, 3) -> conv(16, 3, groups = 16)\n  weights he(seed = 0)\n}\n"
+    for precision in ("f32", "bf16"):
+        plan = planned(load_text(text), f"cuda:{precision}")
+        _write(plan, tmp_path)
+        command = ["g++", "-std=c++17", "-fsyntax-only", "-w", f"-isystem{SHIM}", "-xc++"]
+        subprocess.run([*command, f"{plan.abi.name}.cu"], check=True, cwd=tmp_path)
+
+
 def test_launches_that_are_to_wait_do(plan: Plan) -> None:
     """Each for itself: the first one here, and no other."""
     first, *others = plan.launches

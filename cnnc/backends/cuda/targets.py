@@ -44,9 +44,12 @@ def cuda_target(name: str) -> Target:
     Behind the colon stand, in any order, an architecture that the code needs at least, and a
     precision. `features` of the target is that precision.
     """
-    arch, precision = DEFAULT, "f32"
+    arch, precision = DEFAULT, ""
     _, colon, rest = name.partition(":")
     for word in rest.split(",") if colon else ():
+        if word in PRECISIONS and precision not in ("", word):
+            text = f"the target `{name}` has two precisions: `{precision}` and `{word}`"
+            raise fail("E0801", text, help="leave out one of the two")
         if word in PRECISIONS:
             precision = word
         elif word.startswith("sm_") and word[3:].isdigit() and int(word[3:]) in MULTIPROCESSORS:
@@ -61,7 +64,7 @@ def cuda_target(name: str) -> Target:
     return Target(
         triple=f"{GPU}-nvidia-cuda",
         cpu=f"sm_{arch}",
-        features=precision,
+        features=precision or "f32",
         vector_bits=32,
         vector_registers=255,
         has_fma=True,
