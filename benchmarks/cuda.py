@@ -15,8 +15,8 @@ said and left out; without a GPU, sources are compiled and nothing is timed.
 
     python benchmarks/cuda.py --dry-run
 
-does all of it on the CPU, with small networks and few kernels: CUDA runs under the shim, PyTorch on
-the CPU, and a clock stands in for events. Its times mean nothing.
+does all of it but tiles and sanitizers on the CPU, with small networks and few kernels: CUDA runs
+under the shim, PyTorch on the CPU, and a clock stands in for events. Its times mean nothing.
 """
 
 import argparse
@@ -40,6 +40,7 @@ sys.path[:] = [str(ROOT), *sys.path[1:], str(ROOT / "benchmarks")]
 
 from gpu import networks, programs  # noqa: E402
 from gpu.machine import Machine, pretend  # noqa: E402
+from gpu.tiles import measure_all, measure_tiles, summary  # noqa: E402
 
 import cnnc  # noqa: E402
 from cnnc import driver  # noqa: E402
@@ -176,8 +177,6 @@ def layers(job: networks.Job, ceilings: object) -> str:
 
 def tiles(job: networks.Job) -> str:
     """How well tiles are chosen for 16 bits."""
-    from gpu.tiles import measure_tiles, summary
-
     if job.machine.is_dry:
         return "hundreds of kernels: a GPU is needed"
     return summary(measure_tiles(job, "bf16"))
@@ -232,12 +231,18 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where to keep what is found")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="how long it may take")
     parser.add_argument("--dry-run", action="store_true", help="on the CPU; times mean nothing")
+    parser.add_argument(
+        "--tiles", type=Path, help="measure only tiles, all of them, into this file"
+    )
     asked = parser.parse_args()
     nvcc, gpu = find_nvcc(), find_gpu()
     if not asked.dry_run and (nvcc is None or gpu is None):
         what = " and no ".join(name for name, it in (("nvcc", nvcc), ("GPU", gpu)) if it is None)
         Report(asked.minutes, asked.json, {}).part("sources", 0, lambda: sources(nvcc))
         print(f"== no {what} here: nothing is measured")
+        return 0
+    if asked.tiles and gpu is not None and not asked.dry_run:
+        measure_all(Machine(gpu, nvcc), asked.tiles)
         return 0
     machine = pretend() if asked.dry_run or gpu is None else Machine(gpu, nvcc)
     named = networks.TINY if machine.is_dry else networks.NETS

@@ -18,7 +18,10 @@ import numpy as np
 from peers.prepare import draw_inputs
 
 import cnnc
+from cnnc.ir.graph import Graph
 from cnnc.onnx import export
+from cnnc.passes.fold_batchnorm import fold_batchnorm
+from cnnc.passes.fold_constants import fold_constants
 from gpu.machine import Machine, Run
 from tests.cuda.nets import small
 
@@ -185,7 +188,7 @@ def _torch(
     if compiled and not job.machine.is_dry:
         _warm(job, kind)
     allowed, dtype = KINDS[kind]
-    run, given = _module(job.machine, torch_module(model.graph), inputs, dtype, compiled)
+    run, given = _module(job.machine, torch_module(_folded(model)), inputs, dtype, compiled)
     name = next(iter(model.outputs))
     with _tf32(allowed):
         replay = job.machine.captured(lambda: run(*given))
@@ -216,6 +219,11 @@ def _module(
     if compiled:
         return torch.compile(made, dynamic=False), given
     return made, given
+
+
+def _folded(model: cnnc.Model) -> Graph:
+    """The network without batchnorms, as it is deployed: PyTorch does not fold them itself."""
+    return fold_constants(fold_batchnorm(model.graph))
 
 
 def _last(tensor: "torch.Tensor") -> "torch.Tensor":
@@ -253,7 +261,7 @@ def warm_up() -> None:
     job = Job(net, int(batch), Machine(gpu, Nvcc(Path("nvcc"), ())), 0)
     model, (allowed, dtype) = job.model(), KINDS[kind]
     inputs = draw_inputs(model.graph)
-    run, given = _module(job.machine, torch_module(model.graph), inputs, dtype, True)
+    run, given = _module(job.machine, torch_module(_folded(model)), inputs, dtype, True)
     with _tf32(allowed):
         run(*given)
 

@@ -1,12 +1,11 @@
 """All tiles that a layer might be given, next to the model that chooses one of them.
 
-    python -c "from gpu.tiles import main; main()" found.json     # in benchmarks, on a GPU
+    python benchmarks/cuda.py --tiles found.json
 
-measures ResNet-50 and MobileNetV2 at batch 1 and 64; `benchmarks/cuda.py` measures fewer of them.
+measures ResNet-50 and MobileNetV2 at batch 1 and 64 on a GPU; without `--tiles`, fewer of them.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -154,15 +153,12 @@ def _correlation(times: Sequence[TileTime]) -> float:
     return float(np.corrcoef(ranks)[0, 1])
 
 
-def main() -> None:
-    """Writes all that was measured."""
-    from cnnc.backends.cuda.toolchain import require
-
-    nvcc, gpu = require()
-    machine, found = Machine(gpu, nvcc), list[TileTime]()
+def measure_all(machine: Machine, path: Path) -> None:
+    """Writes what was measured of two networks, and prints summaries."""
+    found = list[TileTime]()
     pairs = product(("resnet50", "mobilenet_v2"), (1, 64), ("f32", "tf32", "bf16"))
     for net, batch, precision in pairs:
         times = measure_tiles(Job(net, batch, machine, 0), precision)
         print(f"{net}, batch {batch}, {precision}: {summary(times)}", flush=True)
         found += times
-    Path(sys.argv[1]).write_text(json.dumps([asdict(each) for each in found], indent=1) + "\n")
+    path.write_text(json.dumps([asdict(each) for each in found], indent=1) + "\n")

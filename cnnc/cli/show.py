@@ -76,7 +76,8 @@ def show(
     if stage == "graph":
         machine = machine_for(options)
         choices = read_choices(tuning, machine, exact=exact)
-        driver.prepare(model.graph, machine, exact=exact, choices=choices)  # is the file for it?
+        if tuning is not None:  # is the file for it?
+            driver.prepare(model.graph, machine, exact=exact, choices=choices)
         passes = driver.pipeline(machine, exact=exact, choices=choices)
         say(format_graph(_graph_after(model, passes, after), places=True).rstrip("\n"))
         return

@@ -201,8 +201,6 @@ def test_gpus_that_are_too_old_are_refused() -> None:
 def test_unknown_words_of_a_target_are_refused(word: str) -> None:
     with pytest.raises(UserError, match="is unknown"):
         cuda_target(f"cuda:{word}")
-    with pytest.raises(UserError, match="two precisions: `bf16` and `f16`"):
-        cuda_target("cuda:bf16,f16")
     found = cuda_target("cuda:bf16,sm_90")
     assert (found.cpu, found.features, found.is_gpu) == ("sm_90", "bf16", True)
 
@@ -223,3 +221,9 @@ def test_every_template_is_used() -> None:
         if name.startswith("cuda/") and not name.startswith("cuda/shim/"):
             quoted = f'"{name.removeprefix("cuda/")}"'
             assert any(quoted in source for source in sources), name
+
+
+def test_two_precisions_of_a_target_are_refused() -> None:
+    with pytest.raises(UserError, match="two precisions: `bf16` and `f16`"):
+        cuda_target("cuda:bf16,f16")
+    assert cuda_target("cuda:bf16,sm_90,bf16") == cuda_target("cuda:sm_90,bf16")

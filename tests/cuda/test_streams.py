@@ -324,6 +324,6 @@ def test_launches_overlap_where_the_code_can_wait(
     for ptx, overlapping in (("90", True), ("80", False)):
         monkeypatch.setenv("CNNC_SHIM_PTX", ptx)
         (folder := tmp_path / ptx).mkdir()
-        network = compile_for_streams(model, folder, "-DCNNC_OVERLAP=1")
+        network = compile_for_streams(model, folder)
         assert np.isfinite(next(iter(network(values).values()))).all()
         assert (Shim(network).call("overlapping") > 0) == overlapping

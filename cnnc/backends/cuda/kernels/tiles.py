@@ -2,8 +2,9 @@
 
 It counts blocks, products, and bytes. Nothing is measured while compiling. What the model says of
 latencies, and which shares of the peak a tile reaches, was fitted to about 1700 kernels of
-ResNet-50 and MobileNetV2 that an H100 was given one by one, `benchmarks/gpu/tiles.py`; other GPUs
-are thought to be alike but for rates and sizes, which are of data sheets.
+ResNet-50 and MobileNetV2 that an H100 was given one by one, as `python benchmarks/cuda.py --tiles
+found.json` does; other GPUs are thought to be alike but for rates and sizes, which are of data
+sheets.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
