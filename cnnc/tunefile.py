@@ -84,7 +84,7 @@ def target_line(target: Target) -> str:
     parts a layer is split for them is no part of it.
     """
     facts = asdict(target)
-    del facts["cores"]
+    del facts["cores"], facts["mixed_cores"]
     # as files say that were written before there were such targets
     if not target.is_small:
         del facts["is_small"]

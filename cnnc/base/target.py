@@ -35,7 +35,7 @@ class Target:
     `vector_bits` is the widest vector worth using and `vector_registers` how many there are; where
     vectors are not worth it, they hold one float. `has_fma` says whether a multiply-add is one
     instruction; `vector_units` of them, and as many loads, begin in a cycle. `features` are LLVM's.
-    One that `is_small` has little memory for code.
+    One that `is_small` has little memory for code. With `mixed_cores` some are slower than others.
     """
 
     triple: str
@@ -50,6 +50,7 @@ class Target:
     cores: int = 1
     is_small: bool = False
     vector_units: int = VECTOR_UNITS
+    mixed_cores: bool = False
 
     def lanes(self, dtype: DType) -> int:
         """Elements of the type in one vector register; one where there are no vectors."""

@@ -81,7 +81,7 @@ def _facts(name: str, machine: Target) -> dict[str, str]:
         "cpu": machine.cpu,
         "vectors": f"{machine.vector_registers} of {machine.vector_bits} bits{_fused(machine)}",
         "caches": ", ".join(f"{level} {bytes_text(size)}" for level, size in caches if size),
-        "cores": str(machine.cores),
+        "cores": f"{machine.cores}{', of several kinds' * machine.mixed_cores}",
         "gpu": f"{found.name}, sm_{found.arch}" if found else "none",
         "nvcc": str(nvcc.path) if nvcc else "none",
         "cache": str(kept.folder) if kept else "off",

@@ -33,7 +33,9 @@ class For:
     `reduces` marks a loop that accumulates: its iterations depend on each other. All other loops
     may run in any order. `samples` marks an outermost loop over the samples of a batch: a run may
     be asked for fewer than `extent`, and then the others are left alone. A nest of parallel loops
-    that is `turned` gives its first iterations to the last thread.
+    that is `turned` gives its first iterations to the last thread. One with a `grain` may be handed
+    out as threads come: each begins with a part of the iterations of its own, and takes from those
+    of others afterwards, so many at a time at least.
     """
 
     var: str
@@ -43,6 +45,7 @@ class For:
     reduces: bool = False
     samples: bool = False
     turned: bool = False
+    grain: int = 0
 
 
 @record
@@ -123,13 +126,33 @@ class Kernel:
         return any(isinstance(stmt, For) and stmt.samples for stmt in self.body)
 
     @property
+    def is_handed_out(self) -> bool:
+        """Whether threads take iterations of a nest from each other."""
+        return any(isinstance(stmt, For) and stmt.grain for stmt in self.body)
+
+    @property
     def scratch_bytes(self) -> int:
         """Scratch memory that each thread needs: that of the nest that needs most."""
         return max((offsets[None] for offsets in map(scratch_offsets, self.body)), default=0)
 
+    def in_parts(self) -> "Kernel":
+        """The same kernel with no nest handed out: each thread keeps its part of the iterations."""
+        nests = (replace(s, grain=0) if isinstance(s, For) else s for s in self.body)
+        return self.with_body(tuple(nests))
+
     def with_body(self, body: Body) -> "Kernel":
         """The same kernel running other statements."""
         return replace(self, body=body)
+
+
+def parallel_loops(nest: Stmt) -> list[For]:
+    """The parallel loops that a nest begins with, each the whole body of the one before."""
+    loops: list[For] = []
+    body: Body = (nest,)
+    while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
+        loops.append(body[0])
+        body = body[0].body
+    return loops
 
 
 class Region(Enum):

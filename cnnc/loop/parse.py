@@ -109,13 +109,14 @@ class _Reader:
 
     def _statement(self, tree: Syntax) -> Stmt:
         match tree.data, tree.children:
-            case "loop", [var, extent, samples, reduces, turned, kind, *body]:
+            case "loop", [var, extent, samples, reduces, turned, kind, grain, *body]:
                 self.names = self.names.new_child({str(var): Var(str(var))})
                 inner = self._body(list(map(_tree, body)))
                 self.names = self.names.parents
                 how = Kind(str(kind)) if kind else Kind.SERIAL
                 marks = (reduces is not None, samples is not None, turned is not None)
-                return For(str(var), int(str(extent)), inner, how, *marks)
+                least = int(str(grain)) if grain else 0
+                return For(str(var), int(str(extent)), inner, how, *marks, least)
             case "alloc", [Token() as space, Tree() as described]:
                 return Alloc(self._buffer(described, Space(str(space))))
             case "let", [name, Tree() as described]:

@@ -111,11 +111,12 @@ def print_buffer(buffer: Buffer) -> str:
 def print_statement(stmt: Stmt) -> str:
     """One statement; of a loop, only its first line."""
     match stmt:
-        case For(var, extent, _, kind, reduces, samples, turned):
+        case For(var, extent, _, kind, reduces, samples, turned, grain):
             words = ["samples"] if samples else []
             words += ["reduce"] if reduces else []
             words += ["turned"] if turned else []
             words += [kind.value] if kind is not Kind.SERIAL else []
+            words += [f"by {grain}"] if grain else []
             return " ".join([f"for {var} in {extent}", *words, "{"])
         case Alloc(buffer):
             return f"{buffer.space.value} {print_buffer(buffer)}"

@@ -116,9 +116,10 @@ class _Verifier:
         if loop.samples:
             outermost = not scope.loops and not loop.reduces
             self._require("samples", outermost, "a loop over samples is outermost")
-        if loop.turned:
+        if loop.turned or loop.grain:
             shared = not scope.loops and loop.kind is Kind.PARALLEL
-            self._require("parallel", shared, "the outermost parallel loop may be turned")
+            why = "the outermost parallel loop may be turned, or handed out"
+            self._require("parallel", shared and loop.grain >= 0, why)
         if loop.kind in (Kind.PARALLEL, Kind.VECTOR):
             why = f"a loop that reduces cannot be {loop.kind.value}"
             self._require("loops", not loop.reduces, why)

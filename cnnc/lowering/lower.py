@@ -35,6 +35,7 @@ from cnnc.lowering.schedule import (
 from cnnc.lowering.sharing_rows import begins_with_rows, share_rows, turn_uneven
 from cnnc.lowering.streamed import lower_streamed
 from cnnc.lowering.tails import roll_tails
+from cnnc.lowering.taking import hand_out
 from cnnc.lowering.task import task_of
 from cnnc.lowering.threads import ALGORITHM, align_constants, operand_layouts, schedule_threads
 from cnnc.lowering.vectors import expand_vectors
@@ -160,6 +161,7 @@ def lower_node(
         kernel = share_nothing(kernel)
     if not target.is_gpu:
         kernel = roll_tails(kernel)
+    kernel = hand_out(kernel, replace(target, cores=cores))
     verify_kernel(kernel)
     return kernel
 

@@ -11,6 +11,7 @@ from cnnc.backends.native.host import (
     VectorUnit,
     caches_in_sysfs,
     enabled,
+    has_mixed_cores,
     host_features,
     host_target,
     usable_cores,
@@ -119,6 +120,37 @@ def test_cores_count_siblings_once(tmp_path: Path) -> None:
     assert usable_cores(tmp_path, set(range(8))) == 4
     assert usable_cores(tmp_path, {0, 4}) == 1
     assert usable_cores(tmp_path, {0, 1, 5}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "fast", "slow", "mixed"),
+    [
+        ("cpu_capacity", "1024", "446", True),
+        ("cpu_capacity", "1024", "1024", False),
+        ("cpufreq/cpuinfo_max_freq", "5700000", "5500000", False),
+        ("cpufreq/cpuinfo_max_freq", "5100000", "3300000", True),
+        ("cpufreq/cpuinfo_max_freq", "unknown", "", False),
+    ],
+)
+def test_cores_of_several_kinds(
+    tmp_path: Path, name: str, fast: str, slow: str, mixed: bool
+) -> None:
+    speeds = [fast] * 4 + [slow] * 4
+    place = f"sys/devices/system/cpu/cpu{{}}/{name}"
+    write(tmp_path, {place.format(cpu): f"{speed}\n" for cpu, speed in enumerate(speeds)})
+    assert has_mixed_cores(tmp_path, set(range(8))) == mixed
+    assert not has_mixed_cores(tmp_path, {0, 1, 2, 3})
+
+
+@pytest.mark.parametrize(
+    ("core", "atom", "mixed"),
+    [("0-3", "4-7", True), ("0-1,3", "9", False), ("0-7", "", False), ("x", "0-7", False)],
+)
+def test_kinds_of_cores_that_are_listed(tmp_path: Path, core: str, atom: str, mixed: bool) -> None:
+    lists = {"core": core, "atom": atom}
+    write(tmp_path, {f"sys/devices/cpu_{kind}/cpus": text for kind, text in lists.items()})
+    assert has_mixed_cores(tmp_path, set(range(8))) == mixed
+    assert not has_mixed_cores(tmp_path, set())
 
 
 @pytest.mark.parametrize(

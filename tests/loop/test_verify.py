@@ -56,6 +56,7 @@ GOOD = {
     "copy": COPY,
     "parallel": COPY.replace("in 4", "in 4 parallel"),
     "turned": COPY.replace("in 4", "in 4 turned parallel"),
+    "handed out": COPY.replace("in 4", "in 4 parallel by 2"),
     "unrolled and vector": COPY.replace("in 4", "in 4 unrolled").replace("in 6", "in 6 vector"),
     "split": "for i in 4 { for j.0 in 2 { for j.1 in 3 { y[i, j.0 * 3 + j.1] = 0.0 } } }",
     "split with remainder": """for i in 4 {
@@ -131,6 +132,8 @@ BROKEN = {
     "parallel": [
         COPY.replace("in 6", "in 6 parallel"),
         COPY.replace("in 4", "in 4 turned"),
+        COPY.replace("in 4", "in 4 by 2"),
+        COPY.replace("in 4", "in 4 parallel").replace("in 6", "in 6 parallel by 2"),
         COPY.replace("in 4", "in 4 parallel").replace("in 6", "in 6 turned parallel"),
         "for i in 4 { for j in 6 { y[i, j] = 0.0 } } for i in 4 { let v = y[i, 0] }",
         "register r: f32[] for i in 4 parallel { r[] = 0.0 for j in 6 { y[i, j] = r[] } }",

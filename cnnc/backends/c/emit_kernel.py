@@ -33,6 +33,7 @@ from cnnc.loop.kernel import (
     Prefetch,
     Stmt,
     Store,
+    parallel_loops,
     scratch_offsets,
     walk,
 )
@@ -116,10 +117,8 @@ class _Writer:
             self._body(tuple(body))
 
     def _parallel(self, nest: For) -> None:
-        loops, body = [nest], nest.body
-        while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
-            loops.append(body[0])
-            body = body[0].body
+        loops = parallel_loops(nest)
+        body = loops[-1].body
         self.preamble.need(Helper("share"))
         inner = prod(loop.extent for loop in loops[1:])
         total = str(nest.extent * inner)

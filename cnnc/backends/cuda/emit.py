@@ -10,7 +10,18 @@ from cnnc.backends.cuda.wide import Wide, is_used, widen
 from cnnc.base.dtype import DType
 from cnnc.base.errors import InternalError
 from cnnc.loop.expr import Buffer, Expr, Load, Space
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store, scratch_offsets
+from cnnc.loop.kernel import (
+    Alloc,
+    Body,
+    For,
+    Kernel,
+    Kind,
+    Let,
+    Stmt,
+    Store,
+    parallel_loops,
+    scratch_offsets,
+)
 from cnnc.loop.task import SUM, Task
 
 THREADS = 128
@@ -167,12 +178,8 @@ def _is_parallel(nest: Sequence[Stmt]) -> bool:
 
 def _shared(nest: Body) -> tuple[list[For], Body]:
     """The loops of a nest whose iterations are threads, and what each of them does."""
-    loops: list[For] = []
-    body = nest
-    while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
-        loops.append(body[0])
-        body = body[0].body
-    return loops, body
+    loops = parallel_loops(nest[0]) if len(nest) == 1 else []
+    return loops, loops[-1].body if loops else nest
 
 
 class _Nest:

@@ -39,7 +39,18 @@ from cnnc.loop.expr import (
     Select,
     Var,
 )
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store
+from cnnc.loop.kernel import (
+    Alloc,
+    Body,
+    For,
+    Kernel,
+    Kind,
+    Let,
+    Prefetch,
+    Stmt,
+    Store,
+    parallel_loops,
+)
 from cnnc.loop.text import print_expr
 
 
@@ -90,12 +101,9 @@ def run_kernel(
 def _run_nest(
     translator: "_Translator", nest: For, state: State, tasks: Sequence[int] | None
 ) -> None:
-    loops, body = [nest], nest.body
-    while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
-        loops.append(body[0])
-        body = body[0].body
+    loops = parallel_loops(nest)
     extents = [_extent(nest, state), *(loop.extent for loop in loops[1:])]
-    execute = translator.body(body)
+    execute = translator.body(loops[-1].body)
     for task in range(prod(extents)) if tasks is None else tasks:
         if task < prod(extents):
             for loop, step in zip(loops, np.unravel_index(task, extents), strict=True):

@@ -7,7 +7,7 @@ from math import prod
 
 from cnnc.backends.native import ir, values
 from cnnc.backends.native.lanes import Memory
-from cnnc.base.dtype import DType
+from cnnc.backends.native.signature import TAKE, kernel_type, take_type, word_of
 from cnnc.base.target import Target
 from cnnc.loop.affine import Affine, affine
 from cnnc.loop.expr import (
@@ -37,11 +37,10 @@ from cnnc.loop.kernel import (
     Prefetch,
     Stmt,
     Store,
+    parallel_loops,
     scratch_offsets,
 )
 from cnnc.loop.registers import register_widths
-
-POINTER = ir.PointerType()
 
 
 def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Function:
@@ -53,35 +52,16 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
 
     Each parallel nest runs thread's share of its iterations, a turned one that of the thread as far
     from the last one; what is not parallel runs on thread 0.
-    A kernel with loops over samples takes their number as `word samples` behind the others.
+    A kernel one of whose nests is handed out takes the runtime's barrier behind these, as `ptr`,
+    and a kernel with loops over samples their number as `word samples` behind the others.
     """
-    function = ir.Function(module, kernel_type(kernel, target), kernel.name)
-    wide = target.vector_bits == 512
-    arithmetic = values.Arithmetic(
-        target.fuses(DType.F32),
-        target.fuses(DType.F64),
-        scales_by=16 if wide else 0,
-        has_masks=wide,
-        has_extremes=not target.architecture.startswith(("armv7", "thumb", "riscv")),
-    )
+    function = ir.Function(module, kernel_type(kernel, word_of(target)), kernel.name)
     function.attributes |= {"nounwind", f'"tune-cpu"="{target.tuning}"'}
     if target.is_small:
         # there may be no memset, which LLVM would make of loops
         function.attributes |= {"optsize", '"no-builtins"'}
-    _Emitter(function, kernel, arithmetic, word_of(target)).run()
+    _Emitter(function, kernel, values.arithmetic_of(target), word_of(target)).run()
     return function
-
-
-def word_of(target: Target) -> ir.IntType:
-    """The type of what counts elements."""
-    return ir.IntType(target.pointer_bits)
-
-
-def kernel_type(kernel: Kernel, target: Target) -> ir.FunctionType:
-    """The signature of the kernel's function."""
-    pointers: list[ir.Type] = [POINTER] * (len(kernel.params) + bool(kernel.scratch_bytes))
-    numbers = [word_of(target)] * (3 if kernel.takes_samples else 2)
-    return ir.FunctionType(ir.VoidType(), [*pointers, *numbers])
 
 
 class _Emitter:
@@ -102,8 +82,11 @@ class _Emitter:
         self.arithmetic = arithmetic
         own, rest = function.args[: len(kernel.params)], [*function.args[len(kernel.params) :]]
         self.scratch = rest.pop(0) if kernel.scratch_bytes else None
+        self.memory = [*own, self.scratch] if self.scratch else [*own]
         self.offsets = {k: v for nest in kernel.body for k, v in scratch_offsets(nest).items()}
-        self.thread, self.threads, *samples = rest
+        self.thread, self.threads, *rest = rest
+        self.barrier = rest.pop(0) if kernel.is_handed_out else None
+        samples = rest
         self.samples = samples[0] if samples else None
         self.pointers = {
             param.name: argument for param, argument in zip(kernel.params, own, strict=True)
@@ -125,6 +108,10 @@ class _Emitter:
             together = []
             self._parallel(stmt)
         self._alone(together)
+        self.end()
+
+    def end(self) -> None:
+        """Nothing follows."""
         self.builder.ret_void()
         ir.IRBuilder(self.entry).branch(self.function.blocks[1])
 
@@ -140,32 +127,72 @@ class _Emitter:
             yield
 
     def _parallel(self, nest: For) -> None:
-        loops, body = [nest], nest.body
-        while len(body) == 1 and isinstance(body[0], For) and body[0].kind is Kind.PARALLEL:
-            loops.append(body[0])
-            body = body[0].body
-        b = self.builder
+        b, loops = self.builder, parallel_loops(nest)
         total: ir.Value = self.word(prod(loop.extent for loop in loops))
         if nest.samples:
             total = b.mul(self._extent(nest), self.word(prod(loop.extent for loop in loops[1:])))
+        if nest.grain:
+            self._take(nest, total)
+            return
         thread = self.thread
         if nest.turned:
             thread = b.sub(b.sub(self.threads, self.word(1)), thread)
         start = b.udiv(b.mul(total, thread), self.threads)
         stop = b.udiv(b.mul(total, b.add(thread, self.word(1))), self.threads)
+        self._iterations(nest, start, stop)
+
+    def _iterations(self, nest: For, start: ir.Value, stop: ir.Value) -> None:
+        """Some iterations of the parallel loops of a nest, counted as if they were one."""
+        loops = parallel_loops(nest)
 
         def iteration(task: ir.Value) -> None:
             rest: ir.Value = task
             for loop in reversed(loops):
                 extent = self.word(loop.extent)
                 last = loop is loops[0]
-                self.numbers[loop.var] = rest if last else b.urem(rest, extent)
-                rest = b.udiv(rest, extent)
+                self.numbers[loop.var] = rest if last else self.builder.urem(rest, extent)
+                rest = self.builder.udiv(rest, extent)
                 if loop.extent == 1:
                     self.numbers[loop.var] = 0
-            self._body(body)
+            self._body(loops[-1].body)
 
         self._loop(start, stop, iteration)
+
+    def _take(self, nest: For, total: ir.Value) -> None:
+        """Iterations as the runtime hands them out.
+
+        They are a function of their own, so that nothing but what they need is in registers.
+        """
+        assert self.barrier
+        b, word, module = self.builder, self.word, self.function.module
+        taken = ir.IRBuilder(self.entry).alloca(ir.ArrayType(word, 3))
+        stop_at, further_at = (b.gep(taken, [word(i)], source_etype=word) for i in (1, 2))
+        b.store(word(-1), further_at)
+        take = module.globals.get(TAKE) or ir.Function(module, take_type(word), TAKE)
+        how = [total, word(nest.grain), ir.IntType(1)(nest.turned)]
+        head, inside, after = map(b.append_basic_block, ("take", "taken", "none"))
+        b.branch(head)
+        b.position_at_end(head)
+        some = b.call(take, [self.barrier, taken, self.thread, self.threads, *how])
+        b.cbranch(some, inside, after)
+        b.position_at_end(inside)
+        bounds = [b.load(taken, typ=word), b.load(stop_at, typ=word)]
+        samples = [self.samples] if self.samples else []
+        b.call(self._tasks_of(nest), [*self.memory, *bounds, *samples])
+        b.branch(head)
+        b.position_at_end(after)
+
+    def _tasks_of(self, nest: For) -> ir.Function:
+        """`void tasks(params…, word start, word stop)`: some iterations of a nest."""
+        kernel = self.kernel.in_parts()
+        kind = kernel_type(kernel, self.word)
+        function = ir.Function(self.function.module, kind, f"{kernel.name}.tasks")
+        function.linkage = "internal"
+        function.attributes |= {"noinline", *self.function.attributes}
+        inner = _Emitter(function, kernel, self.arithmetic, self.word)
+        inner._iterations(nest, inner.thread, inner.threads)
+        inner.end()
+        return function
 
     def _loop(self, start: ir.Value, stop: ir.Value, iteration: Callable[[ir.Value], None]) -> None:
         def body(index: ir.Value) -> None:

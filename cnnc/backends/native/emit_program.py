@@ -5,14 +5,19 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from cnnc.backends.native import ir
-from cnnc.backends.native.emit import kernel_type, word_of
 from cnnc.backends.native.engine import ENTRY
+from cnnc.backends.native.signature import (
+    BARRIER,
+    POINTER,
+    VOID,
+    barrier_type,
+    kernel_type,
+    word_of,
+)
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Place, Program, Region, align
 
-POINTER = ir.PointerType()
 BYTE = ir.IntType(8)
-BARRIER = "cnnc_barrier"
 
 
 def emit_program(module: ir.Module, program: Program, target: Target) -> None:
@@ -22,14 +27,14 @@ def emit_program(module: ir.Module, program: Program, target: Target) -> None:
     the memory that threads share lies that of each of them. Where a program may run fewer samples
     than it has room for, their number follows the last input.
     """
-    void, word = ir.VoidType(), word_of(target)
-    signature = ir.FunctionType(void, [POINTER] * 4 + [word, word, POINTER])
+    word = word_of(target)
+    signature = ir.FunctionType(VOID, [POINTER] * 4 + [word, word, POINTER])
     function = ir.Function(module, signature, ENTRY)
     weights, arena, inputs, outputs, thread, threads, barrier = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    wait = ir.Function(module, ir.FunctionType(void, [POINTER, word]), BARRIER)
+    wait = ir.Function(module, barrier_type(word), BARRIER)
     kernels = [
-        ir.Function(module, kernel_type(kernel, target), kernel.name) for kernel in program.kernels
+        ir.Function(module, kernel_type(kernel, word), kernel.name) for kernel in program.kernels
     ]
     tables = {Region.INPUT: inputs, Region.OUTPUT: outputs}
 
@@ -42,7 +47,7 @@ def emit_program(module: ir.Module, program: Program, target: Target) -> None:
         slot = builder.gep(inputs, [word(len(program.inputs))], source_etype=word)
         samples = [builder.load(slot, typ=word)]
     memory = Memory(arena, program.shared_bytes, program.own_bytes)
-    call = Call(weights, memory, end, samples, thread, threads)
+    call = Call(weights, memory, end, samples, thread, threads, barrier)
     emit_calls(builder, program, kernels, call, lambda: builder.call(wait, [barrier, threads]))
     builder.ret_void()
 
@@ -70,7 +75,8 @@ class Memory:
 class Call:
     """What a run is given: where memory is, who runs.
 
-    `end` is the address of an input or output; `samples` is empty where their number is fixed.
+    `end` is the address of an input or output; `samples` is empty where their number is fixed. The
+    `barrier` is what iterations are handed out by; there is none where no kernel's are.
     """
 
     weights: ir.Value
@@ -79,6 +85,7 @@ class Call:
     samples: Sequence[ir.Value]
     thread: ir.Value
     threads: ir.Value
+    barrier: ir.Value | None = None
 
 
 def emit_calls(
@@ -167,13 +174,14 @@ class _Writer:
             kernel = self.program.kernels[step.kernel]
             places = [pointer(place) for place in step.places]
             places += [scratch] if kernel.scratch_bytes else []
-            numbers = call.samples if kernel.takes_samples else []
+            rest = [call.barrier] if kernel.is_handed_out and call.barrier else []
+            rest += call.samples if kernel.takes_samples else []
             if step.shared:
-                arguments = [*places, call.thread, call.threads, *numbers]
+                arguments = [*places, call.thread, call.threads, *rest]
                 builder.call(self.kernels[step.kernel], arguments)
                 continue
             with builder.if_then(builder.icmp_signed("==", call.thread, word(0))):
-                arguments = [*places, word(0), word(1), *numbers]
+                arguments = [*places, word(0), word(1), *rest]
                 builder.call(self.kernels[step.kernel], arguments)
 
 

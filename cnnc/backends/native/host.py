@@ -17,6 +17,8 @@ ROOT = Path("/")
 _SYSTEM_CPU = "sys/devices/system/cpu"
 # Names that promise no more than every 64-bit machine has; where nothing better is known.
 _DEFAULT_CACHES = {1: 32 * 1024, 2: 256 * 1024, 3: 0}
+SLOWER = 1.2
+"""How many times as fast one core is as another of another kind: those of one kind differ, too."""
 _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -55,6 +57,7 @@ def host_target() -> Target:
         l3_bytes=l3,
         cores=_cores(),
         vector_units=units_of(cpu, unit.bits),
+        mixed_cores=has_mixed_cores(ROOT, _allowed_cpus()),
     )
 
 
@@ -151,6 +154,31 @@ def usable_cores(root: Path, allowed: set[int]) -> int:
     siblings = {_siblings(root, cpu) for cpu in allowed}
     limits = [int(quota) for quota in _quotas(root)]
     return max(1, min([len(siblings), *limits]))
+
+
+def has_mixed_cores(root: Path, allowed: set[int]) -> bool:
+    """Whether some of the allowed processors are clearly slower than others, where Linux says so.
+
+    It tells the capacity of Arm's, and the highest frequency of most. Of Intel's kinds that are
+    near each other in frequency one has wider units: those it lists apart.
+    """
+    folders = [root / f"{_SYSTEM_CPU}/cpu{cpu}" for cpu in sorted(allowed)]
+    for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
+        speeds = [int(text) for text in (_line(each / name) for each in folders) if text.isdigit()]
+        if speeds and max(speeds) > SLOWER * min(speeds):
+            return True
+    kinds = [_listed(_line(root / f"sys/devices/cpu_{kind}/cpus")) for kind in ("core", "atom")]
+    return all(kind & allowed for kind in kinds)
+
+
+def _listed(text: str) -> set[int]:
+    """The numbers of `0-3,8`; none where it is something else."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            numbers.update(range(int(first), int(last or first) + 1))
+    return numbers
 
 
 def _siblings(root: Path, cpu: int) -> str:

@@ -111,7 +111,7 @@ class _Crew:
         self._threads = threads
         self._process = process
         self._runtime = runtime()
-        self._memory = ctypes.create_string_buffer(self._runtime.pool_bytes + LINE)
+        self._memory = ctypes.create_string_buffer(self._runtime.pool_bytes + (threads + 1) * LINE)
         self._address = -(-ctypes.addressof(self._memory) // LINE) * LINE
         self._prepare()
         self._lock = threading.Lock()

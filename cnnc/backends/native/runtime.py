@@ -11,6 +11,7 @@ from llvmlite import binding as llvm
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.keys import code_key
 from cnnc.backends.native.link import link
+from cnnc.backends.native.signature import BARRIER, TAKE
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.errors import fail
 from cnnc.base.record import record
@@ -19,7 +20,6 @@ from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.base.templates import fill
 
-BARRIER = "cnnc_barrier"
 LINE = 128
 """Bytes between words of different threads: two cache lines, as processors fetch them in pairs."""
 
@@ -29,7 +29,7 @@ LONGEST_TURN = 60e-9
 """Seconds of one turn of spinning at most: 4 to 60 ns, depending on the model."""
 
 _FUTEX = {"x86_64": 202, "aarch64": 98}
-_PARTS = ("signal", "wait", "barrier", "pool", "run", "worker")
+_PARTS = ("signal", "wait", "barrier", "take", "pool", "run", "worker")
 
 
 @record
@@ -45,6 +45,7 @@ def runtime_module_text(target: Target) -> str:
 
     Generated code calls `void cnnc_barrier(ptr barrier, i64 threads)`. A barrier's memory is zeroed
     at first; then threads sleep at once, unless the third word says how many turns to spin before.
+    Behind its two lines lies one for each thread, for `cnnc_take`, which hands out iterations.
     """
     names, view = _parts(target)
     layout = target_machine(target, jit=False).target_data
@@ -106,7 +107,7 @@ class Runtime:
         self.run_alone = ctypes.CFUNCTYPE(None)(address("cnnc_run_alone"))
         # This one keeps the interpreter lock: it would not get it back at once from other threads.
         self.spins = turns_of(ctypes.PYFUNCTYPE(None, word)(address("cnnc_spin")))
-        self.barrier_address = address(BARRIER)
+        self.addresses = {name: address(name) for name in (BARRIER, TAKE)}
         # The code stays for as long as the process: a thread may be in it at the very end.
         engine.detach()
 
@@ -151,7 +152,8 @@ def runtime(store: Store | None = None) -> Runtime:
     with _LOCK:
         if not _MADE:
             made = Runtime(link([_runtime_code(store)], host_target()))
-            llvm.add_symbol(BARRIER, made.barrier_address)
+            for name, address in made.addresses.items():
+                llvm.add_symbol(name, address)
             _MADE.append(made)
         return _MADE[0]
 

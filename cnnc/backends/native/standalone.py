@@ -8,10 +8,11 @@ import numpy as np
 
 from cnnc.backends.abi import HEAD_BYTES, MAGIC, UNKNOWN_STATUS, Abi, Status, fill_weights
 from cnnc.backends.native import ir, unlocked
-from cnnc.backends.native.emit import POINTER, emit_kernel, word_of
+from cnnc.backends.native.emit import emit_kernel
 from cnnc.backends.native.emit_program import Call, Memory, emit_calls
 from cnnc.backends.native.frames import called_functions, stack_bytes
 from cnnc.backends.native.levels import Level, common_target, level_of
+from cnnc.backends.native.signature import POINTER, word_of
 from cnnc.backends.native.targets import target_machine
 from cnnc.base.errors import fail
 from cnnc.base.record import record
@@ -121,7 +122,7 @@ def standalone_source(versions: Sequence[Version], abi: Abi, has_weights: bool) 
     module.triple = target.triple
     module.data_layout = str(target_machine(target, jit=False).target_data)
     for number, version in enumerate(versions):
-        _emit_version(module, version, abi, number, is_only=len(versions) == 1)
+        _emit_version(module, _in_parts(version), abi, number, is_only=len(versions) == 1)
     view = _view(versions, abi)
     names = ["interface", "entries", "weights"] + ["builtin"] * has_weights
     names.append("choose_only" if len(versions) == 1 else "choose_x86")
@@ -166,6 +167,12 @@ def _check_room(versions: Sequence[Version], abi: Abi) -> None:
             f"{target.triple} has addresses of 32 bits, too few for this network",
             notes=(f"weights and arena take {needed:,} bytes",),
         )
+
+
+def _in_parts(version: Version) -> Version:
+    """Who calls brings a barrier, and nothing that hands out what threads do."""
+    kernels = tuple(kernel.in_parts() for kernel in version.program.kernels)
+    return replace(version, program=replace(version.program, kernels=kernels))
 
 
 def _emit_version(

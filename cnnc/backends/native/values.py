@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from cnnc.backends.native import ir
 from cnnc.base.dtype import DType
 from cnnc.base.record import record
+from cnnc.base.target import Target
 from cnnc.loop.expr import Const, binary
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
@@ -244,6 +245,18 @@ class Arithmetic:
             case "exponent" | "mantissa":
                 return _split_float(builder, function, value)
         raise TypeError(f"no function {function}")
+
+
+def arithmetic_of(target: Target) -> Arithmetic:
+    """What a target has."""
+    wide = target.vector_bits == 512
+    return Arithmetic(
+        target.fuses(DType.F32),
+        target.fuses(DType.F64),
+        scales_by=16 if wide else 0,
+        has_masks=wide,
+        has_extremes=not target.architecture.startswith(("armv7", "thumb", "riscv")),
+    )
 
 
 def _extreme(builder: ir.IRBuilder, op: str, a: ir.Value, b: ir.Value) -> ir.Value:
