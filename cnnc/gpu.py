@@ -78,7 +78,8 @@ def show_cuda(lowered: Lowered, kernel: int | None, target: Target) -> str:
 
     plan = plan_cuda(lowered.program, target)
     if kernel is None:
-        return emit_sources(plan, __version__, ())[f"{plan.abi.name}.cu"].decode()
+        summary = f"target   cuda:{target.cpu},{target.features} ({precision(target)})"
+        return emit_sources(plan, __version__, [summary])[f"{plan.abi.name}.cu"].decode()
     loops = lowered.program.kernels[kernel]
     joined = [each for each in plan.launches if any(loops is part for part in each.joined)]
     return (joined or [plan.launch_of(kernel)])[0].kernel.source

@@ -263,5 +263,5 @@ def _hash(programs: Sequence[Program]) -> int:
 
 
 def _nameless(kernel: Kernel) -> Kernel:
-    """A kernel as its loops say, wherever in a text it comes from."""
-    return replace(kernel, origin=Origin("", ""))
+    """A kernel as its loops say, wherever in a text it comes from, and whoever runs them."""
+    return replace(kernel.in_parts(), origin=Origin("", ""))

@@ -1,7 +1,7 @@
 """Which nests are handed out as threads come, rather than in parts that each thread keeps.
 
-Where cores are of several kinds, threads that are done take what slower ones have not begun. It
-costs about half a microsecond a step, for nothing where all are equally fast.
+Where cores are of several kinds, threads that are done take from what slower ones have left of
+parts that they have begun. Where all are equally fast that costs something, for nothing.
 """
 
 from dataclasses import replace
@@ -33,10 +33,8 @@ def hand_out(kernel: Kernel, target: Target) -> Kernel:
         return kernel
     costs = [_cost(nest) for nest in kernel.body]
     longest = max(range(len(costs)), key=costs.__getitem__)
-    nest, tasks = (
-        kernel.body[longest],
-        prod(loop.extent for loop in parallel_loops(kernel.body[longest])),
-    )
+    nest = kernel.body[longest]
+    tasks = prod(loop.extent for loop in parallel_loops(nest))
     if not isinstance(nest, For) or tasks < FEWEST * target.cores:
         return kernel
     moved = sum(param.size * param.dtype.bytes for param in kernel.params)

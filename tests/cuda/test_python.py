@@ -189,6 +189,7 @@ def test_sources_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["show", file, "--target", "cuda:sm_90", "--stage", "cuda"]) == 0
     whole = capsys.readouterr().out
     assert "// 1. " in whole
+    assert "cuda:sm_90,f32 (as exact as float32" in whole
     assert run_command(["show", file, "--target", "cuda", "--stage", "cuda", "--layer", LAYER]) == 0
     assert "words_pool_dense_softmax(" in capsys.readouterr().out
     assert run_command(["show", file, "--stage", "cuda"]) == 1

@@ -124,7 +124,9 @@ class NativeExecutable(NativeRunner):
             function(
                 self._engine.address(kernel.name),
                 *[pointer] * (len(kernel.params) + bool(kernel.scratch_bytes)),
-                *[number] * (3 if kernel.takes_samples else 2),
+                *[number] * 2,
+                *[pointer] * kernel.is_handed_out,
+                *[number] * kernel.takes_samples,
             )
             for kernel in self.program.kernels
         ]
@@ -135,16 +137,16 @@ class NativeExecutable(NativeRunner):
 
     def bind_kernel(self, kernel: int, buffers: Sequence[Array]) -> Callable[[], None]:
         """See Executable: on the calling thread alone."""
-        scratch = self.program.kernels[kernel].scratch_bytes
-        kept = (*buffers, *[aligned_bytes(scratch)] * bool(scratch))
+        made = self.program.kernels[kernel]
+        kept = (*buffers, *[aligned_bytes(made.scratch_bytes)] * bool(made.scratch_bytes))
         function = self._kernels[kernel]
         addresses = [ctypes.c_void_p(buffer.ctypes.data) for buffer in kept]
-        takes_samples = self.program.kernels[kernel].takes_samples
-        samples = [self.program.inputs[0].shape[0]] if takes_samples else []
-        numbers = [ctypes.c_int64(each) for each in (0, 1, *samples)]
+        # a single thread looks at no barrier
+        rest = [ctypes.c_int64(0), ctypes.c_int64(1), *[ctypes.c_void_p()] * made.is_handed_out]
+        rest += [ctypes.c_int64(self.program.inputs[0].shape[0])] * made.takes_samples
 
         def call(_alive: tuple[Array, ...] = kept) -> None:
-            function(*addresses, *numbers)
+            function(*addresses, *rest)
 
         return call
 

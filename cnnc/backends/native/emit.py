@@ -184,9 +184,9 @@ class _Emitter:
 
     def _tasks_of(self, nest: For) -> ir.Function:
         """`void tasks(params…, word start, word stop)`: some iterations of a nest."""
-        kernel = self.kernel.in_parts()
+        kernel, module = self.kernel.in_parts(), self.function.module
         kind = kernel_type(kernel, self.word)
-        function = ir.Function(self.function.module, kind, f"{kernel.name}.tasks")
+        function = ir.Function(module, kind, f"{kernel.name}.tasks{len(module.globals)}")
         function.linkage = "internal"
         function.attributes |= {"noinline", *self.function.attributes}
         inner = _Emitter(function, kernel, self.arithmetic, self.word)

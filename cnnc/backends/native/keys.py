@@ -11,7 +11,7 @@ from cnnc.base.target import Target
 def code_key(text: str, target: Target) -> str:
     """That of the code for printed loops, or for a module of LLVM IR."""
     # Caches and cores decide about loops; code for given loops does not depend on them.
-    facts = replace(target, l1_bytes=0, l2_bytes=0, l3_bytes=0, cores=1)
+    facts = replace(target, l1_bytes=0, l2_bytes=0, l3_bytes=0, cores=1, mixed_cores=False)
     return sha256("\n".join([compiler(), repr(facts), text]).encode()).hexdigest()
 
 

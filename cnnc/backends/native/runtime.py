@@ -99,6 +99,7 @@ class Runtime:
             return int(engine.get_function_address(name))
 
         self.pool_bytes: int = ctypes.CFUNCTYPE(word)(address("cnnc_pool_bytes"))()
+        assert self.pool_bytes % LINE == 0, "parts of threads lie on lines behind the pool"
         self.prepare = ctypes.CFUNCTYPE(None, pointer, number)(address("cnnc_pool_prepare"))
         self.stop = ctypes.CFUNCTYPE(None, pointer)(address("cnnc_pool_stop"))
         self.worker = ctypes.CFUNCTYPE(None, pointer, word)(address("cnnc_worker"))
