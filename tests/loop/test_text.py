@@ -27,7 +27,7 @@ kernel conv {
   in x: f32[1, 2, 8] @ aBc2b+c1:1
   in bias: f32[4]
   out y: f32[1, 4, 8]
-  for oc in 4 parallel {
+  for oc in 4 parallel by 2 {
     for ol.0 in 2 {
       register acc: f32[4]
       for ol.1 in 4 unrolled {
@@ -62,6 +62,7 @@ def test_text_means_what_it_says() -> None:
     nest = kernel.body[0]
     assert isinstance(nest, For)
     assert (nest.var, nest.extent, nest.kind.value, nest.reduces) == ("oc", 4, "parallel", False)
+    assert nest.grain == 2
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
