@@ -1,6 +1,5 @@
-"""Threads take what others have not begun: every iteration runs once, whoever runs it."""
+"""Threads take from what others have left: every iteration runs once, whoever runs it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -168,13 +167,12 @@ net n {{
 
 
 @pytest.fixture
-def _mixed_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _mixed_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cores of several kinds, and nothing too short to be handed out."""
     monkeypatch.setattr(taking, "hands_out", lambda target: target.cores > 1)
     monkeypatch.setattr(taking, "SHORTEST_PART", 0)
     monkeypatch.setattr(taking, "SHORTEST_TAKEN", 1)
     monkeypatch.setenv("CNNC_CACHE", "off")
-    return
 
 
 @pytest.mark.usefixtures("_mixed_cores")
