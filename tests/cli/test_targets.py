@@ -1,10 +1,12 @@
 """`--target` and `--cpu` of all verbs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cnnc import driver
 from tests.cli.helpers import Runner
 
 
@@ -21,6 +23,14 @@ def test_a_target_and_a_processor(cnnc: Runner) -> None:
     both = json.loads(cnnc("env", "--target", "x86-64:haswell", "--json").out)
     assert both["cpu"] == "haswell"
     assert "riscv64-v" in both["targets"]
+
+
+def test_cores_of_several_kinds_are_named(cnnc: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    for mixed, words in ((True, "8, of several kinds"), (False, "8")):
+        machine = replace(driver.find_target("x86-64-v4"), cores=8, mixed_cores=mixed)
+        with monkeypatch.context() as patch:
+            patch.setattr(driver, "find_target", lambda _, found=machine: found)
+            assert json.loads(cnnc("env", "--json").out)["cores"] == words
 
 
 @pytest.mark.parametrize(
