@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.backends.base import Array
+from cnnc.backends.native.arguments import Argument, arguments_of, in_order
 from cnnc.backends.native.engine import ENTRY, function, load_objects
 from cnnc.backends.native.pages import release_llvm
 from cnnc.backends.native.pool import shared_pool
@@ -123,10 +124,8 @@ class NativeExecutable(NativeRunner):
         return [
             function(
                 self._engine.address(kernel.name),
-                *[pointer] * (len(kernel.params) + bool(kernel.scratch_bytes)),
-                *[number] * 2,
-                *[pointer] * kernel.is_handed_out,
-                *[number] * kernel.takes_samples,
+                *[pointer] * len(kernel.params),
+                *[pointer if part.is_pointer else number for part in arguments_of(kernel)],
             )
             for kernel in self.program.kernels
         ]
@@ -137,16 +136,19 @@ class NativeExecutable(NativeRunner):
 
     def bind_kernel(self, kernel: int, buffers: Sequence[Array]) -> Callable[[], None]:
         """See Executable: on the calling thread alone."""
-        made = self.program.kernels[kernel]
-        kept = (*buffers, *[aligned_bytes(made.scratch_bytes)] * bool(made.scratch_bytes))
-        function = self._kernels[kernel]
-        addresses = [ctypes.c_void_p(buffer.ctypes.data) for buffer in kept]
-        # a single thread looks at no barrier
-        rest = [ctypes.c_int64(0), ctypes.c_int64(1), *[ctypes.c_void_p()] * made.is_handed_out]
-        rest += [ctypes.c_int64(self.program.inputs[0].shape[0])] * made.takes_samples
+        made, function = self.program.kernels[kernel], self._kernels[kernel]
+        scratch = aligned_bytes(made.scratch_bytes)
+        behind = {
+            Argument.SCRATCH: address_of(scratch),
+            Argument.THREAD: 0,
+            Argument.THREADS: 1,
+            Argument.BARRIER: None,  # a single thread does not look at it
+            Argument.SAMPLES: self.program.most_samples,
+        }
+        arguments = [*map(address_of, buffers), *in_order(made, behind)]
 
-        def call(_alive: tuple[Array, ...] = kept) -> None:
-            function(*addresses, *rest)
+        def call(_alive: tuple[Array, ...] = (*buffers, scratch)) -> None:
+            function(*arguments)
 
         return call
 

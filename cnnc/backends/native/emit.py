@@ -6,6 +6,7 @@ from functools import partial, reduce
 from math import prod
 
 from cnnc.backends.native import ir, values
+from cnnc.backends.native.arguments import Argument, arguments_of, in_order
 from cnnc.backends.native.lanes import Memory
 from cnnc.backends.native.signature import TAKE, kernel_type, take_type, word_of
 from cnnc.base.target import Target
@@ -80,14 +81,11 @@ class _Emitter:
         self.entry = function.append_basic_block("entry")
         self.builder = ir.IRBuilder(function.append_basic_block("body"))
         self.arithmetic = arithmetic
-        own, rest = function.args[: len(kernel.params)], [*function.args[len(kernel.params) :]]
-        self.scratch = rest.pop(0) if kernel.scratch_bytes else None
-        self.memory = [*own, self.scratch] if self.scratch else [*own]
+        own, rest = function.args[: len(kernel.params)], function.args[len(kernel.params) :]
+        self.behind = dict(zip(arguments_of(kernel), rest, strict=True))
+        self.buffers = own
+        self.thread, self.threads = self.behind[Argument.THREAD], self.behind[Argument.THREADS]
         self.offsets = {k: v for nest in kernel.body for k, v in scratch_offsets(nest).items()}
-        self.thread, self.threads, *rest = rest
-        self.barrier = rest.pop(0) if kernel.is_handed_out else None
-        samples = rest
-        self.samples = samples[0] if samples else None
         self.pointers = {
             param.name: argument for param, argument in zip(kernel.params, own, strict=True)
         }
@@ -163,7 +161,6 @@ class _Emitter:
 
         They are a function of their own, so that nothing but what they need is in registers.
         """
-        assert self.barrier
         b, word, module = self.builder, self.word, self.function.module
         taken = ir.IRBuilder(self.entry).alloca(ir.ArrayType(word, 3))
         stop_at, further_at = (b.gep(taken, [word(i)], source_etype=word) for i in (1, 2))
@@ -173,12 +170,13 @@ class _Emitter:
         head, inside, after = map(b.append_basic_block, ("take", "taken", "none"))
         b.branch(head)
         b.position_at_end(head)
-        some = b.call(take, [self.barrier, taken, self.thread, self.threads, *how])
+        barrier = self.behind[Argument.BARRIER]
+        some = b.call(take, [barrier, taken, self.thread, self.threads, *how])
         b.cbranch(some, inside, after)
         b.position_at_end(inside)
         bounds = [b.load(taken, typ=word), b.load(stop_at, typ=word)]
-        samples = [self.samples] if self.samples else []
-        b.call(self._tasks_of(nest), [*self.memory, *bounds, *samples])
+        behind = self.behind | dict(zip((Argument.THREAD, Argument.THREADS), bounds, strict=True))
+        b.call(self._tasks_of(nest), [*self.buffers, *in_order(self.kernel.in_parts(), behind)])
         b.branch(head)
         b.position_at_end(after)
 
@@ -238,13 +236,14 @@ class _Emitter:
 
     def _extent(self, loop: For) -> ir.Value:
         """How often a loop runs: as often as there are samples, if it is over these."""
-        return self.samples if loop.samples and self.samples else self.word(loop.extent)
+        return self.behind[Argument.SAMPLES] if loop.samples else self.word(loop.extent)
 
     def _alloc(self, buffer: Buffer) -> None:
-        if buffer.space is Space.SCRATCH and self.scratch:
+        if buffer.space is Space.SCRATCH:
+            scratch = self.behind[Argument.SCRATCH]
             place = self.word(self.offsets[buffer.name])
             byte = ir.IntType(8)
-            self.pointers[buffer.name] = self.builder.gep(self.scratch, [place], source_etype=byte)
+            self.pointers[buffer.name] = self.builder.gep(scratch, [place], source_etype=byte)
             return
         width = self.widths[buffer.name]
         element = values.memory_type(buffer.dtype, width)

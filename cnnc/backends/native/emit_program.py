@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from cnnc.backends.native import ir
+from cnnc.backends.native.arguments import Argument, in_order
 from cnnc.backends.native.engine import ENTRY
 from cnnc.backends.native.signature import (
     BARRIER,
@@ -42,10 +43,10 @@ def emit_program(module: ir.Module, program: Program, target: Target) -> None:
         slot = builder.gep(tables[place.region], [word(place.index)], source_etype=POINTER)
         return builder.load(slot, typ=POINTER)
 
-    samples: list[ir.Value] = []
+    samples = None
     if program.most_samples is not None:
         slot = builder.gep(inputs, [word(len(program.inputs))], source_etype=word)
-        samples = [builder.load(slot, typ=word)]
+        samples = builder.load(slot, typ=word)
     memory = Memory(arena, program.shared_bytes, program.own_bytes)
     call = Call(weights, memory, end, samples, thread, threads, barrier)
     emit_calls(builder, program, kernels, call, lambda: builder.call(wait, [barrier, threads]))
@@ -75,17 +76,28 @@ class Memory:
 class Call:
     """What a run is given: where memory is, who runs.
 
-    `end` is the address of an input or output; `samples` is empty where their number is fixed. The
+    `end` is the address of an input or output; `samples` is None where their number is fixed. The
     `barrier` is what iterations are handed out by; there is none where no kernel's are.
     """
 
     weights: ir.Value
     memory: Memory
     end: Callable[[Place], ir.Value]
-    samples: Sequence[ir.Value]
+    samples: ir.Value | None
     thread: ir.Value
     threads: ir.Value
     barrier: ir.Value | None = None
+
+    @property
+    def behind(self) -> dict[Argument, ir.Value]:
+        """What kernels can be given behind their buffers."""
+        given = {
+            Argument.THREAD: self.thread,
+            Argument.THREADS: self.threads,
+            Argument.BARRIER: self.barrier,
+            Argument.SAMPLES: self.samples,
+        }
+        return {argument: value for argument, value in given.items() if value is not None}
 
 
 def emit_calls(
@@ -120,7 +132,7 @@ class _Writer:
         samples that are left over when no thread can have another one, in the memory of the first.
         """
         builder, word = self.builder, call.thread.type
-        count = call.samples[0] if call.samples else word(self.program.repeats)
+        count = call.samples or word(self.program.repeats)
 
         def alone(sample: ir.Value) -> None:
             taken = replace(call, thread=word(0), threads=word(1))
@@ -153,7 +165,7 @@ class _Writer:
 
         arena = call.memory.own(builder, owners[0])
         scratch = call.memory.own(builder, owners[1], behind)
-        self.steps(replace(call, end=end, samples=()), arena, scratch, wait)
+        self.steps(replace(call, end=end, samples=None), arena, scratch, wait)
 
     def steps(
         self, call: Call, arena: ir.Value, scratch: ir.Value, wait: Callable[[], object]
@@ -173,16 +185,13 @@ class _Writer:
                 wait()
             kernel = self.program.kernels[step.kernel]
             places = [pointer(place) for place in step.places]
-            places += [scratch] if kernel.scratch_bytes else []
-            rest = [call.barrier] if kernel.is_handed_out and call.barrier else []
-            rest += call.samples if kernel.takes_samples else []
+            behind = {**call.behind, Argument.SCRATCH: scratch}
             if step.shared:
-                arguments = [*places, call.thread, call.threads, *rest]
-                builder.call(self.kernels[step.kernel], arguments)
+                builder.call(self.kernels[step.kernel], [*places, *in_order(kernel, behind)])
                 continue
+            behind |= {Argument.THREAD: word(0), Argument.THREADS: word(1)}
             with builder.if_then(builder.icmp_signed("==", call.thread, word(0))):
-                arguments = [*places, word(0), word(1), *rest]
-                builder.call(self.kernels[step.kernel], arguments)
+                builder.call(self.kernels[step.kernel], [*places, *in_order(kernel, behind)])
 
 
 def _sample_bytes(program: Program, place: Place) -> int:

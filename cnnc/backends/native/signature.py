@@ -1,6 +1,7 @@
 """What kernels and the runtime are called with."""
 
 from cnnc.backends.native import ir
+from cnnc.backends.native.arguments import arguments_of
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Kernel
 
@@ -16,9 +17,9 @@ def word_of(target: Target) -> ir.IntType:
 
 def kernel_type(kernel: Kernel, word: ir.IntType) -> ir.FunctionType:
     """The signature of the kernel's function."""
-    pointers: list[ir.Type] = [POINTER] * (len(kernel.params) + bool(kernel.scratch_bytes))
-    barrier: list[ir.Type] = [POINTER] * kernel.is_handed_out
-    return ir.FunctionType(VOID, [*pointers, word, word, *barrier, *[word] * kernel.takes_samples])
+    buffers = [POINTER] * len(kernel.params)
+    behind = [POINTER if argument.is_pointer else word for argument in arguments_of(kernel)]
+    return ir.FunctionType(VOID, [*buffers, *behind])
 
 
 def barrier_type(word: ir.IntType) -> ir.FunctionType:

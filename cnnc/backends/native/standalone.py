@@ -208,7 +208,7 @@ def _emit_steps(
     function.linkage = "internal"
     function.attributes |= {"nounwind", "noinline"}
     weights, arena, *rest = function.args
-    samples, ends = rest[: len(numbers)], rest[len(numbers) : -4]
+    samples, ends = rest[0] if numbers else None, rest[len(numbers) : -4]
     thread, threads, barrier, context = rest[-4:]
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     memory = Memory(arena, abi.scratch_offset, abi.scratch_bytes)
