@@ -34,6 +34,7 @@ from cnnc.passes.share_memory import share_memory
 from cnnc.passes.simplify import simplify
 from cnnc.passes.stream_rows import stream_rows
 from cnnc.passes.take_apart import take_apart
+from cnnc.passes.use_strassen import use_strassen
 from cnnc.passes.use_subpixel import use_subpixel
 from cnnc.passes.use_winograd import use_winograd
 
@@ -95,6 +96,10 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
         # weights are final, and nothing has joined the convolution
         Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far)),
     )
+    seven = (
+        # what is left is computed alone, and its layouts are known
+        Pass("use-strassen", lambda graph: use_strassen(graph, target, choices)),
+    )
     return (
         # what is chosen below is chosen for the samples that run together
         Pass("take-apart", lambda graph: take_apart(graph, target)),
@@ -108,6 +113,7 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
         Pass("assign-layouts", lambda graph: assign_layouts(graph, target, choices)),
         # all tensors lie as they will: how much of them leaves the caches is known
         Pass("stream-rows", lambda graph: stream_rows(graph, target, choices)),
+        *(() if exact else seven),
     )
 
 

@@ -12,6 +12,7 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.spec import Operator
+from cnnc.ops.strassen import Strassen
 from cnnc.ops.streamed import Streamed, stages_of
 from cnnc.ops.winograd import Winograd
 from cnnc.passes.fold_batchnorm import Linear
@@ -152,7 +153,9 @@ def _computes(op: Op, wanted: Op, root: Op) -> bool:
     if isinstance(wanted, BatchNorm):
         # folded into the weights of what it stood behind, or spelled out
         return isinstance(root, Linear) or _has(op, Mul)
-    return _has(op, type(wanted)) or (isinstance(wanted, Conv) and _has(op, Winograd))
+    return _has(op, type(wanted)) or (
+        isinstance(wanted, Conv) and (_has(op, Winograd) or _has(op, Strassen))
+    )
 
 
 def _has(op: Op, kind: type[Op]) -> bool:

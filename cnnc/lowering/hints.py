@@ -1,11 +1,13 @@
 """Prefetching what a tile will need once it has been summed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from cnnc.loop.expr import Const, Expr, Load, Var
+from cnnc.ir.graph import Node
+from cnnc.loop.expr import Buffer, Const, Expr, Load, Var
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store
 from cnnc.loop.rewrite import parts, transform
+from cnnc.ops.fused import Fused
 
 
 def prefetch_operands(kernel: Kernel, names: Collection[str]) -> Kernel:
@@ -17,12 +19,24 @@ def prefetch_operands(kernel: Kernel, names: Collection[str]) -> Kernel:
     return kernel.with_body(_visit(kernel.body, names)) if names else kernel
 
 
+def late_operands(node: Node, params: Sequence[Buffer]) -> tuple[str, ...]:
+    """Tensors of the result's shape that the tail of a fused operator reads."""
+    arity = node.op.root_arity if isinstance(node.op, Fused) else len(params)
+    return tuple(
+        param.name
+        for param, operand in zip(params[arity:], node.inputs[arity:], strict=True)
+        if not operand.is_constant and operand.type.shape == node.type.shape
+    )
+
+
 def _visit(body: Body, names: Collection[str]) -> Body:
     result: list[Stmt] = []
+    given: set[Stmt] = set()
     for position, stmt in enumerate(body):
         if isinstance(stmt, For) and stmt.reduces:
             later = [hint for other in body[position + 1 :] for hint in _hints(other, names, {})]
-            result += [*later, stmt]
+            result += [*(hint for hint in later if hint not in given), stmt]
+            given.update(later)
         elif isinstance(stmt, For):
             result.append(replace(stmt, body=_visit(stmt.body, names)))
         else:

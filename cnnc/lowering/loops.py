@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cnnc.base.layout import Layout
 from cnnc.base.tiles import even_pieces
-from cnnc.loop.expr import Buffer, Const, Expr, Load, Space, Var
+from cnnc.loop.expr import Buffer, Const, Expr, Load, Local, Space, Var
 from cnnc.loop.kernel import (
     Alloc,
     Body,
@@ -267,40 +267,6 @@ def substitute(body: Body, values: Mapping[str, Expr]) -> Body:
     return map_expressions(body, lambda expr: transform(expr, change))
 
 
-def own_registers(kernel: Kernel) -> Kernel:
-    """Register arrays of every nest but the first get names of their own: acc → acc.1, acc.2, …
-
-    So that those of a remainder may be read and written with fewer lanes.
-    """
-    return kernel.with_body(
-        tuple(
-            rename_registers(nest, f".{number}") if number else nest
-            for number, nest in enumerate(kernel.body)
-        )
-    )
-
-
-def rename_registers(nest: Stmt, suffix: str) -> Stmt:
-    """The nest on register arrays of other names."""
-
-    def buffer(old: Buffer) -> Buffer:
-        return replace(old, name=old.name + suffix) if old.space is Space.REGISTER else old
-
-    def load(expr: Expr) -> Expr | None:
-        return replace(expr, buffer=buffer(expr.buffer)) if isinstance(expr, Load) else None
-
-    def written(stmt: Stmt) -> Stmt:
-        match stmt:
-            case For(body=body):
-                return replace(stmt, body=tuple(map(written, body)))
-            case Alloc() | Store():
-                return replace(stmt, buffer=buffer(stmt.buffer))
-        return stmt
-
-    (loaded,) = map_expressions((nest,), lambda expr: transform(expr, load))
-    return written(loaded)
-
-
 def has_loop(kernel: Kernel, var: str) -> bool:
     """Whether there is a loop of this name."""
     return any(isinstance(stmt, For) and stmt.var == var for stmt in walk(kernel.body))
@@ -371,14 +337,28 @@ def _expand_accumulators(loop: For) -> tuple[Body, tuple[Alloc, ...]]:
 
 
 def _grouped(body: Body) -> list[Body]:
-    """Statements to distribute the loop over: reductions alone, a Let with all that may read it."""
-    groups: list[list[Stmt]] = [[]]
+    """Statements to distribute the loop over: reductions alone, a Let with all that may read it.
+
+    That is all behind it, up to a reduction from which on nothing reads it.
+    """
+    groups: list[list[Stmt]] = []
+    names: set[str] = set()
     for position, stmt in enumerate(body):
+        if names and isinstance(stmt, For) and stmt.reduces and not _reads(body[position:], names):
+            names = set()
+        if names:
+            groups[-1].append(stmt)
+        else:
+            groups.append([stmt])
         if isinstance(stmt, Let):
-            groups.append(list(body[position:]))
-            break
-        groups.append([stmt])
-    return [tuple(group) for group in groups if group]
+            names.add(stmt.name)
+    return [tuple(group) for group in groups]
+
+
+def _reads(body: Body, names: Collection[str]) -> bool:
+    """Whether any of the names is used."""
+    found = (part for expr in expressions(body) for part in parts(expr))
+    return any(isinstance(part, Local) and part.name in names for part in found)
 
 
 def _push(loop: For, group: Body, through: Collection[str]) -> Stmt:

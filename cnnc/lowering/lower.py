@@ -18,6 +18,7 @@ from cnnc.lowering.channels import copy_channels
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
 from cnnc.lowering.halo import clear_halo, clear_padding
+from cnnc.lowering.hints import late_operands
 from cnnc.lowering.lowered import Layer, Lowered
 from cnnc.lowering.order import order_steps
 from cnnc.lowering.positions import join_positions, part_positions
@@ -33,6 +34,7 @@ from cnnc.lowering.schedule import (
     share_nothing,
 )
 from cnnc.lowering.sharing_rows import begins_with_rows, share_rows, turn_uneven
+from cnnc.lowering.strassen import schedule_strassen
 from cnnc.lowering.streamed import lower_streamed
 from cnnc.lowering.tails import roll_tails
 from cnnc.lowering.taking import hand_out
@@ -50,6 +52,7 @@ from cnnc.offers.shares import shares_rows, sharing_target
 from cnnc.ops.fused import Fused, root_operator
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
+from cnnc.ops.strassen import Strassen
 from cnnc.ops.streamed import Streamed
 from cnnc.ops.winograd import Winograd
 
@@ -200,6 +203,9 @@ def _scheduled(
     root = root_operator(op)
     if isinstance(root, Winograd):
         return schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
+    if isinstance(root, Strassen):
+        far, late = _has_far_weights(node, plan, target), late_operands(node, params)
+        return schedule_strassen(kernel, plan.tile, plan.read_block, far_weights=far, late=late)
     if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
         kernel = schedule_reblocked(kernel, plan.block, plan.read_block)
         return clear_padding(kernel, out) if out.shape[1] % plan.block else kernel
@@ -213,7 +219,7 @@ def _scheduled(
         order = Order(
             *(plan.shares_input, padded, plan.rows_first, plan.one_tap),
             _has_far_weights(node, plan, target),
-            _late_operands(node, params) if plan.block > 1 else (),
+            late_operands(node, params) if plan.block > 1 else (),
             most_unrolled(target),
             *(plan.panel, plan.band, plan.phases, plan.joins_phases),
         )
@@ -285,14 +291,16 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
         algorithm = f"in rows, tile {form.tile}"
     if form.rows_first:
         algorithm += ", rows first"
-    in_one_row = tiled and not (rows_apart or form.rows_first or isinstance(root, Winograd))
+    in_one_row = tiled and not (
+        rows_apart or form.rows_first or isinstance(root, Winograd | Strassen)
+    )
     in_one_row = in_one_row and pays_in_one_row(node, work_of(node, target), form.tile)
     in_one_row = in_one_row or (in_rows and not rows_apart and may_be_one_row(node))
     if in_one_row:
         algorithm += ", rows as one"
     if copies:
         algorithm += ", each channel copied"
-    if isinstance(root, Winograd):
+    if isinstance(root, Winograd | Strassen):
         algorithm = f"{root.text}, tile {form.tile}"
     panel, band = panel_size(node, form, target) if tiled else 0, 0
     if panel and not rows_apart:
@@ -328,20 +336,10 @@ def _has_far_weights(node: Node, plan: "_Plan", target: Target) -> bool:
     return weight_bytes(node) > target.l2_bytes // 4
 
 
-def _late_operands(node: Node, params: Sequence[Buffer]) -> tuple[str, ...]:
-    """Tensors of the result's shape that the tail of a fused operator reads."""
-    arity = node.op.root_arity if isinstance(node.op, Fused) else len(params)
-    return tuple(
-        param.name
-        for param, operand in zip(params[arity:], node.inputs[arity:], strict=True)
-        if not operand.is_constant and operand.type.shape == node.type.shape
-    )
-
-
 def _form(node: Node, block: int, target: Target, choices: Choices) -> Form:
-    """The register tile and the order of a layer's loops; that of Winograd is the operator's."""
+    """The register tile and the order of a layer's loops, where these are not the operator's."""
     root, _ = root_of(node)
-    if isinstance(root, Winograd):
+    if isinstance(root, Winograd | Strassen):
         return Form(Tile(root.channels_at_once // block, 1, root.columns))
     chosen = chosen_for(node, choices)
     if is_tiled(node, target):

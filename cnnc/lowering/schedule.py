@@ -14,7 +14,6 @@ from cnnc.lowering.loops import (
     has_loop,
     interchange,
     jam,
-    own_registers,
     peel,
     prefetch,
     sink,
@@ -26,6 +25,7 @@ from cnnc.lowering.loops import (
 )
 from cnnc.lowering.nests import fission, join
 from cnnc.lowering.panels import BAND, cut_bands, sum_in_panels
+from cnnc.lowering.registers import own_registers
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import (
     may_vectorise_results,

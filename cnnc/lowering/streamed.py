@@ -8,7 +8,8 @@ from cnnc.ir.graph import Node
 from cnnc.ir.types import TensorType
 from cnnc.loop.expr import Buffer, Expr, Space, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Origin, Stmt
-from cnnc.lowering.loops import drop_unit_loops, rename_registers
+from cnnc.lowering.loops import drop_unit_loops
+from cnnc.lowering.registers import rename_registers
 from cnnc.ops.bands import BAND, FIRST, SAMPLE, STRIP, Part, place
 from cnnc.ops.streamed import Streamed
 from cnnc.ops.strips import ring_between, rows_between

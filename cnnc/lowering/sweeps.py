@@ -25,8 +25,9 @@ from cnnc.loop.kernel import (
 from cnnc.loop.rewrite import parts, transform
 from cnnc.lowering.copies import loops_of
 from cnnc.lowering.flatten import offset
-from cnnc.lowering.loops import jam, own_registers, split, substitute, unroll, vectorise
+from cnnc.lowering.loops import jam, split, substitute, unroll, vectorise
 from cnnc.lowering.nests import fission
+from cnnc.lowering.registers import own_registers
 
 IDENTITY = {"add": 0.0, "max": -inf, "min": inf}
 """What changes nothing, for each operation that may be done in any order."""

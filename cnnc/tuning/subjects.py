@@ -13,15 +13,16 @@ from cnnc.offers.direct import DIRECT
 from cnnc.offers.offer import Candidate, key_of, root_of
 from cnnc.offers.registry import OFFERS, default_choice
 from cnnc.offers.rows import ROWS, lies_in_rows
-from cnnc.offers.winograd import are_transformed_far, choice_of
+from cnnc.offers.winograd import are_transformed_far
 from cnnc.ops.fused import Earlier, Fused
+from cnnc.ops.strassen import Strassen
 from cnnc.ops.streamed import Streamed
 from cnnc.ops.winograd import Winograd
 
 STREAM_ROWS = "stream-rows"
 TAKE_APART = "take-apart"
 BEFORE_WINOGRAD = "use-subpixel"
-USE_WINOGRAD = "use-winograd"
+OTHER_ALGORITHMS = ("use-winograd", "use-strassen")
 MAX_BYTES = 1 << 28
 """Layers with larger operands wait for memory whatever is chosen, and copies of them fill it."""
 
@@ -84,7 +85,7 @@ def find_subjects(graph: Graph, target: Target, choices: Choices, *, exact: bool
         if len(candidates) > 1:
             default = default_choice(laid, target)
             if not (exact or in_rows):
-                default = _winograd(alone, target, far=far) or default
+                default = _other(alone, target, far=far) or default
             op = operator_text(root_of(most)[0])
             subjects.append(Subject(key, names, op, alone, default, candidates))
     return sorted(subjects, key=lambda subject: -subject.cycles)
@@ -113,7 +114,7 @@ def _stages(graph: Graph, target: Target, *, exact: bool) -> dict[str, Graph]:
     """The net after each pass but that which uses another algorithm than the operators' own."""
     graphs: dict[str, Graph] = {}
     passes = driver.pipeline(target, exact=exact)
-    own = [each for each in passes if each.name != USE_WINOGRAD]
+    own = [each for each in passes if each.name not in OTHER_ALGORITHMS]
     driver.optimise(graph, own, graphs.__setitem__)
     return graphs
 
@@ -168,10 +169,11 @@ def _candidates(node: Node, target: Target, *, exact: bool, far: bool) -> tuple[
     return tuple(each for each in in_turn if each)
 
 
-def _winograd(graph: Graph, target: Target, *, far: bool) -> Choice | None:
-    """The form of Winograd's algorithm that the estimate chooses for a layer in its net, if any."""
-    root, _ = root_of(laid_out(graph, target, far=far))
-    return choice_of(root) if isinstance(root, Winograd) else None
+def _other(graph: Graph, target: Target, *, far: bool) -> Choice | None:
+    """Another algorithm, in the form that the estimate chooses for a layer in its net, if any."""
+    node = laid_out(graph, target, far=far)
+    is_other = isinstance(root_of(node)[0], Winograd | Strassen)
+    return default_choice(node, target) if is_other else None
 
 
 def single(node: Node) -> Graph:

@@ -1,0 +1,46 @@
+"""How Strassen's algorithm is scheduled."""
+
+from cnnc.base.tiles import Tile, channels_at_once
+from cnnc.loop.kernel import Kernel
+from cnnc.lowering.hints import prefetch_operands
+from cnnc.lowering.loops import (
+    drop_unit_loops,
+    has_loop,
+    jam,
+    parallelise,
+    prefetch,
+    sink,
+    split,
+    unroll,
+    vectorise,
+)
+
+
+def schedule_strassen(
+    kernel: Kernel, tile: Tile, read_block: int, *, far_weights: bool, late: tuple[str, ...]
+) -> Kernel:
+    """Sums in vectors of channels, products in register tiles of channels × columns.
+
+    for n, ob, op parallel:  v = sums of x;
+      for oq: { for og, ow: acc[ot, oc.1] = sum of w * x or v;  … } three times
+    Weights that are far are fetched a chunk of channels ahead; of operands, those of the names in
+    `late` before the sums that they are added to.
+    """
+    kernel = vectorise(sink(split(kernel, "wi", read_block), "wi.1"), "wi.1")
+    kernel = split(kernel, "oc", kernel.params[-1].layout.block(1), "oc.1", "oc.2")
+    kernel = sink(sink(kernel, "oc.1"), "oc.2")
+    for var in ("ic", "is"):
+        kernel = split(kernel, var, read_block)
+        kernel = split(
+            kernel, f"{var}.1", channels_at_once(tile, read_block), f"{var}.1", f"{var}.2"
+        )
+        kernel = unroll(kernel, f"{var}.2")
+    for var in ("oc.2", "oc.1", "ot"):
+        kernel = jam(kernel, var)
+    for var, source in (("ic", "x"), ("is", "v")):
+        kernel = prefetch(kernel, source, f"{var}.0", ["ot"])
+        if far_weights and has_loop(kernel, f"{var}.1"):
+            kernel = prefetch(kernel, "weight", f"{var}.1", (f"{var}.2", "oc.1"), ahead="oq")
+    kernel = vectorise(unroll(unroll(kernel, "ot"), "oc.1"), "oc.2")
+    kernel = parallelise(kernel, "n", "ob", "op")
+    return drop_unit_loops(prefetch_operands(kernel, late))

@@ -1,0 +1,168 @@
+"""Convolution of single positions with seven products instead of eight; made by the compiler."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnc.base.layout import Layout
+from cnnc.ir.graph import Initial
+from cnnc.ir.types import TensorType
+from cnnc.loop.build import KernelBuilder
+from cnnc.loop.expr import Buffer
+from cnnc.ops.groups import sizes
+from cnnc.ops.spec import Blocking, Nest, Operator, ParameterSpec, Real, Sample, gamma
+from cnnc.ops.strassen_loops import BandWriter, Form
+
+PRODUCTS = 7
+
+
+@dataclass(frozen=True)
+class Strassen(Operator):
+    """A 1×1 convolution by Strassen's algorithm: seven products of halves instead of eight.
+
+    In the form with fifteen sums (S. Winograd; in P. C. Fischer and R. L. Probert, "Efficient
+    Procedures for Using Matrix Algorithms", ICALP 1974), of which four are those of weights
+    [channels / 2, C / 2, 7], made by `combine_weights`. Halves are those of the channels, and of
+    the positions the even and the odd rows. Bands of `rows` are computed one by one, and of each so
+    many `channels_at_once` of a half of the channels; these are split into `parts` that different
+    threads may compute, each with sums of the input of its own. A value that is not finite spreads
+    over all results at its position and at the one in the row below or above.
+    """
+
+    channels: int
+    bias: bool
+    rows: int
+    channels_at_once: int
+    columns: int
+    parts: int = 1
+
+    name = "strassen"
+
+    @property
+    def label(self) -> str:
+        """See Operator."""
+        shape = f"channels={self.channels}, rows={self.rows}, at_once={self.channels_at_once}"
+        parts = f", parts={self.parts}" if self.parts > 1 else ""
+        return f"strassen({shape}, columns={self.columns}{parts})"
+
+    @property
+    def text(self) -> str:
+        """The algorithm's name."""
+        return "7 products for 8"
+
+    @property
+    def sums_channels(self) -> bool:
+        """See Operator."""
+        return True
+
+    def parameters(self, *inputs: TensorType) -> tuple[ParameterSpec, ...]:
+        """See Operator."""
+        x = inputs[0]
+        shape = (self.channels // 2, x.channels // 2, PRODUCTS)
+        specs = [
+            ParameterSpec("weight", TensorType.plain(shape, x.dtype), Initial("weight", x.channels))
+        ]
+        if self.bias:
+            bias = TensorType.plain((self.channels,), x.dtype)
+            specs.append(ParameterSpec("bias", bias, Initial("zeros")))
+        return tuple(specs)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """See Operator."""
+        x = inputs[0]
+        return x.with_shape((x.shape[0], self.channels, *x.spatial))
+
+    def reference(self, *inputs: Real) -> Real:
+        """See Operator: the same arithmetic, which is exact but for rounding."""
+        return self._compute(-1, inputs)
+
+    def error(self, unit: float, out: Real, inputs: Sequence[Real], errors: Sequence[Real]) -> Real:
+        """See Operator: gamma(roundings) times the sums of the sizes that are summed.
+
+        A result is a sum of up to four products, each over half of the channels and with inputs
+        that are sums of up to four; two sums and a bias are added besides.
+        """
+        relative = gamma(2 * inputs[0].shape[1] + 8, unit)
+        size = self._compute(1, sizes(inputs, unit)).astype(np.float64)
+        bound: Real = relative * (1 + 1e-4) * size
+        if errors[0].any():
+            zeros = [np.zeros_like(value) for value in inputs[2:]]
+            moved = self._compute(1, (errors[0], np.abs(inputs[1]), *zeros))
+            bound += moved * (1 + relative)
+        return bound
+
+    def _compute(self, minus: int, inputs: Sequence[Real]) -> Real:
+        """The convolution, or with minus = 1 the sums of its sizes."""
+        x, w = inputs[0], np.moveaxis(inputs[1], -1, 0).astype(inputs[0].dtype)
+        o, c = self.channels // 2, x.shape[1] // 2
+        (b11, b12), (b21, b22) = ((x[:, at, 0::2], x[:, at, 1::2]) for at in _halves(c))
+        t1 = b12 + minus * b11
+        t2 = b22 + minus * t1
+
+        def times(product: int, part: Real) -> Real:
+            made: Real = w[product] @ part.reshape(*part.shape[:2], -1)
+            return made.reshape(part.shape[0], o, *part.shape[2:])
+
+        u1 = times(0, b11)
+        u2 = u1 + times(2, t2)
+        u3 = u2 + times(3, b22 + minus * b12)
+        u4 = times(5, t1)
+        y = np.empty((x.shape[0], self.channels, *x.shape[2:]), x.dtype)
+        upper, lower = _halves(o)
+        y[:, upper, 0::2] = u1 + times(1, b21)
+        y[:, upper, 1::2] = u2 + u4 + times(6, b22)
+        y[:, lower, 0::2] = u3 + times(4, t2 + minus * b21)
+        y[:, lower, 1::2] = u3 + u4
+        return y + inputs[2].reshape(-1, 1, 1) if self.bias else y
+
+    def macs(self, out: TensorType, *inputs: TensorType) -> int:
+        """See Operator: those of the convolution that it computes."""
+        return out.elements * inputs[0].channels
+
+    def nest(self, out: TensorType, *inputs: TensorType) -> Nest:
+        """See Operator."""
+        return Nest(out.spatial)
+
+    def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
+        """See Operator."""
+        return Blocking((lanes,), lanes)
+
+    def packing(self, read: int, write: int, *inputs: TensorType) -> tuple[Layout, ...]:
+        """See Operator: [O/at_once][product][I/read][read][at_once]."""
+        weight = Layout((0, 2, 1), ((1, read), (0, self.channels_at_once)))
+        return (weight, Layout.blocked(1, 0, self.channels_at_once))[: 1 + self.bias]
+
+    def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
+        """See Operator: sums of the input, products of them, band by band."""
+        x, pairs = inputs[0], self.rows // 2
+        form = Form(
+            self.channels, pairs, self.channels_at_once, self.columns, self.parts, self.bias
+        )
+        with (
+            build.loop("n", x.shape[0]) as n,
+            build.loop("ob", x.shape[2] // self.rows) as band,
+            build.loop("op", self.parts) as part,
+        ):
+            BandWriter(form, build, inputs, (n, band * pairs, part)).write()
+
+    @classmethod
+    def samples(cls) -> Sequence[Sample]:
+        """It has no name in the language: see its own tests."""
+        return ()
+
+
+def combine_weights(weights: Real) -> Real:
+    """[O, C, 1, 1] to [O / 2, C / 2, 7]: the left factors of the products, as they are used."""
+    o, c = (extent // 2 for extent in weights.shape[:2])
+    (a11, a12), (a21, a22) = (
+        (weights[rows, :c, 0, 0], weights[rows, c:, 0, 0]) for rows in _halves(o)
+    )
+    s1 = a21 + a22
+    s2 = s1 - a11
+    return np.stack([a11, a12, s2, a11 - a21, -a22, s1, a12 - s2], axis=-1)
+
+
+def _halves(extent: int) -> tuple[slice, slice]:
+    """Of an axis twice as long."""
+    return slice(extent), slice(extent, 2 * extent)

@@ -1,0 +1,149 @@
+"""Which convolutions `use_strassen` takes, and what it makes of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cnnc import driver
+from cnnc.base.choice import Choice, Choices, Chosen
+from cnnc.base.errors import UserError
+from cnnc.base.source import SourceFile
+from cnnc.base.target import Target
+from cnnc.driver import find_target
+from cnnc.frontend.load import load_text
+from cnnc.ir.evaluate import evaluate
+from cnnc.ir.graph import Graph, Node
+from cnnc.offers.offer import key_of, root_of
+from cnnc.ops.strassen import Strassen
+
+TARGETS = ("native", "x86-64-v4", "x86-64-v3", "x86-64", "aarch64")
+
+
+def net(body: str, shape: str = "256, 14, 14") -> Graph:
+    """A net of one input."""
+    text = (
+        f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n"
+        f"  output y = {body}\n  weights he(seed = 1)\n}}\n"
+    )
+    return load_text(SourceFile("n.cnn", text), None).graph
+
+
+def optimised(graph: Graph, target: Target, *, exact: bool = False, **more: object) -> Graph:
+    """The graph after all passes."""
+    return driver.optimise(graph, driver.pipeline(target, exact=exact, **more))  # type: ignore[arg-type]
+
+
+def taken(graph: Graph) -> list[Node]:
+    """Layers that the algorithm computes."""
+    layers = [node for node in graph.nodes if not node.is_leaf]
+    return [node for node in layers if isinstance(root_of(node)[0], Strassen)]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ("x -> conv(512, 1)", "512, 6, 28"),
+        ("x -> conv(640, 1, bias = false)", "512, 4, 28"),
+        ("x -> conv(512, 1) -> relu", "768, 4, 56"),
+        ("x -> conv(512, 1, pad = same) -> add(x) -> relu", "512, 4, 44"),
+        ("x -> conv(512, 1, dilation = 2) -> conv(512, 3, pad = same, groups = 512)", "512, 4, 40"),
+        ("x -> conv_transpose(512, 1)", "512, 6, 28"),
+    ],
+)
+def test_products_of_many_channels_are_taken(body: str, shape: str, target: str) -> None:
+    graph = net(body, shape)
+    after = optimised(graph, find_target(target))
+    assert len(taken(after)) == 1
+    x = np.random.default_rng(0).standard_normal(graph.inputs[0].type.shape).astype(np.float32)
+    wanted, found = (evaluate(each, {"x": x})["y"] for each in (graph, after))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
+    assert not taken(optimised(graph, find_target(target), exact=True))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ("x -> conv(256, 1)", "256, 15, 14"),
+        ("x -> conv(256, 1, stride = 2)", "256, 14, 14"),
+        ("x -> conv(256, 1, stride = [2, 1])", "256, 14, 14"),
+        ("x -> conv(256, 1, groups = 2)", "256, 14, 14"),
+        ("x -> conv(256, 1, pad = 1)", "256, 14, 14"),
+        ("x -> conv(256, [1, 2])", "256, 14, 14"),
+        ("x -> conv(272, 1)", "272, 14, 14"),
+        ("x -> conv(256, 1)", "250, 14, 14"),
+        ("x -> conv(16, 1)", "256, 14, 14"),
+        ("x -> conv(256, 1)", "16, 14, 14"),
+        ("x -> conv(256, 1)", "256, 196"),
+        ("x -> flatten -> dense(64)", "256, 2, 2"),
+    ],
+)
+def test_others_are_not(body: str, shape: str, target: str) -> None:
+    if "272" in body and target in ("x86-64", "x86-64-v3", "aarch64"):
+        pytest.skip("halves of 272 channels are whole vectors there")
+    assert not taken(optimised(net(body, shape), find_target(target)))
+
+
+@pytest.mark.parametrize("target", ["cortex-m55", "cortex-m4", "riscv32", "cuda"])
+def test_small_machines_and_gpus_keep_the_convolution(target: str) -> None:
+    """Weights are nearly twice as large."""
+    assert not taken(optimised(net("x -> conv(256, 1)"), find_target(target)))
+
+
+def test_a_weight_that_is_read_twice_keeps_its_name() -> None:
+    graph = net("x -> conv(512, 1)", "512, 4, 28")
+    conv = graph.outputs["y"]
+    both = Graph(graph.name, graph.inputs, {"y": conv, "w": conv.inputs[1]})
+    after = optimised(both, find_target("x86-64-v4"))
+    (made,) = taken(after)
+    assert made.inputs[1].name != conv.inputs[1].name
+    np.testing.assert_array_equal(
+        evaluate(after, {"x": np.zeros(graph.inputs[0].type.shape, np.float32)})["w"],
+        np.asarray(conv.inputs[1].op.value),  # type: ignore[union-attr]
+    )
+
+
+def test_a_bit_is_the_same_for_any_number_of_cores() -> None:
+    graph = net("x -> conv(256, 1) -> conv(512, 1) -> conv(16, 1)", "256, 28, 28")
+    target = find_target("x86-64-v3")
+    names = {
+        cores: [node.name for node in taken(optimised(graph, replace(target, cores=cores)))]
+        for cores in (1, 2, 3, 8)
+    }
+    assert len(names[1]) == 2
+    assert all(each == names[1] for each in names.values())
+
+
+def test_a_choice_is_taken_or_refused() -> None:
+    target = find_target("x86-64-v4")
+    graph = net("x -> conv(64, 1)", "64, 14, 14")
+    assert not taken(optimised(graph, target))
+    facts = ""
+    key = key_of(graph.outputs["y"], Choices({}, facts))
+
+    def chosen(**sizes: int) -> Choices:
+        choice = Choice("strassen", tuple((name, (size,)) for name, size in sizes.items()))
+        return Choices({key: Chosen(choice)}, facts)
+
+    (made,) = taken(optimised(graph, target, choices=chosen(rows=2, at_once=16, columns=7)))
+    root, _ = root_of(made)
+    assert isinstance(root, Strassen)
+    assert (root.rows, root.channels_at_once, root.columns) == (2, 16, 7)
+    for wrong, why in [
+        ({"rows": 3, "at_once": 16, "columns": 7}, "bands of pairs"),
+        ({"rows": 4, "at_once": 16, "columns": 7}, "bands of pairs"),
+        ({"rows": 2, "at_once": 64, "columns": 7}, "2 blocks of 16"),
+        ({"rows": 2, "at_once": 20, "columns": 7}, "blocks of 16"),
+        ({"rows": 2, "at_once": 16, "columns": 15}, "14 columns"),
+        ({"rows": 2, "at_once": 32, "columns": 0}, "14 columns"),
+        ({"rows": 2, "at_once": 0, "columns": 7}, "blocks of 16"),
+        ({"rows": 2, "at_once": 16}, "it needs"),
+    ]:
+        with pytest.raises(UserError, match=why):
+            optimised(graph, target, choices=chosen(**wrong))
+    odd = net("x -> conv(64, 1)", "64, 15, 14")
+    key = key_of(odd.outputs["y"], Choices({}, facts))
+    with pytest.raises(UserError, match="even number of rows"):
+        optimised(odd, target, choices=chosen(rows=2, at_once=16, columns=7))
