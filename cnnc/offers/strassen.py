@@ -19,6 +19,8 @@ from cnnc.ops.strassen import PRODUCTS, Strassen
 STRASSEN = "strassen"
 GAIN = 1.04
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
+TWO_CORES = 2
+"""Cores with which it must not be slower either, as each of them may have to sum all inputs."""
 _SUMMED = 12.8
 """Bytes of sums of the input, and of what they are made of, read or written in a cycle."""
 _MOST_PARTS = 4
@@ -80,12 +82,14 @@ def choose_strassen(node: Node, target: Target) -> Strassen | None:
     """The fastest form by estimate, or None where the layer gains too little."""
     if not suits(node, target):
         return None
-    form = Form(node, target)
+    form, direct = Form(node, target), least_cycles(work_of(node, target), target)
+    shapes = tuple(form.shapes())
     # One thread's cycles decide about the algorithm: for any number of cores it has the same bits.
-    costs = {shape: form.cost(shape) for shape in form.shapes()}
-    if not costs or min(costs.values()) * GAIN > least_cycles(work_of(node, target), target):
+    if not shapes or min(map(form.cost, shapes)) * GAIN > direct:
         return None
-    return form.made(min(costs, key=lambda shape: (form.span(shape), shape.rows)))
+    if min(form.span(shape, TWO_CORES) for shape in shapes) > direct:
+        return None
+    return form.made(min(shapes, key=lambda shape: (form.span(shape), shape.rows)))
 
 
 def read_choice(chosen: Chosen, node: Node, target: Target) -> Strassen:
@@ -149,7 +153,7 @@ class Form:
         assert isinstance(root, Conv)
         rows, tile = shape
         at_once = tile.blocks * self.lanes
-        parts = self._parts(shape)
+        parts = self._parts(shape, self.target.cores)
         return Strassen(root.channels, root.bias, rows, at_once, tile.columns, parts)
 
     def cost(self, shape: Shape, parts: int = 1) -> float:
@@ -160,20 +164,21 @@ class Form:
         far = again if self._weights > self.target.l2_bytes else 0.0
         return self.samples * (products + parts * self._sums + far)
 
-    def span(self, shape: Shape) -> float:
-        """Estimated cycles of all cores until the last is done."""
-        return self._span(shape, self._parts(shape))
+    def span(self, shape: Shape, cores: int = 0) -> float:
+        """Estimated cycles of all cores, those of the target or so many, until the last is done."""
+        cores = cores or self.target.cores
+        return self._span(shape, cores, self._parts(shape, cores))
 
-    def _span(self, shape: Shape, parts: int) -> float:
-        tasks, cores = self.samples * parts * (self.height // shape.rows), self.target.cores
+    def _span(self, shape: Shape, cores: int, parts: int) -> float:
+        tasks = self.samples * parts * (self.height // shape.rows)
         return self.cost(shape, parts) / tasks * longest_share([(tasks, 1.0)], cores) * cores
 
-    def _parts(self, shape: Shape) -> int:
+    def _parts(self, shape: Shape, cores: int) -> int:
         """Parts with which all cores are done first: each makes the sums again."""
-        chunks, cores = self.blocks // shape.tile.blocks, self.target.cores
+        chunks = self.blocks // shape.tile.blocks
         most = min(chunks, _MOST_PARTS * cores) if cores > 1 else 1
         possible = [parts for parts in range(1, most + 1) if chunks % parts == 0]
-        return min(possible, key=lambda parts: self._span(shape, parts))
+        return min(possible, key=lambda parts: self._span(shape, cores, parts))
 
     def _divides(self, tile: Tile) -> bool:
         return tile.rows == 1 and tile.blocks > 0 and self.blocks % tile.blocks == 0
