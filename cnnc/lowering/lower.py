@@ -204,8 +204,12 @@ def _scheduled(
     if isinstance(root, Winograd):
         return schedule_winograd(kernel, plan.tile, plan.block, plan.read_block)
     if isinstance(root, Strassen):
-        far, late = _has_far_weights(node, plan, target), late_operands(node, params)
-        return schedule_strassen(kernel, plan.tile, plan.read_block, far_weights=far, late=late)
+        return schedule_strassen(
+            *(kernel, plan.tile, plan.read_block),
+            far_weights=_has_far_weights(node, plan, target),
+            late=late_operands(node, params),
+            by_lane=target.multiplies_by_lane,
+        )
     if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
         kernel = schedule_reblocked(kernel, plan.block, plan.read_block)
         return clear_padding(kernel, out) if out.shape[1] % plan.block else kernel

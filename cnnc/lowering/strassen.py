@@ -15,25 +15,34 @@ from cnnc.lowering.loops import (
     vectorise,
 )
 
+STRAIGHT_LINE = 32
+"""Multiply-accumulates in one straight line at most."""
+
 
 def schedule_strassen(
-    kernel: Kernel, tile: Tile, read_block: int, *, far_weights: bool, late: tuple[str, ...]
+    kernel: Kernel,
+    tile: Tile,
+    read_block: int,
+    *,
+    far_weights: bool,
+    late: tuple[str, ...],
+    by_lane: bool,
 ) -> Kernel:
     """Sums in vectors of channels, products in register tiles of channels × columns.
 
     for n, ob, op parallel:  v = sums of x;
       for oq: { for og, ow: acc[ot, oc.1] = sum of w * x or v;  … } three times
     Weights that are far are fetched a chunk of channels ahead; of operands, those of the names in
-    `late` before the sums that they are added to.
+    `late` before the sums that they are added to. With `by_lane`, a multiplication takes a lane of
+    a vector.
     """
     kernel = vectorise(sink(split(kernel, "wi", read_block), "wi.1"), "wi.1")
     kernel = split(kernel, "oc", kernel.params[-1].layout.block(1), "oc.1", "oc.2")
     kernel = sink(sink(kernel, "oc.1"), "oc.2")
+    size = _straight_line(tile, read_block, by_lane=by_lane)
     for var in ("ic", "is"):
         kernel = split(kernel, var, read_block)
-        kernel = split(
-            kernel, f"{var}.1", channels_at_once(tile, read_block), f"{var}.1", f"{var}.2"
-        )
+        kernel = split(kernel, f"{var}.1", size, f"{var}.1", f"{var}.2")
         kernel = unroll(kernel, f"{var}.2")
     for var in ("oc.2", "oc.1", "ot"):
         kernel = jam(kernel, var)
@@ -44,3 +53,17 @@ def schedule_strassen(
     kernel = vectorise(unroll(unroll(kernel, "ot"), "oc.1"), "oc.2")
     kernel = parallelise(kernel, "n", "ob", "op")
     return drop_unit_loops(prefetch_operands(kernel, late))
+
+
+def _straight_line(tile: Tile, block: int, *, by_lane: bool) -> int:
+    """Input channels whose multiply-accumulates are written out in one straight line.
+
+    Fewer than elsewhere: LLVM's scheduler moves weights ahead until sums spill where loops over
+    them follow each other.
+    """
+    if by_lane:
+        return channels_at_once(tile, block)
+    size = block
+    while size > 1 and size * tile.vectors > STRAIGHT_LINE:
+        size //= 2
+    return size

@@ -14,6 +14,7 @@ from cnnc.loop.text import print_kernel
 from cnnc.lowering.lower import lower
 from cnnc.lowering.lowered import Layer, Lowered
 from cnnc.offers.offer import key_of
+from cnnc.offers.strassen import Form
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
@@ -101,6 +102,41 @@ def test_winograd_products_stay_in_registers(family: str, channels: int, extent:
     assert len(re.findall(MULTIPLY[family], loop)) >= 32
     assert not re.findall(SCALAR, loop)
     assert not re.findall(SPILL, loop)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "extent"),
+    [
+        (512, 512, 14),
+        (128, 512, 28),
+        (512, 128, 28),
+        (64, 256, 56),
+        (192, 576, 12),
+        (1024, 512, 20),
+    ],
+)
+def test_seven_products_stay_in_registers(
+    family: str, inputs: int, outputs: int, extent: int
+) -> None:
+    """In the form that is chosen; between the loops some sums are in two places."""
+    target = named_target(family)
+    lowered = _lowered(family, Conv(outputs, (1,)), inputs, extent)
+    form = Form(_layer(lowered).node, target)
+    shapes = [*form.shapes()]
+    assert shapes
+    op = form.made(min(shapes, key=lambda shape: (form.span(shape), shape.rows)))
+    lowered = _lowered(family, op, inputs, extent)
+    assembly = _layer_assembly(lowered, family)
+    loops = [
+        block[: list(re.finditer(MULTIPLY[family], block))[-1].end()]
+        for block in re.split(r"^\.LBB\w+:", assembly, flags=re.MULTILINE)
+        if len(re.findall(MULTIPLY[family], block)) >= 8
+    ]
+    assert len(loops) >= 7
+    for loop in loops:
+        assert not re.findall(SCALAR, loop)
+        assert not re.findall(SPILL, loop)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
