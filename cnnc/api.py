@@ -127,7 +127,7 @@ class Model:
         machine belongs to, `native` for everything the machine can do, and `cpu` a processor of
         it. `threads` run it; more than there are cores make it slower. `batch` rebuilds the network
         for so many samples a run, or any number of a range: `(1, 32)`. `exact` leaves out
-        algorithms that round more than the sums that define an operator (Winograd's;
+        algorithms that round more than the sums that define an operator (Winograd's, Strassen's;
         docs/numerics.md). `tuning` is a file of `cnnc tune`, whose choices replace estimates
         (docs/tuning.md).
         """

@@ -276,7 +276,8 @@ def target_option(command: Callable[..., R]) -> Callable[..., R]:
 exact_option = click.option(
     "--exact",
     is_flag=True,
-    help="Only algorithms that round no more than the sums that define an operator: no Winograd.",
+    help="Only algorithms that round no more than the sums that define an operator: neither "
+    "Winograd's nor Strassen's.",
 )
 
 
