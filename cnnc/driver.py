@@ -97,7 +97,7 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
         Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far)),
     )
     seven = (
-        # what is left is computed alone, and its layouts are known
+        # layouts are known, and with them what would be computed alone
         Pass("use-strassen", lambda graph: use_strassen(graph, target, choices)),
     )
     return (
@@ -112,8 +112,8 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
         Pass("order-concats", lambda graph: order_concats(graph, target)),
         Pass("assign-layouts", lambda graph: assign_layouts(graph, target, choices)),
         # all tensors lie as they will: how much of them leaves the caches is known
-        Pass("stream-rows", lambda graph: stream_rows(graph, target, choices)),
         *(() if exact else seven),
+        Pass("stream-rows", lambda graph: stream_rows(graph, target, choices)),
     )
 
 

@@ -339,7 +339,8 @@ def _expand_accumulators(loop: For) -> tuple[Body, tuple[Alloc, ...]]:
 def _grouped(body: Body) -> list[Body]:
     """Statements to distribute the loop over: reductions alone, a Let with all that may read it.
 
-    That is all behind it, up to a reduction from which on nothing reads it.
+    That is all behind it, up to a reduction from which on nothing reads it. What groups give each
+    other in memory lies where the same iteration finds it.
     """
     groups: list[list[Stmt]] = []
     names: set[str] = set()

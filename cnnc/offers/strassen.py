@@ -1,20 +1,23 @@
 """Strassen's algorithm, for convolutions of single positions: where it is taken, in which form."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
+from math import prod
 from typing import NamedTuple
 
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, fits, least_cycles, tiles
-from cnnc.ir.graph import Node
-from cnnc.offers.direct import blocks_of, work_of
-from cnnc.offers.far import L3_BYTES
+from cnnc.ir.evaluate import widen
+from cnnc.ir.graph import Constant, Node
+from cnnc.offers.direct import blocks_of, weight_bytes, work_of
+from cnnc.offers.far import L3_BYTES, cycles_from_afar
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.offers.shares import longest_share
 from cnnc.ops.conv import Conv
-from cnnc.ops.strassen import PRODUCTS, Strassen
+from cnnc.ops.strassen import PRODUCTS, Strassen, mixes_alike
 
 STRASSEN = "strassen"
 GAIN = 1.04
@@ -42,8 +45,8 @@ class StrassenOffer:
 
     def candidates(self, node: Node, target: Target, *, far: bool) -> Iterator[Candidate]:
         """See Offer: for each number of rows the best register tile."""
-        if suits(node, target):
-            form = Form(node, target)
+        if suits(node, target) and is_accurate(node):
+            form = Form(node, target, far=far)
             for shape in form.shapes():
                 yield Candidate(choice_of(form.made(shape)), form.span(shape))
 
@@ -72,24 +75,42 @@ def suits(node: Node, target: Target) -> bool:
     return is_pointwise and root.groups == 1 and is_even and is_blocked
 
 
+def is_accurate(node: Node) -> bool:
+    """Whether a layer's weights let it be: see `mixes_alike`."""
+    weight = node.inputs[1].op
+    return isinstance(weight, Constant) and mixes_alike(widen(weight.value))
+
+
 def choice_of(op: Strassen) -> Choice:
     """The operator as a choice, without its parts: these follow from the number of cores."""
     sizes = {"rows": op.rows, "at_once": op.channels_at_once, "columns": op.columns}
     return Choice(STRASSEN, tuple((name, (size,)) for name, size in sizes.items()))
 
 
-def choose_strassen(node: Node, target: Target) -> Strassen | None:
-    """The fastest form by estimate, or None where the layer gains too little."""
+def choose_strassen(node: Node, target: Target, *, far: bool) -> Strassen | None:
+    """The fastest form by estimate, or None where the layer gains too little.
+
+    `far` says that the net's weights come from memory.
+    """
     if not suits(node, target):
         return None
-    form, direct = Form(node, target), least_cycles(work_of(node, target), target)
+    form = Form(node, target, far=far)
+    direct = _direct_cost(node, target, far=far)
     shapes = tuple(form.shapes())
     # One thread's cycles decide about the algorithm: for any number of cores it has the same bits.
     if not shapes or min(map(form.cost, shapes)) * GAIN > direct:
         return None
-    if min(form.span(shape, TWO_CORES) for shape in shapes) > direct:
+    if min(form.span(shape, TWO_CORES) for shape in shapes) > direct or not is_accurate(node):
         return None
     return form.made(min(shapes, key=lambda shape: (form.span(shape), shape.rows)))
+
+
+def _direct_cost(node: Node, target: Target, *, far: bool) -> float:
+    """Estimated cycles of the convolution itself, with all positions as one row if that is best."""
+    work = work_of(node, target)
+    flat = replace(work, spatial=(prod(work.spatial),))
+    products = min(least_cycles(each, target) for each in (work, flat))
+    return products + cycles_from_afar(weight_bytes(node), target, far=far)
 
 
 def read_choice(chosen: Chosen, node: Node, target: Target) -> Strassen:
@@ -97,11 +118,16 @@ def read_choice(chosen: Chosen, node: Node, target: Target) -> Strassen:
     names = ("rows", "at_once", "columns")
     sizes = {name: numbers[0] for name, numbers in chosen.choice.sizes if len(numbers) == 1}
     if not suits(node, target):
-        why = "it needs a 1×1 convolution with an even number of rows and of vectors of channels"
+        why = (
+            "it needs a 1×1 convolution of f32 on two axes, in one group, without padding, with an "
+            "even number of rows and of vectors of channels"
+        )
         raise chosen.refuse(node.name, why)
+    if not is_accurate(node):
+        raise chosen.refuse(node.name, "its weights are too unlike in size, or too large")
     if sizes.keys() != set(names):
         raise chosen.refuse(node.name, f"it needs {', '.join(names)}")
-    form = Form(node, target)
+    form = Form(node, target, far=False)
     shape = Shape(sizes["rows"], Tile(sizes["at_once"] // form.lanes, 1, sizes["columns"]))
     obstacle = form.obstacle(shape)
     if obstacle or sizes["at_once"] % form.lanes:
@@ -112,8 +138,8 @@ def read_choice(chosen: Chosen, node: Node, target: Target) -> Strassen:
 class Form:
     """The algorithm for a layer."""
 
-    def __init__(self, node: Node, target: Target) -> None:
-        self.node, self.target = node, target
+    def __init__(self, node: Node, target: Target, *, far: bool) -> None:
+        self.node, self.target, self.far = node, target, far
         self.x, self.lanes = node.inputs[0].type, target.lanes(node.type.dtype)
         self.samples, self.depth, self.height, self.width = self.x.shape
         self.blocks = node.type.channels // 2 // self.lanes
@@ -160,9 +186,10 @@ class Form:
         """Estimated cycles of one thread: products, and sums of the input for each part."""
         rows, tile = shape
         products = PRODUCTS * self.height / 2 * cycles(self.work, tile, self.target)
-        again = (self.height // rows - 1) * self._weights / L3_BYTES
-        far = again if self._weights > self.target.l2_bytes else 0.0
-        return self.samples * (products + parts * self._sums + far)
+        moved = cycles_from_afar(self.weights, self.target, far=self.far)
+        if self.weights > self.target.l2_bytes:
+            moved += (self.height // rows - 1) * self.weights / L3_BYTES
+        return self.samples * (products + parts * self._sums + moved)
 
     def span(self, shape: Shape, cores: int = 0) -> float:
         """Estimated cycles of all cores, those of the target or so many, until the last is done."""
@@ -189,7 +216,8 @@ class Form:
         return 2.0 * self.x.bytes / self.samples / _SUMMED
 
     @cached_property
-    def _weights(self) -> int:
+    def weights(self) -> int:
+        """Bytes of the combined weights."""
         return self.blocks * self.lanes * self.depth // 2 * PRODUCTS * self.x.dtype.bytes
 
     def _kept(self, rows: int) -> int:

@@ -15,6 +15,10 @@ from cnnc.ops.spec import Blocking, Nest, Operator, ParameterSpec, Real, Sample,
 from cnnc.ops.strassen_loops import BandWriter, Form
 
 PRODUCTS = 7
+MOST_UNLIKE = 32.0
+"""How many times larger the weights of a channel may be than those of the one it is mixed with."""
+LARGEST_WEIGHT = 2.0**120
+"""Sums of larger ones might overflow."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,23 @@ def combine_weights(weights: Real) -> Real:
     s1 = a21 + a22
     s2 = s1 - a11
     return np.stack([a11, a12, s2, a11 - a21, -a22, s1, a12 - s2], axis=-1)
+
+
+def mixes_alike(weights: Real) -> bool:
+    """Whether channels of about the same size are mixed, by their weights [O, C, 1, 1], all finite.
+
+    The error of a result is small against the larger of two channels, a half of all apart, and so
+    is what an input of small weights adds to it.
+    """
+    if not (np.abs(weights) <= LARGEST_WEIGHT).all():
+        return False
+    squares = weights.astype(np.float64)[:, :, 0, 0] ** 2
+    for axis in range(2):
+        sizes = np.sqrt(squares.sum(axis=axis))
+        pairs = np.sort(sizes.reshape(2, -1), axis=0)
+        if (pairs[1] > MOST_UNLIKE * pairs[0]).any():
+            return False
+    return True
 
 
 def _halves(extent: int) -> tuple[slice, slice]:

@@ -1,42 +1,58 @@
 """Convolutions of single positions that Strassen's algorithm computes faster."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Node
-from cnnc.ir.rewrite import fresh_name, rewrite
-from cnnc.offers.offer import chosen_for, root_of
+from cnnc.ir.rewrite import fresh_name, substitute
+from cnnc.offers.far import are_far
+from cnnc.offers.offer import chosen_for
 from cnnc.offers.shares import sharing_target
 from cnnc.offers.strassen import OFFER, choose_strassen, read_choice
 from cnnc.ops.fused import Fused
-from cnnc.ops.strassen import Strassen
+from cnnc.ops.strassen import PRODUCTS, Strassen
+from cnnc.ops.streamed import Streamed
 from cnnc.passes._combined import Combined
+from cnnc.passes.stream_rows import stream_rows
 
 
 def use_strassen(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Graph:
     """conv(x, w), one tap  →  strassen(x, sums of w), where that is faster.
 
-    It is where it was chosen, or else by estimate. Weights are summed in float64 and rounded once.
-    UserError for a choice that is not possible.
+    It is where it was chosen, or else by estimate, but not where one thread would compute a layer
+    together with its neighbours: so results have the same bits for any number of cores. Weights are
+    summed in float64 and rounded once. UserError for a choice that is not possible.
     """
     shared = sharing_target(graph, target)
+    single = stream_rows(graph, replace(target, cores=1), choices)
+    alone = {node.name for node in single.nodes if not isinstance(node.op, Streamed)}
+    layers = [node for node in graph.nodes if not node.is_leaf and node.name in alone]
+    far = are_far(graph, target)
+    found = _choose(layers, shared, choices, far=far)
+    more = sum(node.inputs[1].type.bytes for node in found) * (PRODUCTS - 4) // 4
+    if not far and are_far(graph, target, more):
+        found = _choose(layers, shared, choices, far=True)
+    replacements = {node: _with_root(node, made, graph) for node, made in found.items()}
+    return substitute(graph, replacements) if replacements else graph
 
-    def rule(node: Node, graph: Graph) -> Node | None:
-        made = None if node.is_leaf else _choose(node, shared, choices)
-        return _with_root(node, made, graph) if made else None
 
-    return rewrite(graph, rule)
-
-
-def _choose(node: Node, target: Target, choices: Choices) -> Strassen | None:
-    chosen = chosen_for(node, choices)
-    if chosen is None:
-        return choose_strassen(node, target)
-    root, _ = root_of(node)
-    if chosen.choice.algorithm != OFFER.name or isinstance(root, Strassen):
-        return None
-    return read_choice(chosen, node, target)
+def _choose(
+    layers: Sequence[Node], target: Target, choices: Choices, *, far: bool
+) -> dict[Node, Strassen]:
+    """The layers that the algorithm computes."""
+    found: dict[Node, Strassen] = {}
+    for node in layers:
+        chosen = chosen_for(node, choices)
+        made = None
+        if chosen is None:
+            made = choose_strassen(node, target, far=far)
+        elif chosen.choice.algorithm == OFFER.name:
+            made = read_choice(chosen, node, target)
+        if made is not None:
+            found[node] = made
+    return found
 
 
 def _with_root(node: Node, made: Strassen, graph: Graph) -> Node:

@@ -122,7 +122,7 @@ def test_seven_products_stay_in_registers(
     """In the form that is chosen; between the loops some sums are in two places."""
     target = named_target(family)
     lowered = _lowered(family, Conv(outputs, (1,)), inputs, extent)
-    form = Form(_layer(lowered).node, target)
+    form = Form(_layer(lowered).node, target, far=False)
     shapes = [*form.shapes()]
     assert shapes
     op = form.made(min(shapes, key=lambda shape: (form.span(shape), shape.rows)))

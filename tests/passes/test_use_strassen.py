@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import cnnc
 from cnnc import driver
 from cnnc.base.choice import Choice, Choices, Chosen
 from cnnc.base.errors import UserError
@@ -13,7 +14,7 @@ from cnnc.base.target import Target
 from cnnc.driver import find_target
 from cnnc.frontend.load import load_text
 from cnnc.ir.evaluate import evaluate
-from cnnc.ir.graph import Graph, Node
+from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.offers.offer import key_of, root_of
 from cnnc.ops.strassen import Strassen
 
@@ -44,12 +45,15 @@ def taken(graph: Graph) -> list[Node]:
 @pytest.mark.parametrize(
     ("body", "shape"),
     [
-        ("x -> conv(512, 1)", "512, 6, 28"),
-        ("x -> conv(640, 1, bias = false)", "512, 4, 28"),
-        ("x -> conv(512, 1) -> relu", "768, 4, 56"),
-        ("x -> conv(512, 1, pad = same) -> add(x) -> relu", "512, 4, 44"),
-        ("x -> conv(512, 1, dilation = 2) -> conv(512, 3, pad = same, groups = 512)", "512, 4, 40"),
-        ("x -> conv_transpose(512, 1)", "512, 6, 28"),
+        ("x -> conv(512, 1)", "512, 14, 28"),
+        ("x -> conv(640, 1, bias = false)", "512, 8, 56"),
+        ("x -> conv(512, 1) -> relu", "768, 8, 56"),
+        ("x -> conv(512, 1, pad = same) -> add(x) -> relu", "512, 16, 44"),
+        (
+            "x -> conv(512, 1, dilation = 2) -> conv(512, 3, pad = same, groups = 512)",
+            "512, 12, 40",
+        ),
+        ("x -> conv_transpose(512, 1)", "512, 14, 28"),
     ],
 )
 def test_products_of_many_channels_are_taken(body: str, shape: str, target: str) -> None:
@@ -93,7 +97,7 @@ def test_small_machines_and_gpus_keep_the_convolution(target: str) -> None:
 
 
 def test_a_weight_that_is_read_twice_keeps_its_name() -> None:
-    graph = net("x -> conv(512, 1)", "512, 4, 28")
+    graph = net("x -> conv(512, 1)", "512, 8, 56")
     conv = graph.outputs["y"]
     both = Graph(graph.name, graph.inputs, {"y": conv, "w": conv.inputs[1]})
     after = optimised(both, find_target("x86-64-v4"))
@@ -147,3 +151,50 @@ def test_a_choice_is_taken_or_refused() -> None:
     key = key_of(odd.outputs["y"], Choices({}, facts))
     with pytest.raises(UserError, match="even number of rows"):
         optimised(odd, target, choices=chosen(rows=2, at_once=16, columns=7))
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ("x -> conv(256, 1) -> relu -> pool(max, 2)", "128, 56, 56"),
+        ("x -> conv(256, 1) -> sigmoid -> conv(64, 1) -> add(x)", "64, 56, 56"),
+        ("x -> conv(128, 1) -> conv(32, 3, pad = same)", "512, 28, 28"),
+    ],
+)
+def test_layers_that_some_numbers_of_cores_compute_together_have_the_same_bits(
+    body: str, shape: str
+) -> None:
+    """What cores stream decides about no algorithm."""
+    model = cnnc.load_text(
+        f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n  output y = {body}\n  weights he\n}}\n"
+    )
+    x = np.random.default_rng(1).standard_normal(model.graph.inputs[0].type.shape)
+    first, *others = [
+        model.compile(threads=threads)(x.astype(np.float32))["y"] for threads in (1, 2, 3, 4)
+    ]
+    assert all(np.array_equal(first, other) for other in others)
+
+
+def weighted(weight: np.ndarray) -> Graph:
+    """A convolution with these weights that would gain."""
+    graph = net("x -> conv(512, 1, bias = false)", "512, 14, 28")
+    old = graph.outputs["y"]
+    constant = replace(old.inputs[1], op=Constant(weight))
+    return replace(graph, outputs={"y": replace(old, inputs=(old.inputs[0], constant))})
+
+
+@pytest.mark.parametrize("place", [(slice(None), 300), (300, slice(None)), (5, 7)], ids=str)
+@pytest.mark.parametrize("factor", [np.nan, np.inf, 1e37, 100.0, 0.001, 0.0])
+def test_channels_that_differ_much_are_not_mixed(place: tuple[object, ...], factor: float) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((512, 512, 1, 1)).astype(np.float32)
+    assert taken(optimised(weighted(weight), find_target("x86-64-v3")))
+    weight[place] *= np.float32(factor)
+    is_alike = place == (5, 7) and factor < 1000
+    assert bool(taken(optimised(weighted(weight), find_target("x86-64-v3")))) == is_alike
+
+
+def test_empty_channels_are_alike() -> None:
+    weight = np.random.default_rng(0).standard_normal((512, 512, 1, 1)).astype(np.float32)
+    weight[[3, 259]] = 0
+    assert taken(optimised(weighted(weight), find_target("x86-64-v3")))

@@ -1,0 +1,30 @@
+"""What can be chosen for the layers of a net."""
+
+import pytest
+
+import cnnc
+from cnnc import driver
+from cnnc.tunefile import TuneFile
+from cnnc.tuning.subjects import find_subjects
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_seven_products_are_the_default_where_the_net_takes_them(exact: bool) -> None:
+    """And they are offered where it does not, unless they round too much."""
+    text = """cnn 1
+net n {
+  input x: f32[N, 512, 6, 28]
+  output y = x -> conv(512, 1) -> relu -> conv(64, 1)
+  weights he(seed = 3)
+}
+"""
+    target = driver.find_target("x86-64-v3")
+    choices = TuneFile("", {}).choices(target, exact=exact)
+    found = find_subjects(cnnc.load_text(text).graph, target, choices, exact=exact)
+    offered = [{each.choice.algorithm for each in subject.candidates} for subject in found]
+    algorithms = {"direct"} if exact else {"direct", "strassen"}
+    assert offered == [algorithms, algorithms]
+    assert [each.default.algorithm for each in found] == [
+        "direct" if exact else "strassen",
+        "direct",
+    ]
