@@ -64,8 +64,8 @@ def pipeline(
 ) -> tuple[Pass, ...]:
     """All passes, in order. None removes dead code: a graph is what its outputs need.
 
-    With `exact`, none that rounds more. `far` is for a layer alone (see `use_winograd`). A GPU
-    takes those that are the same for every machine, and its own layouts.
+    With `exact`, none that rounds more. `far` is for a layer alone (see `use_winograd` and
+    `use_strassen`). A GPU takes those that are the same for every machine, and its own layouts.
     """
     return (
         # first: what is known now need not be matched by anything below
@@ -98,7 +98,7 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
     )
     seven = (
         # layouts are known, and with them what would be computed alone
-        Pass("use-strassen", lambda graph: use_strassen(graph, target, choices)),
+        Pass("use-strassen", lambda graph: use_strassen(graph, target, choices, far=far)),
     )
     return (
         # what is chosen below is chosen for the samples that run together
@@ -111,8 +111,8 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
         # every tensor that will exist in memory is now a node, and all weights are final
         Pass("order-concats", lambda graph: order_concats(graph, target)),
         Pass("assign-layouts", lambda graph: assign_layouts(graph, target, choices)),
-        # all tensors lie as they will: how much of them leaves the caches is known
         *(() if exact else seven),
+        # all tensors lie as they will: how much of them leaves the caches is known
         Pass("stream-rows", lambda graph: stream_rows(graph, target, choices)),
     )
 

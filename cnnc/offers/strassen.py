@@ -110,7 +110,8 @@ def _direct_cost(node: Node, target: Target, *, far: bool) -> float:
     work = work_of(node, target)
     flat = replace(work, spatial=(prod(work.spatial),))
     products = min(least_cycles(each, target) for each in (work, flat))
-    return products + cycles_from_afar(weight_bytes(node), target, far=far)
+    moved = cycles_from_afar(weight_bytes(node), target, far=far)
+    return node.type.shape[0] * (products + moved)
 
 
 def read_choice(chosen: Chosen, node: Node, target: Target) -> Strassen:

@@ -18,21 +18,24 @@ from cnnc.passes._combined import Combined
 from cnnc.passes.stream_rows import stream_rows
 
 
-def use_strassen(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> Graph:
+def use_strassen(
+    graph: Graph, target: Target, choices: Choices = ESTIMATED, *, far: bool | None = None
+) -> Graph:
     """conv(x, w), one tap  →  strassen(x, sums of w), where that is faster.
 
     It is where it was chosen, or else by estimate, but not where one thread would compute a layer
     together with its neighbours: so results have the same bits for any number of cores. Weights are
-    summed in float64 and rounded once. UserError for a choice that is not possible.
+    summed in float64 and rounded once. `far` says whether the whole net's weights come from memory,
+    where the graph is a part of it. UserError for a choice that is not possible.
     """
     shared = sharing_target(graph, target)
     single = stream_rows(graph, replace(target, cores=1), choices)
     alone = {node.name for node in single.nodes if not isinstance(node.op, Streamed)}
     layers = [node for node in graph.nodes if not node.is_leaf and node.name in alone]
-    far = are_far(graph, target)
-    found = _choose(layers, shared, choices, far=far)
+    is_far = are_far(graph, target) if far is None else far
+    found = _choose(layers, shared, choices, far=is_far)
     more = sum(node.inputs[1].type.bytes for node in found) * (PRODUCTS - 4) // 4
-    if not far and are_far(graph, target, more):
+    if far is None and not is_far and are_far(graph, target, more):
         found = _choose(layers, shared, choices, far=True)
     replacements = {node: _with_root(node, made, graph) for node, made in found.items()}
     return substitute(graph, replacements) if replacements else graph

@@ -198,3 +198,17 @@ def test_empty_channels_are_alike() -> None:
     weight = np.random.default_rng(0).standard_normal((512, 512, 1, 1)).astype(np.float32)
     weight[[3, 259]] = 0
     assert taken(optimised(weighted(weight), find_target("x86-64-v3")))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+def test_samples_that_stay_together_decide_about_no_algorithm(samples: int) -> None:
+    """Estimates are of all of them."""
+    model = cnnc.load_text(
+        "cnn 1\nnet n {\n  input x: f32[N, 512, 14, 28]\n"
+        "  output y = x -> conv(512, 1)\n  weights he\n}\n"
+    )
+    target = find_target("x86-64-v3")
+    passes = [each for each in driver.pipeline(target) if each.name != "take-apart"]
+    after = driver.optimise(model.with_batch(samples).graph, passes)
+    assert not after.is_apart
+    assert len(taken(after)) == 1

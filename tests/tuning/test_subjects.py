@@ -1,9 +1,13 @@
 """What can be chosen for the layers of a net."""
 
+from dataclasses import replace
+
 import pytest
 
 import cnnc
 from cnnc import driver
+from cnnc.offers.offer import root_of
+from cnnc.ops.strassen import Strassen
 from cnnc.tunefile import TuneFile
 from cnnc.tuning.subjects import find_subjects
 
@@ -28,3 +32,23 @@ net n {
         "direct" if exact else "strassen",
         "direct",
     ]
+
+
+def test_the_default_is_that_of_a_net_whose_weights_come_from_memory() -> None:
+    """A layer alone, whose weights do not, would take seven products."""
+    text = """cnn 1
+net n {
+  input x: f32[N, 512, 4, 14]
+  output y = x -> conv(512, 1) -> relu -> conv(512, 3, pad = same) -> relu -> conv(64, 1)
+  weights he(seed = 3)
+}
+"""
+    target = replace(driver.find_target("x86-64-v3"), l3_bytes=6 << 20)
+    graph = cnnc.load_text(text).graph
+    nodes = driver.optimise(graph, driver.pipeline(target)).nodes
+    used = [node for node in nodes if not node.is_leaf and isinstance(root_of(node)[0], Strassen)]
+    choices = TuneFile("", {}).choices(target, exact=False)
+    found = find_subjects(graph, target, choices, exact=False)
+    defaults = [each.default for each in found if each.default.algorithm == "strassen"]
+    assert not used
+    assert not defaults
