@@ -85,3 +85,15 @@ def assert_within(
     np.testing.assert_array_equal(out[infinite], rounded[infinite])
     wrong = np.abs(out[finite] - exact[finite]) > bound[finite] + 2.0**-126
     assert not wrong.any(), (out[finite][wrong][:5], exact[finite][wrong][:5], bound[finite][wrong])
+
+
+def held_within(
+    op: Operator, operands: list[np.ndarray], backend: Backend, target: Target
+) -> np.ndarray:
+    """What an operator of one input computes, which is within its bound."""
+    x = operands[0]
+    out = run(single(op, [x], operands[1:]), [x], backend, target)[0]
+    with np.errstate(all="ignore"):
+        exact = op.reference(*(each.astype(np.float64) for each in operands))
+    assert_within(op, out, exact, operands)
+    return out

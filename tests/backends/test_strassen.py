@@ -10,7 +10,7 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.strassen import Strassen, combine_weights
 from tests.backends.compilers import BACKENDS, NATIVE
 from tests.backends.strassen_errors import error_ratio
-from tests.backends.support import assert_within, run, single
+from tests.backends.support import held_within
 from tests.backends.test_operators import SPECIAL
 
 # bias, rows, vectors at once, columns, parts; shape of x, with half of the channels in vectors
@@ -52,18 +52,6 @@ def _combined(weight: np.ndarray) -> np.ndarray:
     return combine_weights(weight.astype(np.float64)).astype(np.float32)
 
 
-def _held_within(
-    op: Strassen, operands: list[np.ndarray], backend: Backend, target: Target
-) -> np.ndarray:
-    """What is computed, which is within the bound."""
-    x = operands[0]
-    out = run(single(op, [x], operands[1:]), [x], backend, target)[0]
-    with np.errstate(all="ignore"):
-        exact = op.reference(*(each.astype(np.float64) for each in operands))
-    assert_within(op, out, exact, operands)
-    return out
-
-
 @pytest.mark.parametrize(("backend", "name"), BACKENDS)
 @pytest.mark.parametrize(("form", "shape", "blocks"), FORMS)
 def test_every_form_agrees_with_its_reference(
@@ -71,7 +59,7 @@ def test_every_form_agrees_with_its_reference(
 ) -> None:
     target = _target(name, backend)
     op, (x, weight, *bias) = _made(form, shape, blocks, target)
-    _held_within(op, [x, _combined(weight), *bias], backend, target)
+    held_within(op, [x, _combined(weight), *bias], backend, target)
 
 
 @pytest.mark.parametrize(("form", "shape", "blocks"), FORMS)
@@ -97,7 +85,7 @@ def test_extreme_values_stay_within_the_bound(
     if special:
         places = np.random.default_rng(0).integers(x.size, size=12)
         x.reshape(-1)[places] = np.resize(np.asarray(SPECIAL, np.float32), 12)
-    out = _held_within(op, [x, _combined(weight), *bias], backend, target)
+    out = held_within(op, [x, _combined(weight), *bias], backend, target)
     if special:
         assert np.isnan(out).any()
         assert np.isfinite(out).any()
@@ -118,7 +106,7 @@ def test_what_is_not_finite_stays_in_its_pair_of_rows() -> None:
     target = _target("native", NATIVE)
     op, (x, weight, *bias) = _made((True, 2, 1, 4, 1), (1, 2, 6, 9), 2, target)
     x[0, 5, 3, 4] = np.nan
-    out = _held_within(op, [x, _combined(weight), *bias], NATIVE, target)
+    out = held_within(op, [x, _combined(weight), *bias], NATIVE, target)
     wrong = np.isnan(out).any(axis=(0, 1))
     assert wrong[3, 4]
     assert {(int(row), int(column)) for row, column in np.argwhere(wrong)} <= {(2, 4), (3, 4)}
@@ -131,7 +119,7 @@ def test_cancellation_stays_within_the_bound() -> None:
     half *= 1e6
     x = np.concatenate([half, -half], axis=1)
     operands = [x, _combined(np.concatenate([weight, weight], axis=1))]
-    out = _held_within(op, operands, NATIVE, target)
+    out = held_within(op, operands, NATIVE, target)
     exact = op.reference(*(each.astype(np.float64) for each in operands))
     assert np.abs(exact).max() < 1e-6 * np.abs(x).max()
     assert np.abs(out).max() > 0

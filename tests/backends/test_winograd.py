@@ -17,7 +17,7 @@ from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
 from cnnc.ops.winograd import Winograd
 from cnnc.ops.winograd_tiles import side_of
 from tests.backends.compilers import BACKENDS, NATIVE
-from tests.backends.support import assert_within, lowered, run, single
+from tests.backends.support import assert_within, held_within, lowered, run, single
 from tests.backends.test_operators import SPECIAL
 from tests.backends.winograd_errors import error_ratio
 
@@ -165,7 +165,7 @@ def test_extreme_values_stay_within_the_bound(
     form: Form = (6, BOTH, True, 2, 1, 3, 1)
     target = _target(name, backend)
     op, operands = _extreme(form, (1, 16, 10, 9), 16, None, target, special=special, scale=scale)
-    out = _held_within(op, operands, backend, target)
+    out = held_within(op, operands, backend, target)
     if special:
         assert np.isnan(out).any()
         assert np.isfinite(out).any()
@@ -184,7 +184,7 @@ def test_extreme_values_of_every_form(
     """The same in machine code."""
     target = _target("native", NATIVE)
     values = _extreme(form, shape, channels, window, target, special=special, scale=scale)
-    _held_within(*values, NATIVE, target)
+    held_within(*values, NATIVE, target)
 
 
 def _extreme(
@@ -205,18 +205,6 @@ def _extreme(
         places = np.random.default_rng(0).integers(x.size, size=12)
         x.reshape(-1)[places] = np.resize(np.asarray(SPECIAL, np.float32), 12)
     return op, [x, _transformed(weight, op), *bias]
-
-
-def _held_within(
-    op: Winograd, operands: list[np.ndarray], backend: Backend, target: Target
-) -> np.ndarray:
-    """What is computed, which is within the bound."""
-    x = operands[0]
-    out = run(single(op, [x], operands[1:]), [x], backend, target)[0]
-    with np.errstate(all="ignore"):
-        exact = op.reference(*(each.astype(np.float64) for each in operands))
-    assert_within(op, out, exact, operands)
-    return out
 
 
 def test_cancellation_stays_within_the_bound() -> None:
