@@ -12,11 +12,12 @@ from cnnc.ir.graph import Node
 from cnnc.offers.direct import blocks_of, direct_cycles, weight_bytes
 from cnnc.offers.rows import lies_in_rows, rows_cycles
 from cnnc.ops.bands import ROWS, Part
+from cnnc.ops.runs import between
 from cnnc.ops.spec import Operator
 from cnnc.ops.streamed import Stage, Streamed, works_by_element
 from cnnc.ops.strips import can_have_strips, in_strips, rows_between
 
-MOST_STAGES = 4
+MOST_STAGES = 5
 _BYTES = 60.0
 """Bytes a cycle between the second-level cache and what is behind it, written or read."""
 _COPIED = 8.0
@@ -36,6 +37,13 @@ _MEETING = 800.0
 """Cycles until threads have waited for each other between two layers."""
 _CROSSING = 8.0
 """Bytes a cycle that a thread reads after another one wrote them."""
+_MUCH = 2
+"""How many times larger than the second-level cache some tensor must be: what is hardly larger
+arrives in time from behind it."""
+_WORTH = 0.005
+"""Of the cycles of layers, those that bands must save that keep rows for the next one."""
+_MOST_RUNS = 4
+"""Runs for each core at most."""
 _SHORT_BAND = 50.0
 """Cycles that a band takes beside its work where all it touches is in the first-level cache."""
 _SHORTEST = 4_000.0
@@ -72,6 +80,12 @@ class _Whole:
         return sum(node.type.bytes for node in self.nodes[:-1])
 
     @property
+    def beyond(self) -> float:
+        """Cycles for what lies between them and does not stay in the second-level cache."""
+        flows = (node.type.bytes for node in self.nodes[:-1] if not _stays(node, self.target))
+        return sum(2 * flow / _BYTES for flow in flows)
+
+    @property
     def sizes(self) -> list[int]:
         """Rows that a band may have: they divide those of the result."""
         rows = self.nodes[-1].type.shape[ROWS]
@@ -86,6 +100,15 @@ class _Whole:
             self._bands[rows] = _Bands(rows, parts, count)
         return self._bands[rows]
 
+    def turns(self, rows: int) -> Sequence[Part] | None:
+        """The parts of bands that keep rows for the next one; None if none of them do, or can."""
+        given = (operand.type for each in self.own for operand in each)
+        try:
+            parts = joined(self.nodes, rows, runs=1).parts(*given, types=self._types)
+        except ValueError:
+            return None
+        return parts if any(part.writes.before for part in parts) else None
+
     def cycles_of(self, bands: _Bands) -> list[float]:
         """Cycles of each part of one band."""
         if bands.rows not in self._cycles:
@@ -96,6 +119,13 @@ class _Whole:
     def part_cycles(self, part: Part, number: int) -> float:
         """Cycles of a part of the node of this number."""
         return _cycles(part.node(self.own[number], "part"), self.target)
+
+    def cycles_for(self, parts: Sequence[Part], rows: Sequence[int]) -> float:
+        """Cycles of so many rows of each of parts in a run."""
+        groups = [count / part.result.shape[ROWS] for part, count in zip(parts, rows, strict=True)]
+        return sum(
+            self.part_cycles(part, number) * groups[number] for number, part in enumerate(parts)
+        )
 
     def idle(self, tasks: int) -> float:
         """Cycles for which cores wait for the one that is last, where they share so many tasks."""
@@ -112,7 +142,11 @@ def stream(nodes: Sequence[Node], target: Target) -> tuple[float, Streamed] | No
     if target.lanes(nodes[-1].type.dtype) == 1:
         return None
     whole = _Whole(nodes, target)
-    found = [*_band_offers(whole, target), *_strip_offers(whole, target)]
+    found = [
+        *_band_offers(whole, target),
+        *_run_offers(whole, target),
+        *_strip_offers(whole, target),
+    ]
     return max(found, key=lambda offer: offer[0], default=None)
 
 
@@ -155,7 +189,10 @@ def _stays(node: Node, target: Target) -> bool:
 
 
 def joined(
-    nodes: Sequence[Node], rows: int, strips: Mapping[int, int] = MappingProxyType({})
+    nodes: Sequence[Node],
+    rows: int,
+    strips: Mapping[int, int] = MappingProxyType({}),
+    runs: int = 0,
 ) -> Streamed:
     """Nodes one behind the other as stages; of some, so many blocks of channels make a strip."""
     stages: list[Stage] = []
@@ -164,7 +201,7 @@ def joined(
         block = node.type.layout.block(1)
         operands = len(node.inputs) - bool(number)
         stages.append(Stage(node.op, operands, block, strips.get(number, 0)))
-    return Streamed(tuple(stages), rows)
+    return Streamed(tuple(stages), rows, runs)
 
 
 def operands_of(nodes: Sequence[Node]) -> list[tuple[Node, ...]]:
@@ -193,6 +230,35 @@ def _more(bands: _Bands, whole: _Whole) -> float:
     return again + whole.idle(bands.count)
 
 
+def _run_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:
+    """What is saved by bands of which each keeps rows for the next one, where it is something.
+
+    That is what would not stay in the second-level cache. Rows that only the first band of a run
+    needs are computed for each run.
+    """
+    largest = max(node.type.bytes for node in whole.nodes[:-1])
+    if largest <= _MUCH * target.l2_bytes or whole.weights > target.l2_bytes // 4:
+        return
+    samples, least = whole.nodes[-1].type.shape[0], _WORTH * whole.cycles
+    for rows in whole.sizes[:-1]:
+        parts = whole.turns(rows)
+        if parts is None or sum(kind.bytes for kind in between(parts)) > target.l2_bytes // 2:
+            continue
+        bands = parts[0].bands
+        turn = whole.cycles_for(parts, [part.writes.count for part in parts]) + _BAND
+        early = whole.cycles_for(parts, [part.writes.before for part in parts])
+        again = (samples * bands - 1) * whole.weights / _WEIGHTS
+        for runs in _divisors(bands, 1 if target.cores == 1 else _MOST_RUNS * target.cores):
+            price = samples * (bands * turn + runs * early) - whole.cycles + again
+            gain = whole.beyond - price - whole.idle(samples * runs)
+            if gain > least:
+                yield gain, joined(whole.nodes, rows, runs=runs)
+
+
+def _divisors(number: int, most: int) -> Iterator[int]:
+    return (each for each in range(1, min(number, most) + 1) if number % each == 0)
+
+
 def _strip_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:
     """What is saved by strips of a stage and the next one, where it is something.
 
@@ -200,13 +266,12 @@ def _strip_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Stream
     What threads save that need not wait for each other between stages is left out.
     """
     nodes, limit = whole.nodes, target.l2_bytes // 2
-    beyond = sum(2 * n.type.bytes / _BYTES for n in nodes[:-1] if not _stays(n, target))
     for at, (first, second) in enumerate(pairwise(nodes)):
         assert isinstance(first.op, Operator)
         assert isinstance(second.op, Operator)
         if not can_have_strips(first.op, first.type, second.op):
             continue
-        saved = beyond + max(0.0, first.type.bytes / _NEAR - _cycles(second, target))
+        saved = whole.beyond + max(0.0, first.type.bytes / _NEAR - _cycles(second, target))
         near = partial(_stays_near, first=first, second=second, target=target)
         few = [rows for rows in whole.sizes if _held(whole.bands(rows), at, whole) <= limit]
         for strip in filter(near, _STRIPS if saved and few else ()):

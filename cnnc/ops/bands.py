@@ -24,7 +24,8 @@ FIRST = Const(0)
 class Frame:
     """Where the rows of one band lie in a tensor: `count` of them, from `step` * band + `start` on.
 
-    The tensor has so many `rows`, and around them a `halo` that may be read.
+    The tensor has so many `rows`, and around them a `halo` that may be read. The first band of a
+    run has so many rows `before`, besides.
     """
 
     step: int
@@ -32,6 +33,7 @@ class Frame:
     count: int
     rows: int
     halo: tuple[int, int] = (0, 0)
+    before: int = 0
 
     def row(self, local: Expr) -> Expr:
         """The row of the tensor that a row of the band is."""
@@ -40,11 +42,27 @@ class Frame:
     def reaches_out(self, bands: int) -> bool:
         """Whether some of so many bands lie partly outside tensor and halo."""
         last = self.step * (bands - 1) + self.start + self.count - 1
-        return self.start < -self.halo[0] or last >= self.rows + self.halo[1]
+        return self.start - self.before < -self.halo[0] or last >= self.rows + self.halo[1]
 
     def nearest(self, row: Expr) -> Expr:
         """The nearest row that may be read."""
         return minimum(maximum(row, -self.halo[0]), self.rows - 1 + self.halo[1])
+
+
+@record
+class Held:
+    """Where rows of a part lie in scratch memory: from `first` on, maybe in a `ring` of so many."""
+
+    first: Expr = FIRST
+    ring: int = 0
+
+    def row(self, local: Expr) -> Expr:
+        """Where one of the part's rows lies."""
+        row = self.first + local
+        return row % self.ring if self.ring else row
+
+
+ALONE = (Held(), Held())
 
 
 @record
@@ -69,7 +87,7 @@ class Part:
     `reads` are the frames of the operands that have rows; `writes` is that of the result. What the
     result shall hold in rows that its tensor does not have is `outside`, None if there are none.
     There are so many `bands` in all. With a `strip`, operands and result are those of one row,
-    and frames still those of the band.
+    and in a run of bands they may be those of some rows; frames are still those of the band.
     """
 
     op: Operator
@@ -80,6 +98,13 @@ class Part:
     outside: float | None
     bands: int
     strip: Strip | None = None
+
+    @property
+    def takes(self) -> Frame:
+        """The frame of the first operand, which always has rows."""
+        (frame, *_) = self.reads
+        assert frame is not None
+        return frame
 
     @property
     def held(self) -> TensorType:
@@ -110,14 +135,15 @@ def place(
     operands: Mapping[Buffer, Buffer],
     out: tuple[Buffer, Buffer],
     first: Expr = FIRST,
+    held: tuple[Held, Held] = ALONE,
 ) -> Body:
     """The loops of a part on the tensors, inside loops over SAMPLE and BAND, and STRIP if it has.
 
     `operands` has for each of the part's own buffers the tensor, or scratch memory for one band;
     `out` is the result's buffer and where it really lies. The part's rows begin with the `first`
-    one of the band.
+    one of the band. `held` says where in scratch memory those that it reads and writes lie.
     """
-    return _Placer(part, operands, *out, first).body(body)
+    return _Placer(part, operands, *out, first, held).body(body)
 
 
 class _Placer:
@@ -128,15 +154,16 @@ class _Placer:
         own: Buffer,
         result: Buffer,
         first: Expr,
+        held: tuple[Held, Held],
     ) -> None:
         self.part = part
         self.operands = operands
+        self.reads, self.writes = held
         self.frames = dict(zip(operands, part.reads, strict=True))
         strip = part.strip
         self.axes = dict(
             zip(operands, strip.axes if strip else [None] * len(operands), strict=True)
         )
-        self.ring = next(iter(operands)) if strip and not strip.fills else None
         self.own = own
         self.result = result
         self.first = first
@@ -160,7 +187,7 @@ class _Placer:
             return target, index
         row = self.first * (frame.step // self.part.writes.step) + index[ROWS]
         if target.space is Space.SCRATCH:
-            return target, _at(index, row % target.shape[ROWS] if buffer == self.ring else row)
+            return target, _at(index, self.reads.row(row))
         row = frame.row(row)
         if frame.reaches_out(self.part.bands):
             row = frame.nearest(row)
@@ -194,11 +221,9 @@ class _Placer:
         if self.part.outside is not None and not isinstance(value, Const):
             inside = both(row >= 0, row < frame.rows)
             value = select(inside, value, Const(self.part.outside, self.own.dtype))
-        if strip is not None and strip.fills:
-            return Store(self.result, _at(stmt.index, local % self.result.shape[ROWS]), value)
-        index = self._place_channel(stmt.index, 1)
+        index = self._place_channel(stmt.index, None if strip and strip.fills else 1)
         if self.result.space is Space.SCRATCH:
-            return Store(self.result, _at(index, local), value)
+            return Store(self.result, _at(index, self.writes.row(local)), value)
         return Store(self.result, (Var(SAMPLE), *_at(index, row)[1:]), value)
 
 

@@ -154,7 +154,9 @@ class _Reader:
         return Fused(root, arity, tuple(tail))
 
     def _streamed(self) -> Streamed:
-        rows = int(self._expect(r"(\d+):", "the rows of a band"))
+        rows = int(self._expect(r"(\d+)", "the rows of a band"))
+        runs = int(self._take(r" in (\d+)") or 0)
+        self._expect(r":", "a colon")
         stages = []
         while True:
             operands = int(self._expect(r" (\d+)", "how many operands a stage has"))
@@ -165,7 +167,7 @@ class _Reader:
             if self._take(r";") is None:
                 break
         self._expect(r"\]", "`]`")
-        return Streamed(tuple(stages), rows)
+        return Streamed(tuple(stages), rows, runs)
 
     def _source_of_value(self) -> Earlier | Extra:
         mark = self._expect(r"([%$])", "% or $")

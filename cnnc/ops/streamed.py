@@ -19,6 +19,7 @@ from cnnc.ops.fused import UNDERFLOW, Fused, root_operator
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.repack import Repack
+from cnnc.ops.runs import in_runs, new_rows
 from cnnc.ops.spec import Operator, Real, Sample
 from cnnc.ops.strips import can_have_strips, in_strips
 
@@ -49,20 +50,23 @@ class Stage:
 class Streamed(Operator):
     """Stages one behind the other, `rows` rows of the last result at a time.
 
-    What lies between two stages stays in the caches, and is computed again where windows of
-    neighbouring bands overlap. Operands are those of the first stage, then those that the later
-    ones bring along. Results are those of the stages alone, bit for bit.
+    What lies between two stages stays in the caches. Where windows of neighbouring bands overlap it
+    is computed again, or, where bands come one after the other in so many `runs`, kept for the next
+    band. Operands are those of the first stage, then those that the later ones bring along. Results
+    are those of the stages alone, bit for bit.
     """
 
     stages: tuple[Stage, ...]
     rows: int
+    runs: int = 0
 
     name = "streamed"
 
     @property
     def label(self) -> str:
         """See Operator."""
-        return f"streamed[{self.rows}: {'; '.join(map(str, self.stages))}]"
+        runs = f" in {self.runs}" if self.runs else ""
+        return f"streamed[{self.rows}{runs}: {'; '.join(map(str, self.stages))}]"
 
     def shares(self, operands: Sequence[V]) -> list[tuple[V, ...]]:
         """The operands of each stage, without what the stage before gives."""
@@ -125,7 +129,8 @@ class Streamed(Operator):
 
         Results lie in blocks and with the zeros around columns that the next stage reads, or, if
         they are `plain`, as row-major arrays, all channels of a band. ValueError where bands do not
-        divide the rows, or strips the channels, or a stage and the next one cannot have strips.
+        divide the rows, runs the bands, or strips the channels, or where a stage and the next one
+        cannot have strips, or no runs.
         """
         types, shares = types or self._types(inputs), self.shares(inputs)
         bands, rest = divmod(types[-1].shape[ROWS], self.rows)
@@ -150,9 +155,17 @@ class Streamed(Operator):
                 frames.append(writes if has_rows else None)
             narrow = _narrowed(op, operands[0])
             parts.append(Part(narrow, tuple(cut), result, tuple(frames), writes, outside, bands))
-            writes = reads
+            writes = new_rows(reads) if self.runs and not plain else reads
         parts = _joined(parts[::-1])
-        return parts if plain else self._in_strips(parts)
+        if plain:
+            return parts
+        return self._in_runs(parts) if self.runs else self._in_strips(parts)
+
+    def _in_runs(self, parts: list[Part]) -> list[Part]:
+        has_gaps = any(part.takes.count < part.takes.step for part in parts[1:])
+        if parts[0].bands % self.runs or has_gaps or any(stage.strip for stage in self.stages):
+            raise ValueError(f"no {self.runs} runs of {parts[0].bands} bands in {self.label}")
+        return in_runs(parts)
 
     def _in_strips(self, parts: list[Part]) -> list[Part]:
         for number, stage in enumerate(self.stages):
@@ -267,7 +280,7 @@ def _frame(op: Operator, x: TensorType, writes: Frame, *, inside: bool) -> Frame
     stride, (before, _) = window.stride[0], window.pads[0]
     start = writes.start * stride - before
     count = (writes.count - 1) * stride + window.span(0)
-    return Frame(writes.step * stride, start, count, x.shape[ROWS], halo)
+    return Frame(writes.step * stride, start, count, x.shape[ROWS], halo, writes.before * stride)
 
 
 def _narrowed(op: Operator, x: TensorType) -> Operator:
@@ -301,5 +314,6 @@ def _joined(parts: Sequence[Part]) -> list[Part]:
     """Each part reads what the one before it gives, as that lies."""
     joined = list(parts[:1])
     for part in parts[1:]:
-        joined.append(replace(part, operands=(joined[-1].result, *part.operands[1:])))
+        x = replace(joined[-1].result, shape=part.operands[0].shape)
+        joined.append(replace(part, operands=(x, *part.operands[1:])))
     return joined

@@ -38,7 +38,7 @@ def in_strips(first: Part, second: Part, channels: int) -> tuple[Part, Part]:
     return _of_strip(first, channels, fills=True), two
 
 
-def ring_between(first: Part, second: Part) -> TensorType:
+def strip_between(first: Part, second: Part) -> TensorType:
     """What lies between two parts in strips: as many rows as the second one reads for a row."""
     span, _ = rows_between(second.op, second.operands[0])
     return replace(first.result, shape=_shape(first.result, ROWS, span))

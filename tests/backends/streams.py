@@ -35,13 +35,15 @@ def plan(body: str, shape: str, target: Target, batch: int = 1) -> Graph:
     return optimise(graph, [each for each in passes if each.name not in later])
 
 
-def stream_all(graph: Graph, rows: int, strips: Mapping[int, int] = MappingProxyType({})) -> Graph:
+def stream_all(
+    graph: Graph, rows: int, strips: Mapping[int, int] = MappingProxyType({}), runs: int = 0
+) -> Graph:
     """The graph with all lines of layers joined, where so many rows make a band.
 
-    Of some stages, so many blocks of channels make a strip.
+    Of some stages, so many blocks of channels make a strip. Bands come in so many runs, if any.
     """
     replacements = {
-        line[-1]: join(line, joined(line, rows, strips)) for line in lines(graph, TARGET)
+        line[-1]: join(line, joined(line, rows, strips, runs)) for line in lines(graph, TARGET)
     }
     assert replacements
     made = substitute(graph, replacements)

@@ -267,12 +267,12 @@ def test_bands_that_do_not_divide_the_rows_are_refused() -> None:
         joined(line, 4).parts(*types)
 
 
-@pytest.mark.parametrize("strips", [{}, {0: 1}])
+@pytest.mark.parametrize(("strips", "runs"), [({}, 0), ({0: 1}, 0), ({}, 1), ({}, 3)])
 def test_any_number_of_samples_of_a_range(
-    strips: dict[int, int], monkeypatch: pytest.MonkeyPatch
+    strips: dict[int, int], runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One program: the loop over samples is the outermost one."""
-    made = partial(joined, rows=2, strips=strips)
+    made = partial(joined, rows=2, strips=strips, runs=runs)
     monkeypatch.setattr(stream_rows, "stream", lambda nodes, target: (1.0, made(nodes)))
     text = """cnn 1
 net n {
@@ -284,7 +284,7 @@ net n {
     model = cnnc.load_text(text, batch="1..4")
     net, *others = (model.compile(threads=threads) for threads in (1, 2, 3))
     ops = [layer.node.op for layer in net.lowered.layers if isinstance(layer.node.op, Streamed)]
-    assert ops[0].stages[0].strip == strips.get(0, 0)
+    assert (ops[0].stages[0].strip, ops[0].runs) == (strips.get(0, 0), runs)
     reference = model.compile(backend="reference")
     assert cnnc.diff(net).ok
     for samples in (1, 3, 4):

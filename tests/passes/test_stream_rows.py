@@ -73,6 +73,28 @@ def test_what_stays_in_the_caches_is_not_joined() -> None:
     assert stream_rows(graph, TARGET) is graph
 
 
+BOTTLENECK = (
+    "x -> conv(16, 1) -> conv(96, 1) -> relu6"
+    " -> conv(96, 3, stride = 2, pad = 1, groups = 96) -> relu6 -> conv(24, 1)"
+)
+
+
+@pytest.mark.parametrize(
+    ("cores", "runs"), [(1, {1}), (2, {2, 4}), (4, {4, 8})], ids=["one", "two", "four"]
+)
+def test_bands_keep_rows_of_what_is_much_larger_than_the_cache(cores: int, runs: set[int]) -> None:
+    """In a run for each core, or some."""
+    after = stream_rows(before(f"  output y = {BOTTLENECK}"), replace(TARGET, cores=cores))
+    made = [node.op for node in after.nodes if isinstance(node.op, Streamed) and node.op.runs]
+    assert [op.runs in runs for op in made] == [True]
+    assert [stage.op.name for stage in made[0].stages].count("fused") > 1
+
+
+def test_what_is_hardly_larger_than_the_cache_is_not_kept_so() -> None:
+    after = stream_rows(before(f"  output y = {BOTTLENECK}", "16, 40, 40"), TARGET)
+    assert not any(node.op.runs for node in after.nodes if isinstance(node.op, Streamed))
+
+
 SHORT = "x -> conv(64, 3, pad = same, groups = 64) -> relu -> conv(64, 1) -> relu"
 
 
