@@ -29,8 +29,8 @@ def lower_streamed(node: Node, op: Streamed, lower: Lower) -> Kernel:
     """for sample, band parallel: t = scratch; the first stage into t; the second from it; …
 
     Each stage is scheduled as an operator of its own, by `lower`, for the rows of one band, or for
-    one row of a strip; see `_strips`. Strips of the only two stages are parallel, too. In runs it is
-    for a few rows of a band; see `_runs`.
+    one row of a strip; see `_strips`. Strips of the only two stages are parallel, too. In runs,
+    it is for a few rows of a band; see `_runs`.
     """
     stages = list(_stages(node, op, lower))
     result = Buffer("y", node.type.shape, node.type.dtype, node.type.layout)
