@@ -8,6 +8,8 @@ GPU = "nvptx64"
 """The architecture of NVIDIA's GPUs in a triple."""
 LINE = 64
 """Bytes of a line of memory, as caches have it."""
+WIDEST = 512
+"""Bits of the widest vectors that any of these machines has."""
 VECTOR_UNITS = 2
 """Of most processors, and of those that are not known."""
 
@@ -62,6 +64,11 @@ class Target:
         if self.architecture.startswith("riscv"):
             no_double = "+d" not in self.features
         return self.has_fma and not (dtype is DType.F64 and no_double)
+
+    @property
+    def halves_vectors(self) -> bool:
+        """Whether half of the widest vector takes half the time: units do those in two turns."""
+        return self.vector_bits == WIDEST and self.vector_units == 1
 
     @property
     def architecture(self) -> str:

@@ -12,6 +12,9 @@ MAX_UNROLLED = 512
 """Multiply-accumulates written out in one straight line: beyond it code leaves the µop cache."""
 STRAIGHT_LINE = 128
 """Multiply-accumulates of a shared input in one straight line at most."""
+SHORT_LINE = 32
+"""The same where LLVM's scheduler would move what is read ahead until sums spill: between several
+loops over the same sums, and where vectors of two widths take turns."""
 SMALL_UNROLLED = 48
 """The same where memory for code is small."""
 SMALL_TILE = 16
@@ -69,7 +72,7 @@ class Work:
     `own_weights` when every position multiplies by weights of its own; `temporaries` are registers
     that a step needs for itself. More than `near` vectors of weights for a tile leave the
     first-level cache before the next tile, and take `arrival` cycles each to come back. All that is
-    done `phases` times.
+    done `phases` times. With `half`, the last block is but half a vector in tiles of all blocks.
 
     `in_rows` means the other way round: blocks are vectors of positions, which each row reads for
     itself, from so many `lines` of memory on average, and columns are channels, whose weights all
@@ -91,6 +94,7 @@ class Work:
     in_rows: bool = False
     lines: float = 1.0
     apart: int = 0
+    half: bool = False
 
     @property
     def heights(self) -> Iterable[int]:
@@ -112,6 +116,14 @@ def channels_at_once(tile: Tile, block: int) -> int:
     """
     size = block
     while size > 4 and size * tile.vectors > STRAIGHT_LINE:
+        size //= 2
+    return size
+
+
+def channels_in_short_line(tile: Tile, block: int) -> int:
+    """The same where lines must be short."""
+    size = block
+    while size > 1 and size * tile.vectors > SHORT_LINE:
         size //= 2
     return size
 
@@ -213,9 +225,15 @@ def _cycles(
                     loads = blocks * height * work.lines + width
                 latency, end = waits(blocks, positions)
                 arrival = blocks * work.arrival if blocks * work.steps > work.near else 0.0
-                step = max(max(sums, loads) / units, latency, arrival)
+                adds = sums - positions / 2 if halves(work, tile) else sums
+                step = max(max(adds, loads) / units, latency, arrival)
                 total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
+
+
+def halves(work: Work, tile: Tile) -> bool:
+    """Whether tiles end with half a vector."""
+    return work.half and tile.blocks >= work.blocks
 
 
 def even_pieces(extent: int, size: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from math import prod
 from cnnc.base.choice import ESTIMATED, Choices
 from cnnc.base.layout import Layout
 from cnnc.base.target import Target
-from cnnc.base.tiles import Tile, Work, choose_tile, most_unrolled
+from cnnc.base.tiles import Tile, Work, choose_tile, halves, most_unrolled
 from cnnc.ir.graph import Graph, Node
 from cnnc.loop.build import KernelBuilder, spatial_letters
 from cnnc.loop.expr import Buffer
@@ -226,6 +226,7 @@ def _scheduled(
             late_operands(node, params) if plan.block > 1 else (),
             most_unrolled(target),
             *(plan.panel, plan.band, plan.phases, plan.joins_phases),
+            halves=padded and halves(work_of(node, target), plan.tile),
         )
         schedule = partial(schedule_blocked, tile=plan.tile, block=plan.block, order=order)
         kernel = _with_rows(node, kernel, plan, partial(schedule, read_block=plan.read_block))

@@ -4,9 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import inf, prod
 
-from cnnc.base.tiles import Tile, channels_at_once
+from cnnc.base.tiles import Tile, channels_at_once, channels_in_short_line
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, walk
 from cnnc.lowering.copies import find_column, has_rows, loops_of
+from cnnc.lowering.halves import halve_last_vectors
 from cnnc.lowering.hints import prefetch_operands
 from cnnc.lowering.loops import (
     drop_loops,
@@ -54,7 +55,8 @@ class Order:
     `band` rows of tiles are a task; 0 for all of them.
     `phases`: loops over phases that stand around those over positions; `joins_phases`: all phases
     of a row, or of a tile where there is one axis, before the next. At most `most_unrolled`
-    multiply-accumulates are written out in one straight line.
+    multiply-accumulates are written out in one straight line. With `halves`, tiles have all
+    channels of the result, and end with half a vector.
     """
 
     shares_input: bool
@@ -68,6 +70,7 @@ class Order:
     band: int = 0
     phases: int = 0
     joins_phases: bool = False
+    halves: bool = False
 
 
 def schedule_blocked(
@@ -115,7 +118,8 @@ def schedule_blocked(
     kernel = _fill_registers(kernel, inner, block)
     rows = [*spatial[:-1], *(f"{var}.0" for var in spatial)]
     together = {"n", "oc.0", *rows} if phases else ()
-    return _parallel_outer(prefetch_operands(kernel, order.late), together)
+    kernel = _parallel_outer(prefetch_operands(kernel, order.late), together)
+    return halve_last_vectors(kernel, "oc.1", "oc.2") if order.halves else kernel
 
 
 def _fill_registers(kernel: Kernel, inner: list[str], lanes: int) -> Kernel:
@@ -327,7 +331,8 @@ def _schedule_reduction(kernel: Kernel, tile: Tile, read_block: int, order: Orde
         if read_block == 1:
             return kernel
         kernel = sink(split(kernel, "ic", read_block), "ic.1")
-        size = channels_at_once(tile, read_block)
+        at_once = channels_in_short_line if order.halves else channels_at_once
+        size = at_once(tile, read_block)
         return unroll(split(kernel, "ic.1", size, "ic.1", "ic.2"), "ic.2")
     written = tile.vectors
     for loop in reversed(_reduction(kernel)):

@@ -1,6 +1,6 @@
 """How Strassen's algorithm is scheduled."""
 
-from cnnc.base.tiles import Tile, channels_at_once
+from cnnc.base.tiles import Tile, channels_at_once, channels_in_short_line
 from cnnc.loop.kernel import Kernel
 from cnnc.lowering.hints import prefetch_operands
 from cnnc.lowering.loops import (
@@ -14,9 +14,6 @@ from cnnc.lowering.loops import (
     unroll,
     vectorise,
 )
-
-STRAIGHT_LINE = 32
-"""Multiply-accumulates in one straight line at most."""
 
 
 def schedule_strassen(
@@ -39,7 +36,9 @@ def schedule_strassen(
     kernel = vectorise(sink(split(kernel, "wi", read_block), "wi.1"), "wi.1")
     kernel = split(kernel, "oc", kernel.params[-1].layout.block(1), "oc.1", "oc.2")
     kernel = sink(sink(kernel, "oc.1"), "oc.2")
-    size = _straight_line(tile, read_block, by_lane=by_lane)
+    # fewer at once than elsewhere, as loops over the same sums follow each other
+    at_once = channels_at_once if by_lane else channels_in_short_line
+    size = at_once(tile, read_block)
     for var in ("ic", "is"):
         kernel = split(kernel, var, read_block)
         kernel = split(kernel, f"{var}.1", size, f"{var}.1", f"{var}.2")
@@ -53,17 +52,3 @@ def schedule_strassen(
     kernel = vectorise(unroll(unroll(kernel, "ot"), "oc.1"), "oc.2")
     kernel = parallelise(kernel, "n", "ob", "op")
     return drop_unit_loops(prefetch_operands(kernel, late))
-
-
-def _straight_line(tile: Tile, block: int, *, by_lane: bool) -> int:
-    """Input channels whose multiply-accumulates are written out in one straight line.
-
-    Fewer than elsewhere: LLVM's scheduler moves weights ahead until sums spill where loops over
-    them follow each other.
-    """
-    if by_lane:
-        return channels_at_once(tile, block)
-    size = block
-    while size > 1 and size * tile.vectors > STRAIGHT_LINE:
-        size //= 2
-    return size

@@ -60,26 +60,29 @@ def _is_long(nest: For) -> bool:
 def _rolled(nest: For, names: set[str]) -> Body:
     """The nest as a loop; `names` are those of arrays, and those that it adds."""
     own = {stmt.buffer.name for stmt in walk(nest.body) if isinstance(stmt, Alloc)}
-    laid: dict[Load, Load] = {}
     buffers: dict[Buffer, Buffer] = {}
 
-    def aside(expr: Expr) -> Expr | None:
+    def aside(expr: Expr) -> Load | None:
         if not isinstance(expr, Load) or expr.buffer.space is not Space.REGISTER:
             return None
         if expr.buffer.name in own:
             return None
         if expr.buffer not in buffers:
             buffers[expr.buffer] = _aside(expr.buffer, names)
-        laid[expr] = Load(buffers[expr.buffer], expr.index)
-        return laid[expr]
+        return Load(buffers[expr.buffer], expr.index)
 
+    def copies(stmt: Stmt) -> Body:
+        """Loops that lay aside what their statements read."""
+        if isinstance(stmt, For):
+            inner = tuple(dict.fromkeys(each for own in stmt.body for each in copies(own)))
+            return (replace(stmt, body=inner),) if inner else ()
+        found = [part for root in expressions((stmt,)) for part in parts(root)]
+        pairs = [(aside(part), part) for part in found]
+        return tuple(Store(new.buffer, new.index, old) for new, old in pairs if new is not None)
+
+    before = copies(nest)
     (changed,) = map_expressions((nest,), lambda expr: transform(expr, aside))
-    copies: Body = tuple(Store(new.buffer, new.index, old) for old, new in laid.items())
-    return (
-        *map(Alloc, buffers.values()),
-        *((_around(nest, copies),) if copies else ()),
-        _serial(changed),
-    )
+    return (*map(Alloc, buffers.values()), *before, _serial(changed))
 
 
 def _aside(buffer: Buffer, names: set[str]) -> Buffer:
@@ -89,12 +92,6 @@ def _aside(buffer: Buffer, names: set[str]) -> Buffer:
     name = next(name for name in possible if name not in names)
     names.add(name)
     return replace(buffer, name=name)
-
-
-def _around(nest: For, body: Body) -> For:
-    """The loops of a nest around other statements."""
-    inner = [stmt for stmt in nest.body if isinstance(stmt, For)]
-    return replace(nest, body=(_around(inner[0], body),) if inner else body)
 
 
 def _serial(stmt: Stmt) -> Stmt:

@@ -182,4 +182,13 @@ def work_of(node: Node, target: Target) -> Work:
         max(1, nest.phases),
         near=inf if prod(out.spatial) == 1 else target.l1_bytes // (block * out.dtype.bytes),
         arrival=block * out.dtype.bytes / L2_BYTES,
+        half=_is_half_empty(node, block, target)
+        and not (nest.groups > 1 or nest.per_channel or nest.phases),
     )
+
+
+def _is_half_empty(node: Node, block: int, target: Target) -> bool:
+    """Whether half a vector holds the channels of the last block, and takes half the time."""
+    is_vector = block == target.lanes(node.type.dtype) and target.halves_vectors
+    channels = node.type.channels
+    return is_vector and channels > block and 0 < channels % block <= block // 2

@@ -1,6 +1,7 @@
 """What LLVM makes of the register tiles, read in the assembly for every family of processors."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cnnc.backends.native.compile import emit_assembly
 from cnnc.backends.native.targets import named_target
 from cnnc.base.choice import Choice, Choices, Chosen
+from cnnc.base.target import Target
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.types import TensorType
 from cnnc.loop.text import print_kernel
@@ -86,7 +88,7 @@ def test_tiles_of_rows_stay_in_registers(family: str, op: Conv, shape: tuple[int
     chosen = Choices({key_of(value, Choices()): Chosen(Choice("rows"))})
     lowered = lower(assign_layouts(graph, target, chosen), target)
     assert _layer(lowered).kernel.origin.algorithm.startswith("in rows")
-    assembly = _layer_assembly(lowered, family)
+    assembly = _layer_assembly(lowered, target)
     loop = _hottest_block(assembly, MULTIPLY[family])
     assert len(re.findall(MULTIPLY[family], loop)) >= 8
     assert not re.findall(SCALAR, loop)
@@ -121,13 +123,13 @@ def test_seven_products_stay_in_registers(
 ) -> None:
     """In the form that is chosen; between the loops some sums are in two places."""
     target = named_target(family)
-    lowered = _lowered(family, Conv(outputs, (1,)), inputs, extent)
+    lowered = _lowered(target, Conv(outputs, (1,)), inputs, extent)
     form = Form(_layer(lowered).node, target, far=False)
     shapes = [*form.shapes()]
     assert shapes
     op = form.made(min(shapes, key=lambda shape: (form.span(shape), shape.rows)))
-    lowered = _lowered(family, op, inputs, extent)
-    assembly = _layer_assembly(lowered, family)
+    lowered = _lowered(target, op, inputs, extent)
+    assembly = _layer_assembly(lowered, target)
     loops = [
         block[: list(re.finditer(MULTIPLY[family], block))[-1].end()]
         for block in re.split(r"^\.LBB\w+:", assembly, flags=re.MULTILINE)
@@ -144,18 +146,37 @@ def test_seven_products_stay_in_registers(
 def test_maxima_stay_in_registers_and_ask_nothing(family: str, size: int, stride: int) -> None:
     """Taps in the padding read the element beside them: nothing is compared but with NaN."""
     pool = Pool(Maximum(), (size,), (stride,), Padding(explicit=((1, 1),)))
-    lowered = _lowered(family, pool, 64, 56)
+    target = named_target(family)
+    lowered = _lowered(target, pool, 64, 56)
     text = print_kernel(_layer(lowered).kernel)
     assert "max(" in text
     assert "select" not in text
     if family != "x86-64":  # without a blend, to keep NaN takes more registers than are counted
-        assert not re.findall(SPILL, _layer_assembly(lowered, family))
+        assert not re.findall(SPILL, _layer_assembly(lowered, target))
 
 
 def _hottest_block(assembly: str, instruction: str) -> str:
     """The basic block with the most multiplications."""
     blocks = re.split(r"^\.LBB\w+:", assembly, flags=re.MULTILINE)
     return max(blocks, key=lambda block: len(re.findall(instruction, block)))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "extent", "kernel"),
+    [(144, 24, 56, 1), (24, 24, 56, 1), (72, 40, 28, 1), (24, 24, 56, 3), (960, 40, 7, 1)],
+)
+def test_half_vectors_stay_in_registers(
+    inputs: int, outputs: int, extent: int, kernel: int
+) -> None:
+    target = replace(named_target("x86-64-v4"), vector_units=1)
+    op = Conv(outputs, (kernel,), pad=Padding("same"))
+    assembly = _layer_assembly(_lowered(target, op, inputs, extent), target)
+    loop = _hottest_block(assembly, MULTIPLY["x86-64-v4"])
+    whole = len(re.findall(MULTIPLY["x86-64-v4"], loop))
+    half = len(re.findall(MULTIPLY["x86-64-v3"], loop))
+    assert half * (outputs // 16) == whole
+    assert half >= 6
+    assert not re.findall(SPILL, assembly)
 
 
 def _assembly(
@@ -170,14 +191,14 @@ def _assembly(
     winograd: bool = False,
 ) -> str:
     op = Conv(outputs, (kernel,), stride=(stride,), pad=Padding("same"), groups=groups)
-    return _layer_assembly(_lowered(family, op, inputs, extent, winograd=winograd), family)
+    target = named_target(family)
+    return _layer_assembly(_lowered(target, op, inputs, extent, winograd=winograd), target)
 
 
 def _lowered(
-    family: str, op: Operator, inputs: int, extent: int, *, winograd: bool = False
+    target: Target, op: Operator, inputs: int, extent: int, *, winograd: bool = False
 ) -> Lowered:
     """The operator between two pointwise convolutions, so that both its sides are blocked."""
-    target = named_target(family)
     x = Node(Input("x"), (), TensorType.plain((1, inputs, extent, extent)), "x")
     value = x if inputs == 3 else _node(x, Conv(inputs, (1,), bias=False), "before")
     value = _node(value, op, "layer")
@@ -191,9 +212,9 @@ def _layer(lowered: Lowered) -> Layer:
     return next(layer for layer in lowered.layers if layer.node.name == "layer")
 
 
-def _layer_assembly(lowered: Lowered, family: str) -> str:
+def _layer_assembly(lowered: Lowered, target: Target) -> str:
     step = lowered.program.steps[_layer(lowered).step]
-    return emit_assembly(lowered.program, step.kernel, named_target(family))
+    return emit_assembly(lowered.program, step.kernel, target)
 
 
 def _node(x: Node, op: Operator, name: str) -> Node:
