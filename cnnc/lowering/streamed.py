@@ -11,7 +11,7 @@ from cnnc.loop.expr import Buffer, Const, Expr, Space, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Origin, Stmt
 from cnnc.lowering.loops import drop_unit_loops, substitute
 from cnnc.lowering.registers import rename_registers
-from cnnc.ops.bands import ALONE, BAND, FIRST, ROWS, SAMPLE, STRIP, Held, Part, place
+from cnnc.ops.bands import BAND, FIRST, IN_ORDER, ROWS, SAMPLE, STRIP, Part, RowPlace, place
 from cnnc.ops.runs import between, rows_kept
 from cnnc.ops.streamed import Streamed
 from cnnc.ops.strips import rows_between, strip_between
@@ -68,14 +68,14 @@ class _Stage:
         flow: Sequence[Buffer],
         result: Buffer,
         first: Expr = FIRST,
-        held: tuple[Held, Held] = ALONE,
+        places: tuple[RowPlace, RowPlace] = (IN_ORDER, IN_ORDER),
     ) -> Body:
         """Its loops, which read what flows from the stage before; see `place`."""
         *given, out = self.kernel.params
         operands = dict(zip(given, (*flow, *self.own), strict=True))
         # stages may keep vectors of different widths
         body = tuple(rename_registers(stmt, f".s{self.number}") for stmt in self.kernel.body)
-        return place(self.part, body, operands, (out, result), first, held)
+        return place(self.part, body, operands, (out, result), first, places)
 
 
 def _bands(op: Streamed, stages: Sequence[_Stage], result: Buffer) -> For:
@@ -101,8 +101,8 @@ def _runs(count: int, stages: Sequence[_Stage], result: Buffer) -> For:
     Rows that the next band needs, too, stay in a ring.
     """
     parts = [stage.part for stage in stages]
-    held = [stage.scratch(kind) for stage, kind in zip(stages, between(parts), strict=False)]
-    flows, targets = [[], *([each] for each in held)], [*held, result]
+    rings = [stage.scratch(kind) for stage, kind in zip(stages, between(parts), strict=False)]
+    flows, targets = [[], *([each] for each in rings)], [*rings, result]
     before: list[Stmt] = []
     turns: list[Stmt] = []
     for stage, flow, target, early, later in zip(
@@ -115,29 +115,29 @@ def _runs(count: int, stages: Sequence[_Stage], result: Buffer) -> For:
             before.append(For(BEFORE, writes.before // rows, body))
         body = stage.placed(flow, target, Var(NEXT) * rows, later)
         turns.append(For(NEXT, writes.count // rows, body))
-    bands = stages[0].part.bands // count
-    first = Var(RUN) * bands
+    bands = parts[0].bands // count
+    band = Var(RUN) * bands
     body = (
-        *substitute(tuple(before), {BAND: first}),
-        For(TURN, bands, substitute(tuple(turns), {BAND: first + Var(TURN)}), reduces=True),
+        *substitute(tuple(before), {BAND: band}),
+        For(TURN, bands, substitute(tuple(turns), {BAND: band + Var(TURN)}), reduces=True),
     )
-    return For(RUN, count, (*map(Alloc, held), *body), Kind.PARALLEL)
+    return For(RUN, count, (*map(Alloc, rings), *body), Kind.PARALLEL)
 
 
-def _places(parts: Sequence[Part], turn: Expr | None) -> list[tuple[Held, Held]]:
+def _places(parts: Sequence[Part], turn: Expr | None) -> list[tuple[RowPlace, RowPlace]]:
     """Where each part reads and writes, for a band of a run, or before the first if None."""
-    reads, writes = [Held()], list[Held]()
+    reads, writes = [IN_ORDER], list[RowPlace]()
     for (one, two), kind in zip(pairwise(parts), between(parts), strict=True):
         kept, before = rows_kept(two.takes), Const(one.writes.before)
         if kept:
             done = before if turn is None else turn * one.writes.step + before
             ring = kind.shape[ROWS]
-            writes.append(Held(done, ring))
-            reads.append(Held(done - kept, ring))
+            writes.append(RowPlace(done, ring))
+            reads.append(RowPlace(done - kept, ring))
         else:
-            writes.append(Held(before) if turn is None else Held())
+            writes.append(RowPlace(before) if turn is None else IN_ORDER)
             reads.append(writes[-1])
-    return list(zip(reads, [*writes, Held()], strict=True))
+    return list(zip(reads, [*writes, IN_ORDER], strict=True))
 
 
 def _stages(node: Node, op: Streamed, lower: Lower) -> Iterator[_Stage]:
@@ -179,14 +179,14 @@ def _strips(
     assert strip is not None
     span, step = rows_between(second.part.op, second.part.operands[0])
     ring = first.scratch(strip_between(first.part, second.part))
-    held = Held(ring=span)
+    turning = RowPlace(ring=span)
     body: list[Stmt] = [Alloc(ring)]
     if span > step:
-        early = first.placed(flow, ring, Var(BEFORE), (Held(), held))
+        early = first.placed(flow, ring, Var(BEFORE), (IN_ORDER, turning))
         body.append(For(BEFORE, span - step, early))
     number = Var(ROW) * step + Var(NEXT) + (span - step)
-    more = For(NEXT, step, first.placed(flow, ring, number, (Held(), held)))
-    row = (more, *second.placed([ring], result, Var(ROW), (held, Held())))
+    more = For(NEXT, step, first.placed(flow, ring, number, (IN_ORDER, turning)))
+    row = (more, *second.placed([ring], result, Var(ROW), (turning, IN_ORDER)))
     body.append(For(ROW, second.part.writes.count, row, reduces=True))
     kind = Kind.PARALLEL if alone else Kind.SERIAL
     return For(STRIP, strip.count, tuple(body), kind)

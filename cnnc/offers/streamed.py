@@ -12,7 +12,7 @@ from cnnc.ir.graph import Node
 from cnnc.offers.direct import blocks_of, direct_cycles, weight_bytes
 from cnnc.offers.rows import lies_in_rows, rows_cycles
 from cnnc.ops.bands import ROWS, Part
-from cnnc.ops.runs import between
+from cnnc.ops.runs import between, have_gaps
 from cnnc.ops.spec import Operator
 from cnnc.ops.streamed import Stage, Streamed, works_by_element
 from cnnc.ops.strips import can_have_strips, in_strips, rows_between
@@ -38,10 +38,11 @@ _MEETING = 800.0
 _CROSSING = 8.0
 """Bytes a cycle that a thread reads after another one wrote them."""
 _MUCH = 2
-"""How many times larger than the second-level cache some tensor must be: what is hardly larger
-arrives in time from behind it."""
+"""How many times larger than the second-level cache some tensor must be for bands that keep rows:
+what is hardly larger arrives in time from behind it."""
 _WORTH = 0.005
-"""Of the cycles of layers, those that bands must save that keep rows for the next one."""
+"""Of the cycles of layers, those that such bands must save. What they cost is known better than
+what is saved, which in minutes when others use the memory is several times as much."""
 _MOST_RUNS = 4
 """Runs for each core at most."""
 _SHORT_BAND = 50.0
@@ -100,14 +101,10 @@ class _Whole:
             self._bands[rows] = _Bands(rows, parts, count)
         return self._bands[rows]
 
-    def turns(self, rows: int) -> Sequence[Part] | None:
-        """The parts of bands that keep rows for the next one; None if none of them do, or can."""
+    def turns(self, rows: int) -> Sequence[Part]:
+        """The parts of bands of so many rows that keep rows for the next one."""
         given = (operand.type for each in self.own for operand in each)
-        try:
-            parts = joined(self.nodes, rows, runs=1).parts(*given, types=self._types)
-        except ValueError:
-            return None
-        return parts if any(part.writes.before for part in parts) else None
+        return joined(self.nodes, rows, runs=1).parts(*given, types=self._types)
 
     def cycles_of(self, bands: _Bands) -> list[float]:
         """Cycles of each part of one band."""
@@ -119,13 +116,6 @@ class _Whole:
     def part_cycles(self, part: Part, number: int) -> float:
         """Cycles of a part of the node of this number."""
         return _cycles(part.node(self.own[number], "part"), self.target)
-
-    def cycles_for(self, parts: Sequence[Part], rows: Sequence[int]) -> float:
-        """Cycles of so many rows of each of parts in a run."""
-        groups = [count / part.result.shape[ROWS] for part, count in zip(parts, rows, strict=True)]
-        return sum(
-            self.part_cycles(part, number) * groups[number] for number, part in enumerate(parts)
-        )
 
     def idle(self, tasks: int) -> float:
         """Cycles for which cores wait for the one that is last, where they share so many tasks."""
@@ -240,23 +230,30 @@ def _run_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed
     if largest <= _MUCH * target.l2_bytes or whole.weights > target.l2_bytes // 4:
         return
     samples, least = whole.nodes[-1].type.shape[0], _WORTH * whole.cycles
+    if have_gaps(whole.bands(whole.sizes[-1]).parts):
+        return
     for rows in whole.sizes[:-1]:
         parts = whole.turns(rows)
-        if parts is None or sum(kind.bytes for kind in between(parts)) > target.l2_bytes // 2:
+        held = sum(kind.bytes for kind in between(parts))
+        if held > target.l2_bytes // 2 or not any(part.writes.before for part in parts):
             continue
-        bands = parts[0].bands
-        turn = whole.cycles_for(parts, [part.writes.count for part in parts]) + _BAND
-        early = whole.cycles_for(parts, [part.writes.before for part in parts])
+        bands, turn, early = parts[0].bands, _BAND, 0.0
+        for number, part in enumerate(parts):
+            row = whole.part_cycles(part, number) / part.result.shape[ROWS]
+            turn += row * part.writes.count
+            early += row * part.writes.before
         again = (samples * bands - 1) * whole.weights / _WEIGHTS
-        for runs in _divisors(bands, 1 if target.cores == 1 else _MOST_RUNS * target.cores):
+        for runs in _run_counts(bands, target):
             price = samples * (bands * turn + runs * early) - whole.cycles + again
-            gain = whole.beyond - price - whole.idle(samples * runs)
-            if gain > least:
+            price += whole.idle(samples * runs) * target.cores
+            if (gain := whole.beyond - price) > least:
                 yield gain, joined(whole.nodes, rows, runs=runs)
 
 
-def _divisors(number: int, most: int) -> Iterator[int]:
-    return (each for each in range(1, min(number, most) + 1) if number % each == 0)
+def _run_counts(bands: int, target: Target) -> Iterator[int]:
+    """How many runs bands may make: one of a single band would keep nothing."""
+    most = 1 if target.cores == 1 else min(_MOST_RUNS * target.cores, bands // 2)
+    return (runs for runs in range(1, most + 1) if bands % runs == 0)
 
 
 def _strip_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Streamed]]:

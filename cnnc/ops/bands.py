@@ -24,8 +24,8 @@ FIRST = Const(0)
 class Frame:
     """Where the rows of one band lie in a tensor: `count` of them, from `step` * band + `start` on.
 
-    The tensor has so many `rows`, and around them a `halo` that may be read. The first band of a
-    run has so many rows `before`, besides.
+    The tensor has so many `rows`, and around them a `halo` that may be read. Where bands come in
+    runs, the first one of each has so many rows `before` these, too: `count` is without them.
     """
 
     step: int
@@ -50,8 +50,11 @@ class Frame:
 
 
 @record
-class Held:
-    """Where rows of a part lie in scratch memory: from `first` on, maybe in a `ring` of so many."""
+class RowPlace:
+    """Where a part's rows lie in scratch memory: from `first` on, maybe in a `ring` of so many.
+
+    No row lies before the start of that memory, so that a remainder is never negative.
+    """
 
     first: Expr = FIRST
     ring: int = 0
@@ -62,7 +65,8 @@ class Held:
         return row % self.ring if self.ring else row
 
 
-ALONE = (Held(), Held())
+IN_ORDER = RowPlace()
+"""Each row where its number says."""
 
 
 @record
@@ -86,8 +90,9 @@ class Part:
 
     `reads` are the frames of the operands that have rows; `writes` is that of the result. What the
     result shall hold in rows that its tensor does not have is `outside`, None if there are none.
-    There are so many `bands` in all. With a `strip`, operands and result are those of one row,
-    and in a run of bands they may be those of some rows; frames are still those of the band.
+    There are so many `bands` in all. With a `strip`, operands and result are those of one row, and
+    in a run of bands those of a few; frames are still those of the band. In a run, what is written
+    are the rows that the band before did not have, while the next part reads all of the band's.
     """
 
     op: Operator
@@ -108,12 +113,12 @@ class Part:
 
     @property
     def held(self) -> TensorType:
-        """The result of a whole band, with all channels."""
+        """The result of a whole band, with all channels; of a part that is not in a run."""
         if self.strip is None:
             return self.result
-        kind = self.result
+        kind = with_rows(self.result, self.writes.count)
         channels = self.strip.channels * self.strip.count
-        return replace(kind, shape=(*kind.shape[:1], channels, self.writes.count, *kind.shape[3:]))
+        return replace(kind, shape=(*kind.shape[:1], channels, *kind.shape[ROWS:]))
 
     def node(self, own: Sequence[Node], name: str) -> Node:
         """The part alone: of its `own` operands, the last ones, those with rows are inputs."""
@@ -129,21 +134,26 @@ def _input(name: str, kind: TensorType) -> Node:
     return Node(Input(name), (), kind, name)
 
 
+def with_rows(kind: TensorType, rows: int) -> TensorType:
+    """The type with so many rows."""
+    return replace(kind, shape=(*kind.shape[:ROWS], rows, *kind.shape[ROWS + 1 :]))
+
+
 def place(
     part: Part,
     body: Body,
     operands: Mapping[Buffer, Buffer],
     out: tuple[Buffer, Buffer],
     first: Expr = FIRST,
-    held: tuple[Held, Held] = ALONE,
+    places: tuple[RowPlace, RowPlace] = (IN_ORDER, IN_ORDER),
 ) -> Body:
     """The loops of a part on the tensors, inside loops over SAMPLE and BAND, and STRIP if it has.
 
     `operands` has for each of the part's own buffers the tensor, or scratch memory for one band;
     `out` is the result's buffer and where it really lies. The part's rows begin with the `first`
-    one of the band. `held` says where in scratch memory those that it reads and writes lie.
+    one of the band. `places` says where in scratch memory those that it reads and writes lie.
     """
-    return _Placer(part, operands, *out, first, held).body(body)
+    return _Placer(part, operands, *out, first, places).body(body)
 
 
 class _Placer:
@@ -154,11 +164,11 @@ class _Placer:
         own: Buffer,
         result: Buffer,
         first: Expr,
-        held: tuple[Held, Held],
+        places: tuple[RowPlace, RowPlace],
     ) -> None:
         self.part = part
         self.operands = operands
-        self.reads, self.writes = held
+        self.reads, self.writes = places
         self.frames = dict(zip(operands, part.reads, strict=True))
         strip = part.strip
         self.axes = dict(

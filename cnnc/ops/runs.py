@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import gcd
 
 from cnnc.ir.types import TensorType
-from cnnc.ops.bands import ROWS, Frame, Part
+from cnnc.ops.bands import Frame, Part, with_rows
 
 
 def rows_kept(reads: Frame) -> int:
@@ -21,11 +21,16 @@ def new_rows(reads: Frame) -> Frame:
     return replace(reads, start=start, count=count, before=reads.before + kept)
 
 
+def have_gaps(parts: Sequence[Part]) -> bool:
+    """Whether a part skips rows of the one before it: then there are no runs."""
+    return any(part.takes.count < part.writes.count * _stride(part) for part in parts[1:])
+
+
 def in_runs(parts: Sequence[Part]) -> list[Part]:
     """Parts for bands as parts for a few rows of them, with which a run can also begin.
 
     They are computed once for each such group of rows that is new in a band, and before the first
-    band of a run for those that it has besides.
+    band of a run for those that it has besides: one schedule, and one order of weights, for both.
     """
     return [_of_rows(part, gcd(part.writes.count, part.writes.before)) for part in parts]
 
@@ -33,24 +38,19 @@ def in_runs(parts: Sequence[Part]) -> list[Part]:
 def between(parts: Sequence[Part]) -> list[TensorType]:
     """What lies between parts in a run: all rows that are needed at once."""
     return [
-        replace(one.result, shape=_shape(one.result, max(two.takes.count, one.writes.before)))
+        with_rows(one.result, max(two.takes.count, one.writes.before))
         for one, two in pairwise(parts)
     ]
 
 
+def _stride(part: Part) -> int:
+    return part.takes.step // part.writes.step
+
+
 def _of_rows(part: Part, rows: int) -> Part:
     """A part for so many rows of a band."""
-    reads, writes = part.takes, part.writes
-    fewer = (writes.count - rows) * (reads.step // writes.step)
+    fewer = (part.writes.count - rows) * _stride(part)
     frames = zip(part.operands, part.reads, strict=True)
-    operands = [
-        kind if frame is None else replace(kind, shape=_shape(kind, rows)) for kind, frame in frames
-    ]
-    x = part.operands[0]
-    operands[0] = replace(x, shape=_shape(x, reads.count - fewer))
-    result = replace(part.result, shape=_shape(part.result, rows))
-    return replace(part, operands=tuple(operands), result=result)
-
-
-def _shape(kind: TensorType, rows: int) -> tuple[int, ...]:
-    return (*kind.shape[:ROWS], rows, *kind.shape[ROWS + 1 :])
+    operands = [kind if frame is None else with_rows(kind, rows) for kind, frame in frames]
+    operands[0] = with_rows(part.operands[0], part.takes.count - fewer)
+    return replace(part, operands=tuple(operands), result=with_rows(part.result, rows))

@@ -19,7 +19,7 @@ from cnnc.ops.fused import UNDERFLOW, Fused, root_operator
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.pool import Pool
 from cnnc.ops.repack import Repack
-from cnnc.ops.runs import in_runs, new_rows
+from cnnc.ops.runs import have_gaps, in_runs, new_rows
 from cnnc.ops.spec import Operator, Real, Sample
 from cnnc.ops.strips import can_have_strips, in_strips
 
@@ -128,7 +128,7 @@ class Streamed(Operator):
         """The stages for one band, of operands of these types; those of results may be known.
 
         Results lie in blocks and with the zeros around columns that the next stage reads, or, if
-        they are `plain`, as row-major arrays, all channels of a band. ValueError where bands do not
+        they are `plain`, as row-major arrays, all of a band. ValueError where bands do not
         divide the rows, runs the bands, or strips the channels, or where a stage and the next one
         cannot have strips, or no runs.
         """
@@ -162,9 +162,10 @@ class Streamed(Operator):
         return self._in_runs(parts) if self.runs else self._in_strips(parts)
 
     def _in_runs(self, parts: list[Part]) -> list[Part]:
-        has_gaps = any(part.takes.count < part.takes.step for part in parts[1:])
-        if parts[0].bands % self.runs or has_gaps or any(stage.strip for stage in self.stages):
-            raise ValueError(f"no {self.runs} runs of {parts[0].bands} bands in {self.label}")
+        if parts[0].bands % self.runs:
+            raise ValueError(f"{parts[0].bands} bands are not {self.runs} runs in {self.label}")
+        if have_gaps(parts) or any(stage.strip for stage in self.stages):
+            raise ValueError(f"stages with gaps or strips have no runs in {self.label}")
         return in_runs(parts)
 
     def _in_strips(self, parts: list[Part]) -> list[Part]:

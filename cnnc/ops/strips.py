@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cnnc.ir.types import TensorType
-from cnnc.ops.bands import ROWS, Part, Strip
+from cnnc.ops.bands import Part, Strip, with_rows
 from cnnc.ops.conv import Conv
 from cnnc.ops.fused import Fused, root_operator
 from cnnc.ops.groups import is_depthwise
@@ -41,7 +41,7 @@ def in_strips(first: Part, second: Part, channels: int) -> tuple[Part, Part]:
 def strip_between(first: Part, second: Part) -> TensorType:
     """What lies between two parts in strips: as many rows as the second one reads for a row."""
     span, _ = rows_between(second.op, second.operands[0])
-    return replace(first.result, shape=_shape(first.result, ROWS, span))
+    return with_rows(first.result, span)
 
 
 def _of_strip(part: Part, channels: int, *, fills: bool) -> Part:
@@ -49,7 +49,7 @@ def _of_strip(part: Part, channels: int, *, fills: bool) -> Part:
     root, x = _conv(part.op), part.operands[0]
     arity = _arity(part.op, part.operands)
     axes: list[int | None] = [None]
-    operands = [replace(x, shape=_shape(x, ROWS, root.window(x).span(0)))]
+    operands = [with_rows(x, root.window(x).span(0))]
     for position, kind in enumerate(part.operands[1:], start=1):
         axes.append(0 if position < arity else _channels_axis(kind, part.result))
         operands.append(_cut(kind, axes[-1], channels, has_rows=part.reads[position] is not None))
@@ -72,7 +72,7 @@ def _cut(kind: TensorType, axis: int | None, channels: int, *, has_rows: bool) -
     """Some channels and one row, of a tensor that has them."""
     shape = kind.shape if axis is None else _shape(kind, axis, channels)
     kind = replace(kind, shape=shape)
-    return replace(kind, shape=_shape(kind, ROWS, 1)) if has_rows else kind
+    return with_rows(kind, 1) if has_rows else kind
 
 
 def _shape(kind: TensorType, axis: int, extent: int) -> tuple[int, ...]:

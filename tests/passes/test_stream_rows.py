@@ -79,20 +79,31 @@ BOTTLENECK = (
 )
 
 
+def in_runs(shape: str, cores: int) -> list[Streamed]:
+    """What keeps rows for the next band."""
+    after = stream_rows(before(f"  output y = {BOTTLENECK}", shape), replace(TARGET, cores=cores))
+    return [node.op for node in after.nodes if isinstance(node.op, Streamed) and node.op.runs]
+
+
 @pytest.mark.parametrize(
-    ("cores", "runs"), [(1, {1}), (2, {2, 4}), (4, {4, 8})], ids=["one", "two", "four"]
+    ("rows", "cores"), [(56, 1), (56, 2), (60, 3), (56, 4), (60, 6), (80, 8)], ids=str
 )
-def test_bands_keep_rows_of_what_is_much_larger_than_the_cache(cores: int, runs: set[int]) -> None:
-    """In a run for each core, or some."""
-    after = stream_rows(before(f"  output y = {BOTTLENECK}"), replace(TARGET, cores=cores))
-    made = [node.op for node in after.nodes if isinstance(node.op, Streamed) and node.op.runs]
-    assert [op.runs in runs for op in made] == [True]
-    assert [stage.op.name for stage in made[0].stages].count("fused") > 1
+def test_bands_keep_rows_of_what_is_much_larger_than_the_cache(rows: int, cores: int) -> None:
+    """In a run of several bands for each core."""
+    (op,) = in_runs(f"16, {2 * rows}, 112", cores)
+    assert op.runs == cores
+    assert rows // op.rows >= 2 * op.runs
+    assert [stage.op.name for stage in op.stages].count("fused") > 1
+
+
+@pytest.mark.parametrize(("rows", "cores"), [(56, 3), (56, 6), (60, 8)], ids=str)
+def test_no_bands_keep_rows_where_cores_would_be_idle(rows: int, cores: int) -> None:
+    """That takes more than is saved."""
+    assert not in_runs(f"16, {2 * rows}, 112", cores)
 
 
 def test_what_is_hardly_larger_than_the_cache_is_not_kept_so() -> None:
-    after = stream_rows(before(f"  output y = {BOTTLENECK}", "16, 40, 40"), TARGET)
-    assert not any(node.op.runs for node in after.nodes if isinstance(node.op, Streamed))
+    assert not in_runs("16, 40, 40", 1)
 
 
 SHORT = "x -> conv(64, 3, pad = same, groups = 64) -> relu -> conv(64, 1) -> relu"
