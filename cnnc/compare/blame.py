@@ -119,7 +119,11 @@ def _nest_tasks(stmt: Stmt, out: str, index: Sequence[int]) -> Iterator[int]:
         yield 0
         return
     body = loops[-1].body
-    ranges = {each.var: (0, each.extent - 1) for each in walk((stmt,)) if isinstance(each, For)}
+    ranges: dict[str, Range] = {}
+    for each in walk((stmt,)):
+        if isinstance(each, For):  # several may have one name, and different extents
+            _, last = ranges.get(each.var, (0, 0))
+            ranges[each.var] = (0, max(last, each.extent - 1))
     stores = [each for each in walk(body) if isinstance(each, Store) and each.buffer.name == out]
     extents = [loop.extent for loop in loops]
     for steps in _narrow(loops, stores, index, ranges):

@@ -10,10 +10,12 @@ import pytest
 import cnnc
 from cnnc import driver
 from cnnc.backends.native import ir, values
+from cnnc.compare.blame import tasks_of
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Expr
 from cnnc.loop.kernel import For, Kernel, Stmt
+from cnnc.loop.parse import parse_kernel
 from cnnc.lowering import lower as lowering
 from cnnc.lowering import program
 from cnnc.lowering.plan_memory import MemoryPlan, Value
@@ -212,3 +214,23 @@ def test_a_large_layer_is_blamed_quickly(monkeypatch: pytest.MonkeyPatch) -> Non
     found = cnnc.diff(cnnc.load_text(text))
     assert [blame.room for blame in found.blames] == ["native backend"]
     assert time.process_time() - start < 20
+
+
+def test_loops_of_one_name_may_have_different_extents() -> None:
+    """The shorter one behind does not hide what the longer one writes."""
+    kernel = parse_kernel("""\
+kernel k {
+  in x: f32[2, 24]
+  out y: f32[2, 24]
+  for n in 2 parallel {
+    for v in 16 vector {
+      y[n, v] = x[n, v]
+    }
+    for v in 8 vector {
+      y[n, v + 16] = x[n, v + 16]
+    }
+  }
+}
+""")
+    assert tasks_of(kernel, (1, 12)) == {1}
+    assert tasks_of(kernel, (0, 20)) == {0}
