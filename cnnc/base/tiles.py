@@ -117,16 +117,18 @@ def channels_at_once(tile: Tile, block: int) -> int:
 
     Four at least, so that they arrive as a vector where a multiplication takes one of its lanes.
     """
-    size = block
-    while size > 4 and size * tile.vectors > STRAIGHT_LINE:
-        size //= 2
-    return size
+    return _at_once(tile, block, 4, STRAIGHT_LINE)
 
 
 def channels_in_short_line(tile: Tile, block: int) -> int:
     """The same where lines must be short."""
+    return _at_once(tile, block, 1, SHORT_LINE)
+
+
+def _at_once(tile: Tile, block: int, least: int, most: int) -> int:
+    """So many of a block's channels that a line has `most` multiply-accumulates at most."""
     size = block
-    while size > 1 and size * tile.vectors > SHORT_LINE:
+    while size > least and size * tile.vectors > most:
         size //= 2
     return size
 

@@ -2,9 +2,11 @@
 
 import pytest
 
+from cnnc.backends.base import Backend
 from cnnc.backends.c.backend import CBackend, CExecutable
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.backend import NativeBackend, NativeExecutable
+from cnnc.backends.native.targets import named_target, runs_here
 from cnnc.base.store import Store
 from cnnc.base.target import Target
 from cnnc.loop.kernel import Program
@@ -63,3 +65,11 @@ BACKENDS = [
     pytest.param(NATIVE, "x86-64", id="sse2"),
 ]
 """Where kernels with vectors run: each backend and what it compiles for."""
+
+
+def runnable(backend: Backend, name: str) -> Target:
+    """The target of this name; skips the test where this machine does not run its machine code."""
+    target = named_target(name)
+    if backend is NATIVE and not runs_here(target):
+        pytest.skip(f"this machine does not run {name} code")
+    return target

@@ -155,12 +155,6 @@ def test_maxima_stay_in_registers_and_ask_nothing(family: str, size: int, stride
         assert not re.findall(SPILL, _layer_assembly(lowered, target))
 
 
-def _hottest_block(assembly: str, instruction: str) -> str:
-    """The basic block with the most multiplications."""
-    blocks = re.split(r"^\.LBB\w+:", assembly, flags=re.MULTILINE)
-    return max(blocks, key=lambda block: len(re.findall(instruction, block)))
-
-
 @pytest.mark.parametrize(
     ("inputs", "outputs", "extent", "kernel"),
     [(144, 24, 56, 1), (96, 24, 56, 1), (72, 40, 28, 1), (24, 24, 56, 3), (960, 40, 7, 1)],
@@ -177,6 +171,12 @@ def test_half_vectors_stay_in_registers(
     assert half * (outputs // 16) == whole
     assert half >= 6
     assert not re.findall(SPILL, assembly)
+
+
+def _hottest_block(assembly: str, instruction: str) -> str:
+    """The basic block with the most multiplications."""
+    blocks = re.split(r"^\.LBB\w+:", assembly, flags=re.MULTILINE)
+    return max(blocks, key=lambda block: len(re.findall(instruction, block)))
 
 
 def _assembly(

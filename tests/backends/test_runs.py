@@ -14,7 +14,7 @@ from cnnc.ops.graph_text import parse_graph
 from cnnc.ops.streamed import Streamed
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
-from tests.backends.compilers import BACKENDS, NATIVE
+from tests.backends.compilers import BACKENDS, NATIVE, runnable
 from tests.backends.streams import TARGET, outputs, plan, special, stream_all
 
 NETS = [
@@ -61,9 +61,7 @@ BANDS = [(1, 1), (1, 2), (2, 1), (2, 3), (3, 2), (4, 1), (6, 2), (12, 1)]
 def test_results_are_those_of_the_layers(
     body: str, shape: str, backend: Backend, name: str
 ) -> None:
-    target = named_target(name)
-    if backend is NATIVE and not runs_here(target):
-        pytest.skip(f"this machine does not run {name} code")
+    target = runnable(backend, name)
     batch = 1 if backend is INTERP else 2
     graph = plan(body, shape, target, batch)
     assert {line[-1].type.shape[2] for line in lines(graph, TARGET)} == {12}

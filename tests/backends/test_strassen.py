@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from cnnc.backends.base import Backend
-from cnnc.backends.native.targets import named_target, runs_here
+from cnnc.backends.native.targets import named_target
 from cnnc.base.target import Target
 from cnnc.ops.conv import Conv
 from cnnc.ops.strassen import Strassen, combine_weights
-from tests.backends.compilers import BACKENDS, NATIVE
+from tests.backends.compilers import BACKENDS, NATIVE, runnable
 from tests.backends.strassen_errors import error_ratio
 from tests.backends.support import held_within
 from tests.backends.test_operators import SPECIAL
@@ -27,9 +27,7 @@ Form = tuple[bool, int, int, int, int]
 
 
 def _target(name: str, backend: Backend) -> Target:
-    target = named_target(name)
-    if backend is NATIVE and not runs_here(target):
-        pytest.skip(f"this machine does not run {name} code")
+    target = runnable(backend, name)
     if target.vector_bits < 64:
         pytest.skip("halves of channels are whole vectors")
     return target

@@ -23,7 +23,7 @@ from cnnc.ops.streamed import Streamed, works_by_element
 from cnnc.passes import stream_rows
 from cnnc.passes.share_memory import share_memory
 from cnnc.passes.stream_rows import join, lines
-from tests.backends.compilers import BACKENDS, NATIVE
+from tests.backends.compilers import BACKENDS, NATIVE, runnable
 from tests.backends.streams import TARGET, outputs, plan, special, stream_all
 
 NETS = [
@@ -93,9 +93,7 @@ def divisors(graph: Graph) -> list[int]:
 def test_results_are_those_of_the_layers(
     body: str, shape: str, backend: Backend, name: str
 ) -> None:
-    target = named_target(name)
-    if backend is NATIVE and not runs_here(target):
-        pytest.skip(f"this machine does not run {name} code")
+    target = runnable(backend, name)
     batch = 1 if backend is INTERP else 2
     graph = plan(body, shape, target, batch)
     x = special(graph, batch)
@@ -193,9 +191,7 @@ BY_ELEMENT = [
 @pytest.mark.parametrize(("body", "kind"), BY_ELEMENT)
 def test_element_wise_layers_are_stages(body: str, kind: str, backend: Backend, name: str) -> None:
     """With operands that have rows, channels only, or other channels of what is joined."""
-    target = named_target(name)
-    if backend is NATIVE and not runs_here(target):
-        pytest.skip(f"this machine does not run {name} code")
+    target = runnable(backend, name)
     has_gate = "global" in body  # of one sample only, and all of it would be a NaN
     graph = plan(body, "5, 6, 7", target, 1 if has_gate or backend is INTERP else 2)
     x = special(graph, 5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnc.backends.base import Backend
-from cnnc.backends.native.targets import named_target, runs_here
+from cnnc.backends.native.targets import named_target
 from cnnc.base.target import Target
 from cnnc.loop.expr import Select
 from cnnc.loop.kernel import expressions
@@ -16,7 +16,7 @@ from cnnc.ops.conv import Conv
 from cnnc.ops.cook_toom import PAIRS, cook_toom, transform_weights
 from cnnc.ops.winograd import Winograd
 from cnnc.ops.winograd_tiles import side_of
-from tests.backends.compilers import BACKENDS, NATIVE
+from tests.backends.compilers import BACKENDS, NATIVE, runnable
 from tests.backends.support import assert_within, held_within, lowered, run, single
 from tests.backends.test_operators import SPECIAL
 from tests.backends.winograd_errors import error_ratio
@@ -76,13 +76,6 @@ Window = tuple[tuple[int, ...], ...] | None
 Form = tuple[int, tuple[tuple[int, int], ...], bool, int, int, int, int]
 
 
-def _target(name: str, backend: Backend) -> Target:
-    target = named_target(name)
-    if backend is NATIVE and not runs_here(target):
-        pytest.skip(f"this machine does not run {name} code")
-    return target
-
-
 def _op(form: Form, channels: int, target: Target, window: Window = None) -> Winograd:
     points, pads, bias, rows, vectors, columns, parts = form
     at_once = vectors * target.vector_bits // 32
@@ -115,7 +108,7 @@ def test_every_form_agrees_with_its_reference(
     backend: Backend,
     name: str,
 ) -> None:
-    target = _target(name, backend)
+    target = runnable(backend, name)
     op = _op(form, channels, target, window)
     x, weight, *bias = _operands(form, shape, channels, window)
     operands = [x, _transformed(weight, op), *bias]
@@ -163,7 +156,7 @@ def test_extreme_values_stay_within_the_bound(
 ) -> None:
     """NaN and infinities spread over the tiles that read them, as in the reference."""
     form: Form = (6, BOTH, True, 2, 1, 3, 1)
-    target = _target(name, backend)
+    target = runnable(backend, name)
     op, operands = _extreme(form, (1, 16, 10, 9), 16, None, target, special=special, scale=scale)
     out = held_within(op, operands, backend, target)
     if special:
@@ -182,7 +175,7 @@ def test_extreme_values_of_every_form(
     scale: float,
 ) -> None:
     """The same in machine code."""
-    target = _target("native", NATIVE)
+    target = runnable(NATIVE, "native")
     values = _extreme(form, shape, channels, window, target, special=special, scale=scale)
     held_within(*values, NATIVE, target)
 
@@ -209,7 +202,7 @@ def _extreme(
 
 def test_cancellation_stays_within_the_bound() -> None:
     """Large inputs whose sums are small: the error is large against the result, not the bound."""
-    target = _target("native", NATIVE)
+    target = runnable(NATIVE, "native")
     op = _op((6, BOTH, False, 1, 1, 4, 1), 16, target)
     rng = np.random.default_rng(7)
     half = rng.standard_normal((1, 16, 16, 16)).astype(np.float32) * 1e6

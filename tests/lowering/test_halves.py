@@ -1,5 +1,6 @@
 """Half a vector for channels that fill no more of their last block."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -73,8 +74,7 @@ def test_which_channels_take_half_a_vector(channels: int, *, has_half: bool) -> 
 
 def test_what_is_left_of_the_block_is_zero() -> None:
     text = text_of(plan("conv(24, 1)", "24, 8, 14", HALVES), HALVES)
-    assert ", oc.2 + 24, " in text
-    assert " = 0.0" in text
+    assert re.search(r"for oc\.2 in 8 vector \{\s*y\[n, oc\.2 \+ 24, [^]]*\] = 0\.0\n", text)
 
 
 @pytest.mark.parametrize("layer", ["conv(24, 1, groups = 2)", "conv(24, 3, groups = 24, pad = 1)"])
