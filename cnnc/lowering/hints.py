@@ -1,13 +1,140 @@
-"""Prefetching what a tile will need once it has been summed."""
+"""Prefetching: what a sum reads next, weights of the next tile, what a tile needs at its end."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
+from types import MappingProxyType
 
+from cnnc.base.target import LINE
 from cnnc.ir.graph import Node
+from cnnc.loop.affine import Affine, affine, simplify
 from cnnc.loop.expr import Buffer, Const, Expr, Load, Var
-from cnnc.loop.kernel import Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store
+from cnnc.loop.interval import Range
+from cnnc.loop.kernel import (
+    Body,
+    For,
+    Kernel,
+    Kind,
+    Let,
+    Prefetch,
+    Stmt,
+    Store,
+    expressions,
+    walk,
+)
 from cnnc.loop.rewrite import parts, transform
+from cnnc.lowering.flatten import offset
+from cnnc.lowering.loops import ScheduleError, each_loop
 from cnnc.ops.fused import Fused
+
+
+def prefetch_next(kernel: Kernel, buffer: str, var: str, around: Sequence[str]) -> Kernel:
+    """for v: … x[v] …  →  for v: prefetch x[v + 1]; … x[v] …, over the loops `around` the load.
+
+    For a reducing loop whose iterations read places far from each other, which the machine's own
+    prefetching does not foresee. One hint for each line of memory.
+    """
+    ranges = _ranges(kernel)
+
+    def change(loop: For) -> Body:
+        hints = _reads(loop, buffer, {var: Var(var) + 1}, around)
+        return (replace(loop, body=(*_one_per_line(hints, ranges), *loop.body)),)
+
+    return each_loop(kernel, var, change)
+
+
+def prefetch_ahead(
+    kernel: Kernel, buffer: str, var: str, around: Sequence[str], *, ahead: str, lanes: int
+) -> Kernel:
+    """for a: for p: for v: … w[a, v] …  →  for a: for p: for v: prefetch w[a + 1, v]; … w[a, v] …
+
+    What the next iteration of a reads comes into the second-level cache meanwhile, over the loops
+    `around` the load; one hint for each line of memory. All positions p read the same. Where a line
+    holds more than one vector of so many `lanes`, hints are many for the multiply-adds beside them:
+    there each iteration of the outermost p fetches another part of what the first of `around`
+    reads.
+    """
+    ranges = _ranges(kernel)
+
+    def visit(stmt: Stmt, row: For | None) -> Stmt:
+        if not isinstance(stmt, For):
+            return stmt
+        if stmt.var == var:
+            is_wide = lanes * _first_load(stmt.body, buffer).buffer.dtype.bytes >= LINE
+            share = _share(stmt, around[0], row) if row and not is_wide else {}
+            hints = _reads(stmt, buffer, {ahead: Var(ahead) + 1}, around, share, later=True)
+            return replace(stmt, body=(*_one_per_line(hints, ranges), *stmt.body))
+        row = stmt if row is None and not stmt.reduces and stmt.extent > 1 else row
+        return replace(stmt, body=tuple(visit(each, row) for each in stmt.body))
+
+    def change(loop: For) -> Body:
+        return (replace(loop, body=tuple(visit(stmt, None) for stmt in loop.body)),)
+
+    return each_loop(kernel, ahead, change)
+
+
+def _ranges(kernel: Kernel) -> dict[str, Range]:
+    """Bounds of all loop variables; of loops of one name those of the longest."""
+    loops = [stmt for stmt in walk(kernel.body) if isinstance(stmt, For)]
+    return {loop.var: (0, loop.extent - 1) for loop in sorted(loops, key=lambda loop: loop.extent)}
+
+
+def _share(loop: For, var: str, row: For) -> dict[str, list[Expr]]:
+    """The places of an inner loop that an iteration of `row` fetches: parts of equal size in turn.
+
+    No more parts than rows, so that all of them have their turn.
+    """
+    extent = _extents(loop).get(var, 1)
+    parts_ = max(n for n in range(1, extent + 1) if extent % n == 0 and n <= row.extent)
+    size = extent // parts_
+    return {var: [Var(row.var) % parts_ * size + place for place in range(size)]}
+
+
+def _extents(loop: For) -> dict[str, int]:
+    return {stmt.var: stmt.extent for stmt in walk(loop.body) if isinstance(stmt, For)}
+
+
+def _reads(
+    loop: For,
+    buffer: str,
+    fixed: Mapping[str, Expr],
+    around: Sequence[str],
+    places: Mapping[str, Sequence[Expr]] = MappingProxyType({}),
+    *,
+    later: bool = False,
+) -> Iterator[Prefetch]:
+    """Hints for all that the first load of a buffer reads in loops `around` it; others at 0.
+
+    `places` says which iterations of such loops, if not all.
+    """
+    load, extents = _first_load(loop.body, buffer), _extents(loop)
+    names = [name for name in around if name in extents]
+    zeros: dict[str, Expr] = {name: Const(0) for name in extents}
+    all_places = (places.get(name) or [Const(at) for at in range(extents[name])] for name in names)
+    for chosen in product(*all_places):
+        values = {**zeros, **dict(zip(names, chosen, strict=True)), **fixed}
+        yield Prefetch(load.buffer, tuple(_at(part, values) for part in load.index), later)
+
+
+def _first_load(body: Body, buffer: str) -> Load:
+    """The first load from a buffer, looking into expressions in order."""
+    for expr in expressions(body):
+        for part in parts(expr):
+            if isinstance(part, Load) and part.buffer.name == buffer:
+                return part
+    raise ScheduleError(f"{buffer} is not read")
+
+
+def _one_per_line(hints: Iterable[Prefetch], ranges: Mapping[str, Range]) -> Iterator[Prefetch]:
+    """Those that are a line of memory or more apart, as far as distances are known."""
+    given: dict[Affine, list[int]] = {}
+    for hint in hints:
+        place = affine(simplify(offset(hint.buffer, hint.index), ranges))
+        at = place.constant * hint.buffer.dtype.bytes
+        near = given.setdefault(replace(place, constant=0), [])
+        if all(abs(at - other) >= LINE for other in near):
+            near.append(at)
+            yield hint
 
 
 def prefetch_operands(kernel: Kernel, names: Collection[str]) -> Kernel:

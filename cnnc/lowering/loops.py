@@ -3,7 +3,7 @@
 A name may stand for several loops (the main nest and what `split` peels off); each is changed.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from cnnc.base.layout import Layout
@@ -16,7 +16,6 @@ from cnnc.loop.kernel import (
     Kernel,
     Kind,
     Let,
-    Prefetch,
     Stmt,
     Store,
     expressions,
@@ -146,42 +145,6 @@ def jam(kernel: Kernel, var: str, through: Collection[str] = ()) -> Kernel:
         return (*allocs, *(_push(replace(loop, body=()), stmt, through) for stmt in _grouped(body)))
 
     return each_loop(kernel, var, change)
-
-
-def prefetch(
-    kernel: Kernel, buffer: str, var: str, around: Sequence[str], ahead: str = ""
-) -> Kernel:
-    """for v: … x[v] …  →  for v: prefetch x[v + 1]; … x[v] …, over the loops `around` the load.
-
-    For a reducing loop whose iterations read places far from each other, which the machine's own
-    prefetching does not foresee. With `ahead`, what that loop around v reads next: x[…, ahead + 1].
-    """
-
-    def change(loop: For) -> Body:
-        load = _first_load(loop.body, buffer)
-        extents = {stmt.var: stmt.extent for stmt in walk(loop.body) if isinstance(stmt, For)}
-        values: dict[str, Expr] = {name: Const(0) for name in extents if name not in around}
-        values[ahead or var] = Var(ahead or var) + 1
-        index = tuple(
-            transform(part, lambda e: values.get(e.name) if isinstance(e, Var) else None)
-            for part in load.index
-        )
-        nest: Stmt = Prefetch(load.buffer, index, later=bool(ahead))
-        for name in around:
-            if name in extents:
-                nest = For(name, extents[name], (nest,), Kind.UNROLLED)
-        return (replace(loop, body=(nest, *loop.body)),)
-
-    return each_loop(kernel, var, change)
-
-
-def _first_load(body: Body, buffer: str) -> Load:
-    """The first load from a buffer, looking into expressions in order."""
-    for expr in expressions(body):
-        for part in parts(expr):
-            if isinstance(part, Load) and part.buffer.name == buffer:
-                return part
-    raise ScheduleError(f"{buffer} is not read")
 
 
 def mark(kernel: Kernel, var: str, kind: Kind) -> Kernel:

@@ -8,7 +8,7 @@ from cnnc.base.tiles import Tile, channels_at_once, channels_in_short_line
 from cnnc.loop.kernel import Body, For, Kernel, Kind, Stmt, walk
 from cnnc.lowering.copies import find_column, has_rows, loops_of
 from cnnc.lowering.halves import halve_last_vectors
-from cnnc.lowering.hints import prefetch_operands
+from cnnc.lowering.hints import prefetch_ahead, prefetch_next, prefetch_operands
 from cnnc.lowering.loops import (
     drop_loops,
     drop_unit_loops,
@@ -16,7 +16,6 @@ from cnnc.lowering.loops import (
     interchange,
     jam,
     peel,
-    prefetch,
     sink,
     split,
     split_evenly,
@@ -108,13 +107,15 @@ def schedule_blocked(
     for var in reversed(inner):
         kernel = jam(kernel, var, sweeps)
     if order.shares_input and order.pointwise and has_loop(kernel, "ic.0"):
-        kernel = prefetch(kernel, "x", "ic.0", [var for var in inner if var in positions])
+        kernel = prefetch_next(kernel, "x", "ic.0", [var for var in inner if var in positions])
     ahead = "oc.0"
     if order.panel:
         around, ahead = BAND if order.band else "oc.0", "ic.0.p"
         kernel = sum_in_panels(kernel, around, "ic.0", order.panel)
     if order.far_weights and has_loop(kernel, "ic.1") and has_loop(kernel, ahead):
-        kernel = prefetch(kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead=ahead)
+        kernel = prefetch_ahead(
+            kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead=ahead, lanes=block
+        )
     kernel = _fill_registers(kernel, inner, block)
     rows = [*spatial[:-1], *(f"{var}.0" for var in spatial)]
     together = {"n", "oc.0", *rows} if phases else ()

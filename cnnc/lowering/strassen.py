@@ -2,13 +2,12 @@
 
 from cnnc.base.tiles import Tile, channels_at_once, channels_in_short_line
 from cnnc.loop.kernel import Kernel
-from cnnc.lowering.hints import prefetch_operands
+from cnnc.lowering.hints import prefetch_ahead, prefetch_next, prefetch_operands
 from cnnc.lowering.loops import (
     drop_unit_loops,
     has_loop,
     jam,
     parallelise,
-    prefetch,
     sink,
     split,
     unroll,
@@ -34,7 +33,8 @@ def schedule_strassen(
     a vector.
     """
     kernel = vectorise(sink(split(kernel, "wi", read_block), "wi.1"), "wi.1")
-    kernel = split(kernel, "oc", kernel.params[-1].layout.block(1), "oc.1", "oc.2")
+    lanes = kernel.params[-1].layout.block(1)
+    kernel = split(kernel, "oc", lanes, "oc.1", "oc.2")
     kernel = sink(sink(kernel, "oc.1"), "oc.2")
     # fewer at once than elsewhere, as loops over the same sums follow each other
     at_once = channels_at_once if by_lane else channels_in_short_line
@@ -46,9 +46,10 @@ def schedule_strassen(
     for var in ("oc.2", "oc.1", "ot"):
         kernel = jam(kernel, var)
     for var, source in (("ic", "x"), ("is", "v")):
-        kernel = prefetch(kernel, source, f"{var}.0", ["ot"])
+        kernel = prefetch_next(kernel, source, f"{var}.0", ["ot"])
         if far_weights and has_loop(kernel, f"{var}.1"):
-            kernel = prefetch(kernel, "weight", f"{var}.1", (f"{var}.2", "oc.1"), ahead="oq")
+            around = (f"{var}.2", "oc.1")
+            kernel = prefetch_ahead(kernel, "weight", f"{var}.1", around, ahead="oq", lanes=lanes)
     kernel = vectorise(unroll(unroll(kernel, "ot"), "oc.1"), "oc.2")
     kernel = parallelise(kernel, "n", "ob", "op")
     return drop_unit_loops(prefetch_operands(kernel, late))

@@ -2,12 +2,12 @@
 
 from cnnc.base.tiles import Tile, channels_at_once
 from cnnc.loop.kernel import Kernel
+from cnnc.lowering.hints import prefetch_ahead
 from cnnc.lowering.loops import (
     drop_unit_loops,
     has_loop,
     jam,
     parallelise,
-    prefetch,
     sink,
     split,
     split_evenly,
@@ -36,6 +36,6 @@ def schedule_winograd(kernel: Kernel, tile: Tile, block: int, read_block: int) -
     for var in ("oc.2", "oc.1", "ot.1"):
         kernel = jam(kernel, var)
     if has_loop(kernel, "ic.1"):  # few channels are summed in one straight line
-        kernel = prefetch(kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead="wx")
+        kernel = prefetch_ahead(kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead="wx", lanes=block)
     kernel = vectorise(unroll(unroll(kernel, "ot.1"), "oc.1"), "oc.2")
     return drop_unit_loops(parallelise(kernel, "n", "ob", "op"))

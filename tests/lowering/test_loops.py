@@ -16,13 +16,13 @@ from cnnc.loop.text import print_kernel
 from cnnc.loop.verify import LoopError, verify_kernel
 from cnnc.lowering.elementary import expand_elementary
 from cnnc.lowering.flatten import flatten
+from cnnc.lowering.hints import prefetch_ahead, prefetch_next
 from cnnc.lowering.loops import (
     ScheduleError,
     interchange,
     jam,
     mark,
     parallelise,
-    prefetch,
     sink,
     split,
     split_evenly,
@@ -171,7 +171,7 @@ CASES: dict[str, tuple[str, str, Change, str]] = {
     "prefetch": (
         SUMS,
         SUM,
-        lambda k: prefetch(k, "x", "r", []),
+        lambda k: prefetch_next(k, "x", "r", []),
         SUM.replace("acc[] = acc[] +", "prefetch x[i, r + 1] acc[] = acc[] +"),
     ),
     "unroll": (MATRICES, COPY, lambda k: unroll(k, "j"), COPY.replace("in 6", "in 6 unrolled")),
@@ -238,7 +238,8 @@ def test_before_and_after(name: str) -> None:
         lambda k: parallelise(k, "r"),
         lambda k: jam(k, "r"),
         lambda k: widen(k, "r", 4),
-        lambda k: prefetch(k, "w", "r", []),
+        lambda k: prefetch_next(k, "w", "r", []),
+        lambda k: prefetch_ahead(k, "w", "r", ["r"], ahead="i", lanes=4),
         lambda k: expand_vectors(flatten(vectorise(k, "i"))),
     ],
 )
@@ -320,7 +321,16 @@ def convolutions(draw: st.DrawFn) -> Kernel:
     return defined(op, shapes, layouts)
 
 
-CHANGES = ["split", "widen", "sink", "interchange", "jam", "prefetch", *(k.value for k in Kind)]
+CHANGES = [
+    "split",
+    "widen",
+    "sink",
+    "interchange",
+    "jam",
+    "prefetch",
+    "prefetch ahead",
+    *(k.value for k in Kind),
+]
 
 
 def change_somehow(draw: st.DrawFn, made: Kernel) -> Kernel:
@@ -341,7 +351,9 @@ def change_somehow(draw: st.DrawFn, made: Kernel) -> Kernel:
             case "interchange":
                 changed = interchange(made, var, other)
             case "prefetch":
-                changed = prefetch(made, "x0", var, [other])
+                changed = prefetch_next(made, "x0", var, [other])
+            case "prefetch ahead":
+                changed = prefetch_ahead(made, "x0", var, [other], ahead=names[0], lanes=4)
             case _:
                 changed = mark(made, var, Kind(name))
     except ScheduleError:
