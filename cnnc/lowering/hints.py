@@ -7,9 +7,8 @@ from types import MappingProxyType
 
 from cnnc.base.target import LINE
 from cnnc.ir.graph import Node
-from cnnc.loop.affine import Affine, affine, simplify
 from cnnc.loop.expr import Buffer, Const, Expr, Load, Var
-from cnnc.loop.interval import Range
+from cnnc.loop.interval import bounds
 from cnnc.loop.kernel import (
     Body,
     For,
@@ -34,11 +33,10 @@ def prefetch_next(kernel: Kernel, buffer: str, var: str, around: Sequence[str]) 
     For a reducing loop whose iterations read places far from each other, which the machine's own
     prefetching does not foresee. One hint for each line of memory.
     """
-    ranges = _ranges(kernel)
 
     def change(loop: For) -> Body:
         hints = _reads(loop, buffer, {var: Var(var) + 1}, around)
-        return (replace(loop, body=(*_one_per_line(hints, ranges), *loop.body)),)
+        return (replace(loop, body=(*_one_per_line(hints), *loop.body)),)
 
     return each_loop(kernel, var, change)
 
@@ -54,7 +52,6 @@ def prefetch_ahead(
     there each iteration of the outermost p fetches another part of what the first of `around`
     reads.
     """
-    ranges = _ranges(kernel)
 
     def visit(stmt: Stmt, row: For | None) -> Stmt:
         if not isinstance(stmt, For):
@@ -63,7 +60,7 @@ def prefetch_ahead(
             is_wide = lanes * _first_load(stmt.body, buffer).buffer.dtype.bytes >= LINE
             share = _share(stmt, around[0], row) if row and not is_wide else {}
             hints = _reads(stmt, buffer, {ahead: Var(ahead) + 1}, around, share, later=True)
-            return replace(stmt, body=(*_one_per_line(hints, ranges), *stmt.body))
+            return replace(stmt, body=(*_one_per_line(hints), *stmt.body))
         row = stmt if row is None and not stmt.reduces and stmt.extent > 1 else row
         return replace(stmt, body=tuple(visit(each, row) for each in stmt.body))
 
@@ -71,12 +68,6 @@ def prefetch_ahead(
         return (replace(loop, body=tuple(visit(stmt, None) for stmt in loop.body)),)
 
     return each_loop(kernel, ahead, change)
-
-
-def _ranges(kernel: Kernel) -> dict[str, Range]:
-    """Bounds of all loop variables; of loops of one name those of the longest."""
-    loops = [stmt for stmt in walk(kernel.body) if isinstance(stmt, For)]
-    return {loop.var: (0, loop.extent - 1) for loop in sorted(loops, key=lambda loop: loop.extent)}
 
 
 def _share(loop: For, var: str, row: For) -> dict[str, list[Expr]]:
@@ -125,15 +116,17 @@ def _first_load(body: Body, buffer: str) -> Load:
     raise ScheduleError(f"{buffer} is not read")
 
 
-def _one_per_line(hints: Iterable[Prefetch], ranges: Mapping[str, Range]) -> Iterator[Prefetch]:
-    """Those that are a line of memory or more apart, as far as distances are known."""
-    given: dict[Affine, list[int]] = {}
+def _one_per_line(hints: Iterable[Prefetch]) -> Iterator[Prefetch]:
+    """Those that are a line of memory or more apart, in the first iteration of all loops."""
+    given: list[int] = []
     for hint in hints:
-        place = affine(simplify(offset(hint.buffer, hint.index), ranges))
-        at = place.constant * hint.buffer.dtype.bytes
-        near = given.setdefault(replace(place, constant=0), [])
-        if all(abs(at - other) >= LINE for other in near):
-            near.append(at)
+        names = {each.name for part in hint.index for each in parts(part) if isinstance(each, Var)}
+        first = dict.fromkeys(names, (0, 0))
+        at = offset(hint.buffer, tuple(Const(bounds(part, first)[0]) for part in hint.index))
+        assert isinstance(at, Const)
+        place = int(at.value) * hint.buffer.dtype.bytes
+        if all(abs(place - other) >= LINE for other in given):
+            given.append(place)
             yield hint
 
 
