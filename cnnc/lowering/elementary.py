@@ -15,6 +15,7 @@ from cnnc.loop.functions import ELEMENTARY
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Let, Stmt, Store, expressions, walk
 from cnnc.loop.rewrite import parts, transform
 from cnnc.lowering import exponentials, logarithms, powers
+from cnnc.lowering.interleave import mixed, unroll_some
 from cnnc.lowering.lets import Names, Scope
 
 _EXPANSIONS: dict[str, Callable[..., Expr]] = {
@@ -33,7 +34,7 @@ _EXPANSIONS: dict[str, Callable[..., Expr]] = {
 def expand_elementary(kernel: Kernel) -> Kernel:
     """y = 1 + exp(x)  →  let e = …; y = 1 + e, with primitives and arithmetic only.
 
-    For flat kernels whose vectors are expanded.
+    For flat kernels whose vectors are expanded; several of these are computed side by side.
     """
     if not any(_is_elementary(part) for root in expressions(kernel.body) for part in parts(root)):
         return kernel
@@ -44,6 +45,10 @@ def _expand(body: Body, names: Names) -> Body:
     result: list[Stmt] = []
     for stmt in body:
         match stmt:
+            case For() if _is_slow(stmt) and (turns := unroll_some(stmt, names)):
+                for loop, bodies in turns:
+                    body = mixed([_expand(each, names) for each in bodies])
+                    result += [replace(loop, body=body)] if loop else body
             case For():
                 result.append(replace(stmt, body=_expand(stmt.body, names)))
             case Let(_, value) | Store(_, _, value):
@@ -70,6 +75,12 @@ class _Expansion:
             made = _EXPANSIONS[expr.function](self._scope, *expr.args)
             self._known[expr] = self._scope.let(expr.function, made)
         return self._known[expr]
+
+
+def _is_slow(loop: For) -> bool:
+    """Whether a loop has elementary functions of vectors in it."""
+    found = (part for root in expressions(loop.body) for part in parts(root))
+    return any(_is_elementary(part) and part.lanes > 1 for part in found)
 
 
 def _is_elementary(expr: Expr) -> bool:
