@@ -168,12 +168,6 @@ CASES: dict[str, tuple[str, str, Change, str]] = {
         for r in 4 reduce { for i in 6 { acc[i] = acc[i] + x[i, r] } }
         for i in 6 { let v = acc[i] * 2.0 y[i] = v * v }""",
     ),
-    "prefetch": (
-        SUMS,
-        SUM,
-        lambda k: prefetch_next(k, "x", "r", []),
-        SUM.replace("acc[] = acc[] +", "prefetch x[i, r + 1] acc[] = acc[] +"),
-    ),
     "unroll": (MATRICES, COPY, lambda k: unroll(k, "j"), COPY.replace("in 6", "in 6 unrolled")),
     "vectorise": (MATRICES, COPY, lambda k: vectorise(k, "j"), COPY.replace("in 6", "in 6 vector")),
     "parallelise": (
@@ -238,8 +232,6 @@ def test_before_and_after(name: str) -> None:
         lambda k: parallelise(k, "r"),
         lambda k: jam(k, "r"),
         lambda k: widen(k, "r", 4),
-        lambda k: prefetch_next(k, "w", "r", []),
-        lambda k: prefetch_ahead(k, "w", "r", ["r"], ahead="i", lanes=4),
         lambda k: expand_vectors(flatten(vectorise(k, "i"))),
     ],
 )
@@ -321,16 +313,8 @@ def convolutions(draw: st.DrawFn) -> Kernel:
     return defined(op, shapes, layouts)
 
 
-CHANGES = [
-    "split",
-    "widen",
-    "sink",
-    "interchange",
-    "jam",
-    "prefetch",
-    "prefetch ahead",
-    *(k.value for k in Kind),
-]
+HINTS = ["prefetch", "prefetch ahead"]
+CHANGES = ["split", "widen", "sink", "interchange", "jam", *HINTS, *(kind.value for kind in Kind)]
 
 
 def change_somehow(draw: st.DrawFn, made: Kernel) -> Kernel:
