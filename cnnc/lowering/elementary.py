@@ -7,15 +7,14 @@ and tests/lowering/test_doubles.py those of float64, over a sample. NaN, infinit
 subnormal arguments and subnormal results are right; silu's are off by 1.5e-43.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from cnnc.loop.expr import Call, Expr
-from cnnc.loop.functions import ELEMENTARY
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Let, Stmt, Store, expressions, walk
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store, expressions, walk
 from cnnc.loop.rewrite import parts, transform
 from cnnc.lowering import exponentials, logarithms, powers
-from cnnc.lowering.interleave import mixed, unroll_some
+from cnnc.lowering.interleave import Turn, is_elementary, mixed, side_by_side
 from cnnc.lowering.lets import Names, Scope
 
 _EXPANSIONS: dict[str, Callable[..., Expr]] = {
@@ -36,21 +35,18 @@ def expand_elementary(kernel: Kernel) -> Kernel:
 
     For flat kernels whose vectors are expanded; several of these are computed side by side.
     """
-    if not any(_is_elementary(part) for root in expressions(kernel.body) for part in parts(root)):
+    if not any(is_elementary(part) for root in expressions(kernel.body) for part in parts(root)):
         return kernel
-    return kernel.with_body(_expand(kernel.body, Names(_names(kernel))))
+    return kernel.with_body(_expand(kernel.body, Names(_names(kernel)), 1))
 
 
-def _expand(body: Body, names: Names) -> Body:
+def _expand(body: Body, names: Names, tasks: int) -> Body:
+    """The statements inside parallel loops of so many tasks; 0 where these are handed out."""
     result: list[Stmt] = []
     for stmt in body:
         match stmt:
-            case For() if _is_slow(stmt) and (turns := unroll_some(stmt, names)):
-                for loop, bodies in turns:
-                    body = mixed([_expand(each, names) for each in bodies])
-                    result += [replace(loop, body=body)] if loop else body
             case For():
-                result.append(replace(stmt, body=_expand(stmt.body, names)))
+                result += _expand_loop(stmt, names, tasks)
             case Let(_, value) | Store(_, _, value):
                 scope = Scope(names)
                 changed = replace(stmt, value=transform(value, _Expansion(scope)))
@@ -58,6 +54,17 @@ def _expand(body: Body, names: Names) -> Body:
             case _:
                 result.append(stmt)
     return tuple(result)
+
+
+def _expand_loop(loop: For, names: Names, tasks: int) -> Iterator[Stmt]:
+    if loop.kind is Kind.PARALLEL:
+        tasks *= loop.extent * (not loop.grain)
+    for turn in side_by_side(loop, names, tasks) or [Turn(loop, [loop.body])]:
+        made = mixed([_expand(each, names, tasks) for each in turn.bodies])
+        if turn.loop:
+            yield replace(turn.loop, body=made)
+        else:
+            yield from made
 
 
 class _Expansion:
@@ -68,23 +75,13 @@ class _Expansion:
         self._known: dict[Expr, Expr] = {}
 
     def __call__(self, expr: Expr) -> Expr | None:
-        if not _is_elementary(expr):
+        if not is_elementary(expr):
             return None
         assert isinstance(expr, Call)
         if expr not in self._known:
             made = _EXPANSIONS[expr.function](self._scope, *expr.args)
             self._known[expr] = self._scope.let(expr.function, made)
         return self._known[expr]
-
-
-def _is_slow(loop: For) -> bool:
-    """Whether a loop has elementary functions of vectors in it."""
-    found = (part for root in expressions(loop.body) for part in parts(root))
-    return any(_is_elementary(part) and part.lanes > 1 for part in found)
-
-
-def _is_elementary(expr: Expr) -> bool:
-    return isinstance(expr, Call) and expr.function in ELEMENTARY
 
 
 def _names(kernel: Kernel) -> set[str]:

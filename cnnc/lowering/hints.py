@@ -31,7 +31,7 @@ def prefetch_next(kernel: Kernel, buffer: str, var: str, around: Sequence[str]) 
     """for v: … x[v] …  →  for v: prefetch x[v + 1]; … x[v] …, over the loops `around` the load.
 
     For a reducing loop whose iterations read places far from each other, which the machine's own
-    prefetching does not foresee. One hint for each line of memory.
+    prefetching does not foresee. One hint for each line of memory that places are in.
     """
 
     def change(loop: For) -> Body:
@@ -47,25 +47,29 @@ def prefetch_ahead(
     """for a: for p: for v: … w[a, v] …  →  for a: for p: for v: prefetch w[a + 1, v]; … w[a, v] …
 
     What the next iteration of a reads comes into the second-level cache meanwhile, over the loops
-    `around` the load; one hint for each line of memory. All positions p read the same. Where a line
-    holds more than one vector of so many `lanes`, hints are many for the multiply-adds beside them:
-    there each iteration of the outermost p fetches another part of what the first of `around`
-    reads.
+    `around` the load; one hint for each line of memory. Positions p are loops that the load does
+    not depend on. Where a line holds more than one vector of so many `lanes`, hints are many for
+    the multiply-adds beside them: there each iteration of the outermost p fetches another part of
+    what the first of `around` reads.
     """
 
-    def visit(stmt: Stmt, row: For | None) -> Stmt:
+    def visit(stmt: Stmt, outer: tuple[For, ...]) -> Stmt:
         if not isinstance(stmt, For):
             return stmt
-        if stmt.var == var:
-            is_wide = lanes * _first_load(stmt.body, buffer).buffer.dtype.bytes >= LINE
-            share = _share(stmt, around[0], row) if row and not is_wide else {}
-            hints = _reads(stmt, buffer, {ahead: Var(ahead) + 1}, around, share, later=True)
-            return replace(stmt, body=(*_one_per_line(hints), *stmt.body))
-        row = stmt if row is None and not stmt.reduces and stmt.extent > 1 else row
-        return replace(stmt, body=tuple(visit(each, row) for each in stmt.body))
+        if stmt.var != var:
+            inside = tuple(visit(each, (*outer, stmt)) for each in stmt.body)
+            return replace(stmt, body=inside)
+        load = _first_load(stmt.body, buffer)
+        is_wide = lanes * load.buffer.dtype.bytes >= LINE
+        rows = [
+            loop for loop in outer if loop.extent > 1 and loop.var not in _variables(load.index)
+        ]
+        share = _share(stmt, around[0], rows[0]) if rows and not is_wide else {}
+        hints = _reads(stmt, buffer, {ahead: Var(ahead) + 1}, around, share, later=True)
+        return replace(stmt, body=(*_one_per_line(hints), *stmt.body))
 
     def change(loop: For) -> Body:
-        return (replace(loop, body=tuple(visit(stmt, None) for stmt in loop.body)),)
+        return (replace(loop, body=tuple(visit(stmt, ()) for stmt in loop.body)),)
 
     return each_loop(kernel, ahead, change)
 
@@ -76,9 +80,13 @@ def _share(loop: For, var: str, row: For) -> dict[str, list[Expr]]:
     No more parts than rows, so that all of them have their turn.
     """
     extent = _extents(loop).get(var, 1)
-    parts_ = max(n for n in range(1, extent + 1) if extent % n == 0 and n <= row.extent)
-    size = extent // parts_
-    return {var: [Var(row.var) % parts_ * size + place for place in range(size)]}
+    count = max(n for n in range(1, extent + 1) if extent % n == 0 and n <= row.extent)
+    size = extent // count
+    return {var: [Var(row.var) % count * size + place for place in range(size)]}
+
+
+def _variables(index: Sequence[Expr]) -> set[str]:
+    return {each.name for part in index for each in parts(part) if isinstance(each, Var)}
 
 
 def _extents(loop: For) -> dict[str, int]:
@@ -116,18 +124,34 @@ def _first_load(body: Body, buffer: str) -> Load:
     raise ScheduleError(f"{buffer} is not read")
 
 
-def _one_per_line(hints: Iterable[Prefetch]) -> Iterator[Prefetch]:
-    """Those that are a line of memory or more apart, in the first iteration of all loops."""
-    given: list[int] = []
-    for hint in hints:
-        names = {each.name for part in hint.index for each in parts(part) if isinstance(each, Var)}
-        first = dict.fromkeys(names, (0, 0))
-        at = offset(hint.buffer, tuple(Const(bounds(part, first)[0]) for part in hint.index))
-        assert isinstance(at, Const)
-        place = int(at.value) * hint.buffer.dtype.bytes
-        if all(abs(place - other) >= LINE for other in given):
-            given.append(place)
-            yield hint
+def _one_per_line(hints: Iterable[Prefetch]) -> list[Prefetch]:
+    """Of places near each other the first, and those a line or more behind the one before.
+
+    The last one as well, unless the first of all lies at the start of a line in every iteration.
+    """
+    places = sorted(((_byte(hint), hint) for hint in hints), key=lambda pair: pair[0])
+    is_aligned = bool(places) and _begins_lines(places[0][1])
+    kept: list[tuple[int, Prefetch]] = []
+    for number, (place, hint) in enumerate(places, start=1):
+        is_last = number == len(places) or places[number][0] >= place + LINE
+        if not kept or place >= kept[-1][0] + LINE or (is_last and not is_aligned):
+            kept.append((place, hint))
+    return [hint for _, hint in kept]
+
+
+def _begins_lines(hint: Prefetch) -> bool:
+    """Whether a place is at the start of a line, whichever iteration a loop is in."""
+    first = _byte(hint)
+    steps = (_byte(hint, var) - first for var in _variables(hint.index))
+    return not any(place % LINE for place in (first, *steps))
+
+
+def _byte(hint: Prefetch, var: str = "") -> int:
+    """Where the place lies in the first iteration of all loops, but the second one of `var`."""
+    values = {name: (int(name == var),) * 2 for name in _variables(hint.index)}
+    at = offset(hint.buffer, tuple(Const(bounds(part, values)[0]) for part in hint.index))
+    assert isinstance(at, Const)
+    return int(at.value) * hint.buffer.dtype.bytes
 
 
 def prefetch_operands(kernel: Kernel, names: Collection[str]) -> Kernel:

@@ -25,9 +25,10 @@ def roll_tails(kernel: Kernel) -> Kernel:
 
     for v unrolled: sum[v] = acc[v];  for v: y[v] = tanh(sum[v])
 
-    An elementary function is some sixty instructions: code is smaller, compiled sooner, and no
-    slower. The sums stay in registers where they are added up, as no other array is looked up by a
-    number that varies. Loops over vectors stay inside.
+    An elementary function is thirty instructions or more: code is smaller, compiled sooner, and no
+    slower, as `interleave.py` computes some of the loop's iterations together. The sums stay in
+    registers where they are added up, as no other array is looked up by a number that varies. Loops
+    over vectors stay inside.
     """
     allocs = {stmt.buffer.name for stmt in walk(kernel.body) if isinstance(stmt, Alloc)}
     return kernel.with_body(_visit(kernel.body, allocs))

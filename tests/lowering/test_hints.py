@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from cnnc.backends.native.targets import named_target
+from cnnc.base.dtype import DType
 from cnnc.base.target import LINE
+from cnnc.ir.types import TensorType
 from cnnc.loop.expr import Binary, Const, Expr, Load, Var
 from cnnc.loop.kernel import Body, For, Kernel, Prefetch, expressions, walk
 from cnnc.loop.parse import parse_kernel
@@ -19,6 +21,7 @@ from cnnc.lowering.hints import prefetch_ahead, prefetch_next
 from cnnc.lowering.loops import ScheduleError, substitute
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
+from cnnc.ops.conv_transpose import ConvTranspose
 from tests.backends.support import lowered, single
 
 TILES = """\
@@ -90,6 +93,16 @@ def test_a_line_of_inputs_is_fetched_once() -> None:
     ]
 
 
+def test_lines_that_tiles_begin_within_are_fetched() -> None:
+    """Of seven columns a row begins in the middle of a line, and its second position behind it."""
+    tiles = TILES.replace("2, 8] @", "2, 7] @").replace("w.0 in 2", "w.0 in 3")
+    tiles = tiles.replace("w.1 in 4", "w.1 in 2").replace("w.0 * 4", "w.0 * 2")
+    assert hints_of(prefetch_next(parse_kernel(tiles), "x", "c.0", ["w.1"])) == [
+        "prefetch x[0, (c.0 + 1) * 8, h, w.0 * 2]",
+        "prefetch x[0, (c.0 + 1) * 8, h, w.0 * 2 + 1]",
+    ]
+
+
 def test_rows_fetch_parts_of_the_next_weights() -> None:
     """Two rows: the first takes the even half of eight channels, the second the other."""
     made = prefetch_ahead(parse_kernel(TILES), "weight", "c.0", ["c.1", "o.1"], ahead="o", lanes=8)
@@ -112,6 +125,7 @@ LAYERS = {
     "pointwise": (Conv(96, (1,), bias=False), (64, 4, 7)),
     "pointwise in a row": (Conv(96, (1,), bias=False), (64, 5, 5)),
     "window": (Conv(96, (3,), pad=Padding("same"), bias=False), (32, 4, 7)),
+    "phases": (ConvTranspose(96, (4,), stride=(2,), bias=False), (64, 6, 6)),
     "few rows": (Conv(96, (3,), stride=(2,), pad=Padding("same"), bias=False), (32, 3, 3)),
 }
 
@@ -121,7 +135,8 @@ LAYERS = {
 def test_all_weights_of_the_next_channels_are_fetched(family: str, name: str) -> None:
     """Every line of them is, by some position, while those of the channels before are used."""
     op, shape = LAYERS[name]
-    weight = np.zeros((op.channels, shape[0], *op.kernel * (2 // len(op.kernel))), np.float32)
+    x = TensorType.plain((1, *shape), DType.F32)
+    weight = np.zeros(op.parameters(x)[0].type.shape, np.float32)
     graph = single(op, [np.zeros((1, *shape), np.float32)], [weight])
     target = replace(named_target(family), l2_bytes=1 << 16)
     layers = lowered(graph, target).layers
