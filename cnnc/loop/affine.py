@@ -1,6 +1,6 @@
 """Index expressions as sums: a constant plus coefficient times term."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import gcd
 
@@ -22,29 +22,42 @@ class Affine:
 
     def expr(self) -> Expr:
         """The sum as an expression, terms first."""
-        total: Expr = Const(0)
+        # as the constructors would: a term is no sum, and no multiple of a number
+        total: Expr | None = None
         for term, coefficient in self.terms:
-            total = total + term * coefficient
-        return total + self.constant
+            part = term if coefficient == 1 else Binary("mul", term, Const(coefficient))
+            total = part if total is None else Binary("add", total, part)
+        if total is None:
+            return Const(self.constant)
+        return Binary("add", total, Const(self.constant)) if self.constant else total
 
 
 def affine(expr: Expr) -> Affine:
     """Collect an index into a sum."""
+    return weighted(((expr, 1),))
+
+
+def weighted(parts: Iterable[tuple[Expr, int]]) -> Affine:
+    """The sum of indices times integers."""
     terms: dict[Expr, int] = {}
-    constant = _collect(expr, 1, terms)
-    return Affine(tuple((term, k) for term, k in terms.items() if k), constant)
+    constant = sum([_collect(part, scale, terms) for part, scale in parts])
+    return Affine(tuple([(term, k) for term, k in terms.items() if k]), constant)
 
 
+# Without match, as in `binary`: most of what compiling does to an index begins here.
 def _collect(expr: Expr, scale: int, terms: dict[Expr, int]) -> int:
-    match expr:
-        case Const(value, None):
-            return scale * int(value)
-        case Binary("add", left, right):
+    if isinstance(expr, Binary):
+        op, left, right = expr.op, expr.left, expr.right
+        if op == "add":
             return _collect(left, scale, terms) + _collect(right, scale, terms)
-        case Binary("sub", left, right):
+        if op == "sub":
             return _collect(left, scale, terms) + _collect(right, -scale, terms)
-        case Binary("mul", other, Const(factor)) | Binary("mul", Const(factor), other):
-            return _collect(other, scale * int(factor), terms)
+        if op == "mul" and isinstance(right, Const):
+            return _collect(left, scale * int(right.value), terms)
+        if op == "mul" and isinstance(left, Const):
+            return _collect(right, scale * int(left.value), terms)
+    elif isinstance(expr, Const) and expr.type is None:
+        return scale * int(expr.value)
     terms[expr] = terms.get(expr, 0) + scale
     return 0
 
@@ -55,7 +68,7 @@ def simplify(expr: Expr, ranges: Mapping[str, Range]) -> Expr:
     `ranges` bounds every variable. (oc.0 * 16 + oc.1) // 16 becomes oc.0 when 0 <= oc.1 < 16.
     """
     if isinstance(expr, Binary) and expr.op in ("add", "sub", "mul"):
-        return _simplify_sum(expr, ranges)
+        return simplify_sum(affine(expr), ranges)
     if not (inner := children(expr)):
         return expr
     expr = with_children(expr, tuple(simplify(part, ranges) for part in inner))
@@ -67,19 +80,20 @@ def simplify(expr: Expr, ranges: Mapping[str, Range]) -> Expr:
     return expr
 
 
-def _simplify_sum(expr: Binary, ranges: Mapping[str, Range]) -> Expr:
-    whole, changed = affine(expr), False
-    total: Expr = Const(0)
-    for term, coefficient in whole.terms:
-        better = term
-        if isinstance(term, Binary) and term.op == "mul":
-            better = with_children(term, tuple(simplify(part, ranges) for part in children(term)))
-        elif not isinstance(term, Var):
-            better = simplify(term, ranges)
-        changed |= better is not term
-        total = total + better * coefficient
-    total = total + whole.constant
-    return _joined(affine(total) if changed else whole).expr()
+def simplify_sum(whole: Affine, ranges: Mapping[str, Range]) -> Expr:
+    """`simplify` of a sum."""
+    better = [(_simplify_term(term, ranges), k) for term, k in whole.terms]
+    if all(term is old for (term, _), (old, _) in zip(better, whole.terms, strict=True)):
+        return _joined(whole).expr()
+    return _joined(weighted([*better, (Const(whole.constant), 1)])).expr()
+
+
+def _simplify_term(term: Expr, ranges: Mapping[str, Range]) -> Expr:
+    if isinstance(term, Var):
+        return term
+    if isinstance(term, Binary) and term.op == "mul":
+        return with_children(term, tuple(simplify(part, ranges) for part in children(term)))
+    return simplify(term, ranges)
 
 
 def _joined(form: Affine) -> Affine:

@@ -132,11 +132,22 @@ def _first_meeting(grids: Sequence[Grid]) -> tuple[int | None, bool]:
     """The number of the first grid that meets an earlier one, and whether that is all known."""
     is_known = True
     for (_, first), (number, second) in combinations(enumerate(grids), 2):
-        meeting = [a.meets(b) for a, b in zip(first, second, strict=True)]
-        if all(meeting):
+        meet = _meet(first, second)
+        if meet:
             return number, True
-        is_known &= False in meeting
+        is_known &= meet is not None
     return None, is_known
+
+
+def _meet(first: Grid, second: Grid) -> bool | None:
+    """Whether two grids have an element in common: not if they are apart on one axis."""
+    is_known = True
+    for a, b in zip(first, second, strict=True):
+        meet = a.meets(b)
+        if meet is False:
+            return False
+        is_known &= meet is not None
+    return True if is_known else None
 
 
 def _missing_of(out: Buffer, grids: Sequence[Grid]) -> Fault | None:

@@ -6,6 +6,7 @@ from cnnc.loop.expr import Binary, Const, Expr, Ramp, Select, Var
 
 Range = tuple[int, int]
 """Smallest and largest value, both included."""
+_CLOSED = ("sub", "mul", "min", "max")
 
 
 def bounds(expr: Expr, ranges: Mapping[str, Range]) -> Range:
@@ -13,6 +14,8 @@ def bounds(expr: Expr, ranges: Mapping[str, Range]) -> Range:
 
     Raises KeyError for a variable without a range and TypeError for what is no index.
     """
+    if (plain := plain_bounds(expr, ranges)) is not None:
+        return plain
     match expr:
         case Const(value, None):
             return int(value), int(value)
@@ -30,6 +33,39 @@ def bounds(expr: Expr, ranges: Mapping[str, Range]) -> Range:
     raise TypeError(f"{expr!r} is no index")
 
 
+def plain_bounds(expr: Expr, ranges: Mapping[str, Range]) -> Range | None:
+    """`bounds` of what is made of integers, variables and operations on them, and of a ramp of it.
+
+    None for all else, and for what is not well made. Nearly all indices are of this form, and to
+    ask for bounds is what compiling does most.
+    """
+    if isinstance(expr, Ramp):
+        first, last = _scalar_bounds(expr.base, ranges), (expr.width - 1) * expr.stride
+        if first is None or expr.width < 2:
+            return None
+        return first[0] + min(0, last), first[1] + max(0, last)
+    return _scalar_bounds(expr, ranges)
+
+
+def _scalar_bounds(expr: Expr, ranges: Mapping[str, Range]) -> Range | None:
+    if isinstance(expr, Var):
+        return ranges.get(expr.name)
+    if isinstance(expr, Const):
+        value = expr.value
+        return (value, value) if expr.type is None and isinstance(value, int) else None
+    if not isinstance(expr, Binary):
+        return None
+    left = _scalar_bounds(expr.left, ranges)
+    right = _scalar_bounds(expr.right, ranges)
+    if left is None or right is None:
+        return None
+    op = expr.op
+    if op == "add":
+        return left[0] + right[0], left[1] + right[1]
+    is_division = op in ("floordiv", "mod") and isinstance(expr.right, Const) and right[0] > 0
+    return _binary(op, left, right) if is_division or op in _CLOSED else None
+
+
 def _binary(op: str, left: Range, right: Range) -> Range:
     (a, b), (c, d) = left, right
     match op:
@@ -38,6 +74,8 @@ def _binary(op: str, left: Range, right: Range) -> Range:
         case "sub":
             return a - d, b - c
         case "mul":
+            if c == d:  # mostly: a coefficient
+                return (a * c, b * c) if c >= 0 else (b * c, a * c)
             corners = (a * c, a * d, b * c, b * d)
             return min(corners), max(corners)
         case "min":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from math import prod
 
 from cnnc.loop.affine import affine
@@ -79,6 +79,11 @@ def _count(terms: tuple[tuple[int, int], ...], limit: int) -> int:
 def _vanishes(constant: int, terms: Sequence[tuple[int, int, int]]) -> bool | None:
     """Whether constant + sum of step * t with low ≤ t ≤ high can be zero; None if it gave up."""
     left = MOST_STEPS
+    # what all terms from each one on add at least and at most
+    least, most = (
+        [*accumulate((term[0] * term[end] for term in reversed(terms)), initial=0)][::-1]
+        for end in (1, 2)
+    )
 
     def search(value: int, place: int) -> bool:
         nonlocal left
@@ -86,11 +91,11 @@ def _vanishes(constant: int, terms: Sequence[tuple[int, int, int]]) -> bool | No
         if left < 0 or place == len(terms):
             return left >= 0 and value == 0
         step, low, high = terms[place]
-        least = sum(s * a for s, a, _ in terms[place + 1 :])
-        most = sum(s * b for s, _, b in terms[place + 1 :])
+        place += 1
         # Only where smaller terms can still make up for the rest.
-        first, last = max(low, -((value + most) // step)), min(high, (-value - least) // step)
+        first = max(low, -((value + most[place]) // step))
+        last = min(high, (-value - least[place]) // step)
         tried = takewhile(lambda _: left >= 0, range(first, last + 1))
-        return any(search(value + step * t, place + 1) for t in tried)
+        return any(search(value + step * t, place) for t in tried)
 
     return True if search(constant, 0) else None if left < 0 else False

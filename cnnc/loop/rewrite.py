@@ -22,9 +22,10 @@ from cnnc.loop.expr import (
 
 def parts(expr: Expr) -> Iterator[Expr]:
     """The expression and everything inside it."""
-    yield expr
-    for part in children(expr):
-        yield from parts(part)
+    rest = [expr]
+    while rest:
+        yield (part := rest.pop())
+        rest += children(part)[::-1]
 
 
 def transform(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:

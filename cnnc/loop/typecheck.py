@@ -21,11 +21,12 @@ _TWO_OPERANDS = frozenset({"ldexp", "copysign", "pow"})
 
 def find_type_fault(expr: Expr) -> str | None:
     """What is wrong with an expression, given that its parts are right; None if nothing is."""
-    lanes = {part.lanes for part in children(expr)} - {1}
-    if len(lanes) > 1:
+    inner = children(expr)
+    if len(inner) > 1 and len(lanes := {part.lanes for part in inner} - {1}) > 1:
         return f"vectors of {' and '.join(map(str, sorted(lanes)))} lanes"
-    if any(isinstance(part, Ramp) for part in children(expr)) and not isinstance(expr, Cast | Load):
-        return "a ramp that is neither an index nor converted"
+    for part in inner:
+        if type(part) is Ramp and not isinstance(expr, Cast | Load):
+            return "a ramp that is neither an index nor converted"
     match expr:
         case Const(value, None) if not isinstance(value, int):
             return "an index that is no integer"
@@ -73,5 +74,9 @@ def _floating(expr: Expr) -> str | None:
 
 
 def _same(*args: Expr) -> str | None:
-    kinds = sorted({"index" if arg.dtype is None else str(arg.dtype) for arg in args})
-    return f"operands of {' and '.join(kinds)}" if len(kinds) > 1 else None
+    first = args[0].dtype
+    for arg in args:
+        if arg.dtype is not first:
+            kinds = sorted({"index" if each.dtype is None else str(each.dtype) for each in args})
+            return f"operands of {' and '.join(kinds)}"
+    return None

@@ -1,13 +1,12 @@
 """What every kernel satisfies: as defined, scheduled, flat, and with vectors expanded."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cnnc.loop.affine import simplify
 from cnnc.loop.coverage import find_coverage_fault
 from cnnc.loop.expr import Buffer, Expr, Load, Local, Space, Var, children
-from cnnc.loop.interval import Range, bounds
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store, walk
+from cnnc.loop.interval import Range, bounds, plain_bounds
+from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store
 from cnnc.loop.rewrite import parts
 from cnnc.loop.text import print_buffer, print_expr, print_statement
 from cnnc.loop.typecheck import find_type_fault
@@ -62,11 +61,17 @@ class _Scope:
 
 
 class _Verifier:
-    """Walks over a kernel; `written` are the register arrays that hold something already."""
+    """Walks over a kernel; `written` are the register arrays that hold something already.
+
+    `readers` and `writers` are the numbers of the nests that read and write a parameter.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.written: set[str] = set()
+        self.readers: dict[str, set[int]] = {param.name: set() for param in kernel.params}
+        self.writers: dict[str, set[int]] = {param.name: set() for param in kernel.params}
+        self.nest = 0
         self.stmt: Stmt | None = None
 
     def run(self) -> None:
@@ -78,7 +83,10 @@ class _Verifier:
         for param in self.kernel.params:
             memory = param.space is Space.MEMORY
             self._require("params", memory, f"the parameter {param.name} lives in registers")
-        self._body(self.kernel.body, _Scope({}, {}, {p.name: p for p in self.kernel.params}))
+        scope = _Scope({}, {}, {param.name: param for param in self.kernel.params})
+        for number, stmt in enumerate(self.kernel.body):
+            self.nest = number
+            self._body((stmt,), scope)
         self.stmt = None
         self._exchange()
         fault = find_coverage_fault(self.kernel)
@@ -163,6 +171,7 @@ class _Verifier:
         if buffer.space is Space.MEMORY:
             written = buffer.name in self.kernel.outputs
             self._require("outputs", written, f"{buffer.name} is no output")
+            self.writers[buffer.name].add(self.nest)
             return
         if buffer.space is Space.REGISTER:
             self._accumulation(store, scope)
@@ -170,16 +179,15 @@ class _Verifier:
 
     def _accumulation(self, store: Store, scope: _Scope) -> None:
         """Loops that a register array outlives: none is parallel; which accumulate, say so."""
-        used = _variables(store.index)
-        accumulates = any(
-            isinstance(part, Load) and part.buffer.name == store.buffer.name
-            for part in parts(store.value)
-        )
-        for loop in scope.loops[scope.depths[store.buffer.name] :]:
+        outlived = scope.loops[scope.depths[store.buffer.name] :]
+        for loop in outlived:
             parallel = loop.kind is Kind.PARALLEL
             self._require("parallel", not parallel, f"iterations of {loop.var} share a register")
-            if accumulates and loop.var not in used and loop.extent > 1:
-                self._require("loops", loop.reduces, f"{loop.var} reduces without saying so")
+        used = _variables(store.index)
+        for loop in outlived:
+            if not (loop.reduces or loop.var in used or loop.extent == 1):
+                accumulates = store.buffer.name in _loaded(store.value)
+                self._require("loops", not accumulates, f"{loop.var} reduces without saying so")
 
     def _expr(self, expr: Expr, scope: _Scope) -> None:
         for part in children(expr) if not isinstance(expr, Load) else ():
@@ -187,14 +195,18 @@ class _Verifier:
         match expr:
             case Load(buffer, index):
                 self._access(buffer, index, scope)
-                ready = buffer.space is Space.MEMORY or buffer.name in self.written
+                if buffer.space is Space.MEMORY:
+                    self.readers[buffer.name].add(self.nest)
+                    return
+                ready = buffer.name in self.written
                 self._require("registers", ready, f"{buffer.name} is read before it is written")
             case Var(name):
                 self._require("names", name in scope.ranges, f"no loop here runs over {name}")
             case Local(name):
                 found = scope.locals.get(name)
                 self._require("names", found is not None, f"no let before this defines {name}")
-                self._require("types", found == expr, f"{name} is {found}, used as {expr}")
+                if found != expr:
+                    self._require("types", False, f"{name} is {found}, used as {expr}")
             case _:
                 fault = find_type_fault(expr)
                 if fault is not None:
@@ -202,19 +214,24 @@ class _Verifier:
 
     def _access(self, buffer: Buffer, index: tuple[Expr, ...], scope: _Scope) -> None:
         """The index stays inside the buffer's memory."""
-        self._index(buffer, index, scope)
-        for axis, part in enumerate(index):
+        reaches = self._index(buffer, index, scope)
+        for axis, (part, known) in enumerate(zip(index, reaches, strict=True)):
             before, _ = buffer.layout.halo_of(axis)
             memory = (-before, buffer.layout.extent(buffer.shape, axis) - before - 1)
-            reach = bounds(part, scope.ranges)
+            reach = known or bounds(part, scope.ranges)
             if not _within(reach, memory):  # like terms collected, it may reach less far
                 reach = _narrow(reach, bounds(simplify(part, scope.ranges), scope.ranges))
             if not _within(reach, memory):
                 why = f"{print_expr(part)} of {print_buffer(buffer)} runs from {_to(reach)}"
                 self._require("bounds", False, f"{why}, memory from {_to(memory)}")
 
-    def _index(self, buffer: Buffer, index: tuple[Expr, ...], scope: _Scope) -> None:
-        """The buffer is the one known here, with an index for each axis."""
+    def _index(
+        self, buffer: Buffer, index: tuple[Expr, ...], scope: _Scope
+    ) -> list[Range | None]:
+        """The buffer is the one known here, with an index for each axis; where these run, if plain.
+
+        What has plain bounds is well made: all else is looked at part by part.
+        """
         known = scope.buffers.get(buffer.name)
         self._require("names", known is not None, f"no buffer here is called {buffer.name}")
         if known is not buffer and known is not None and known != buffer:
@@ -222,18 +239,18 @@ class _Verifier:
             self._require("names", False, why)
         count = len(index) == len(buffer.shape)
         self._require("types", count, f"{len(index)} indices for {len(buffer.shape)} axes")
-        for part in index:
-            if part.dtype is not None:
-                self._require("types", False, f"{print_expr(part)} is no index")
-            self._expr(part, scope)
+        reaches = [plain_bounds(part, scope.ranges) for part in index]
+        for part, reach in zip(index, reaches, strict=True):
+            if reach is None:
+                if part.dtype is not None:
+                    self._require("types", False, f"{print_expr(part)} is no index")
+                self._expr(part, scope)
+        return reaches
 
     def _exchange(self) -> None:
         """Threads do not wait for each other inside a kernel: each reads only its own results."""
         for output in self.kernel.outputs:
-            readers = {
-                i for i, reads in enumerate(map(_reads, self.kernel.body)) if output in reads
-            }
-            writers = {i for i, stmt in enumerate(self.kernel.body) if output in _writes(stmt)}
+            readers, writers = self.readers[output], self.writers[output]
             why = f"{output} is read by another nest than the one that writes it"
             self._require("parallel", not readers or readers == writers, why)
 
@@ -254,17 +271,5 @@ def _variables(index: tuple[Expr, ...]) -> set[str]:
     return {part.name for each in index for part in parts(each) if isinstance(part, Var)}
 
 
-def _reads(stmt: Stmt) -> set[str]:
-    return {
-        part.buffer.name for root in _roots(stmt) for part in parts(root) if isinstance(part, Load)
-    }
-
-
-def _roots(top: Stmt) -> Iterator[Expr]:
-    for stmt in walk((top,)):
-        if isinstance(stmt, Let | Store):
-            yield stmt.value
-
-
-def _writes(top: Stmt) -> set[str]:
-    return {stmt.buffer.name for stmt in walk((top,)) if isinstance(stmt, Store)}
+def _loaded(expr: Expr) -> set[str]:
+    return {part.buffer.name for part in parts(expr) if isinstance(part, Load)}

@@ -1,10 +1,12 @@
 """From logical indices to offsets in memory."""
 
 from dataclasses import replace
+from itertools import accumulate
+from operator import mul
 
 from cnnc.base.layout import Layout
-from cnnc.loop.affine import simplify
-from cnnc.loop.expr import Buffer, Const, Expr, Load
+from cnnc.loop.affine import Affine, simplify_sum, weighted
+from cnnc.loop.expr import Buffer, Expr, Load
 from cnnc.loop.interval import Range
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Let, Prefetch, Stmt, Store
 from cnnc.loop.rewrite import transform
@@ -26,18 +28,20 @@ def flat_buffer(buffer: Buffer) -> Buffer:
 
 def offset(buffer: Buffer, index: tuple[Expr, ...]) -> Expr:
     """Where the element at a logical index lies, in elements from the start of the buffer."""
-    layout, total = buffer.layout, Const(0)
-    physical = layout.physical_shape(buffer.shape)
+    return _place(buffer, index).expr()
+
+
+def _place(buffer: Buffer, index: tuple[Expr, ...]) -> Affine:
+    """`offset` as a sum, in which nothing is simplified."""
+    layout = buffer.layout
     shifted = [part + layout.halo_of(axis)[0] for axis, part in enumerate(index)]
-    parts: list[Expr] = [shifted[axis] // layout.block(axis) for axis in layout.order]
+    parts = [shifted[axis] // layout.block(axis) for axis in layout.order]
     inner = {axis: layout.block(axis) for axis, _ in layout.blocks}
     for axis, size in layout.blocks:
         inner[axis] //= size
         parts.append(shifted[axis] // inner[axis] % size)
-    result: Expr = total
-    for part, extent in zip(parts, physical, strict=True):
-        result = result * extent + part
-    return result
+    behind = accumulate(layout.physical_shape(buffer.shape)[:0:-1], mul, initial=1)
+    return weighted(zip(parts, [*behind][::-1], strict=True))
 
 
 def _flatten_body(body: Body, ranges: dict[str, Range]) -> Body:
@@ -46,7 +50,7 @@ def _flatten_body(body: Body, ranges: dict[str, Range]) -> Body:
     def place(buffer: Buffer, index: tuple[Expr, ...]) -> tuple[Buffer, tuple[Expr]]:
         # what is accumulated is read and written at the same index
         if (found := known.get((buffer, index))) is None:
-            found = flat_buffer(buffer), (simplify(offset(buffer, index), ranges),)
+            found = flat_buffer(buffer), (simplify_sum(_place(buffer, index), ranges),)
             known[buffer, index] = found
         return found
 

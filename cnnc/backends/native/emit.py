@@ -8,6 +8,7 @@ from math import prod
 from cnnc.backends.native import ir, values
 from cnnc.backends.native.arguments import Argument, arguments_of, in_order
 from cnnc.backends.native.lanes import Memory
+from cnnc.backends.native.registers import Registers
 from cnnc.backends.native.signature import TAKE, kernel_type, take_type, word_of
 from cnnc.base.target import Target
 from cnnc.loop.affine import Affine, affine
@@ -90,6 +91,7 @@ class _Emitter:
             param.name: argument for param, argument in zip(kernel.params, own, strict=True)
         }
         self.widths = register_widths(kernel)
+        self.registers = Registers(self.builder, self.entry, self.widths, word)
         self.numbers: dict[str, int | ir.Value] = {}
         self.locals: dict[str, ir.Value] = {}
         self.memo: list[dict[object, ir.Value]] = [{}]
@@ -117,6 +119,7 @@ class _Emitter:
         if body:
             with self._only_first_thread():
                 self._body(tuple(body))
+                self.registers.settle()
 
     @contextmanager
     def _only_first_thread(self) -> Iterator[None]:
@@ -196,7 +199,9 @@ class _Emitter:
         def body(index: ir.Value) -> None:
             with self._scope():
                 iteration(index)
+            self.registers.settle()
 
+        self.registers.settle()
         self.builder.count(start, stop, self.word(1), body)
 
     @contextmanager
@@ -245,12 +250,7 @@ class _Emitter:
             byte = ir.IntType(8)
             self.pointers[buffer.name] = self.builder.gep(scratch, [place], source_etype=byte)
             return
-        width = self.widths[buffer.name]
-        element = values.memory_type(buffer.dtype, width)
-        at_entry = ir.IRBuilder(self.entry)
-        array = ir.ArrayType(element, buffer.size // width)
-        slots = at_entry.alloca(array)
-        self.pointers[buffer.name] = slots
+        self.pointers[buffer.name] = self.registers.allocate(buffer)
 
     def _address(self, buffer: Buffer, index: Expr) -> ir.Value:
         """Pointer to an element; the part that varies is shared between constant offsets."""
@@ -333,7 +333,9 @@ class _Emitter:
 
     def _store(self, buffer: Buffer, index: Expr, value: ir.Value) -> None:
         value = values.to_memory(self.builder, value, buffer.dtype)
-        if isinstance(index, Ramp):
+        if (slot := self._slot(buffer, index)) is not None:
+            self.registers.store(buffer, slot, values.splat(self.builder, value, index.lanes))
+        elif isinstance(index, Ramp):
             self._vectors_in(buffer).store(self.builder, value, index)
         else:
             self.builder.store(value, self._address(buffer, index), align=_alignment(buffer))
@@ -343,10 +345,12 @@ class _Emitter:
 
     def _stored(self, buffer: Buffer, index: Expr) -> ir.Value:
         """What lies in memory there."""
+        if self.widths.get(buffer.name, 1) > index.lanes:
+            return self._lane(buffer, index)
+        if (slot := self._slot(buffer, index)) is not None:
+            return self.registers.load(buffer, slot)
         if isinstance(index, Ramp):
             return self._vectors_in(buffer).load(self.builder, index)
-        if self.widths.get(buffer.name, 1) > 1:
-            return self._lane(buffer, index)
         kind = values.memory_type(buffer.dtype, 1)
         return self.builder.load(self._address(buffer, index), align=_alignment(buffer), typ=kind)
 
@@ -355,9 +359,18 @@ class _Emitter:
         width, place = self.widths[buffer.name], self.index(index)
         if not isinstance(place, int):
             raise ValueError(f"a lane of register array {buffer.name} is known at run time only")
-        kind = values.memory_type(buffer.dtype, width)
-        vector = self.builder.load(self._address(buffer, Const(place - place % width)), typ=kind)
+        vector = self.registers.load(buffer, place // width)
         return self.builder.extract_element(vector, ir.IntType(32)(place % width))
+
+    def _slot(self, buffer: Buffer, index: Expr) -> int | None:
+        """Which slot of a register array it is; None in memory, or if it is known at run time."""
+        if buffer.space is not Space.REGISTER:
+            return None
+        varying, constant = self._split(index.base if isinstance(index, Ramp) else index)
+        if varying:
+            self.registers.settle()
+            return None
+        return constant // self.widths[buffer.name]
 
     def value(self, expr: Expr) -> ir.Value:
         """The value of an expression that is no index."""

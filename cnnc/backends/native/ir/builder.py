@@ -17,7 +17,11 @@ _CONDITIONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "
 
 
 class IRBuilder:
-    """Writes instructions at the end of a block. Operands of one operation have one type."""
+    """Writes instructions at the end of a block. Operands of one operation have one type.
+
+    What was computed before in the block, or loaded with nothing stored since, is not written
+    again: unrolled loops would write most of it many times, for LLVM to find out.
+    """
 
     def __init__(self, block: Block) -> None:
         self.block = block
@@ -86,21 +90,24 @@ class IRBuilder:
         listed = ", ".join(f"{each.type.text} {each.name}" for each in args)
         result = function.kind.result
         text = f"call {flags}{' ' * bool(flags)}{result.text} {function.name}({listed})"
+        if not function.is_intrinsic:
+            self.block.loaded.clear()
         if result.text == "void":
             self.block.lines.append(text)
             return Value(result, "")
-        return self._named(result, text)
+        return self._new(result, text)
 
     def call_pointer(self, pointer: Value, kind: FunctionType, args: Sequence[Value]) -> None:
         """Call what lies at an address and returns nothing."""
         listed = ", ".join(f"{each.type.text} {each.name}" for each in args)
         self.block.lines.append(f"call {kind.result.text} {pointer.name}({listed})")
+        self.block.loaded.clear()
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────
 
     def alloca(self, type: Type) -> Value:
         """Room on the stack."""
-        return self._named(PointerType(), f"alloca {type.text}")
+        return self._new(PointerType(), f"alloca {type.text}")
 
     def gep(self, pointer: Value, indices: Sequence[Value], source_etype: Type) -> Value:
         """The address of an element."""
@@ -111,13 +118,17 @@ class IRBuilder:
     def load(self, pointer: Value, typ: Type, align: int | None = None) -> Value:
         """What stands at an address."""
         suffix = f", align {align}" if align else ""
-        return self._named(typ, f"load {typ.text}, ptr {pointer.name}{suffix}")
+        text = f"load {typ.text}, ptr {pointer.name}{suffix}"
+        if (value := self.block.loaded.get(text)) is None:
+            value = self.block.loaded[text] = self._new(typ, text)
+        return value
 
     def store(self, value: Value, pointer: Value, align: int | None = None) -> None:
         """Write to an address."""
         suffix = f", align {align}" if align else ""
         line = f"store {value.type.text} {value.name}, ptr {pointer.name}{suffix}"
         self.block.lines.append(line)
+        self.block.loaded.clear()
 
     # ── vectors ─────────────────────────────────────────────────────────────────────────────────
 
@@ -292,6 +303,12 @@ class IRBuilder:
         return self._named(kind, f"{operation} {condition} {a.type.text} {a.name}, {b.name}")
 
     def _named(self, type: Type, text: str) -> Value:
+        """The value of an instruction that depends on its operands alone."""
+        if (value := self.block.known.get(text)) is None:
+            value = self.block.known[text] = self._new(type, text)
+        return value
+
+    def _new(self, type: Type, text: str) -> Value:
         name = self.function.fresh()
         self.block.lines.append(f"{name} = {text}")
         return Value(type, name)

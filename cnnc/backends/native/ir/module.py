@@ -37,6 +37,11 @@ class Function(Value):
         self._count = 0
         module.globals[name] = self
 
+    @property
+    def is_intrinsic(self) -> bool:
+        """Whether LLVM knows what it does: none of those in use writes memory that is loaded."""
+        return self.name.startswith('@"llvm.')
+
     def append_basic_block(self, name: str) -> "Block":
         """A new block at the end."""
         block = Block(self, f"{name}.{len(self.blocks)}")
@@ -64,14 +69,20 @@ class Function(Value):
 
 
 class Block:
-    """Instructions without a jump between them."""
+    """Instructions without a jump between them.
 
-    __slots__ = ("function", "lines", "name")
+    `known` has the values of those that depend on their operands alone, by their text; `loaded`
+    those of loads since something was stored.
+    """
+
+    __slots__ = ("function", "known", "lines", "loaded", "name")
 
     def __init__(self, function: Function, name: str) -> None:
         self.function = function
         self.name = name
         self.lines: list[str | Phi] = []
+        self.known: dict[str, Value] = {}
+        self.loaded: dict[str, Value] = {}
 
 
 class Phi(Value):
