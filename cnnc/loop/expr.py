@@ -303,9 +303,11 @@ def as_index(value: Index) -> Expr:
 
 def as_like(value: Index, model: Expr) -> Expr:
     """A number as an expression of the same element type as `model`."""
-    if isinstance(value, Expr) or model.dtype is None:
+    if isinstance(value, Expr):
+        return value
+    if (dtype := model.dtype) is None:
         return as_index(value)
-    return Const(float(value) if model.dtype.is_float else int(value), model.dtype)
+    return Const(float(value) if dtype.is_float else int(value), dtype)
 
 
 def maximum(left: Expr, right: Index) -> Expr:
@@ -356,7 +358,7 @@ def binary(op: str, left: Expr, right: Expr) -> Expr:
     return _index_binary(op, left, right)
 
 
-# Without match in these two: they make most of what compiling makes.
+# Without match in these three: they make most of what compiling makes.
 def _index_binary(op: str, left: Expr, right: Expr) -> Expr:
     if isinstance(right, Const):
         if isinstance(left, Const):
@@ -390,11 +392,11 @@ def _sum(op: str, left: Expr, right: Expr) -> Expr:
 
 def _product(left: Expr, right: Expr) -> Expr:
     """Constants stand last."""
-    match left, right:
-        case Const(), _:
-            return _product(right, left)
-        case _, Const(0 | 1 as factor):
-            return left if factor else right
-        case Binary("mul", inner, Const(a)), Const(b):
-            return _product(inner, Const(a * b))
+    if isinstance(left, Const):
+        left, right = right, left
+    if isinstance(right, Const):
+        if right.value in (0, 1):
+            return left if right.value else right
+        if isinstance(left, Binary) and left.op == "mul" and isinstance(left.right, Const):
+            return _product(left.left, Const(left.right.value * right.value))
     return Binary("mul", left, right)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import field, replace
 from enum import Enum
+from operator import is_
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -46,6 +47,12 @@ class For:
     samples: bool = False
     turned: bool = False
     grain: int = 0
+
+    def with_body(self, body: tuple["Stmt", ...]) -> "For":
+        """The same loop over other statements; itself where they are its own."""
+        if len(body) == len(self.body) and all(map(is_, body, self.body)):
+            return self
+        return replace(self, body=body)
 
 
 @record
@@ -349,7 +356,7 @@ def map_expressions(body: Body, change: Callable[[Expr], Expr]) -> Body:
 def _map_statement(stmt: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
     match stmt:
         case For():
-            return replace(stmt, body=map_expressions(stmt.body, change))
+            return stmt.with_body(map_expressions(stmt.body, change))
         case Let(name, value):
             return Let(name, change(value))
         case Store(buffer, index, value):

@@ -30,17 +30,20 @@ def parts(expr: Expr) -> Iterator[Expr]:
 
 def transform(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
     """Rebuild bottom-up; `change` returns a replacement, or None to keep the rebuilt node."""
-    inner = children(expr)
-    if inner:
-        expr = with_children(expr, tuple([transform(part, change) for part in inner]))
+    if inner := children(expr):
+        made = [transform(part, change) for part in inner]
+        if not all(map(is_, made, inner)):
+            expr = _rebuilt(expr, tuple(made))
     replacement = change(expr)
     return expr if replacement is None else replacement
 
 
 def with_children(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
     """The same expression over other parts, simplified again."""
-    if all(map(is_, parts, children(expr))):
-        return expr
+    return expr if all(map(is_, parts, children(expr))) else _rebuilt(expr, parts)
+
+
+def _rebuilt(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
     match expr:
         case Binary(op, _, _):
             return binary(op, *parts)

@@ -25,7 +25,7 @@ def _needed(body: Body) -> tuple[Body, set[str]]:
                 needed.update(_locals(value))
             case For():
                 inner, outside = _needed(stmt.body)
-                stmt = replace(stmt, body=inner)
+                stmt = stmt.with_body(inner)
                 needed |= outside
             case Store(_, index, value):
                 needed.update(name for part in (*index, value) for name in _locals(part))

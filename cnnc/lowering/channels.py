@@ -27,8 +27,8 @@ def copy_channels(kernel: Kernel, x: Buffer) -> Kernel:
     shape = (1, together, *given.shape[2:])
     own = Buffer(f"{x.name}.own", shape, x.dtype, given.layout, Space.SCRATCH)
     computed = map_expressions(nests, lambda root: _on_own(root, given, own, channels.var))
-    turns = replace(channels, body=(_copy(x, own, Var(channels.var) * together), *computed))
-    nest = replace(samples, body=(Alloc(own), *halo_nests(own), turns))
+    turns = channels.with_body((_copy(x, own, Var(channels.var) * together), *computed))
+    nest = samples.with_body((Alloc(own), *halo_nests(own), turns))
     return replace(kernel, params=(x, *others), body=(nest,))
 
 
@@ -45,7 +45,7 @@ def _nests(kernel: Kernel) -> tuple[For, For, Body]:
         turns, *more = nest.body
         if more or not isinstance(turns, For) or turns.var not in _CHANNELS:
             turns = For("oc", 1, nest.body)
-        heads.add((replace(nest, body=()), replace(turns, body=())))
+        heads.add((nest.with_body(()), turns.with_body(())))
         # names and registers of nests that stood apart may be the same
         alone = len(turns.body) == 1 or len(kernel.body) == 1
         nests += turns.body if alone else (For("all", 1, turns.body),)

@@ -62,7 +62,7 @@ def _flatten_body(body: Body, ranges: dict[str, Range]) -> Body:
         match stmt:
             case For(var, extent, inner):
                 inside = _flatten_body(inner, {**ranges, var: (0, extent - 1)})
-                result.append(replace(stmt, body=inside))
+                result.append(stmt.with_body(inside))
             case Alloc(buffer):
                 result.append(Alloc(flat_buffer(buffer)))
             case Let(name, value):

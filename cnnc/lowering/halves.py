@@ -44,7 +44,7 @@ class _Halver:
                 last = substitute(stmt.body, {self.blocks: Const(stmt.extent - 1)})
                 yield from (each for own in last for each in self._narrow(own))
             case For():
-                yield replace(stmt, body=self.body(stmt.body))
+                yield stmt.with_body(self.body(stmt.body))
             case _:
                 yield stmt
 
@@ -60,7 +60,7 @@ class _Halver:
                     yield replace(stmt, extent=half, body=empty)
             case For():
                 body = tuple(each for own in stmt.body for each in self._narrow(own))
-                yield replace(stmt, body=body)
+                yield stmt.with_body(body)
             case _:
                 yield self._own(stmt)
 

@@ -36,7 +36,7 @@ def prefetch_next(kernel: Kernel, buffer: str, var: str, around: Sequence[str]) 
 
     def change(loop: For) -> Body:
         hints = _reads(loop, buffer, {var: Var(var) + 1}, around)
-        return (replace(loop, body=(*_one_per_line(hints), *loop.body)),)
+        return (loop.with_body((*_one_per_line(hints), *loop.body)),)
 
     return each_loop(kernel, var, change)
 
@@ -58,7 +58,7 @@ def prefetch_ahead(
             return stmt
         if stmt.var != var:
             inside = tuple(visit(each, (*outer, stmt)) for each in stmt.body)
-            return replace(stmt, body=inside)
+            return stmt.with_body(inside)
         load = _first_load(stmt.body, buffer)
         is_wide = lanes * load.buffer.dtype.bytes >= LINE
         rows = [
@@ -66,10 +66,10 @@ def prefetch_ahead(
         ]
         share = _share(stmt, around[0], rows[0]) if rows and not is_wide else {}
         hints = _reads(stmt, buffer, {ahead: Var(ahead) + 1}, around, share, later=True)
-        return replace(stmt, body=(*_one_per_line(hints), *stmt.body))
+        return stmt.with_body((*_one_per_line(hints), *stmt.body))
 
     def change(loop: For) -> Body:
-        return (replace(loop, body=tuple(visit(stmt, ()) for stmt in loop.body)),)
+        return (loop.with_body(tuple(visit(stmt, ()) for stmt in loop.body)),)
 
     return each_loop(kernel, ahead, change)
 
@@ -182,7 +182,7 @@ def _visit(body: Body, names: Collection[str]) -> Body:
             result += [*(hint for hint in later if hint not in given), stmt]
             given.update(later)
         elif isinstance(stmt, For):
-            result.append(replace(stmt, body=_visit(stmt.body, names)))
+            result.append(stmt.with_body(_visit(stmt.body, names)))
         else:
             result.append(stmt)
     return tuple(result)
@@ -196,7 +196,7 @@ def _hints(stmt: Stmt, names: Collection[str], first: Mapping[str, Expr]) -> lis
             return [hint for inner in stmt.body for hint in _hints(inner, names, first)]
         case For():
             hints = [hint for inner in stmt.body for hint in _hints(inner, names, first)]
-            return [replace(stmt, body=tuple(dict.fromkeys(hints)))] if hints else []
+            return [stmt.with_body(tuple(dict.fromkeys(hints)))] if hints else []
         case Let(_, value) | Store(_, _, value):
             found = [part for part in parts(value) if isinstance(part, Load)]
             return [

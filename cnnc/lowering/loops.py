@@ -111,7 +111,7 @@ def sink(kernel: Kernel, var: str) -> Kernel:
             return (loop,)
         if len(inner) > 1:
             _require_own_registers(loop)
-        return tuple(replace(stmt, body=change(replace(loop, body=stmt.body))) for stmt in inner)
+        return tuple(stmt.with_body(change(loop.with_body(stmt.body))) for stmt in inner)
 
     return each_loop(kernel, var, change)
 
@@ -122,7 +122,7 @@ def interchange(kernel: Kernel, outer: str, inner: str) -> Kernel:
     def change(loop: For) -> Body:
         match loop.body:
             case (For() as below,) if below.var == inner and not loop.reduces | below.reduces:
-                return (replace(below, body=(replace(loop, body=below.body),)),)
+                return (below.with_body((loop.with_body(below.body),)),)
         return (loop,)
 
     return each_loop(kernel, outer, change)
@@ -142,7 +142,7 @@ def jam(kernel: Kernel, var: str, through: Collection[str] = ()) -> Kernel:
             raise ScheduleError(f"{var} reduces and cannot be jammed")
         _require_own_registers(loop)
         body, allocs = _expand_accumulators(loop)
-        return (*allocs, *(_push(replace(loop, body=()), stmt, through) for stmt in _grouped(body)))
+        return (*allocs, *(_push(loop.with_body(()), stmt, through) for stmt in _grouped(body)))
 
     return each_loop(kernel, var, change)
 
@@ -202,11 +202,11 @@ def drop_unit_loops(kernel: Kernel) -> Kernel:
             if stmt.extent == 1 and (len(body) == 1 or not _binds(inner)):
                 result.extend(substitute(inner, {stmt.var: Const(0)}))
             else:
-                result.append(replace(stmt, body=inner))
+                result.append(stmt.with_body(inner))
         return tuple(result)
 
     nests = (
-        replace(nest, body=visit(nest.body)) if isinstance(nest, For) else nest
+        nest.with_body(visit(nest.body)) if isinstance(nest, For) else nest
         for nest in kernel.body
     )
     return kernel.with_body(tuple(nests))
@@ -247,7 +247,7 @@ def each_loop(kernel: Kernel, var: str, change: Callable[[For], Body]) -> Kernel
                 found = True
                 result.extend(change(stmt))
             elif isinstance(stmt, For):
-                result.append(replace(stmt, body=visit(stmt.body)))
+                result.append(stmt.with_body(visit(stmt.body)))
             else:
                 result.append(stmt)
         return tuple(result)
@@ -287,7 +287,7 @@ def _expand_accumulators(loop: For) -> tuple[Body, tuple[Alloc, ...]]:
         for stmt in body:
             match stmt:
                 case For():
-                    result.append(replace(stmt, body=widen_stores(stmt.body)))
+                    result.append(stmt.with_body(widen_stores(stmt.body)))
                 case Store(Buffer(name=name, space=Space.REGISTER), index, value) if name in wider:
                     result.append(Store(wider[name], (Var(loop.var), *index), value))
                 case _:
@@ -330,5 +330,5 @@ def _push(loop: For, group: Body, through: Collection[str]) -> Stmt:
     match group:
         case (For(var, _, body, _, reduces) as nest,) if reduces or var in through:
             inner = tuple(_push(loop, part, through) for part in _grouped(body))
-            return replace(nest, body=inner)
-    return replace(loop, body=group)
+            return nest.with_body(inner)
+    return loop.with_body(group)

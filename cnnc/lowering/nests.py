@@ -19,7 +19,7 @@ def _fission(stmt: Stmt) -> list[Stmt]:
         return [stmt]
     if not all(isinstance(part, For) and not part.reduces for part in stmt.body):
         return [stmt]
-    return [replace(stmt, body=(inner,)) for part in stmt.body for inner in _fission(part)]
+    return [stmt.with_body((inner,)) for part in stmt.body for inner in _fission(part)]
 
 
 def join(kernel: Kernel, variables: Collection[str]) -> Kernel:
@@ -40,7 +40,7 @@ def join(kernel: Kernel, variables: Collection[str]) -> Kernel:
 def _rebuilt(around: Body, body: Body) -> Body:
     for loop in reversed(around):
         if isinstance(loop, For) and not loop.body:
-            body = (replace(loop, body=body),)
+            body = (loop.with_body(body),)
     return body
 
 

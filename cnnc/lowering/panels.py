@@ -31,7 +31,7 @@ def sum_in_panels(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
         nests = loop.body
         if not all(isinstance(stmt, For) and not stmt.reduces for stmt in nests):
             nests = (For(f"{outer}.all", 1, nests),)  # a single tile, whose registers need a loop
-        return (replace(loop, body=_panels(nests, var, size)),)
+        return (loop.with_body(_panels(nests, var, size)),)
 
     kernel = each_loop(kernel, outer, change)
     if not found:
@@ -51,7 +51,7 @@ def cut_bands(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
                 bands = _bands(row, size)
             case _:
                 bands = [For(BAND, 1, loop.body)]
-        return tuple(replace(loop, body=(band,)) for band in bands)
+        return tuple(loop.with_body((band,)) for band in bands)
 
     return each_loop(kernel, outer, change)
 
@@ -81,7 +81,7 @@ class _Nest:
         """The loops around other statements on the same registers."""
         body = (self.alloc, *body)
         for loop in reversed(self.loops):
-            body = (replace(loop, body=body),)
+            body = (loop.with_body(body),)
         (stmt,) = body
         return stmt
 
@@ -123,7 +123,7 @@ def _copied(nest: _Nest, part: Buffer, *, back: bool = False) -> Body:
     def copy(stmt: Stmt) -> Stmt:
         match stmt:
             case For():
-                return replace(stmt, body=tuple(map(copy, stmt.body)))
+                return stmt.with_body(tuple(map(copy, stmt.body)))
             case Store(Buffer(name=name), index, _) if name == register.name:
                 place: tuple[Expr, ...] = (*position, *index)
                 if back:

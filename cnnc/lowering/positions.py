@@ -90,7 +90,7 @@ def _moved(body: Body, place: Callable[[Buffer, tuple[Expr, ...]], Place]) -> Bo
     def moved(stmt: Stmt) -> Stmt:
         match stmt:
             case For():
-                return replace(stmt, body=tuple(map(moved, stmt.body)))
+                return stmt.with_body(tuple(map(moved, stmt.body)))
             case Store(buffer, index, value):
                 return Store(*place(buffer, index), transform(value, load))
             case Prefetch(buffer, index, later):

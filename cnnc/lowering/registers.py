@@ -32,7 +32,7 @@ def rename_registers(nest: Stmt, suffix: str) -> Stmt:
     def written(stmt: Stmt) -> Stmt:
         match stmt:
             case For(body=body):
-                return replace(stmt, body=tuple(map(written, body)))
+                return stmt.with_body(tuple(map(written, body)))
             case Alloc() | Store():
                 return replace(stmt, buffer=buffer(stmt.buffer))
         return stmt

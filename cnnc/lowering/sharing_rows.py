@@ -68,7 +68,7 @@ def _share(nest: Stmt, out: Buffer, cores: int, *, any_samples: bool) -> Stmt:
     part = replace(row, var=name, extent=parts, kind=Kind.PARALLEL)
     inner = [replace(each, extent=size) if each is row else each for each in others]
     for loop in reversed([*samples, part, *inner]):
-        body = (replace(loop, body=body),)
+        body = (loop.with_body(body),)
     return body[0]
 
 

@@ -138,7 +138,7 @@ def _visit(body: Body, lanes: int) -> Body:
         elif _is_row(stmt):
             result.extend(_in_lanes(stmt, lanes))
         else:
-            result.append(replace(stmt, body=_visit(stmt.body, lanes)))
+            result.append(stmt.with_body(_visit(stmt.body, lanes)))
     return tuple(result)
 
 
@@ -227,7 +227,7 @@ def _in_parts(nest: For, found: _Reduction, lanes: int) -> list[Stmt]:
     start = Store(part, (Var(lane),), Const(IDENTITY[found.op], dtype))
     main, rest = _cut(row, lanes)
     loops = [
-        replace(each, body=_redirected(each.body, total, Load(part, (Var(lane),)))) for each in main
+        each.with_body(_redirected(each.body, total, Load(part, (Var(lane),)))) for each in main
     ]
     return [
         Alloc(part),
@@ -263,7 +263,7 @@ def _redirected(body: Body, total: Buffer, part: Load) -> Body:
 
     for stmt in map_expressions(body, lambda root: transform(root, change)):
         if isinstance(stmt, For):
-            stmt = replace(stmt, body=_redirected(stmt.body, total, part))
+            stmt = stmt.with_body(_redirected(stmt.body, total, part))
         elif isinstance(stmt, Store):
             stmt = replace(stmt, buffer=part.buffer, index=part.index)
         result.append(stmt)
@@ -276,4 +276,4 @@ def _rebuild(nest: For, row: For, loops: list[Stmt]) -> list[Stmt]:
         return loops
     (inner,) = nest.body
     assert isinstance(inner, For)
-    return [replace(nest, body=tuple(_rebuild(inner, row, loops)))]
+    return [nest.with_body(tuple(_rebuild(inner, row, loops)))]

@@ -40,7 +40,7 @@ def _visit(body: Body, names: set[str]) -> Body:
         if isinstance(stmt, For) and stmt.kind is Kind.UNROLLED and _is_long(stmt):
             result += _rolled(stmt, names)
         elif isinstance(stmt, For):
-            result.append(replace(stmt, body=_visit(stmt.body, names)))
+            result.append(stmt.with_body(_visit(stmt.body, names)))
         else:
             result.append(stmt)
     return tuple(result)
@@ -76,7 +76,7 @@ def _rolled(nest: For, names: set[str]) -> Body:
         """Loops that lay aside what their statements read."""
         if isinstance(stmt, For):
             inner = tuple(dict.fromkeys(each for own in stmt.body for each in copies(own)))
-            return (replace(stmt, body=inner),) if inner else ()
+            return (stmt.with_body(inner),) if inner else ()
         found = [part for root in expressions((stmt,)) for part in parts(root)]
         pairs = [(aside(part), part) for part in found]
         return tuple(Store(new.buffer, new.index, old) for new, old in pairs if new is not None)

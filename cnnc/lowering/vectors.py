@@ -22,7 +22,7 @@ def _expand(body: Body) -> Body:
             single = substitute(stmt.body, {stmt.var: Const(0)}) if stmt.extent == 1 else None
             result.extend(single or _vector_body(stmt))
         elif isinstance(stmt, For):
-            result.append(replace(stmt, body=_expand(stmt.body)))
+            result.append(stmt.with_body(_expand(stmt.body)))
         else:
             result.append(stmt)
     return tuple(result)
