@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from cnnc.backends.base import Array
 from cnnc.backends.native.arguments import Argument, arguments_of, in_order
 from cnnc.backends.native.engine import ENTRY, function, load_objects
+from cnnc.backends.native.host import host_target
 from cnnc.backends.native.pages import release_llvm
 from cnnc.backends.native.pool import shared_pool
 from cnnc.base.record import record
@@ -19,7 +21,10 @@ from cnnc.loop.kernel import ALIGNMENT, Blob, Program, align
 
 Bytes = NDArray[np.uint8]
 LARGE = 8 << 20
-"""Bytes of weights from which on it is worth some milliseconds to hold nothing else."""
+"""Bytes of weights from which on it is worth some milliseconds to hold nothing else, or to share
+packing them between threads."""
+MOST_PACKERS = 4
+"""Threads that pack weights at once: each has some MB in hand."""
 addressof, from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
 
 
@@ -206,9 +211,18 @@ BACKEND = NativeBackend()
 
 
 def pack_weights(blobs: Sequence[Blob], weights: Bytes) -> None:
-    """Write constants where they lie in zeroed memory."""
-    for blob in blobs:
+    """Write constants where they lie in zeroed memory; several at once if that takes long."""
+
+    def pack(blob: Blob) -> None:
         blob.contents.pack_into(weights[blob.offset : blob.end])
+
+    if len(weights) < LARGE:
+        for blob in blobs:
+            pack(blob)
+        return
+    with ThreadPoolExecutor(min(MOST_PACKERS, host_target().cores)) as pool:
+        for _ in pool.map(pack, blobs):
+            pass  # to raise the error of one that has failed
 
 
 def address_of(array: Array) -> int:
