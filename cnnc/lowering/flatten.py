@@ -40,6 +40,8 @@ def _place(buffer: Buffer, index: tuple[Expr, ...]) -> Affine:
     for axis, size in layout.blocks:
         inner[axis] //= size
         parts.append(shifted[axis] // inner[axis] % size)
+    if not parts:  # a number
+        return Affine((), 0)
     behind = accumulate(layout.physical_shape(buffer.shape)[:0:-1], mul, initial=1)
     return weighted(zip(parts, [*behind][::-1], strict=True))
 
