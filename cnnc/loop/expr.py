@@ -303,9 +303,7 @@ def as_index(value: Index) -> Expr:
 
 def as_like(value: Index, model: Expr) -> Expr:
     """A number as an expression of the same element type as `model`."""
-    if isinstance(value, Expr):
-        return value
-    if (dtype := model.dtype) is None:
+    if isinstance(value, Expr) or (dtype := model.dtype) is None:
         return as_index(value)
     return Const(float(value) if dtype.is_float else int(value), dtype)
 

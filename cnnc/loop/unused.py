@@ -1,7 +1,6 @@
 """Names for values that nobody reads."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from cnnc.loop.expr import Expr, Local, children
 from cnnc.loop.kernel import Alloc, Body, For, Let, Prefetch, Stmt, Store

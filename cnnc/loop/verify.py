@@ -225,9 +225,7 @@ class _Verifier:
                 why = f"{print_expr(part)} of {print_buffer(buffer)} runs from {_to(reach)}"
                 self._require("bounds", False, f"{why}, memory from {_to(memory)}")
 
-    def _index(
-        self, buffer: Buffer, index: tuple[Expr, ...], scope: _Scope
-    ) -> list[Range | None]:
+    def _index(self, buffer: Buffer, index: tuple[Expr, ...], scope: _Scope) -> list[Range | None]:
         """The buffer is the one known here, with an index for each axis; where these run, if plain.
 
         What has plain bounds is well made: all else is looked at part by part.

@@ -1,7 +1,6 @@
 """Prefetching: what a sum reads next, weights of the next tile, what a tile needs at its end."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import product
 from types import MappingProxyType
 

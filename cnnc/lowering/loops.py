@@ -206,8 +206,7 @@ def drop_unit_loops(kernel: Kernel) -> Kernel:
         return tuple(result)
 
     nests = (
-        nest.with_body(visit(nest.body)) if isinstance(nest, For) else nest
-        for nest in kernel.body
+        nest.with_body(visit(nest.body)) if isinstance(nest, For) else nest for nest in kernel.body
     )
     return kernel.with_body(tuple(nests))
 

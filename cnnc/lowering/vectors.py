@@ -1,7 +1,5 @@
 """From vector loops to vector values."""
 
-from dataclasses import replace
-
 from cnnc.loop.affine import affine
 from cnnc.loop.expr import Cast, Compare, Const, Expr, Load, Local, Ramp, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store

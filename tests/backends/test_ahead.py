@@ -25,9 +25,9 @@ def test_code_is_the_same_and_made_once(monkeypatch: pytest.MonkeyPatch) -> None
     made: list[str] = []
     compile_module = objects.compile_module
 
-    def spy(source: str, *rest: object) -> bytes:
+    def spy(source: str, *rest: object, **how: object) -> bytes:
         made.append(source)
-        return compile_module(source, *rest)  # type: ignore[arg-type]
+        return compile_module(source, *rest, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(objects, "compile_module", spy)
     net = cnnc.load_text(RESIDUAL).compile()
@@ -43,7 +43,7 @@ def test_a_failure_comes_to_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> Non
     program = driver.plan(cnnc.load_text(RESIDUAL).graph, HOST)[0].program
     key = objects.kernel_recipe(program.kernels[0], HOST).key
 
-    def fail(*rest: object) -> bytes:
+    def fail(*rest: object, **how: object) -> bytes:
         raise RuntimeError("no code")
 
     monkeypatch.setattr(objects, "compile_module", fail)

@@ -52,9 +52,9 @@ def compiled_modules(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     compile_module = objects.compile_module
 
-    def spy(source: str, *rest: object) -> bytes:
+    def spy(source: str, *rest: object, **how: object) -> bytes:
         seen.append(source)
-        return compile_module(source, *rest)  # type: ignore[arg-type]
+        return compile_module(source, *rest, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(objects, "compile_module", spy)
     return seen

@@ -49,7 +49,7 @@ def prob(network: cnnc.Network, part: F32) -> F32:
 def prob_without_llvm(pickled: bytes, part: F32) -> F32:
     """The same from a pickle, where compiling anything is an error."""
 
-    def refuse(*_: object) -> bytes:
+    def refuse(*_: object, **how: object) -> bytes:
         raise AssertionError("a worker compiles")
 
     objects.compile_module = refuse
@@ -104,7 +104,7 @@ def test_code_that_does_not_fit_is_left_alone(
     compiled: list[object] = []
     compile_module = objects.compile_module
     monkeypatch.setattr(
-        objects, "compile_module", lambda *a: compiled.append(a) or compile_module(*a)
+        objects, "compile_module", lambda *a, **k: compiled.append(a) or compile_module(*a, **k)
     )
     copy = pickle.loads(pickled)
     assert compiled

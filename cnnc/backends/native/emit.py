@@ -1,17 +1,17 @@
 """Flat kernels to LLVM IR."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial, reduce
+from functools import partial
 from math import prod
 
 from cnnc.backends.native import ir, values
 from cnnc.backends.native.arguments import Argument, arguments_of, in_order
+from cnnc.backends.native.indices import Indices
 from cnnc.backends.native.lanes import Memory
 from cnnc.backends.native.registers import Registers
 from cnnc.backends.native.signature import TAKE, kernel_type, take_type, word_of
 from cnnc.base.target import Target
-from cnnc.loop.affine import Affine, affine
 from cnnc.loop.expr import (
     Binary,
     Buffer,
@@ -26,7 +26,6 @@ from cnnc.loop.expr import (
     Ramp,
     Select,
     Space,
-    Var,
     children,
 )
 from cnnc.loop.kernel import (
@@ -92,10 +91,9 @@ class _Emitter:
         }
         self.widths = register_widths(kernel)
         self.registers = Registers(self.builder, self.entry, self.widths, word)
-        self.numbers: dict[str, int | ir.Value] = {}
+        self.indices = Indices(self.builder, word)
         self.locals: dict[str, ir.Value] = {}
         self.memo: list[dict[object, ir.Value]] = [{}]
-        self.sums: dict[int, tuple[Expr, Affine]] = {}
 
     def run(self) -> None:
         """Write the whole function."""
@@ -151,10 +149,10 @@ class _Emitter:
             for loop in reversed(loops):
                 extent = self.word(loop.extent)
                 last = loop is loops[0]
-                self.numbers[loop.var] = rest if last else self.builder.urem(rest, extent)
+                self.indices.numbers[loop.var] = rest if last else self.builder.urem(rest, extent)
                 rest = self.builder.udiv(rest, extent)
                 if loop.extent == 1:
-                    self.numbers[loop.var] = 0
+                    self.indices.numbers[loop.var] = 0
             self._body(loops[-1].body)
 
         self._loop(start, stop, iteration)
@@ -229,12 +227,12 @@ class _Emitter:
     def _for(self, loop: For) -> None:
         if loop.kind is Kind.UNROLLED or loop.extent == 1:
             for step in range(loop.extent):
-                self.numbers[loop.var] = step
+                self.indices.numbers[loop.var] = step
                 self._body(loop.body)
             return
 
         def iteration(index: ir.Value) -> None:
-            self.numbers[loop.var] = index
+            self.indices.numbers[loop.var] = index
             self._body(loop.body)
 
         self._loop(self.word(0), self._extent(loop), iteration)
@@ -255,7 +253,7 @@ class _Emitter:
     def _address(self, buffer: Buffer, index: Expr) -> ir.Value:
         """Pointer to an element; the part that varies is shared between constant offsets."""
         base = self.pointers[buffer.name]
-        varying, constant = self._split(index)
+        varying, constant = self.indices.split(index)
         element: ir.Type = values.memory_type(buffer.dtype, 1)
         if buffer.space is Space.REGISTER:
             width = self.widths[buffer.name]
@@ -267,34 +265,11 @@ class _Emitter:
             key = (base, tuple(varying.items()))
             pointer = self._remember(
                 key,
-                lambda: self.builder.gep(base, [self._sum(varying)], source_etype=element),
+                lambda: self.builder.gep(base, [self.indices.total(varying)], source_etype=element),
             )
         if constant:
             pointer = self.builder.gep(pointer, [self.word(constant)], source_etype=element)
         return pointer
-
-    def _split(self, index: Expr) -> tuple[dict[ir.Value, int], int]:
-        """An index as values known at run time with coefficients, and a constant."""
-        # Unrolled bodies ask for the same index many times. Keeping it keeps its id its own.
-        if (known := self.sums.get(id(index))) is None:
-            known = self.sums[id(index)] = (index, affine(index))
-        _, form = known
-        constant, varying = form.constant, dict[ir.Value, int]()
-        for term, coefficient in form.terms:
-            number = self.numbers[term.name] if type(term) is Var else self.index(term)
-            if isinstance(number, int):
-                constant += number * coefficient
-            else:
-                varying[number] = varying.get(number, 0) + coefficient
-        return varying, constant
-
-    def _sum(self, varying: Mapping[ir.Value, int]) -> ir.Value:
-        b = self.builder
-        parts = [
-            number if coefficient == 1 else b.mul(number, self.word(coefficient), flags=("nsw",))
-            for number, coefficient in varying.items()
-        ]
-        return reduce(lambda total, part: b.add(total, part, flags=("nsw",)), parts)
 
     def _remember(self, key: object, make: Callable[[], ir.Value]) -> ir.Value:
         for memo in reversed(self.memo):
@@ -302,30 +277,6 @@ class _Emitter:
                 return memo[key]
         self.memo[-1][key] = make()
         return self.memo[-1][key]
-
-    def _as_value(self, number: int | ir.Value) -> ir.Value:
-        return self.word(number) if isinstance(number, int) else number
-
-    def index(self, expr: Expr) -> int | ir.Value:
-        """An index: a Python int where unrolling made it known."""
-        match expr:
-            case Const(value, None):
-                return int(value)
-            case Var(name):
-                return self.numbers[name]
-            case (
-                Binary("add" | "sub", _, _) | Binary("mul", Const(), _) | Binary("mul", _, Const())
-            ):
-                varying, constant = self._split(expr)
-                if not varying:
-                    return constant
-                total = self._sum(varying)
-                return self.builder.add(total, self.word(constant)) if constant else total
-            case Binary(op, left, right):
-                return values.index_binary(
-                    self.builder, op, self.index(left), self.index(right), self.word
-                )
-        raise TypeError(f"{expr!r} is no index")
 
     def _vectors_in(self, buffer: Buffer) -> Memory:
         address = partial(self._address, buffer)
@@ -356,7 +307,7 @@ class _Emitter:
 
     def _lane(self, buffer: Buffer, index: Expr) -> ir.Value:
         """One lane of a register array of vectors, known where the loop around is unrolled."""
-        width, place = self.widths[buffer.name], self.index(index)
+        width, place = self.widths[buffer.name], self.indices.number(index)
         if not isinstance(place, int):
             raise ValueError(f"a lane of register array {buffer.name} is known at run time only")
         vector = self.registers.load(buffer, place // width)
@@ -366,7 +317,7 @@ class _Emitter:
         """Which slot of a register array it is; None in memory, or if it is known at run time."""
         if buffer.space is not Space.REGISTER:
             return None
-        varying, constant = self._split(index.base if isinstance(index, Ramp) else index)
+        varying, constant = self.indices.split(index.base if isinstance(index, Ramp) else index)
         if varying:
             self.registers.settle()
             return None
@@ -382,13 +333,13 @@ class _Emitter:
             case Load(buffer, (index,)):
                 return self._load(buffer, index)
             case Compare(op, left, right) if left.dtype is None:
-                a, b = (self._as_value(self.index(side)) for side in (left, right))
+                a, b = (self.indices.value(side) for side in (left, right))
                 return self.builder.icmp_signed(values.COMPARISONS[op], a, b)
             case Cast(Ramp(base, width, stride), dtype):
-                first = self._as_value(self.index(base))
+                first = self.indices.value(base)
                 return values.ramp(self.builder, first, width, stride, dtype)
             case Cast(index, dtype) if index.dtype is None:
-                number = self._as_value(self.index(index))
+                number = self.indices.value(index)
                 return values.cast_index(self.builder, number, dtype)
         args = [self.value(part) for part in children(expr)]
         args = values.same_lanes(self.builder, args, keep_first=isinstance(expr, Select))

@@ -10,7 +10,13 @@ from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
-from cnnc.backends.native.compile import Form, compile_module, kernel_source, program_source
+from cnnc.backends.native.compile import (
+    Form,
+    compile_module,
+    is_vectorised,
+    kernel_source,
+    program_source,
+)
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.keys import code_key
 from cnnc.backends.native.runtime import runtime
@@ -23,10 +29,17 @@ from cnnc.loop.text import print_kernel
 
 @record
 class Recipe:
-    """One module: its key, and what writes its LLVM IR."""
+    """One module: its key, what writes its LLVM IR, and whether vectors are all in it already."""
 
     key: str
     source: Callable[[], str]
+    is_vectorised: bool = False
+
+    def make(self, target: Target) -> Callable[[], bytes]:
+        """What compiles it, in any thread; its LLVM IR is written now."""
+        source = self.source()
+        how = self.is_vectorised
+        return lambda: compile_module(source, target, Form.OBJECT, vectorised=how)
 
 
 def compile_program(
@@ -44,8 +57,7 @@ def compile_program(
         for recipe in wanted[::-1]:  # that of the steps first: no store has begun it
             found = store.get(recipe.key) if store else None
             if found is None:
-                source = recipe.source()
-                running[recipe.key] = pool.submit(compile_module, source, target, Form.OBJECT)
+                running[recipe.key] = pool.submit(recipe.make(target))
             else:
                 known[recipe.key] = found
     for key, future in running.items():
@@ -67,7 +79,8 @@ def recipes(program: Program, target: Target) -> Iterator[Recipe]:
 def kernel_recipe(kernel: Kernel, target: Target) -> Recipe:
     """That of one kernel."""
     text = print_kernel(replace(kernel, origin=Origin("", "")))
-    return Recipe(code_key(text, target), partial(kernel_source, kernel, target))
+    source = partial(kernel_source, kernel, target)
+    return Recipe(code_key(text, target), source, is_vectorised(kernel, target))
 
 
 class Ahead:
@@ -98,8 +111,7 @@ class Ahead:
         """Compile the kernel, unless the store behind has its code."""
         recipe = kernel_recipe(kernel, self._target)
         if self._behind is None or self._behind.get(recipe.key) is None:
-            work = self._pool.submit(compile_module, recipe.source(), self._target, Form.OBJECT)
-            self._running[recipe.key] = work
+            self._running[recipe.key] = self._pool.submit(recipe.make(self._target))
 
     def get(self, key: str) -> bytes | None:
         """See Store; RuntimeError with LLVM's message where the module was invalid."""

@@ -20,6 +20,15 @@ def run_passes(
     _bare("LLVMPY_RunNewModulePassManager")(manager, module, builder)
 
 
+def run_function_passes(
+    manager: llvm.FunctionPassManager, module: llvm.ModuleRef, builder: llvm.PassBuilder
+) -> None:
+    """Optimise each function of the module on its own."""
+    for function in module.functions:
+        if not function.is_declaration:
+            _bare("LLVMPY_RunNewFunctionPassManager")(manager, function, builder)
+
+
 def emit(machine: llvm.TargetMachine, module: llvm.ModuleRef, *, assembly: bool) -> bytes:
     """Machine code of the module as an object file, or as text; RuntimeError if LLVM cannot."""
     with ffi.OutputString() as message:
