@@ -11,7 +11,7 @@ end says how many channels the larger one has.
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 
 import numpy as np
@@ -104,10 +104,9 @@ class Layout:
 
     def physical_shape(self, shape: Shape) -> Shape:
         """Shape of the array in memory, blocks last; with the channels of the whole tensor."""
-        outer = tuple(extent // self.block(axis) for axis, extent in self._extents(shape))
-        return outer + tuple(size for _, size in self.blocks)
+        return _physical_shape(self, shape)
 
-    def _extents(self, shape: Shape) -> list[tuple[int, int]]:
+    def extents(self, shape: Shape) -> list[tuple[int, int]]:
         """(axis, extent in memory) in the order of the axes."""
         whole = (*shape[:1], self.within, *shape[2:]) if self.within else shape
         return [(axis, self.extent(whole, axis)) for axis in self.order]
@@ -162,7 +161,7 @@ class Layout:
 
     def unpack(self, memory: NDArray[np.generic], shape: Shape) -> NDArray[np.generic]:
         """The logical array of this shape, from memory as `pack` made it."""
-        padded_shape = tuple(extent for _, extent in sorted(self._extents(shape)))
+        padded_shape = tuple(extent for _, extent in sorted(self.extents(shape)))
         _, places = self._split(padded_shape)
         physical_shape = self.physical_shape(shape)
         rest = prod(physical_shape) - self.size(shape)
@@ -226,3 +225,9 @@ class Layout:
 
     def __str__(self) -> str:
         return self.tag
+
+
+@lru_cache(1 << 12)
+def _physical_shape(layout: Layout, shape: Shape) -> Shape:
+    outer = tuple(extent // layout.block(axis) for axis, extent in layout.extents(shape))
+    return outer + tuple(size for _, size in layout.blocks)

@@ -1,6 +1,6 @@
 """Layers that are computed together, some rows at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from cnnc.base.choice import ESTIMATED, Choices
@@ -28,6 +28,15 @@ def stream_rows(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> G
     pieces = [piece for line in lines(graph, target, choices) for piece in _cut(line, shared)]
     replacements = {nodes[-1]: join(nodes, made) for nodes, made in pieces}
     return substitute(graph, replacements) if replacements else graph
+
+
+def streaming(
+    nodes: Collection[Node], graph: Graph, target: Target, choices: Choices = ESTIMATED
+) -> set[Node]:
+    """Those of some nodes that `stream_rows` would compute together with others."""
+    shared = sharing_target(graph, target)
+    touched = (line for line in lines(graph, target, choices) if not set(line).isdisjoint(nodes))
+    return {node for line in touched for together, _ in _cut(line, shared) for node in together}
 
 
 def join(nodes: Sequence[Node], made: Streamed) -> Node:

@@ -13,9 +13,8 @@ from cnnc.offers.shares import sharing_target
 from cnnc.offers.strassen import OFFER, choose_strassen, read_choice
 from cnnc.ops.fused import Fused
 from cnnc.ops.strassen import PRODUCTS, Strassen
-from cnnc.ops.streamed import Streamed
 from cnnc.passes._combined import Combined
-from cnnc.passes.stream_rows import stream_rows
+from cnnc.passes.stream_rows import streaming
 
 
 def use_strassen(
@@ -29,11 +28,12 @@ def use_strassen(
     where the graph is a part of it. UserError for a choice that is not possible.
     """
     shared = sharing_target(graph, target)
-    single = stream_rows(graph, replace(target, cores=1), choices)
-    alone = {node.name for node in single.nodes if not isinstance(node.op, Streamed)}
-    layers = [node for node in graph.nodes if not node.is_leaf and node.name in alone]
+    layers = [node for node in graph.nodes if not node.is_leaf]
     is_far = are_far(graph, target) if far is None else far
     found = _choose(layers, shared, choices, far=is_far)
+    together = streaming(found, graph, replace(target, cores=1), choices)
+    layers = [node for node in found if node not in together]
+    found = {node: found[node] for node in layers}
     more = sum(node.inputs[1].type.bytes for node in found) * (PRODUCTS - 4) // 4
     if far is None and not is_far and are_far(graph, target, more):
         found = _choose(layers, shared, choices, far=True)
