@@ -42,6 +42,51 @@ def test_nan_is_a_number_too() -> None:
     assert value != value
 
 
+def test_nothing_is_computed_twice_in_a_block() -> None:
+    """But in each block anew, as not all of them are run."""
+    module = ir.Module("sums")
+    word = ir.IntType(64)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word, word]), "sums")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    a, b = function.args
+    assert builder.add(a, b) is builder.add(a, b)
+    assert builder.add(a, b) is not builder.add(b, a)
+    assert builder.add(a, b) is not builder.add(a, b, flags=("nsw",))
+    before = builder.mul(a, b)
+    with builder.if_then(builder.icmp_signed("<", a, b)):
+        assert builder.mul(a, b) is not before
+    assert builder.alloca(word) is not builder.alloca(word)
+
+
+def test_what_is_stored_is_loaded_even_at_an_address_of_another_name() -> None:
+    """Loads are the same until something is stored, or a function called that may store."""
+    module = ir.Module("memory")
+    pointer, number = ir.PointerType(), ir.IntType(64)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, pointer])
+    other = ir.Function(module, kind, "other")
+    function = ir.Function(module, kind, "add")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    one, same = function.args
+    first = builder.load(one, typ=number)
+    assert builder.load(one, typ=number) is first
+    assert builder.load(one, typ=number, align=4) is not first
+    builder.store(builder.add(first, number(1)), same)
+    second = builder.load(one, typ=number)
+    builder.store(builder.add(second, second), same)
+    builder.ret_void()
+    ir.IRBuilder(other.append_basic_block("entry")).ret_void()
+    engine = jit_compile(str(module), host_target())
+    room = ctypes.c_int64(20)
+    address = engine.get_function_address("add")
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(address)(*[ctypes.addressof(room)] * 2)
+    assert room.value == 42
+
+    third = builder.load(one, typ=number)
+    assert third is not second
+    builder.call(other, [one, same])
+    assert builder.load(one, typ=number) is not third
+
+
 def test_llvm_refuses_what_does_not_fit() -> None:
     """The writer checks nothing: LLVM's reader and verifier do."""
     module = ir.Module("wrong")

@@ -8,11 +8,12 @@ import pytest
 import cnnc
 from cnnc import driver
 from cnnc.backends.native.backend import BACKEND as NATIVE
+from cnnc.backends.native.backend import LARGE, pack_weights
 from cnnc.base.choice import Choice, Choices, Chosen
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.types import TensorType
-from cnnc.loop.kernel import ALIGNMENT, Region
+from cnnc.loop.kernel import ALIGNMENT, Blob, Region
 from cnnc.lowering.lower import lower
 from cnnc.offers.offer import key_of
 from cnnc.ops.attributes import Padding
@@ -148,3 +149,29 @@ def test_one_weight_in_two_layouts_is_packed_twice() -> None:
     out = np.empty((1, 4, 6, 6), np.float32)
     NATIVE.compile(program, target, 1).run([value], [out])
     np.testing.assert_allclose(out, evaluate(graph, {"x": value})["y"], rtol=1e-4, atol=1e-4)
+
+
+class Filled:
+    """Contents that are all the same byte; 0 cannot be packed."""
+
+    def __init__(self, byte: int) -> None:
+        self.byte, self.bytes = byte, LARGE // 8
+
+    def pack_into(self, memory: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
+        if not self.byte:
+            raise ValueError("no such byte")
+        memory[:] = self.byte
+
+
+@pytest.mark.parametrize("count", [3, 11])
+def test_weights_lie_where_they_belong_and_errors_are_raised(count: int) -> None:
+    """Few are packed one after the other, many by several threads."""
+    size = LARGE // 8
+    blobs = [Blob(f"w{i}", i * size, Filled(i + 1)) for i in range(count)]
+    weights = np.zeros(count * size, np.uint8)
+    pack_weights(blobs, weights)
+    assert [set(weights[i * size :][:size].tolist()) for i in range(count)] == [
+        {i + 1} for i in range(count)
+    ]
+    with pytest.raises(ValueError, match="no such byte"):
+        pack_weights([*blobs[1:], Blob("w", 0, Filled(0))], weights)

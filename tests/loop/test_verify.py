@@ -240,6 +240,15 @@ ILL_TYPED = [
     Call("ldexp", (ONE, WIDE)),
     Select(Compare("lt", ONE, I), ONE, ONE),
     X[Const(1.5)],
+    X[I + Const(1.5)],
+    X[I // Const(-1)],
+    Load(X, (Binary("floordiv", I, I + 1),)),
+    Load(X, (Binary("div", I, Const(2)),)),
+    Load(X, (Binary("and", I, I),)),
+    Load(X, (Binary("add", I, ONE),)),
+    Load(X, (Binary("add", I, Ramp(I, 2)),)),
+    Load(X, (Ramp(I, 1),)),
+    Load(X, (Select(ONE, I, I),)),
     Load(X, (ONE,)),
     Load(X, (I, I)),
     Cast(Ramp(Ramp(I, 2), 2), DType.F32),
@@ -253,7 +262,7 @@ def test_types_are_checked(value: Expr) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [Local("v", DType.F32), X[Var("j")], Load(replace(X, name="z"), (I,))],
+    [Local("v", DType.F32), X[Var("j")], X[I * 2 - Var("j")], Load(replace(X, name="z"), (I,))],
     ids=repr,
 )
 def test_names_must_be_known(value: Expr) -> None:

@@ -99,3 +99,8 @@ def test_registers_become_flat_too() -> None:
     assert isinstance(store, Store)
     assert store.buffer.shape == (6,)
     assert store.index == (Var("i") * 3 + Var("j"),)
+
+
+def test_a_number_lies_at_the_start() -> None:
+    buffer = Buffer("x", (), DType.F32, Layout.plain(0))
+    assert offset(buffer, ()) == Const(0)
