@@ -11,7 +11,10 @@ from cnnc.loop.rewrite import with_children
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """constant + sum of coefficient * term; a term is a variable or what cannot be taken apart."""
+    """constant + sum of coefficient * term; a term is a variable or what cannot be taken apart.
+
+    That is, no sum and no multiple of a number; each stands there once, its coefficient is not 0.
+    """
 
     terms: tuple[tuple[Expr, int], ...]
     constant: int
@@ -22,7 +25,7 @@ class Affine:
 
     def expr(self) -> Expr:
         """The sum as an expression, terms first."""
-        # as the constructors would: a term is no sum, and no multiple of a number
+        # what the constructors would make, which need not look at terms here
         total: Expr | None = None
         for term, coefficient in self.terms:
             part = term if coefficient == 1 else Binary("mul", term, Const(coefficient))

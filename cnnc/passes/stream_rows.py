@@ -33,7 +33,7 @@ def stream_rows(graph: Graph, target: Target, choices: Choices = ESTIMATED) -> G
 def streaming(
     nodes: Collection[Node], graph: Graph, target: Target, choices: Choices = ESTIMATED
 ) -> set[Node]:
-    """Those of some nodes that `stream_rows` would compute together with others."""
+    """What `stream_rows` would compute together in lines that have one of some nodes."""
     shared = sharing_target(graph, target)
     touched = (line for line in lines(graph, target, choices) if not set(line).isdisjoint(nodes))
     return {node for line in touched for together, _ in _cut(line, shared) for node in together}

@@ -30,13 +30,16 @@ def use_strassen(
     shared = sharing_target(graph, target)
     layers = [node for node in graph.nodes if not node.is_leaf]
     is_far = are_far(graph, target) if far is None else far
-    found = _choose(layers, shared, choices, far=is_far)
-    together = streaming(found, graph, replace(target, cores=1), choices)
-    layers = [node for node in found if node not in together]
-    found = {node: found[node] for node in layers}
+
+    def choose(*, far: bool) -> dict[Node, Strassen]:
+        found = _choose(layers, shared, choices, far=far)
+        together = streaming(found, graph, replace(target, cores=1), choices)
+        return {node: made for node, made in found.items() if node not in together}
+
+    found = choose(far=is_far)
     more = sum(node.inputs[1].type.bytes for node in found) * (PRODUCTS - 4) // 4
     if far is None and not is_far and are_far(graph, target, more):
-        found = _choose(layers, shared, choices, far=True)
+        found = choose(far=True)
     replacements = {node: _with_root(node, made, graph) for node, made in found.items()}
     return substitute(graph, replacements) if replacements else graph
 

@@ -5,6 +5,7 @@ import pytest
 import cnnc
 from cnnc import driver
 from cnnc.backends.native import objects
+from cnnc.backends.native.compile import is_vectorised
 from cnnc.loop.kernel import Kernel
 from tests.backends.test_native import RESIDUAL
 
@@ -22,17 +23,20 @@ def test_kernels_are_seen_as_they_are_made() -> None:
 def test_code_is_the_same_and_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """All modules of the program, each compiled once."""
     monkeypatch.setenv("CNNC_CACHE", "off")
-    made: list[str] = []
+    made: list[tuple[str, object]] = []
     compile_module = objects.compile_module
 
     def spy(source: str, *rest: object, **how: object) -> bytes:
-        made.append(source)
+        made.append((source, how["vectorised"]))
         return compile_module(source, *rest, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(objects, "compile_module", spy)
     net = cnnc.load_text(RESIDUAL).compile()
     program = net.lowered.program
-    assert sorted(made) == sorted(recipe.source() for recipe in objects.recipes(program, HOST))
+    recipes = [*objects.recipes(program, HOST)]
+    assert sorted(made) == sorted((recipe.source(), recipe.is_vectorised) for recipe in recipes)
+    are = [*(is_vectorised(kernel, HOST) for kernel in program.kernels), False]
+    assert [recipe.is_vectorised for recipe in recipes] == are
     image = driver.machine_code(net.executable)
     assert image is not None
     assert image.objects == objects.compile_program(program, HOST)

@@ -1,10 +1,12 @@
 """Register arrays in machine code: what slots hold is known inside a block, and kept beyond it."""
 
+import re
+
 import numpy as np
 import pytest
 
 from cnnc.backends.interp.evaluate import run_kernel
-from cnnc.backends.native.compile import is_vectorised, kernel_source
+from cnnc.backends.native.compile import Form, compile_module, is_vectorised, kernel_source
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import named_target
 from cnnc.loop.kernel import Kernel, Place, Port, Program, Region, Step
@@ -80,7 +82,18 @@ def test_a_block_reads_and_writes_each_slot_once() -> None:
     source = kernel_source(kernel, host_target())
     (inner,) = [block for block in source.split(":\n") if block.count("fadd") == 4]
     slot = next(line.split(" ")[0] for line in source.splitlines() if "alloca" in line)
-    assert inner.count(f"ptr {slot}") == 2
+    assert len(re.findall(rf"ptr {slot}\b", inner)) == 2
+
+
+@pytest.mark.parametrize("place", ["j * 2", "j + 4"])
+def test_a_vector_in_two_slots_is_an_error(place: str) -> None:
+    """A mistake of a schedule, that gives no wrong numbers."""
+    text = "kernel k {\n  out y: f32[8]\n  for i in 1 {\n    register acc: f32[16]\n"
+    stored = f"for j in 8 vector {{ acc[{place}] = 1.0 }}\n"
+    read = f"for j in 8 vector {{ y[j] = acc[{place}] }}\n"
+    kernel = parse_kernel(f"{text}{stored}{read}}}\n}}\n")
+    with pytest.raises(ValueError, match="acc lies in two of its slots"):
+        kernel_source(flatten_kernel(kernel), host_target())
 
 
 def test_llvm_looks_for_vectors_where_numbers_are_stored() -> None:
@@ -93,3 +106,14 @@ def test_llvm_looks_for_vectors_where_numbers_are_stored() -> None:
     assert is_vectorised(vectors, x86)
     assert not is_vectorised(numbers, x86)
     assert not is_vectorised(vectors, arm)
+
+
+def test_all_passes_run_unless_there_are_vectors_already() -> None:
+    """LLVM makes vectors of a loop over numbers only where it is asked to."""
+    text = "kernel k {\n  in x: f32[64]\n  out y: f32[64]\n  for i in 64 { y[i] = x[i] * 2.0 }\n}\n"
+    target = named_target("x86-64-v3")
+    source = kernel_source(flatten_kernel(parse_kernel(text)), target)
+    found = [
+        compile_module(source, target, Form.ASSEMBLY, vectorised=done) for done in (False, True)
+    ]
+    assert [b"vmulps" in each or b"vaddps" in each for each in found] == [True, False]

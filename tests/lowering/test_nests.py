@@ -2,7 +2,9 @@
 
 import pytest
 
-from cnnc.loop.kernel import Kernel
+from cnnc.base.dtype import DType
+from cnnc.loop.expr import Const
+from cnnc.loop.kernel import For, Kernel, Kind, Store, register
 from cnnc.loop.parse import parse_kernel
 from cnnc.loop.text import print_kernel
 from cnnc.loop.verify import verify_kernel
@@ -45,3 +47,11 @@ def test_before_and_after(name: str) -> None:
     changed = change(made(before))
     verify_kernel(changed)
     assert print_kernel(changed) == print_kernel(made(after))
+
+
+def test_a_loop_around_the_same_statements_is_itself() -> None:
+    store = Store(register("a", (1,), DType.F32), (Const(0),), Const(1.0, DType.F32))
+    loop = For("i", 4, (store, store), Kind.PARALLEL, turned=True)
+    assert loop.with_body((store, store)) is loop
+    other = loop.with_body((store,))
+    assert (other.body, other.kind, other.turned) == ((store,), Kind.PARALLEL, True)

@@ -16,7 +16,7 @@ from cnnc.offers.offer import key_of
 from cnnc.ops.fused import Fused
 from cnnc.ops.graph_text import parse_graph
 from cnnc.ops.streamed import Streamed
-from cnnc.passes.stream_rows import stream_rows
+from cnnc.passes.stream_rows import lines, stream_rows, streaming
 
 TARGET = replace(find_target("x86-64-v4"), l2_bytes=1 << 19)
 DEPTHWISE = "x -> conv(32, 1) -> conv(32, 3, pad = same, groups = 32) -> relu -> conv(48, 1)"
@@ -45,6 +45,24 @@ def joined(graph: Graph) -> list[str]:
 def test_what_leaves_the_caches_is_joined() -> None:
     found = joined(before(f"  output y = {DEPTHWISE}"))
     assert any("conv conv" in each for each in found)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_who_streams_is_known_before(cores: int) -> None:
+    """Of lines that have a node in question, all that the pass joins; of the others nothing."""
+    target = replace(TARGET, cores=cores)
+    graph = before(f"  output y = {DEPTHWISE}\n  output z = x -> conv(32, 1) -> conv(16, 3)")
+    nodes = [node for node in graph.nodes if not node.is_leaf]
+    after = {node.name: node for node in stream_rows(graph, target).nodes}
+    found = streaming(nodes, graph, target)
+    names = {node.name for node in found}
+    assert names >= {node.name for node in nodes} - after.keys()
+    assert {name for name in names if name in after} == {
+        name for name, node in after.items() if isinstance(node.op, Streamed)
+    }
+    assert streaming([], graph, target) == set()
+    line, *_ = (line for line in lines(graph, target) if not found.isdisjoint(line))
+    assert streaming(line[:1], graph, target) == found & set(line)
 
 
 def test_a_first_layer_takes_the_copy_of_the_image_along() -> None:

@@ -96,6 +96,13 @@ def test_small_machines_and_gpus_keep_the_convolution(target: str) -> None:
     assert not taken(optimised(net("x -> conv(256, 1)"), find_target(target)))
 
 
+def test_weights_of_some_layers_move_those_of_others_out_of_the_cache() -> None:
+    """Then all are asked again: one that is not taken near the cache may be taken far from it."""
+    graph = net("x -> conv(512, 1) -> conv(512, 1)", "256, 16, 20")
+    target = replace(find_target("x86-64-v3"), l2_bytes=256 << 10, l3_bytes=1_600_000)
+    assert [node.name for node in taken(optimised(graph, target))] == ["y.conv", "y.conv_1"]
+
+
 def test_a_weight_that_is_read_twice_keeps_its_name() -> None:
     graph = net("x -> conv(512, 1)", "512, 8, 56")
     conv = graph.outputs["y"]

@@ -24,7 +24,7 @@ LARGE = 8 << 20
 """Bytes of weights from which on it is worth some milliseconds to hold nothing else, or to share
 packing them between threads."""
 MOST_PACKERS = 4
-"""Threads that pack weights at once: each has some MB in hand."""
+"""Threads that pack weights at once: each holds a part of a layer's, or all of what is combined."""
 addressof, from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
 
 

@@ -317,11 +317,15 @@ class _Emitter:
         """Which slot of a register array it is; None in memory, or if it is known at run time."""
         if buffer.space is not Space.REGISTER:
             return None
-        varying, constant = self.indices.split(index.base if isinstance(index, Ramp) else index)
+        width = self.widths[buffer.name]
+        base, stride = (index.base, index.stride) if isinstance(index, Ramp) else (index, 1)
+        varying, constant = self.indices.split(base)
+        if stride != 1 or (not varying and constant % width):
+            raise ValueError(f"a vector of register array {buffer.name} lies in two of its slots")
         if varying:
             self.registers.settle()
             return None
-        return constant // self.widths[buffer.name]
+        return constant // width
 
     def value(self, expr: Expr) -> ir.Value:
         """The value of an expression that is no index."""

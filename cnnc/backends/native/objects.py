@@ -29,7 +29,7 @@ from cnnc.loop.text import print_kernel
 
 @record
 class Recipe:
-    """One module: its key, what writes its LLVM IR, and whether vectors are all in it already."""
+    """One module: its key, what writes its LLVM IR, and whether all it stores are vectors."""
 
     key: str
     source: Callable[[], str]

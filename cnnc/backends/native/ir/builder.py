@@ -90,7 +90,7 @@ class IRBuilder:
         listed = ", ".join(f"{each.type.text} {each.name}" for each in args)
         result = function.kind.result
         text = f"call {flags}{' ' * bool(flags)}{result.text} {function.name}({listed})"
-        if not function.is_intrinsic:
+        if function.may_store:
             self.block.loaded.clear()
         if result.text == "void":
             self.block.lines.append(text)

@@ -38,9 +38,10 @@ class Function(Value):
         module.globals[name] = self
 
     @property
-    def is_intrinsic(self) -> bool:
-        """Whether LLVM knows what it does: none of those in use writes memory that is loaded."""
-        return self.name.startswith('@"llvm.')
+    def may_store(self) -> bool:
+        """Whether a call may change memory: of LLVM's own functions those do that are named so."""
+        stores = ("store", "scatter", "memset", "memcpy", "memmove")
+        return not self.name.startswith('@"llvm.') or any(each in self.name for each in stores)
 
     def append_basic_block(self, name: str) -> "Block":
         """A new block at the end."""
