@@ -57,8 +57,8 @@ OFFER = StrassenOffer()
 def suits(node: Node, target: Target) -> bool:
     """Whether the algorithm computes a layer whose layouts are assigned.
 
-    Of f32 only: weights are summed in float64, which is as good as exact there. Rows come in pairs,
-    and halves of the channels are whole vectors.
+    Of f32 only: weights are summed in float64, which is as good as exact there. Rows of the result
+    come in pairs, and halves of the channels are whole vectors.
     """
     root, operands = root_of(node)
     if not isinstance(root, Conv) or target.is_small or target.is_gpu:
@@ -67,8 +67,8 @@ def suits(node: Node, target: Target) -> bool:
     if x.dtype is not DType.F32 or len(x.spatial) != 2 or not operands[1].is_constant:
         return False
     window = root.window(x)
-    is_pointwise = {*window.kernel, *window.stride} == {1} and not any(map(any, window.pads))
-    is_even = x.spatial[0] % 2 == 0 and not any(
+    is_pointwise = {*window.kernel} == {1} and not any(map(any, window.pads))
+    is_even = node.type.spatial[0] % 2 == 0 and not any(
         channels % (2 * lanes) for channels in (x.channels, root.channels)
     )
     is_blocked = lanes > 1 and blocks_of(node) == (lanes, lanes)
@@ -109,7 +109,7 @@ def _direct_cost(node: Node, target: Target, *, far: bool) -> float:
     """Estimated cycles of the convolution itself, with all positions as one row if that is best."""
     work = work_of(node, target)
     flat = replace(work, spatial=(prod(work.spatial),))
-    products = min(least_cycles(each, target) for each in (work, flat))
+    products = min(least_cycles(each, target) for each in (work, *[flat] * (not work.strided)))
     moved = cycles_from_afar(weight_bytes(node), target, far=far)
     return node.type.shape[0] * (products + moved)
 
@@ -136,13 +136,22 @@ def read_choice(chosen: Chosen, node: Node, target: Target) -> Strassen:
     return form.made(shape)
 
 
+def _stride_of(node: Node) -> tuple[int, int]:
+    root, operands = root_of(node)
+    assert isinstance(root, Conv)
+    down, right = root.window(operands[0].type).stride
+    return down, right
+
+
 class Form:
     """The algorithm for a layer."""
 
     def __init__(self, node: Node, target: Target, *, far: bool) -> None:
         self.node, self.target, self.far = node, target, far
         self.x, self.lanes = node.inputs[0].type, target.lanes(node.type.dtype)
-        self.samples, self.depth, self.height, self.width = self.x.shape
+        self.samples, self.depth = self.x.shape[:2]
+        self.height, self.width = node.type.spatial
+        self.stride = _stride_of(node)
         self.blocks = node.type.channels // 2 // self.lanes
 
     @cached_property
@@ -181,7 +190,8 @@ class Form:
         rows, tile = shape
         at_once = tile.blocks * self.lanes
         parts = self._parts(shape, self.target.cores)
-        return Strassen(root.channels, root.bias, rows, at_once, tile.columns, parts)
+        columns, stride = tile.columns, self.stride
+        return Strassen(root.channels, root.bias, rows, at_once, columns, parts, stride)
 
     def cost(self, shape: Shape, parts: int = 1) -> float:
         """Estimated cycles of one thread: products, and sums of the input for each part."""
@@ -214,7 +224,9 @@ class Form:
     @cached_property
     def _sums(self) -> float:
         """Cycles for four sums of the input, made of its four quarters."""
-        return 2.0 * self.x.bytes / self.samples / _SUMMED
+        down, right = self.stride
+        read = self.x.bytes / self.samples / down  # a line of the cache has several columns
+        return (read + read / right) / _SUMMED
 
     @cached_property
     def weights(self) -> int:

@@ -31,7 +31,8 @@ class Strassen(Operator):
     the positions the even and the odd rows. Bands of `rows` are computed one by one, and of each so
     many `channels_at_once` of a half of the channels; these are split into `parts` that different
     threads may compute, each with sums of the input of its own. A value that is not finite spreads
-    over all results at its position and at the one in the row below or above.
+    over all results at its position and at the one in the row below or above. `stride` says which
+    rows and columns of the input are read.
     """
 
     channels: int
@@ -40,6 +41,7 @@ class Strassen(Operator):
     channels_at_once: int
     columns: int
     parts: int = 1
+    stride: tuple[int, int] = (1, 1)
 
     name = "strassen"
 
@@ -48,7 +50,8 @@ class Strassen(Operator):
         """See Operator."""
         shape = f"channels={self.channels}, rows={self.rows}, at_once={self.channels_at_once}"
         parts = f", parts={self.parts}" if self.parts > 1 else ""
-        return f"strassen({shape}, columns={self.columns}{parts})"
+        stride = f", stride={self.stride[0]}x{self.stride[1]}" if max(self.stride) > 1 else ""
+        return f"strassen({shape}, columns={self.columns}{parts}{stride})"
 
     @property
     def text(self) -> str:
@@ -75,7 +78,8 @@ class Strassen(Operator):
     def infer(self, *inputs: TensorType) -> TensorType:
         """See Operator."""
         x = inputs[0]
-        return x.with_shape((x.shape[0], self.channels, *x.spatial))
+        places = (-(-extent // step) for extent, step in zip(x.spatial, self.stride, strict=True))
+        return x.with_shape((x.shape[0], self.channels, *places))
 
     def reference(self, *inputs: Real) -> Real:
         """See Operator: the same arithmetic, which is exact but for rounding."""
@@ -98,7 +102,8 @@ class Strassen(Operator):
 
     def _compute(self, minus: int, inputs: Sequence[Real]) -> Real:
         """The convolution, or with minus = 1 the sums of its sizes."""
-        x, w = inputs[0], np.moveaxis(inputs[1], -1, 0).astype(inputs[0].dtype)
+        x = inputs[0][:, :, :: self.stride[0], :: self.stride[1]]
+        w = np.moveaxis(inputs[1], -1, 0).astype(x.dtype)
         o, c = self.channels // 2, x.shape[1] // 2
         (b11, b12), (b21, b22) = ((x[:, at, 0::2], x[:, at, 1::2]) for at in _halves(c))
         t1 = b12 + minus * b11
@@ -139,13 +144,12 @@ class Strassen(Operator):
 
     def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
         """See Operator: sums of the input, products of them, band by band."""
-        x, pairs = inputs[0], self.rows // 2
-        form = Form(
-            self.channels, pairs, self.channels_at_once, self.columns, self.parts, self.bias
-        )
+        pairs, out = self.rows // 2, build.out
+        at_once, columns = self.channels_at_once, self.columns
+        form = Form(self.channels, pairs, at_once, columns, self.parts, self.bias, self.stride)
         with (
-            build.loop("n", x.shape[0]) as n,
-            build.loop("ob", x.shape[2] // self.rows) as band,
+            build.loop("n", out.shape[0]) as n,
+            build.loop("ob", out.shape[2] // self.rows) as band,
             build.loop("op", self.parts) as part,
         ):
             BandWriter(form, build, inputs, (n, band * pairs, part)).write()

@@ -19,6 +19,7 @@ class Form:
     columns: int
     parts: int
     bias: bool
+    stride: tuple[int, int]
 
 
 class BandWriter:
@@ -34,7 +35,7 @@ class BandWriter:
         self.form, self.build, self.inputs = form, build, inputs
         self.n, self.first_pair, self.part = where
         x = inputs[0]
-        self.half, self.width = x.shape[1] // 2, x.shape[3]
+        self.half, self.width = x.shape[1] // 2, build.out.shape[3]
         layout = Layout.blocked(4, 1, x.layout.block(1))
         self.sums = build.scratch("v", (4, self.half, form.pairs, self.width), x.dtype, layout)
 
@@ -48,8 +49,9 @@ class BandWriter:
 
     def input(self, channel: Expr, half: int, pair: Expr, row: int, column: Expr) -> Expr:
         """An element of a quarter of the input."""
-        index = (channel + half * self.half, (self.first_pair + pair) * 2 + row, column)
-        return self.inputs[0][self.n, *index]
+        down, right = self.form.stride
+        place = (((self.first_pair + pair) * 2 + row) * down, column * right)
+        return self.inputs[0][self.n, channel + half * self.half, *place]
 
     def _add_inputs(self) -> None:
         build = self.build

@@ -24,6 +24,12 @@ FORMS = [
     pytest.param((True, 4, 2, 7, 2), (1, 2, 4, 13), 4, id="parts-of-several"),
 ]
 Form = tuple[bool, int, int, int, int]
+STRIDED = [
+    pytest.param((True, 2, 1, 4, 1), (2, 2, 11, 17), 2, (2, 2), id="stride"),
+    pytest.param((True, 4, 2, 3, 2), (1, 1, 16, 13), 4, (2, 2), id="stride-of-bands-and-parts"),
+    pytest.param((False, 2, 1, 2, 1), (1, 1, 4, 14), 1, (1, 4), id="stride-along-rows"),
+    pytest.param((False, 2, 1, 5, 1), (1, 1, 12, 5), 1, (3, 1), id="stride-across-rows"),
+]
 
 
 def _target(name: str, backend: Backend) -> Target:
@@ -34,13 +40,17 @@ def _target(name: str, backend: Backend) -> Target:
 
 
 def _made(
-    form: Form, shape: tuple[int, ...], blocks: int, target: Target
+    form: Form,
+    shape: tuple[int, ...],
+    blocks: int,
+    target: Target,
+    stride: tuple[int, int] = (1, 1),
 ) -> tuple[Strassen, list[np.ndarray]]:
     """The operator, its input, plain weights and bias."""
     bias, rows, vectors, columns, parts = form
     lanes = target.vector_bits // 32
     channels, depth = 2 * blocks * lanes, 2 * shape[1] * lanes
-    op = Strassen(channels, bias, rows, vectors * lanes, columns, parts)
+    op = Strassen(channels, bias, rows, vectors * lanes, columns, parts, stride)
     rng = np.random.default_rng(depth)
     made = [(shape[0], depth, *shape[2:]), (channels, depth, 1, 1), *[(channels,)] * bias]
     return op, [rng.standard_normal(each).astype(np.float32) for each in made]
@@ -60,12 +70,38 @@ def test_every_form_agrees_with_its_reference(
     held_within(op, [x, _combined(weight), *bias], backend, target)
 
 
+@pytest.mark.parametrize(("backend", "name"), BACKENDS)
+@pytest.mark.parametrize(("form", "shape", "blocks", "stride"), STRIDED)
+def test_strides_agree_with_the_reference(
+    form: Form,
+    shape: tuple[int, ...],
+    blocks: int,
+    stride: tuple[int, int],
+    backend: Backend,
+    name: str,
+) -> None:
+    target = _target(name, backend)
+    op, (x, weight, *bias) = _made(form, shape, blocks, target, stride)
+    held_within(op, [x, _combined(weight), *bias], backend, target)
+
+
 @pytest.mark.parametrize(("form", "shape", "blocks"), FORMS)
 def test_the_reference_is_the_convolution(form: Form, shape: tuple[int, ...], blocks: int) -> None:
     """In float64, with the weights as they are before they are rounded."""
-    op, operands = _made(form, shape, blocks, named_target("x86-64-v4"))
+    _compare(*_made(form, shape, blocks, named_target("x86-64-v4")))
+
+
+@pytest.mark.parametrize(("form", "shape", "blocks", "stride"), STRIDED)
+def test_strides_are_those_of_the_convolution(
+    form: Form, shape: tuple[int, ...], blocks: int, stride: tuple[int, int]
+) -> None:
+    _compare(*_made(form, shape, blocks, named_target("x86-64-v4"), stride))
+
+
+def _compare(op: Strassen, operands: list[np.ndarray]) -> None:
+    """The operator with the convolution."""
     x, weight, *bias = (each.astype(np.float64) for each in operands)
-    conv = Conv(op.channels, (1,), bias=op.bias)
+    conv = Conv(op.channels, (1,), stride=op.stride, bias=op.bias)
     made = op.reference(x, combine_weights(weight), *bias)
     np.testing.assert_allclose(made, conv.reference(x, weight, *bias), rtol=0, atol=1e-11)
 

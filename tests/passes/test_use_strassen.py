@@ -54,6 +54,8 @@ def taken(graph: Graph) -> list[Node]:
             "512, 12, 40",
         ),
         ("x -> conv_transpose(512, 1)", "512, 14, 28"),
+        ("x -> conv(512, 1, stride = 2)", "512, 56, 56"),
+        ("x -> conv(640, 1, stride = [2, 1], bias = false) -> relu", "512, 55, 28"),
     ],
 )
 def test_products_of_many_channels_are_taken(body: str, shape: str, target: str) -> None:
