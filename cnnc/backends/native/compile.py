@@ -68,8 +68,8 @@ def is_vectorised(kernel: Kernel, target: Target) -> bool:
 def compile_module(source: str, target: Target, form: Form, *, vectorised: bool = False) -> bytes:
     """One module, optimised, in an LLVM context of its own: threads may do this side by side.
 
-    Where all is `vectorised`, LLVM does not look for vectors, nor clean up after itself: that is
-    a third of its passes' time. Raises RuntimeError with LLVM's message if the module is invalid.
+    Where all is `vectorised`, LLVM does not look for vectors, nor clean up after itself, to save
+    time. Raises RuntimeError with LLVM's message if the module is invalid.
     """
     machine = _MACHINES.find(target, jit=form is Form.OBJECT)
     context = llvm.create_context()
