@@ -1,4 +1,4 @@
-"""LLVM's two long calls without llvmlite's lock.
+"""LLVM's two long calls without llvmlite's lock, and without leaving what passes remember.
 
 llvmlite lets one thread at a time into LLVM. LLVM itself asks only that threads do not share a
 context, so optimising and emitting modules of separate contexts may run side by side. The calls
@@ -11,22 +11,25 @@ from ctypes import string_at
 
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
+from llvmlite.binding.newpassmanagers import NewPassManager
 
 
 def run_passes(
     manager: llvm.ModulePassManager, module: llvm.ModuleRef, builder: llvm.PassBuilder
 ) -> None:
-    """Optimise the module, whose context no other thread uses."""
+    """Optimise the module, whose context no other thread uses; the manager is gone then."""
     _bare("LLVMPY_RunNewModulePassManager")(manager, module, builder)
+    _dispose(manager)
 
 
 def run_function_passes(
     manager: llvm.FunctionPassManager, module: llvm.ModuleRef, builder: llvm.PassBuilder
 ) -> None:
-    """Optimise each function of the module on its own."""
+    """Optimise each function of the module on its own; the manager is gone then."""
     for function in module.functions:
         if not function.is_declaration:
             _bare("LLVMPY_RunNewFunctionPassManager")(manager, function, builder)
+    _dispose(manager)
 
 
 def emit(machine: llvm.TargetMachine, module: llvm.ModuleRef, *, assembly: bool) -> bytes:
@@ -41,6 +44,15 @@ def emit(machine: llvm.TargetMachine, module: llvm.ModuleRef, *, assembly: bool)
         return string_at(start, ffi.lib.LLVMPY_GetBufferSize(memory))
     finally:
         ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
+
+
+def _dispose(manager: llvm.ModulePassManager | llvm.FunctionPassManager) -> None:
+    """Free the passes and what they hold, up to megabytes each time.
+
+    llvmlite means to, but the order of its classes' bases hides the method that does.
+    """
+    NewPassManager._dispose(manager)
+    manager.detach()
 
 
 def _bare(name: str) -> Callable[..., int]:
