@@ -20,7 +20,13 @@ SMALL_UNROLLED = 48
 SMALL_TILE = 16
 """Accumulators of a tile at most there: each is stored by code of its own."""
 _LATENCY = 4
+_JITTER = 1.04
+"""What it costs dense tiles to have no more sums than hide the latency: one that is late delays
+the next step. Measured on Zen 3 with eight sums, where ten or twelve fit."""
 _TILE_OVERHEAD = 12
+_LINE = 3.0
+"""Cycles for a line of memory of which a tile reads the inputs of some positions, and the next tile
+the others: by then it is out of the first-level cache. Measured on Zen 3, where it takes two."""
 _SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""
 _WINDOW = 4
@@ -74,8 +80,10 @@ class Work:
     `strided` when neighbouring positions share no inputs; `taps` of the window along the last axis;
     `own_weights` when every position multiplies by weights of its own; `temporaries` are registers
     that a step needs for itself. More than `near` vectors of weights for a tile leave the
-    first-level cache before the next tile, and take `arrival` cycles each to come back. All that is
-    done `phases` times. With `half`, the last block is but half a vector in tiles of all blocks.
+    first-level cache before the next tile, and take `arrival` cycles each to come back. Where each
+    input is read at its own position only, a line of memory holds those of `in_line` positions. All
+    that is done `phases` times. With `half`, the last block is but half a vector in tiles of all
+    blocks.
 
     `in_rows` means the other way round: blocks are vectors of positions, which each row reads for
     itself, from so many `lines` of memory on average, and columns are channels, whose weights all
@@ -98,6 +106,7 @@ class Work:
     lines: float = 1.0
     apart: int = 0
     half: bool = False
+    in_line: int = 1
 
     @property
     def heights(self) -> Iterable[int]:
@@ -190,7 +199,8 @@ def cycles(work: Work, tile: Tile, target: Target) -> float:
     A step issues `vectors` multiply-adds and loads the weights and inputs, as many of each a cycle
     as the target has vector units, and cannot repeat faster than a multiply-add takes.
     """
-    return _cycles(work, tile, target.vector_units, lambda blocks, positions: (_LATENCY, 0.0))
+    latency = _LATENCY if work.per_channel else _LATENCY * _JITTER
+    return _cycles(work, tile, target.vector_units, lambda blocks, positions: (latency, 0.0))
 
 
 def short_cycles(work: Work, tile: Tile, target: Target) -> float:
@@ -232,8 +242,15 @@ def _cycles(
                 arrival = blocks * work.arrival if blocks * work.steps > work.near else 0.0
                 adds = sums - positions * _SAVED if halves(work, tile) else sums
                 step = max(max(adds, loads) / units, latency, arrival)
+                step += height * _cut_lines(width, work.in_line) * _LINE / work.read_block
                 total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
+
+
+def _cut_lines(width: int, in_line: int) -> float:
+    """Lines that a row of positions shares with the next one, on average over where they start."""
+    starts = [turn * width % in_line for turn in range(in_line)]
+    return sum(-(-(start + width) // in_line) for start in starts) / in_line - width / in_line
 
 
 def halves(work: Work, tile: Tile) -> bool:

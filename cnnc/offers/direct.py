@@ -5,7 +5,7 @@ from math import inf, prod
 
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.record import record
-from cnnc.base.target import Target
+from cnnc.base.target import LINE, Target
 from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, least_cycles, tiles
 from cnnc.ir.graph import Node
 from cnnc.offers.far import L2_BYTES
@@ -165,6 +165,7 @@ def work_of(node: Node, target: Target) -> Work:
     steps = max(1, macs // max(1, out.elements))
     if not macs:
         steps = max(1, round(kinds[0].elements / max(1, out.elements)))
+    reads_once = nest.one_tap and not nest.strided and not nest.per_channel and read_block > 1
     blocks, spatial = -(-out.channels // block), nest.spatial
     if nest.groups > 1 and not nest.per_channel:
         blocks = max(1, out.channels // nest.groups // block)
@@ -182,9 +183,15 @@ def work_of(node: Node, target: Target) -> Work:
         max(1, nest.phases),
         near=inf if prod(out.spatial) == 1 else target.l1_bytes // (block * out.dtype.bytes),
         arrival=block * out.dtype.bytes / L2_BYTES,
+        in_line=_positions_in_line(node, read_block) if reads_once else 1,
         half=_is_half_empty(node, block, target)
         and not (nest.groups > 1 or nest.per_channel or nest.phases),
     )
+
+
+def _positions_in_line(node: Node, read_block: int) -> int:
+    """Positions whose blocks of input channels one line of memory holds."""
+    return max(1, LINE // (read_block * node.inputs[0].type.dtype.bytes))
 
 
 def _is_half_empty(node: Node, block: int, target: Target) -> bool:

@@ -102,6 +102,38 @@ def test_stores_of_short_sums(target: str, wins: bool, steps: int, near: bool) -
     assert (small < large) == (wins and near)
 
 
+@pytest.mark.parametrize(("in_line", "read_block"), [(1, 16), (2, 8)])
+def test_tiles_that_cut_lines_of_memory(in_line: int, read_block: int) -> None:
+    """Three columns read half a line that the next tile reads again; whole lines cost nothing."""
+    found = driver.find_target("x86-64-v3")
+    work = Work(8, (56, 56), 256, per_channel=False, read_block=read_block, in_line=in_line)
+    alone = replace(work, in_line=1)
+
+    def costs(tile: Tile) -> float:
+        return cycles(work, tile, found) / cycles(alone, tile, found)
+
+    assert costs(Tile(2, 1, 4)) == 1
+    assert (costs(Tile(2, 2, 3)) > costs(Tile(2, 1, 6)) > 1) == (in_line > 1)
+
+
+def test_windows_and_whole_lines_have_none_cut() -> None:
+    """The columns of a window are read again by the next tile anyway."""
+    bodies = {"x -> conv(64, 1)": 2, "x -> conv(64, 3)": 1, "x -> conv(64, 1, stride = 2)": 1}
+    for body, in_line in bodies.items():
+        for target, positions in (("x86-64-v3", in_line), ("x86-64-v4", 1)):
+            (node,) = layers(net(body), target)
+            assert direct.work_of(node, driver.find_target(target)).in_line == positions
+
+
+def test_sums_that_just_hide_the_latency() -> None:
+    """Eight take longer than their share of ten."""
+    work = Work(2, (40, 40), 576, per_channel=False)
+    eight, ten = (
+        cycles(work, Tile(2, 1, width), driver.find_target("x86-64-v3")) for width in (4, 5)
+    )
+    assert eight > 1.03 * ten
+
+
 def test_the_default_said_aloud_changes_nothing() -> None:
     graph, target = net("x -> conv(64, 3, stride = 2) -> relu"), "x86-64-v3"
     (node,) = layers(graph, target)
