@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import accumulate
 from math import inf, prod
 
 from cnnc.base.layout import Shape
@@ -21,12 +22,13 @@ SMALL_TILE = 16
 """Accumulators of a tile at most there: each is stored by code of its own."""
 _LATENCY = 4
 _JITTER = 1.04
-"""What it costs dense tiles to have no more sums than hide the latency: one that is late delays
-the next step. Measured on Zen 3 with eight sums, where ten or twelve fit."""
+"""What it costs to have no more sums than hide the latency, unless each channel reads its own
+input: one that is late delays the next step. Measured on Zen 3, dense tiles of eight sums."""
 _TILE_OVERHEAD = 12
 _LINE = 3.0
-"""Cycles for a line of memory of which a tile reads the inputs of some positions, and the next tile
-the others: by then it is out of the first-level cache. Measured on Zen 3, where it takes two."""
+"""Cycles for a line of memory that two tiles read, each the inputs of some positions: the second
+time it may come from the second-level cache. Measured on Zen 3, two positions in a line, maps from
+14×14 to 112×112 of 64 to 1024 channels."""
 _SPARE = 2
 """Registers of 32 that LLVM's scheduler wants for itself where inputs are vectors."""
 _WINDOW = 4
@@ -81,9 +83,9 @@ class Work:
     `own_weights` when every position multiplies by weights of its own; `temporaries` are registers
     that a step needs for itself. More than `near` vectors of weights for a tile leave the
     first-level cache before the next tile, and take `arrival` cycles each to come back. Where each
-    input is read at its own position only, a line of memory holds those of `in_line` positions. All
-    that is done `phases` times. With `half`, the last block is but half a vector in tiles of all
-    blocks.
+    input is read at its own position only, a line of memory holds those of `in_line` positions;
+    `beside` are positions of the halo before and after each row. All that is done `phases` times.
+    With `half`, the last block is but half a vector in tiles of all blocks.
 
     `in_rows` means the other way round: blocks are vectors of positions, which each row reads for
     itself, from so many `lines` of memory on average, and columns are channels, whose weights all
@@ -107,6 +109,7 @@ class Work:
     apart: int = 0
     half: bool = False
     in_line: int = 1
+    beside: tuple[int, int] = (0, 0)
 
     @property
     def heights(self) -> Iterable[int]:
@@ -197,7 +200,8 @@ def cycles(work: Work, tile: Tile, target: Target) -> float:
     """Estimated cycles for the layer.
 
     A step issues `vectors` multiply-adds and loads the weights and inputs, as many of each a cycle
-    as the target has vector units, and cannot repeat faster than a multiply-add takes.
+    as the target has vector units, and cannot repeat faster than a multiply-add takes, nor quite as
+    fast.
     """
     latency = _LATENCY if work.per_channel else _LATENCY * _JITTER
     return _cycles(work, tile, target.vector_units, lambda blocks, positions: (latency, 0.0))
@@ -242,15 +246,23 @@ def _cycles(
                 arrival = blocks * work.arrival if blocks * work.steps > work.near else 0.0
                 adds = sums - positions * _SAVED if halves(work, tile) else sums
                 step = max(max(adds, loads) / units, latency, arrival)
-                step += height * _cut_lines(width, work.in_line) * _LINE / work.read_block
                 total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)
+    if work.in_line > 1:
+        lines = rows * cut_lines(columns, tile.columns, work.in_line, *work.beside)
+        total += -(-work.blocks // tile.blocks) * lines * work.steps / work.read_block * _LINE
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
 
 
-def _cut_lines(width: int, in_line: int) -> float:
-    """Lines that a row of positions shares with the next one, on average over where they start."""
-    starts = [turn * width % in_line for turn in range(in_line)]
-    return sum(-(-(start + width) // in_line) for start in starts) / in_line - width / in_line
+@cache
+def cut_lines(columns: int, width: int, in_line: int, before: int, after: int) -> float:
+    """Lines of a row that two of its tiles read, on average over so many rows as a line starts in.
+
+    A line holds `in_line` positions, and rows have so many more `before` and `after` them.
+    """
+    pieces = [length for length, count in even_pieces(columns, width) for _ in range(count)]
+    starts = [before + row * (before + columns + after) for row in range(in_line)]
+    edges = [start + at for start in starts for at in accumulate(pieces[:-1])]
+    return sum(edge % in_line > 0 for edge in edges) / in_line
 
 
 def halves(work: Work, tile: Tile) -> bool:

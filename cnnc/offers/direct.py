@@ -183,13 +183,14 @@ def work_of(node: Node, target: Target) -> Work:
         max(1, nest.phases),
         near=inf if prod(out.spatial) == 1 else target.l1_bytes // (block * out.dtype.bytes),
         arrival=block * out.dtype.bytes / L2_BYTES,
-        in_line=_positions_in_line(node, read_block) if reads_once else 1,
+        in_line=positions_in_line(node, read_block) if reads_once else 1,
+        beside=kinds[0].layout.halo_of(kinds[0].rank - 1) if reads_once else (0, 0),
         half=_is_half_empty(node, block, target)
         and not (nest.groups > 1 or nest.per_channel or nest.phases),
     )
 
 
-def _positions_in_line(node: Node, read_block: int) -> int:
+def positions_in_line(node: Node, read_block: int) -> int:
     """Positions whose blocks of input channels one line of memory holds."""
     return max(1, LINE // (read_block * node.inputs[0].type.dtype.bytes))
 

@@ -12,7 +12,7 @@ from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, fits, least_cycles, tiles
 from cnnc.ir.evaluate import widen
 from cnnc.ir.graph import Constant, Node
-from cnnc.offers.direct import blocks_of, weight_bytes, work_of
+from cnnc.offers.direct import blocks_of, positions_in_line, weight_bytes, work_of
 from cnnc.offers.far import L3_BYTES, cycles_from_afar
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.offers.shares import longest_share
@@ -106,8 +106,11 @@ def choose_strassen(node: Node, target: Target, *, far: bool) -> Strassen | None
 
 
 def _direct_cost(node: Node, target: Target, *, far: bool) -> float:
-    """Estimated cycles of the convolution itself, with all positions as one row if that is best."""
-    work = work_of(node, target)
+    """Estimated cycles of the convolution itself, with all positions as one row if that is best.
+
+    Lines of memory that two tiles read are left out, as they are for the algorithm's products.
+    """
+    work = replace(work_of(node, target), in_line=1)
     flat = replace(work, spatial=(prod(work.spatial),))
     products = min(least_cycles(each, target) for each in (work, *[flat] * (not work.strided)))
     moved = cycles_from_afar(weight_bytes(node), target, far=far)
@@ -121,7 +124,7 @@ def read_choice(chosen: Chosen, node: Node, target: Target) -> Strassen:
     if not suits(node, target):
         why = (
             "it needs a 1×1 convolution of f32 on two axes, in one group, without padding, with an "
-            "even number of rows and of vectors of channels"
+            "even number of rows of the result and of vectors of channels"
         )
         raise chosen.refuse(node.name, why)
     if not is_accurate(node):
@@ -223,10 +226,16 @@ class Form:
 
     @cached_property
     def _sums(self) -> float:
-        """Cycles for four sums of the input, made of its four quarters."""
-        down, right = self.stride
-        read = self.x.bytes / self.samples / down  # a line of the cache has several columns
-        return (read + read / right) / _SUMMED
+        """Cycles for four sums of the input, made of its four quarters.
+
+        Lines of memory are read whole, with columns that are skipped.
+        """
+        written = self._kept(self.height)
+        return written * (1 + min(self.stride[1], self._in_line)) / _SUMMED
+
+    @cached_property
+    def _in_line(self) -> int:
+        return positions_in_line(self.node, self.lanes)
 
     @cached_property
     def weights(self) -> int:

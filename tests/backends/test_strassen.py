@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import cnnc
 from cnnc.backends.base import Backend
 from cnnc.backends.native.targets import named_target
 from cnnc.base.target import Target
@@ -109,20 +110,53 @@ def _compare(op: Strassen, operands: list[np.ndarray]) -> None:
 @pytest.mark.parametrize(("backend", "name"), BACKENDS[:3])
 @pytest.mark.parametrize("scale", [1.0, 1e-38, 3e17], ids=["normal", "subnormal", "huge"])
 @pytest.mark.parametrize("special", [False, True], ids=["finite", "special"])
+@pytest.mark.parametrize(("shape", "stride"), [((1, 2, 6, 9), (1, 1)), ((1, 2, 11, 17), (2, 2))])
 def test_extreme_values_stay_within_the_bound(
-    special: bool, scale: float, backend: Backend, name: str
+    shape: tuple[int, ...],
+    stride: tuple[int, int],
+    special: bool,
+    scale: float,
+    backend: Backend,
+    name: str,
 ) -> None:
     """NaN and infinities spread over pairs of positions, as in the reference."""
     target = _target(name, backend)
-    op, (x, weight, *bias) = _made((True, 2, 1, 4, 1), (1, 2, 6, 9), 2, target)
+    op, (x, weight, *bias) = _made((True, 2, 1, 4, 1), shape, 2, target, stride)
     x *= np.float32(scale)
     if special:
-        places = np.random.default_rng(0).integers(x.size, size=12)
-        x.reshape(-1)[places] = np.resize(np.asarray(SPECIAL, np.float32), 12)
+        used = x[..., :: stride[0], :: stride[1]]
+        places = np.random.default_rng(0).integers(used.size, size=12)
+        values = np.resize(np.asarray(SPECIAL, np.float32), 12)
+        used[np.unravel_index(places, used.shape)] = values
     out = held_within(op, [x, _combined(weight), *bias], backend, target)
     if special:
         assert np.isnan(out).any()
         assert np.isfinite(out).any()
+
+
+def test_what_a_stride_skips_is_not_looked_at() -> None:
+    target = _target("native", NATIVE)
+    op, (x, weight, *bias) = _made((True, 2, 1, 4, 1), (1, 2, 11, 17), 2, target, (2, 2))
+    x[..., 1::2, :] = np.nan
+    x[..., 1::2] = np.inf
+    out = held_within(op, [x, _combined(weight), *bias], NATIVE, target)
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize(("stride", "rows", "columns"), [(1, 14, 28), (2, 56, 56)])
+def test_threads_give_the_same_bits(stride: int, rows: int, columns: int) -> None:
+    text = (
+        f"cnn 1\nnet n {{\n  input x: f32[1, 512, {rows}, {columns}]\n"
+        f"  output y = x -> conv(512, 1, stride = {stride})\n  weights he(seed = 1)\n}}\n"
+    )
+    model = cnnc.load_text(text)
+    x = np.random.default_rng(0).standard_normal((1, 512, rows, columns), np.float32)
+    results = []
+    for threads in (1, 2, 3):
+        net = model.compile(threads=threads)
+        assert any("7 products" in layer.kernel.origin.algorithm for layer in net.lowered.layers)
+        results.append(net(x)["y"].tobytes())
+    assert results[0] == results[1] == results[2]
 
 
 def test_sums_that_may_overflow_have_no_bound() -> None:

@@ -11,7 +11,15 @@ from cnnc import driver
 from cnnc.base.choice import KEY_LENGTH, Choice, Choices, Chosen
 from cnnc.base.errors import UserError
 from cnnc.base.source import SourceFile
-from cnnc.base.tiles import Tile, Work, cycles, short_cycles
+from cnnc.base.tiles import (
+    Tile,
+    Work,
+    cut_lines,
+    cycles,
+    even_pieces,
+    even_widths,
+    short_cycles,
+)
 from cnnc.compare import diff
 from cnnc.compiled import Compiled
 from cnnc.frontend.load import load_text
@@ -102,18 +110,41 @@ def test_stores_of_short_sums(target: str, wins: bool, steps: int, near: bool) -
     assert (small < large) == (wins and near)
 
 
-@pytest.mark.parametrize(("in_line", "read_block"), [(1, 16), (2, 8)])
-def test_tiles_that_cut_lines_of_memory(in_line: int, read_block: int) -> None:
+@pytest.mark.parametrize("beside", [(0, 0), (1, 1), (0, 2)])
+@pytest.mark.parametrize("in_line", [1, 2, 4])
+@pytest.mark.parametrize("columns", [1, 7, 13, 14, 28, 35])
+def test_lines_that_two_tiles_of_a_row_read(
+    columns: int, in_line: int, beside: tuple[int, int]
+) -> None:
+    """Counted position by position."""
+    before, after = beside
+    for width in even_widths(columns):
+        lengths = [size for size, count in even_pieces(columns, width) for _ in range(count)]
+        shared = 0
+        for row in range(in_line):
+            read: list[int] = []
+            start = before + row * (before + columns + after)
+            for length in lengths:
+                read += {position // in_line for position in range(start, start + length)}
+                start += length
+            shared += len(read) - len(set(read))
+        if in_line <= width:  # or else a line has more than two
+            assert cut_lines(columns, width, in_line, *beside) == shared / in_line
+
+
+def test_tiles_that_cut_lines_of_memory() -> None:
     """Three columns read half a line that the next tile reads again; whole lines cost nothing."""
     found = driver.find_target("x86-64-v3")
-    work = Work(8, (56, 56), 256, per_channel=False, read_block=read_block, in_line=in_line)
-    alone = replace(work, in_line=1)
+    alone = Work(8, (56, 56), 256, per_channel=False, read_block=8)
+    work = replace(alone, in_line=2)
 
     def costs(tile: Tile) -> float:
         return cycles(work, tile, found) / cycles(alone, tile, found)
 
     assert costs(Tile(2, 1, 4)) == 1
-    assert (costs(Tile(2, 2, 3)) > costs(Tile(2, 1, 6)) > 1) == (in_line > 1)
+    assert costs(Tile(2, 2, 3)) > costs(Tile(2, 1, 6)) > 1
+    work = replace(work, beside=(1, 1))
+    assert costs(Tile(2, 1, 4)) > costs(Tile(2, 1, 6)) > 1
 
 
 def test_windows_and_whole_lines_have_none_cut() -> None:
@@ -123,6 +154,13 @@ def test_windows_and_whole_lines_have_none_cut() -> None:
         for target, positions in (("x86-64-v3", in_line), ("x86-64-v4", 1)):
             (node,) = layers(net(body), target)
             assert direct.work_of(node, driver.find_target(target)).in_line == positions
+
+
+def test_a_halo_that_another_layer_reads_moves_lines() -> None:
+    target = driver.find_target("x86-64-v3")
+    graph = net("x -> conv(64, 1) -> concat { conv(32, 1) | conv(64, 3, pad = 1) }")
+    (node,) = [each for each in layers(graph, "x86-64-v3") if each.type.channels == 32]
+    assert direct.work_of(node, target).beside == (1, 1)
 
 
 def test_sums_that_just_hide_the_latency() -> None:

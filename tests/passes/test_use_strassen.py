@@ -156,10 +156,17 @@ def test_a_choice_is_taken_or_refused() -> None:
     ]:
         with pytest.raises(UserError, match=why):
             optimised(graph, target, choices=chosen(**wrong))
-    odd = net("x -> conv(64, 1)", "64, 15, 14")
-    key = key_of(odd.outputs["y"], Choices({}, facts))
-    with pytest.raises(UserError, match="even number of rows"):
-        optimised(odd, target, choices=chosen(rows=2, at_once=16, columns=7))
+    for odd in (
+        net("x -> conv(64, 1)", "64, 15, 14"),
+        net("x -> conv(64, 1, stride = 2)", "64, 14, 14"),
+    ):
+        key = key_of(odd.outputs["y"], Choices({}, facts))
+        with pytest.raises(UserError, match="even number of rows of the result"):
+            optimised(odd, target, choices=chosen(rows=2, at_once=16, columns=7))
+    half = net("x -> conv(64, 1, stride = 2)", "64, 27, 14")
+    key = key_of(half.outputs["y"], Choices({}, facts))
+    with pytest.raises(UserError, match="7 columns"):
+        optimised(half, target, choices=chosen(rows=2, at_once=16, columns=8))
 
 
 @pytest.mark.parametrize(

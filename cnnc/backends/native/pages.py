@@ -15,8 +15,8 @@ def release_llvm() -> None:
     """Drop the pages of LLVM's library, tens of megabytes, that are as its file has them.
 
     Whoever calls LLVM again reads them again from the system's copy of the file, at a few
-    milliseconds. What was freed and is still held for later allocations, ten more, goes back to
-    the system as well. Does nothing on other systems than Linux.
+    milliseconds. What this process has freed and glibc still holds for later allocations, ten
+    more, goes back to the system as well. Does nothing on other systems than Linux.
     """
     if sys.platform != "linux" or not _SMAPS.exists():
         return

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from ctypes import string_at
 
 import llvmlite.binding as llvm
-from llvmlite.binding import ffi
-from llvmlite.binding.newpassmanagers import NewPassManager
+from llvmlite.binding import ffi, newpassmanagers
 
 
 def run_passes(
@@ -51,8 +50,9 @@ def _dispose(manager: llvm.ModulePassManager | llvm.FunctionPassManager) -> None
 
     llvmlite means to, but the order of its classes' bases hides the method that does.
     """
-    NewPassManager._dispose(manager)
-    manager.detach()
+    if dispose := getattr(newpassmanagers.NewPassManager, "_dispose", None):
+        dispose(manager)
+        manager.detach()
 
 
 def _bare(name: str) -> Callable[..., int]:
