@@ -7,6 +7,7 @@ from cnnc.base.tiles import even_pieces
 from cnnc.loop.expr import Buffer, Expr, Load, Space, Var
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Stmt, Store
 from cnnc.lowering.loops import ScheduleError, each_loop, substitute
+from cnnc.lowering.nests import join
 
 BAND = "row.band"
 """The loop over bands of rows, each with its panels."""
@@ -37,6 +38,21 @@ def sum_in_panels(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
     if not found:
         raise ScheduleError(f"no sums over {var} inside {outer} in {kernel.name}")
     return kernel
+
+
+def join_columns(kernel: Kernel, around: str, outer: str) -> Kernel:
+    """for a: for o: S; for a: for o: T  →  for a: for o: {S; T}.
+
+    `around` is a, `outer` is o. What is a single tile gets a loop that its registers can be in.
+    """
+
+    def change(loop: For) -> Body:
+        match loop.body:
+            case (For(var=name, reduces=False),) if not name.endswith(".1"):
+                return (loop,)
+        return (loop.with_body((For(f"{outer}.all", 1, loop.body),)),)
+
+    return join(each_loop(kernel, outer, change), (around, outer))
 
 
 def cut_bands(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:

@@ -24,7 +24,7 @@ from cnnc.lowering.loops import (
     widen,
 )
 from cnnc.lowering.nests import fission, join
-from cnnc.lowering.panels import BAND, cut_bands, sum_in_panels
+from cnnc.lowering.panels import BAND, cut_bands, join_columns, sum_in_panels
 from cnnc.lowering.registers import own_registers
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import (
@@ -39,6 +39,9 @@ ENOUGH = 64
 _TASKS = 16
 """Tiles of positions that are enough for cores to share, so that those of channels need not be."""
 
+_CHANNELS = ("n", "oc.0")
+"""The loops around panels: over samples and tiles of channels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -51,7 +54,8 @@ class Order:
     `far_weights`: they are many, and those of the next channels have to be fetched in time.
     `late`: operands that are read only when a tile has been summed. `panel`: blocks of input
     channels that are summed for all positions before the next ones; 0 for all blocks at once. Then
-    `band` rows of tiles are a task; 0 for all of them.
+    `band` rows of tiles are a task; 0 for all of them. With `joins_columns`, a panel is used for
+    columns of all lengths, otherwise each length is a nest of its own.
     `phases`: loops over phases that stand around those over positions; `joins_phases`: all phases
     of a row, or of a tile where there is one axis, before the next. At most `most_unrolled`
     multiply-accumulates are written out in one straight line. With `halves`, tiles have all
@@ -69,6 +73,7 @@ class Order:
     band: int = 0
     phases: int = 0
     joins_phases: bool = False
+    joins_columns: bool = False
     halves: bool = False
 
 
@@ -92,8 +97,9 @@ def schedule_blocked(
         kernel = drop_loops(kernel, "oc.2")
     positions = [f"{var}.1" for var in spatial[-2:]]
     kernel, inner = _cut_positions(kernel, tile, spatial, rows_first=order.rows_first)
-    if order.panel:  # columns that are left over are a nest of their own, as panels are
+    if order.panel:
         kernel = fission(kernel)
+        kernel = join_columns(kernel, *_CHANNELS) if order.joins_columns else kernel
     if order.band:
         tiles = [f"{var}.0" for var in spatial[-2:]]
         kernel = fission(cut_bands(kernel, "oc.0", tiles[0], order.band))
@@ -117,10 +123,15 @@ def schedule_blocked(
             kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead=ahead, lanes=block
         )
     kernel = _fill_registers(kernel, inner, block)
-    rows = [*spatial[:-1], *(f"{var}.0" for var in spatial)]
-    together = {"n", "oc.0", *rows} if phases else ()
+    together = _in_common(order, spatial if phases else ())
     kernel = _parallel_outer(prefetch_operands(kernel, order.late), together)
     return halve_last_vectors(kernel, "oc.1", "oc.2") if order.halves else kernel
+
+
+def _in_common(order: Order, spatial: Sequence[str]) -> tuple[str, ...]:
+    """The outermost loops that nests share: of joined columns, or phases over these axes."""
+    rows = [*spatial[:-1], *(f"{var}.0" for var in spatial)]
+    return (*_CHANNELS, *rows) if rows or order.joins_columns else ()
 
 
 def _fill_registers(kernel: Kernel, inner: list[str], lanes: int) -> Kernel:

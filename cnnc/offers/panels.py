@@ -41,6 +41,20 @@ def panel_size(node: Node, form: Form, target: Target) -> int:
     return (near or sizes[:1])[-1]
 
 
+def joins_columns(node: Node, tile: Tile, target: Target, *, in_one_row: bool) -> bool:
+    """Whether a layer in panels without bands takes columns of two lengths within the same panels.
+
+    Each panel comes from memory once then, not once for each length. Apart, they are twice as many
+    tasks, which cores may share more evenly.
+    """
+    lines = _lines(node, tile, in_one_row=in_one_row)
+    tasks, arrival = _tasks(node, tile), _arrival(node, target)
+    positions = sum(count * length for count, length in lines)
+    joined = longest_share([(tasks, positions + arrival)], target.cores)
+    apart = _nests(lines, tasks, max(count for count, _ in lines), arrival)
+    return joined <= longest_share(apart, target.cores) * _GAIN
+
+
 def band_size(node: Node, tile: Tile, target: Target, *, in_one_row: bool) -> int:
     """Rows of tiles in a band, if a layer in panels is cut into bands that cores share; 0 if not.
 
@@ -48,16 +62,8 @@ def band_size(node: Node, tile: Tile, target: Target, *, in_one_row: bool) -> in
     are left over by these are not counted. Every band reads the weights. Of positions that are one
     row, every tile counts as a row.
     """
-    block, _ = blocks_of(node)
-    tasks = node.type.shape[0] * (-(-node.type.channels // block) // tile.blocks)
-    rows, columns = node.type.spatial
-    if in_one_row:
-        lines = [(count, length) for length, count in even_pieces(rows * columns, tile.columns)]
-    else:
-        pieces = even_pieces(columns, tile.columns)
-        lines = [(rows // tile.rows, tile.rows * length * count) for length, count in pieces]
-    # multiply-adds of each position in a cycle, beside the bytes of a vector of weights
-    arrival = target.vector_units * block * node.type.dtype.bytes / L2_BYTES
+    lines = _lines(node, tile, in_one_row=in_one_row)
+    tasks, arrival = _tasks(node, tile), _arrival(node, target)
 
     def span(size: int) -> float:
         return longest_share(_nests(lines, tasks, size, arrival), target.cores)
@@ -66,6 +72,30 @@ def band_size(node: Node, tile: Tile, target: Target, *, in_one_row: bool) -> in
     sizes = sorted({-(-most // bands) for bands in range(1, min(target.cores, most) + 1)})
     best = min(reversed(sizes), key=span)
     return best if span(best) * _GAIN <= span(most) else 0
+
+
+def _tasks(node: Node, tile: Tile) -> int:
+    """Tiles of channels of all samples, but those of blocks that are left over."""
+    block, _ = blocks_of(node)
+    return node.type.shape[0] * (-(-node.type.channels // block) // tile.blocks)
+
+
+def _lines(node: Node, tile: Tile, *, in_one_row: bool) -> list[tuple[int, int]]:
+    """Rows of tiles and the positions of each, for every length of columns."""
+    rows, columns = node.type.spatial
+    if in_one_row:
+        return [(count, length) for length, count in even_pieces(rows * columns, tile.columns)]
+    pieces = even_pieces(columns, tile.columns)
+    return [(rows // tile.rows, tile.rows * length * count) for length, count in pieces]
+
+
+def _arrival(node: Node, target: Target) -> float:
+    """Positions computed while the weights of a tile arrive from the second-level cache.
+
+    The multiply-adds of each in a cycle, beside the bytes of a vector of weights.
+    """
+    block, _ = blocks_of(node)
+    return target.vector_units * block * node.type.dtype.bytes / L2_BYTES
 
 
 def _nests(

@@ -141,6 +141,29 @@ def test_rows_stay_together_where_cores_are_busy(
     assert shares_of(layer_of(graph, target)) == shares
 
 
+@pytest.mark.parametrize(
+    ("to", "cores", "joined"),
+    [
+        (96, 1, True),
+        (192, 2, True),  # eight tiles of channels, four for each core
+        (512, 2, True),  # 21: eleven with both lengths are no more than 21 of one or the other
+        (216, 2, False),  # nine: five with both lengths are too many
+    ],
+)
+def test_a_panel_serves_columns_of_all_lengths(to: int, cores: int, joined: bool) -> None:
+    """Rows of seven in tiles of four and three columns: one nest, or one for each length."""
+    target = replace(named_target("x86-64-v3"), cores=cores)
+    kernel = layer_of(conv(128, to, 3, 7, 7), target)
+    in_panels = [
+        nest
+        for nest in kernel.body
+        if any(isinstance(s, For) and s.var == "ic.0.p" for s in walk((nest,)))
+    ]
+    lengths = {s.extent for s in walk(kernel.body) if isinstance(s, For) and s.var == "ow.1"}
+    assert lengths == {3, 4}
+    assert len(in_panels) == (1 if joined else 2)
+
+
 def test_a_band_has_whole_tiles_of_two_rows() -> None:
     target = replace(named_target("x86-64-v4"), cores=2)
     node = next(each for each in conv(128, 32, 3, 14, 5).nodes if isinstance(each.op, Conv))
@@ -162,6 +185,7 @@ def test_a_band_has_whole_tiles_of_two_rows() -> None:
         (256, 40, 3, 3, 5),  # a block of channels is left over
         (1024, 48, 1, 5, 7),  # with AVX2 one row, whose last tile is shorter
         (1024, 64, 1, 7, 7),
+        (64, 216, 3, 7, 7),  # with AVX2 columns of two lengths, joined or apart
     ],
     ids=str,
 )
