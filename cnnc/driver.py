@@ -28,6 +28,7 @@ from cnnc.passes.fold_batchnorm import fold_batchnorm
 from cnnc.passes.fold_constants import fold_constants
 from cnnc.passes.fuse import fuse
 from cnnc.passes.lay_channels_last import lay_channels_last
+from cnnc.passes.merge_convs import merge_convs
 from cnnc.passes.order_concats import order_concats
 from cnnc.passes.share_common import share_common
 from cnnc.passes.share_memory import share_memory
@@ -76,6 +77,8 @@ def pipeline(
         Pass("share-common", share_common),
         # while batchnorm still stands right behind its conv or dense
         Pass("fold-batchnorm", fold_batchnorm),
+        # weights are final, and no algorithm is chosen for a convolution
+        Pass("merge-convs", lambda graph: merge_convs(graph, target, exact=exact)),
         *(_for_gpu() if target.is_gpu else _for_cpu(target, exact, choices, far)),
         # last: who lies inside whom depends on layouts
         Pass("share-memory", share_memory),
@@ -92,26 +95,22 @@ def _for_gpu() -> tuple[Pass, ...]:
 
 
 def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) -> tuple[Pass, ...]:
-    faster = (
-        # weights are final, and nothing has joined the convolution
-        Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far)),
-    )
-    seven = (
-        # layouts are known, and with them what would be computed alone
-        Pass("use-strassen", lambda graph: use_strassen(graph, target, choices, far=far)),
-    )
+    winograd = Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far))
+    strassen = Pass("use-strassen", lambda graph: use_strassen(graph, target, choices, far=far))
     return (
         # what is chosen below is chosen for the samples that run together
         Pass("take-apart", lambda graph: take_apart(graph, target)),
         # weights are final, and what it makes may take Winograd's algorithm
         Pass("use-subpixel", lambda graph: use_subpixel(graph, target, exact=exact)),
-        *(() if exact else faster),
+        # weights are final, and nothing has joined the convolution
+        *(() if exact else (winograd,)),
         # operators are final: join each with the pointwise chain behind it
         Pass("fuse", lambda graph: fuse(graph, target)),
         # every tensor that will exist in memory is now a node, and all weights are final
         Pass("order-concats", lambda graph: order_concats(graph, target)),
         Pass("assign-layouts", lambda graph: assign_layouts(graph, target, choices)),
-        *(() if exact else seven),
+        # layouts are known, and with them what would be computed alone
+        *(() if exact else (strassen,)),
         # all tensors lie as they will: how much of them leaves the caches is known
         Pass("stream-rows", lambda graph: stream_rows(graph, target, choices)),
     )

@@ -1,6 +1,7 @@
 """The layers of a graph, and of what it was lowered to."""
 
 from collections.abc import Iterator, Mapping
+from types import UnionType
 
 from cnnc.ir.graph import Constant, Graph, Node, Op, Parameter
 from cnnc.ir.types import TensorType
@@ -8,7 +9,9 @@ from cnnc.layers import LayerInfo, Layers
 from cnnc.lowering.lowered import Lowered
 from cnnc.ops.arithmetic.mul import Mul
 from cnnc.ops.batchnorm import BatchNorm
+from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
+from cnnc.ops.conv_map import ConvMap
 from cnnc.ops.fused import Fused
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.spec import Operator
@@ -110,6 +113,23 @@ def computed_within(source: Graph, lowered: Lowered, name: str) -> str | None:
         found = compiled.get(root.name) or _streamed_behind(root, source, compiled)
         if found is not None and _computes(found.op, node.op, root.op):
             return found.name
+    return _merged_name(node, source, compiled) if isinstance(node.op, Conv) else None
+
+
+def _merged_name(conv: Node, source: Graph, compiled: Mapping[str, Node]) -> str | None:
+    """The one convolution that was made of those beside it in a concat: it has the name of the
+    concat, or of the first of them."""
+    below = conv
+    while len(users := source.users[below]) == 1:
+        (user,) = users
+        if isinstance(user.op, Concat):
+            before = reversed(user.inputs[: user.inputs.index(below)])
+            named = (compiled.get(each.name) for each in (user, *before))
+            found = (each for each in named if each and _has(each.op, Conv | ConvMap))
+            return next((each.name for each in found), None)
+        if not isinstance(user.op, BatchNorm):
+            break
+        below = user
     return None
 
 
@@ -158,7 +178,7 @@ def _computes(op: Op, wanted: Op, root: Op) -> bool:
     )
 
 
-def _has(op: Op, kind: type[Op]) -> bool:
+def _has(op: Op, kind: type[Op] | UnionType) -> bool:
     if isinstance(op, Streamed):
         return any(_has(stage.op, kind) for stage in op.stages)
     if isinstance(op, Fused):

@@ -1,6 +1,6 @@
 """Convolution over any number of spatial axes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import ClassVar
 
@@ -33,6 +33,9 @@ from cnnc.ops.spec import (
     operator,
 )
 from cnnc.ops.window import Window, resolve_window
+
+Seen = Callable[[Expr, Expr, Expr], Expr]
+"""What channel o of the result sees of a value that it reads as its i-th: of (o, i, value)."""
 
 
 @operator("conv")
@@ -138,6 +141,15 @@ class Conv(Operator):
 
     def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
         """See Operator."""
+        self.define_with(build, inputs, lambda o, i, value: value)
+
+    def define_with(
+        self,
+        build: KernelBuilder,
+        inputs: Sequence[Buffer],
+        seen: Callable[[Expr, Expr, Expr], Expr],
+    ) -> None:
+        """As `define`, with what is seen of each value."""
         x, w = inputs[0], inputs[1]
         window = self.window(TensorType(x.shape, x.dtype, x.layout))
         per_group, outputs = x.shape[1] // self.groups, self.channels // self.groups
@@ -149,7 +161,7 @@ class Conv(Operator):
             with build.loops(names, (per_group, *window.kernel), reduces=True) as (i, *tap):
                 channel = input_channel(o, i, per_group, outputs, self.groups)
                 value = build.padded(x, (n, channel, *window.position(position, tap)), 0.0)
-                build.store(total, (), Fma(w[(o, i, *tap)], value, total[()]))
+                build.store(total, (), Fma(w[(o, i, *tap)], seen(o, i, value), total[()]))
             build.result((n, o, *position), total[()])
 
     @classmethod

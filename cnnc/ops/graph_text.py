@@ -12,6 +12,8 @@ from cnnc.base.source import SourceFile, Span
 from cnnc.ir.graph import Array, Constant, Graph, Initial, Input, Node, Op, OpError, Parameter
 from cnnc.ir.types import TensorType
 from cnnc.ops.attributes import Choice, Extents, Symbol, Value, whole
+from cnnc.ops.conv import Conv
+from cnnc.ops.conv_map import ConvMap
 from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
 from cnnc.ops.movement.blocks import MODES
 from cnnc.ops.movement.join_phases import JoinPhases
@@ -22,6 +24,7 @@ from cnnc.ops.streamed import Stage, Streamed
 from cnnc.ops.view import View
 
 T = TypeVar("T")
+AnOperator = TypeVar("AnOperator", bound=Operator)
 _NUMBER = r"-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
 
 
@@ -113,10 +116,17 @@ class _Reader:
             return Repack()
         if self._take(r"join_phases\b") is not None:
             return self._join_phases()
+        if self._take(r"conv_map\b") is not None:
+            return ConvMap(self._named(Conv))
         name = self._expect(r"([^\W\d]\w*)", "an operator")
         found = find_operator(name)
         if found is None:
             self._fail(f"no operator is called {name}")
+        return self._named(found)
+
+    def _named(self, found: type[AnOperator]) -> AnOperator:
+        """An operator of the language, from its attributes."""
+        name = found.name
         values = self._arguments()
         attributes = {attribute.name: attribute for attribute in found.attributes()}
         for unknown in values.keys() - attributes.keys():

@@ -38,6 +38,18 @@ DENSE = "features.5."
                 "no.such": None,
             },
         ),
+        (
+            "lenet5",
+            {
+                # of some maps each, in a concat
+                "c3.conv": "c3.concat_16",
+                "c3.conv_15": "c3.concat_16",
+                "c3.squash.tanh": "c3.concat_16",
+                "c3.concat_3": None,
+                "m.split.0": None,
+                "m.conv": None,
+            },
+        ),
     ],
 )
 def test_computed_within(net: str, within: dict[str, str | None]) -> None:

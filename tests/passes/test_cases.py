@@ -76,5 +76,10 @@ def test_there_are_cases_for_every_pass() -> None:
     """A pass without a file of cases, or a file without cases, is a mistake."""
     passes = {path.stem for path in (FOLDER.parents[2] / "cnnc" / "passes").glob("[!_]*.py")}
     for_a_target = {"assign_layouts", "order_concats", "stream_rows", "use_subpixel"}
-    for_a_target |= {"take_apart", "use_winograd", "use_strassen"}  # in files of their own
+    for_a_target |= {
+        "merge_convs",
+        "take_apart",
+        "use_winograd",
+        "use_strassen",
+    }  # in files of their own
     assert passes - for_a_target == {case.pass_name for case in cases()}

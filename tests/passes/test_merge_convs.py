@@ -1,0 +1,175 @@
+"""Which convolutions `merge_convs` makes one of, and that it means the same."""
+
+from math import prod
+
+import numpy as np
+import pytest
+
+import cnnc
+from cnnc.driver import find_target
+from cnnc.ir.evaluate import evaluate
+from cnnc.ir.graph import Constant, Graph, Node
+from cnnc.ir.verify import verify
+from cnnc.ops.concat import Concat
+from cnnc.ops.conv import Conv
+from cnnc.ops.conv_map import ConvMap
+from cnnc.passes.merge_convs import merge_convs
+from tests.passes.test_use_subpixel import assert_close, drawn
+
+TARGETS = ["x86-64-v4", "x86-64-v3", "x86-64", "aarch64"]
+ARGUMENTS = "5, stride = 2, pad = 3"
+
+
+def net(body: str, shape: str = "12, 9, 7") -> Graph:
+    """The graph of a net of one input x, with a value y."""
+    return cnnc.load_text(
+        f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n{body}\n  output z = y -> id\n"
+        "  weights he(seed = 1)\n}\n"
+    ).graph
+
+
+def channels(*of: str) -> str:
+    """A concat of several values of one expression each."""
+    return "  y = concat { " + " | ".join(of) + " }"
+
+
+def seen(at: str, body: str) -> str:
+    """Behind some of the channels of x."""
+    return f"x -> slice(1, {at}) -> {body}"
+
+
+PAIRS = "  a, b, c = x -> split(3)\n" + channels(
+    *(f"[{u}, {v}] -> concat -> conv(1, 3)" for u, v in ("ab", "bc", "ca")),
+)
+ALL = channels("x -> conv(3, 3)", "x -> conv(5, 3, bias = false)", "x -> conv(1, 3)")
+GROUPS = channels(*(seen(f"{at}, {at + 3}", f"conv(2, {ARGUMENTS})") for at in range(0, 12, 3)))
+PART = channels("x -> relu", "x -> conv(3, 3, pad = 1)", "x -> conv(4, 3, pad = 1)", "x -> tanh")
+
+
+def only(graph: Graph, kind: type) -> Node:
+    """The one node of an operator."""
+    (found,) = (node for node in graph.nodes if isinstance(node.op, kind))
+    return found
+
+
+def check(graph: Graph, after: Graph) -> None:
+    """Equal results of numbers, and of NaN and infinities in single channels."""
+    verify(after)
+    for odd in (False, True):
+        x = drawn(graph, odd=odd)
+        with np.errstate(invalid="ignore"):
+            wanted, found = (evaluate(each, {"x": x})["z"] for each in (graph, after))
+        assert_close(found.astype(np.float32), wanted.astype(np.float32))
+    for channel in range(x.shape[1]):
+        x = drawn(graph)
+        x[:, channel] = np.inf
+        with np.errstate(invalid="ignore"):
+            wanted, found = (evaluate(each, {"x": x})["z"] for each in (graph, after))
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+
+
+@pytest.mark.parametrize("target", [*TARGETS, "cuda"])
+def test_convolutions_of_the_same_become_one_with_more_channels(target: str) -> None:
+    graph = net(ALL)
+    after = merge_convs(graph, find_target(target))
+    assert not [node for node in after.nodes if isinstance(node.op, Concat)]
+    made = only(after, Conv)
+    assert made.op == Conv(9, (3,))
+    assert [node.name for node in made.inputs] == ["x", "y.conv.weight", "y.conv.bias"]
+    check(graph, after)
+
+
+@pytest.mark.parametrize("target", [*TARGETS, "cuda"])
+def test_convolutions_of_other_channels_become_groups(target: str) -> None:
+    graph = net(GROUPS)
+    after = merge_convs(graph, find_target(target))
+    assert [type(node.op) for node in after.nodes if not node.is_leaf][:1] == [Conv]
+    made = only(after, Conv).op
+    assert isinstance(made, Conv)
+    assert (made.channels, made.groups, made.stride) == (8, 4, (2,))
+    check(graph, after)
+
+
+def test_groups_that_winograds_algorithm_computes_stay_alone() -> None:
+    body = channels(*(seen(f"{at}, {at + 64}", "conv(64, 3, pad = 1)") for at in (0, 64)))
+    graph, target = net(body, "128, 28, 28"), find_target("x86-64-v3")
+    assert merge_convs(graph, target) is graph
+    exact = merge_convs(graph, target, exact=True)
+    assert only(exact, Conv).op.label == "conv(channels=128, kernel=3, pad=1, groups=2)"
+    for_gpu = merge_convs(graph, find_target("cuda"))
+    assert only(for_gpu, Conv).op.label == "conv(channels=128, kernel=3, pad=1, groups=2)"
+
+
+@pytest.mark.parametrize("target", TARGETS[1:])
+def test_convolutions_of_some_channels_become_one_with_a_table(target: str) -> None:
+    graph = net(PAIRS, "3, 9, 7")
+    after = merge_convs(graph, find_target(target))
+    made = only(after, ConvMap)
+    assert made.op == ConvMap(Conv(3, (3,)))
+    table = made.inputs[-1]
+    assert table.constant is not None
+    np.testing.assert_array_equal(table.constant, [[1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    weight = made.inputs[1].constant
+    assert weight is not None
+    unseen = weight[table.constant == 0]
+    assert not unseen.any()
+    assert np.signbit(unseen).all()
+    check(graph, after)
+
+
+@pytest.mark.parametrize("target", ["cuda", "cortex-m4", "riscv64", "x86-64-v4"])
+def test_without_vectors_that_three_channels_fill_no_table_pays(target: str) -> None:
+    graph = net(PAIRS, "3, 9, 7")
+    assert merge_convs(graph, find_target(target)) is graph
+
+
+def test_neighbours_in_a_concat_become_one_operand() -> None:
+    graph = net(PART)
+    after = merge_convs(graph, find_target("x86-64-v3"))
+    assert only(after, Conv).op == Conv(7, (3,), pad=only(after, Conv).op.pad)  # type: ignore[attr-defined]
+    assert len(only(after, Concat).inputs) == 3
+    check(graph, after)
+
+
+STAY = {
+    "another reader": "  c = x -> conv(3, 3)\n  y = [c, x -> conv(3, 3), c] -> concat",
+    "another window": channels(
+        "x -> conv(3, 3, pad = 1)", "x -> conv(3, 3, pad = [[0, 2], [1, 1]])"
+    ),
+    "another axis": "  y = [x -> conv(3, 3), x -> conv(3, 3)] -> concat(axis = 2)",
+    "not neighbours": channels("x -> conv(12, 1)", "x -> relu", "x -> conv(12, 1)"),
+    "other positions": channels(
+        "x -> slice(2, 0, 8) -> conv(3, 3)", "x -> slice(2, 1, 9) -> conv(3, 3)"
+    ),
+    "groups already": channels("x -> conv(6, 3, groups = 3)", "x -> conv(6, 3, groups = 3)"),
+    "a channel twice": channels(
+        "[x, x] -> concat -> conv(1, 3)", seen("0, 6", "conv(1, 3)"), seen("3, 9", "conv(1, 3)")
+    ),
+    "a channel that nothing sees": channels(
+        seen("0, 6", "conv(1, 3)"), seen("3, 9", "conv(1, 3)"), seen("1, 7", "conv(1, 3)")
+    ),
+    "whole vectors of few channels": channels(
+        seen("0, 6", "conv(32, 3)"), seen("3, 9", "conv(32, 3)"), seen("6, 12", "conv(32, 3)")
+    ),
+}
+
+
+@pytest.mark.parametrize("body", STAY.values(), ids=STAY.keys())
+def test_others_stay(body: str) -> None:
+    graph = net(body)
+    assert merge_convs(graph, find_target("x86-64-v3")) is graph
+
+
+def test_weights_come_part_by_part() -> None:
+    """However they are cut, and nothing is left out."""
+    made = only(merge_convs(net(ALL), find_target("x86-64-v3")), Conv).inputs[1]
+    assert isinstance(made.op, Constant)
+    for rows in (1, 2, 4, 100):
+        parts = [*made.op.parts(rows)]
+        assert [len(part) for part in parts[:-1]] == [rows] * (len(parts) - 1)
+        np.testing.assert_array_equal(np.concatenate(parts), made.op.value)
+    least, most = made.op.magnitudes
+    sizes = np.abs(made.op.value)
+    assert 0 < least <= sizes.min()
+    assert most >= sizes.max()
+    assert prod(made.type.shape) == 9 * 12 * 9
