@@ -46,7 +46,7 @@ from cnnc.offers.direct import Form, blocks_of, choose_form, is_tiled, weight_by
 from cnnc.offers.offer import chosen_for, root_of
 from cnnc.offers.one_row import may_be_one_row, pays_in_one_row
 from cnnc.offers.padding import lacks_halo, pads_channels
-from cnnc.offers.panels import band_size, joins_columns, panel_size
+from cnnc.offers.panels import Panels, panels_of
 from cnnc.offers.rows import choose_rows, lies_in_rows
 from cnnc.offers.shares import shares_rows, sharing_target
 from cnnc.ops.fused import Fused, root_operator
@@ -225,8 +225,7 @@ def _scheduled(
             _has_far_weights(node, plan, target),
             late_operands(node, params) if plan.block > 1 else (),
             most_unrolled(target),
-            *(plan.panel, plan.band, plan.phases, plan.joins_phases),
-            joins_columns=plan.joins_columns,
+            *(plan.panels, plan.phases, plan.joins_phases),
             halves=padded and halves(work_of(node, target), plan.tile),
         )
         schedule = partial(schedule_blocked, tile=plan.tile, block=plan.block, order=order)
@@ -268,9 +267,7 @@ class _Plan:
     joins_phases: bool
     copies_channels: bool
     in_one_row: bool
-    panel: int
-    band: int
-    joins_columns: bool
+    panels: Panels
 
 
 def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> _Plan:
@@ -298,8 +295,8 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
         algorithm = f"in rows, tile {form.tile}"
     if form.rows_first:
         algorithm += ", rows first"
-    apart = rows_apart or form.rows_first or isinstance(root, Winograd | Strassen)
-    in_one_row = tiled and not apart
+    keeps_rows = rows_apart or form.rows_first or isinstance(root, Winograd | Strassen)
+    in_one_row = tiled and not keeps_rows
     in_one_row = in_one_row and pays_in_one_row(node, work_of(node, target), form.tile)
     in_one_row = in_one_row or (in_rows and not rows_apart and may_be_one_row(node))
     if in_one_row:
@@ -308,18 +305,15 @@ def _plan(node: Node, target: Target, choices: Choices, *, rows_apart: bool) -> 
         algorithm += ", each channel copied"
     if isinstance(root, Winograd | Strassen):
         algorithm = f"{root.text}, tile {form.tile}"
-    panel, band = panel_size(node, form, target) if tiled else 0, 0
-    if panel and not rows_apart:
-        band = band_size(node, form.tile, target, in_one_row=in_one_row)
-    joins = joins_columns(node, form.tile, target, in_one_row=in_one_row) if panel else False
+    panels = Panels()
+    if tiled:
+        panels = panels_of(node, form, target, in_one_row=in_one_row, rows_apart=rows_apart)
     return _Plan(
         *(block, read_block, tiled, in_rows, form.tile, tuple(layouts), algorithm),
         *(tiled and not nest.per_channel, form.rows_first, nest.one_tap),
         len(nest.spatial) if nest.phases else 0,
         form.rows_first or _phases_stay(node, form.tile, block, target),
-        *(copies, in_one_row),
-        *(panel, band),
-        joins and not band,
+        *(copies, in_one_row, panels),
     )
 
 

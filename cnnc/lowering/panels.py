@@ -9,6 +9,8 @@ from cnnc.loop.kernel import Alloc, Body, For, Kernel, Stmt, Store
 from cnnc.lowering.loops import ScheduleError, each_loop, substitute
 from cnnc.lowering.nests import join
 
+IN_TILE = ".1"
+"""How loops over what one tile computes end."""
 BAND = "row.band"
 """The loop over bands of rows, each with its panels."""
 
@@ -40,19 +42,32 @@ def sum_in_panels(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:
     return kernel
 
 
-def join_columns(kernel: Kernel, around: str, outer: str) -> Kernel:
-    """for a: for o: S; for a: for o: T  →  for a: for o: {S; T}.
+def share_panels(kernel: Kernel, around: str, outer: str, *, with_rest: bool) -> Kernel:
+    """for a: for o: S; for a: for o: T; for a: U; for a: V
+      →  for a: for o: {S; T}; for a: U; for a: V
 
-    `around` is a, `outer` is o. What is a single tile gets a loop that its registers can be in.
+    `around` is a, `outer` is o: the same panels serve S and T then. Nests without o are those of
+    channels that are left over: with the rest they are joined too, otherwise cores share their
+    positions.
     """
 
     def change(loop: For) -> Body:
-        match loop.body:
-            case (For(var=name, reduces=False),) if not name.endswith(".1"):
-                return (loop,)
-        return (loop.with_body((For(f"{outer}.all", 1, loop.body),)),)
+        return (loop.with_body((_as_loop(loop),)),)
 
-    return join(each_loop(kernel, outer, change), (around, outer))
+    panelled = tuple(nest for nest in kernel.body if _has(nest, outer))
+    rest = tuple(nest for nest in kernel.body if not _has(nest, outer))
+    joined = join(each_loop(kernel.with_body(panelled), outer, change), (around, outer))
+    if with_rest:
+        rest = join(kernel.with_body(rest), (around,)).body
+    return kernel.with_body((*joined.body, *rest))
+
+
+def _as_loop(loop: For) -> Stmt:
+    """The loop over tiles that a loop has inside; one around a single tile for its registers."""
+    match loop.body:
+        case (For(reduces=False) as inner,) if not inner.var.endswith(IN_TILE):
+            return inner
+    return For(f"{loop.var}.all", 1, loop.body)
 
 
 def cut_bands(kernel: Kernel, outer: str, var: str, size: int) -> Kernel:

@@ -24,7 +24,7 @@ from cnnc.lowering.loops import (
     widen,
 )
 from cnnc.lowering.nests import fission, join
-from cnnc.lowering.panels import BAND, cut_bands, join_columns, sum_in_panels
+from cnnc.lowering.panels import BAND, cut_bands, share_panels, sum_in_panels
 from cnnc.lowering.registers import own_registers
 from cnnc.lowering.rows import accumulates_rows
 from cnnc.lowering.sweeps import (
@@ -33,14 +33,12 @@ from cnnc.lowering.sweeps import (
     vectorise_results,
     vectorise_rows,
 )
+from cnnc.offers.panels import Panels
 
 ENOUGH = 64
 """Iterations that any number of cores share evenly; more would each compute their indices."""
 _TASKS = 16
 """Tiles of positions that are enough for cores to share, so that those of channels need not be."""
-
-_CHANNELS = ("n", "oc.0")
-"""The loops around panels: over samples and tiles of channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +50,8 @@ class Order:
     `rows_first`: all channels of a row before the next row, so that input rows are read once.
     `pointwise`: a window of one tap, so that every block of channels is read at one place.
     `far_weights`: they are many, and those of the next channels have to be fetched in time.
-    `late`: operands that are read only when a tile has been summed. `panel`: blocks of input
-    channels that are summed for all positions before the next ones; 0 for all blocks at once. Then
-    `band` rows of tiles are a task; 0 for all of them. With `joins_columns`, a panel is used for
-    columns of all lengths, otherwise each length is a nest of its own.
+    `late`: operands that are read only when a tile has been summed. `panels`: of blocks of
+    input channels that are summed for all positions before the next ones.
     `phases`: loops over phases that stand around those over positions; `joins_phases`: all phases
     of a row, or of a tile where there is one axis, before the next. At most `most_unrolled`
     multiply-accumulates are written out in one straight line. With `halves`, tiles have all
@@ -69,11 +65,9 @@ class Order:
     far_weights: bool
     late: tuple[str, ...]
     most_unrolled: int
-    panel: int = 0
-    band: int = 0
+    panels: Panels
     phases: int = 0
     joins_phases: bool = False
-    joins_columns: bool = False
     halves: bool = False
 
 
@@ -97,12 +91,8 @@ def schedule_blocked(
         kernel = drop_loops(kernel, "oc.2")
     positions = [f"{var}.1" for var in spatial[-2:]]
     kernel, inner = _cut_positions(kernel, tile, spatial, rows_first=order.rows_first)
-    if order.panel:
-        kernel = fission(kernel)
-        kernel = join_columns(kernel, *_CHANNELS) if order.joins_columns else kernel
-    if order.band:
-        tiles = [f"{var}.0" for var in spatial[-2:]]
-        kernel = fission(cut_bands(kernel, "oc.0", tiles[0], order.band))
+    panels = order.panels
+    kernel = _nests_in_panels(kernel, panels, spatial) if panels.blocks else kernel
     if len(spatial) == 1 and phases:
         kernel = interchange(fission(kernel), phases[0], f"{spatial[-1]}.0")
     if len(spatial) == 1 and order.rows_first:
@@ -115,23 +105,28 @@ def schedule_blocked(
     if order.shares_input and order.pointwise and has_loop(kernel, "ic.0"):
         kernel = prefetch_next(kernel, "x", "ic.0", [var for var in inner if var in positions])
     ahead = "oc.0"
-    if order.panel:
-        around, ahead = BAND if order.band else "oc.0", "ic.0.p"
-        kernel = sum_in_panels(kernel, around, "ic.0", order.panel)
+    if panels.blocks:
+        around, ahead = BAND if panels.band else "oc.0", "ic.0.p"
+        kernel = sum_in_panels(kernel, around, "ic.0", panels.blocks)
     if order.far_weights and has_loop(kernel, "ic.1") and has_loop(kernel, ahead):
         kernel = prefetch_ahead(
             kernel, "weight", "ic.1", ("ic.2", "oc.1"), ahead=ahead, lanes=block
         )
     kernel = _fill_registers(kernel, inner, block)
-    together = _in_common(order, spatial if phases else ())
+    rows = [*spatial[:-1], *(f"{var}.0" for var in spatial)] if phases else []
+    together = ("n", "oc.0", *rows) if phases or panels.rest_joined else ()
     kernel = _parallel_outer(prefetch_operands(kernel, order.late), together)
     return halve_last_vectors(kernel, "oc.1", "oc.2") if order.halves else kernel
 
 
-def _in_common(order: Order, spatial: Sequence[str]) -> tuple[str, ...]:
-    """The outermost loops that nests share: of joined columns, or phases over these axes."""
-    rows = [*spatial[:-1], *(f"{var}.0" for var in spatial)]
-    return (*_CHANNELS, *rows) if rows or order.joins_columns else ()
+def _nests_in_panels(kernel: Kernel, panels: Panels, spatial: Sequence[str]) -> Kernel:
+    """Columns of each length as a nest, or joined; or nests for bands."""
+    kernel = fission(kernel)
+    if panels.joined:
+        return share_panels(kernel, "n", "oc.0", with_rest=panels.rest_joined)
+    if panels.band:
+        return fission(cut_bands(kernel, "oc.0", f"{spatial[-2:][0]}.0", panels.band))
+    return kernel
 
 
 def _fill_registers(kernel: Kernel, inner: list[str], lanes: int) -> Kernel:

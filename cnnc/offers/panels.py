@@ -1,8 +1,9 @@
-"""Layers whose weights are taken in panels, and bands of their rows for cores that are idle."""
+"""Layers whose weights are taken in panels, and how cores share them."""
 
 from collections.abc import Sequence
 from math import prod
 
+from cnnc.base.record import record
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, even_pieces
 from cnnc.ir.graph import Node
@@ -13,10 +14,62 @@ from cnnc.offers.shares import longest_share
 from cnnc.ops.conv import Conv
 
 _GAIN = 1.05
-"""How much sooner cores must be done by the estimate: bands of two lengths are twice the code."""
+"""How much sooner cores must be done by the estimate: more nests are more code, and each reads all
+weights."""
 
 
-def panel_size(node: Node, form: Form, target: Target) -> int:
+@record
+class Panels:
+    """So many `blocks` of input channels make a panel; 0 where the weights are not taken in panels.
+
+    With a `band`, so many rows of tiles are a task, otherwise all are. Where columns are of several
+    lengths, all are computed within the same panels if these are `joined`; otherwise each length is
+    a nest of its own, as with bands. With `rest_joined`, that is said of channels that are left
+    over by the tiles, too.
+    """
+
+    blocks: int = 0
+    band: int = 0
+    joined: bool = False
+    rest_joined: bool = False
+
+
+def panels_of(
+    node: Node, form: Form, target: Target, *, in_one_row: bool, rows_apart: bool
+) -> Panels:
+    """How a tiled layer takes its weights. Where `rows_apart`, one thread computes it.
+
+    Columns are joined unless cores are done sooner with more tasks: there may be too few tiles of
+    channels for all of them to be busy to the end. Of positions that are one row, every tile counts
+    as a row.
+    """
+    blocks, tile = _panel_size(node, form, target), form.tile
+    if not blocks:
+        return Panels()
+    lines = _lines(node, tile, in_one_row=in_one_row)
+    several = len(lines) > 1
+    if rows_apart:
+        return Panels(blocks, joined=several, rest_joined=several)
+    tasks, arrival = _tasks(node, tile), _arrival(node, target)
+
+    def span(size: int) -> float:
+        """Of the tiles of channels, without blocks that are left over."""
+        return longest_share(_nests(lines, tasks, size, arrival), target.cores)
+
+    most = max(count for count, _ in lines)
+    sizes = {-(-most // bands) for bands in range(1, min(target.cores, most) + 1)}
+    best = min(sorted(sizes, reverse=True), key=span)
+    if span(most) <= span(best) * _GAIN:
+        best = most
+    whole = (tasks, sum(count * length for count, length in lines) + arrival)
+    if longest_share([whole], target.cores) > span(best) * _GAIN:
+        return Panels(blocks, band=best if best < most else 0)
+    one, by_rows = ([whole, *nests] for nests in _rest(node, tile, lines, arrival))
+    rest = longest_share(one, target.cores) <= longest_share(by_rows, target.cores) * _GAIN
+    return Panels(blocks, joined=several, rest_joined=several and rest)
+
+
+def _panel_size(node: Node, form: Form, target: Target) -> int:
     """Blocks of input channels whose weights stay in the first-level cache for all positions.
 
     0 where all weights of a tile of channels do, or there are few positions to use them for, or so
@@ -41,43 +94,25 @@ def panel_size(node: Node, form: Form, target: Target) -> int:
     return (near or sizes[:1])[-1]
 
 
-def joins_columns(node: Node, tile: Tile, target: Target, *, in_one_row: bool) -> bool:
-    """Whether a layer in panels without bands takes columns of two lengths within the same panels.
-
-    Each panel comes from memory once then, not once for each length. Apart, they are twice as many
-    tasks, which cores may share more evenly.
-    """
-    lines = _lines(node, tile, in_one_row=in_one_row)
-    tasks, arrival = _tasks(node, tile), _arrival(node, target)
-    positions = sum(count * length for count, length in lines)
-    joined = longest_share([(tasks, positions + arrival)], target.cores)
-    apart = _nests(lines, tasks, max(count for count, _ in lines), arrival)
-    return joined <= longest_share(apart, target.cores) * _GAIN
-
-
-def band_size(node: Node, tile: Tile, target: Target, *, in_one_row: bool) -> int:
-    """Rows of tiles in a band, if a layer in panels is cut into bands that cores share; 0 if not.
-
-    It is where there are too few tiles of channels for all cores to be busy to the end; blocks that
-    are left over by these are not counted. Every band reads the weights. Of positions that are one
-    row, every tile counts as a row.
-    """
-    lines = _lines(node, tile, in_one_row=in_one_row)
-    tasks, arrival = _tasks(node, tile), _arrival(node, target)
-
-    def span(size: int) -> float:
-        return longest_share(_nests(lines, tasks, size, arrival), target.cores)
-
-    most = max(count for count, _ in lines)
-    sizes = sorted({-(-most // bands) for bands in range(1, min(target.cores, most) + 1)})
-    best = min(reversed(sizes), key=span)
-    return best if span(best) * _GAIN <= span(most) else 0
-
-
 def _tasks(node: Node, tile: Tile) -> int:
     """Tiles of channels of all samples, but those of blocks that are left over."""
     block, _ = blocks_of(node)
     return node.type.shape[0] * (-(-node.type.channels // block) // tile.blocks)
+
+
+def _rest(
+    node: Node, tile: Tile, lines: Sequence[tuple[int, int]], arrival: float
+) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    """Tasks and their cost of the blocks that are left over: of a sample one, or its rows of tiles.
+
+    The cost is counted in positions of a whole tile.
+    """
+    block, _ = blocks_of(node)
+    part = -(-node.type.channels // block) % tile.blocks / tile.blocks
+    samples = node.type.shape[0]
+    positions = sum(count * length for count, length in lines)
+    by_rows = [(samples * count, part * (length + arrival)) for count, length in lines]
+    return [(samples, part * (positions + arrival))], by_rows
 
 
 def _lines(node: Node, tile: Tile, *, in_one_row: bool) -> list[tuple[int, int]]:

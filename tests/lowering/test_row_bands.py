@@ -17,8 +17,9 @@ from cnnc.loop.kernel import Alloc, For, Kernel, Kind, walk
 from cnnc.loop.parse import parse_kernel
 from cnnc.loop.text import print_kernel
 from cnnc.lowering.lower import lower
-from cnnc.lowering.panels import BAND, cut_bands
-from cnnc.offers.panels import band_size
+from cnnc.lowering.panels import BAND, cut_bands, share_panels
+from cnnc.offers.direct import Form
+from cnnc.offers.panels import Panels, panels_of
 from cnnc.offers.shares import longest_share
 from cnnc.ops.attributes import Padding
 from cnnc.ops.conv import Conv
@@ -55,6 +56,81 @@ kernel k {
       for p in 1 {
         y[o, row.band + p + 4] = x[o, row.band + p + 4]
       }
+    }
+  }
+}
+"""
+NESTS = """\
+kernel k {
+  in x: f32[2, 5, 8]
+  out y: f32[2, 5, 8]
+  for a in 2 {
+    for o in 4 {
+      for p in 2 {
+        for p.1 in 2 {
+          y[a, o, p * 2 + p.1] = x[a, o, p * 2 + p.1]
+        }
+      }
+    }
+  }
+  for a in 2 {
+    for p in 3 {
+      y[a, 4, p] = x[a, 4, p]
+    }
+  }
+  for a in 2 {
+    for p in 5 {
+      y[a, 4, p + 3] = x[a, 4, p + 3]
+    }
+  }
+  for a in 2 {
+    for o in 4 {
+      for p.1 in 4 {
+        y[a, o, p.1 + 4] = x[a, o, p.1 + 4]
+      }
+    }
+  }
+}
+"""
+SHARED = """\
+kernel k {
+  in x: f32[2, 5, 8]
+  out y: f32[2, 5, 8]
+  for a in 2 {
+    for o in 4 {
+      for p in 2 {
+        for p.1 in 2 {
+          y[a, o, p * 2 + p.1] = x[a, o, p * 2 + p.1]
+        }
+      }
+      for o.all in 1 {
+        for p.1 in 4 {
+          y[a, o, p.1 + 4] = x[a, o, p.1 + 4]
+        }
+      }
+    }
+  }
+"""
+REST = """\
+  for a in 2 {
+    for p in 3 {
+      y[a, 4, p] = x[a, 4, p]
+    }
+  }
+  for a in 2 {
+    for p in 5 {
+      y[a, 4, p + 3] = x[a, 4, p + 3]
+    }
+  }
+}
+"""
+REST_JOINED = """\
+  for a in 2 {
+    for p in 3 {
+      y[a, 4, p] = x[a, 4, p]
+    }
+    for p in 5 {
+      y[a, 4, p + 3] = x[a, 4, p + 3]
     }
   }
 }
@@ -100,6 +176,12 @@ def test_a_band_is_a_nest_and_what_is_left_another() -> None:
     assert print_kernel(cut_bands(parse_kernel(ROWS), "o", "p", 2)) == IN_BANDS
 
 
+@pytest.mark.parametrize(("with_rest", "rest"), [(False, REST), (True, REST_JOINED)])
+def test_nests_in_the_same_panels_and_what_is_left_over(with_rest: bool, rest: str) -> None:
+    kernel = share_panels(parse_kernel(NESTS), "a", "o", with_rest=with_rest)
+    assert print_kernel(kernel) == SHARED + rest
+
+
 def test_a_loop_without_rows_is_one_band() -> None:
     kernel = cut_bands(parse_kernel(ROWS), "o", "q", 2)
     assert [s.extent for s in walk(kernel.body) if isinstance(s, For) and s.var == BAND] == [1]
@@ -141,33 +223,72 @@ def test_rows_stay_together_where_cores_are_busy(
     assert shares_of(layer_of(graph, target)) == shares
 
 
+def tasks_of(kernel: Kernel) -> list[tuple[bool, int]]:
+    """For each nest whether it is in panels, and its tasks."""
+    found = []
+    for nest in kernel.body:
+        inside = [s for s in walk((nest,)) if isinstance(s, For)]
+        parallel = [loop.extent for loop in inside if loop.kind is Kind.PARALLEL]
+        found.append((any(loop.var == "ic.0.p" for loop in inside), int(np.prod(parallel))))
+    return found
+
+
 @pytest.mark.parametrize(
-    ("to", "cores", "joined"),
+    ("layer", "cores", "tasks"),
     [
-        (96, 1, True),
-        (192, 2, True),  # eight tiles of channels, four for each core
-        (512, 2, True),  # 21: eleven with both lengths are no more than 21 of one or the other
-        (216, 2, False),  # nine: five with both lengths are too many
+        ((128, 96, 3, 7, 7), 1, [(True, 4)]),
+        ((128, 192, 3, 7, 7), 2, [(True, 8)]),  # eight tiles of channels, four for each core
+        # 21: eleven with both lengths are no more than 21 of one or the other; the core that has
+        # ten computes a block that is left over
+        ((128, 512, 3, 7, 7), 2, [(True, 21), (False, 1)]),
+        ((128, 216, 3, 7, 7), 2, [(True, 9), (True, 9)]),  # five with both lengths are too many
+        ((128, 64, 3, 7, 7), 1, [(True, 2), (False, 1)]),
+        ((128, 64, 3, 7, 7), 2, [(True, 2), (False, 7), (False, 7)]),  # both cores share the rest
+        ((128, 96, 3, 7, 7, 3), 2, [(True, 12)]),  # three samples
+        ((1024, 64, 1, 5, 7), 2, [(True, 2), (False, 8), (False, 1)]),
+        ((128, 48, 3, 7, 7), 8, [(True, 6), (True, 2), (True, 6), (True, 2)]),  # bands
     ],
+    ids=str,
 )
-def test_a_panel_serves_columns_of_all_lengths(to: int, cores: int, joined: bool) -> None:
-    """Rows of seven in tiles of four and three columns: one nest, or one for each length."""
+def test_a_panel_serves_columns_of_all_lengths(
+    layer: tuple[int, ...], cores: int, tasks: list[tuple[bool, int]]
+) -> None:
+    """Rows of seven in tiles of four and three columns: one nest, or one for each length.
+
+    Cores share by rows what channels are left over by the tiles.
+    """
     target = replace(named_target("x86-64-v3"), cores=cores)
-    kernel = layer_of(conv(128, to, 3, 7, 7), target)
-    in_panels = [
-        nest
-        for nest in kernel.body
-        if any(isinstance(s, For) and s.var == "ic.0.p" for s in walk((nest,)))
-    ]
-    lengths = {s.extent for s in walk(kernel.body) if isinstance(s, For) and s.var == "ow.1"}
-    assert lengths == {3, 4}
-    assert len(in_panels) == (1 if joined else 2)
+    kernel = layer_of(conv(*layer), target)
+    loops = [s for s in walk(kernel.body) if isinstance(s, For)]
+    assert {s.extent for s in loops if s.var in ("ow.1", "position.1")} == {3, 4}
+    assert tasks_of(kernel) == tasks
+
+
+def panels_for(graph: Graph, tile: Tile, target: Target, *, rows_apart: bool = False) -> Panels:
+    """How the convolution of a graph takes its weights with some tile."""
+    layers = lowered(graph, target).layers
+    node = next(each.node for each in layers if each.node.name == "layer")
+    return panels_of(node, Form(tile), target, in_one_row=False, rows_apart=rows_apart)
 
 
 def test_a_band_has_whole_tiles_of_two_rows() -> None:
     target = replace(named_target("x86-64-v4"), cores=2)
-    node = next(each for each in conv(128, 32, 3, 14, 5).nodes if isinstance(each.op, Conv))
-    assert band_size(node, Tile(32, 2, 5), target, in_one_row=False) == 4
+    assert panels_for(conv(128, 32, 3, 14, 5), Tile(2, 2, 5), target).band == 4
+
+
+def test_one_thread_alone_joins_columns() -> None:
+    """Where rows are apart, the other cores compute other rows: more tasks are of no use."""
+    target, graph = replace(named_target("x86-64-v3"), cores=2), conv(128, 216, 3, 7, 7)
+    tile = Tile(3, 1, 4)
+    assert not panels_for(graph, tile, target).joined
+    assert panels_for(graph, tile, target, rows_apart=True).joined
+
+
+def test_columns_of_one_length_need_no_joining() -> None:
+    target = named_target("x86-64-v3")
+    found = panels_for(conv(128, 96, 3, 8, 8), Tile(3, 1, 4), target)
+    assert found.blocks
+    assert not found.joined
 
 
 @pytest.mark.parametrize(
@@ -198,13 +319,13 @@ def test_any_number_of_cores_gives_the_same_bits(
     graph = conv(*layer)
     node = next(each for each in graph.nodes if isinstance(each.op, Conv))
     x = np.random.default_rng(1).standard_normal(node.inputs[0].type.shape).astype(np.float32)
-    threads = (1, 2, 3, 5, 8) if backend is NATIVE else (1, 3)
+    threads = (1, 2, 3, 5, 8) if backend is NATIVE else (1, 2, 3)
     one, *others = [
         run(graph, [x], backend, replace(target, cores=count), count)[0] for count in threads
     ]
     if name == "x86-64-v4":
         whole, cut = (
-            shares_of(layer_of(graph, replace(target, cores=count))) for count in threads[:2]
+            shares_of(layer_of(graph, replace(target, cores=count))) for count in (1, threads[-1])
         )
         assert cut != whole
     operands = [x, *(each.op.value for each in node.inputs[1:])]
