@@ -75,10 +75,10 @@ def pipeline(
         Pass("simplify", simplify),
         # before anything is folded into weights: branches with the same start are still equal
         Pass("share-common", share_common),
+        # a batchnorm behind a concat stands right behind a conv then
+        Pass("merge-convs", lambda graph: merge_convs(graph, target)),
         # while batchnorm still stands right behind its conv or dense
         Pass("fold-batchnorm", fold_batchnorm),
-        # weights are final, and no algorithm is chosen for a convolution
-        Pass("merge-convs", lambda graph: merge_convs(graph, target, exact=exact)),
         *(_for_gpu() if target.is_gpu else _for_cpu(target, exact, choices, far)),
         # last: who lies inside whom depends on layouts
         Pass("share-memory", share_memory),

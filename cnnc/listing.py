@@ -13,6 +13,7 @@ from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_map import ConvMap
 from cnnc.ops.fused import Fused
+from cnnc.ops.identity import Identity
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.spec import Operator
 from cnnc.ops.strassen import Strassen
@@ -113,24 +114,33 @@ def computed_within(source: Graph, lowered: Lowered, name: str) -> str | None:
         found = compiled.get(root.name) or _streamed_behind(root, source, compiled)
         if found is not None and _computes(found.op, node.op, root.op):
             return found.name
-    return _merged_name(node, source, compiled) if isinstance(node.op, Conv) else None
+    return _merged_name(node, source, compiled)
 
 
-def _merged_name(conv: Node, source: Graph, compiled: Mapping[str, Node]) -> str | None:
-    """The one convolution that was made of those beside it in a concat: it has the name of the
-    concat, or of the first of them."""
-    below = conv
-    while len(users := source.users[below]) == 1:
-        (user,) = users
-        if isinstance(user.op, Concat):
-            before = reversed(user.inputs[: user.inputs.index(below)])
-            named = (compiled.get(each.name) for each in (user, *before))
-            found = (each for each in named if each and _has(each.op, Conv | ConvMap))
-            return next((each.name for each in found), None)
-        if not isinstance(user.op, BatchNorm):
-            break
-        below = user
-    return None
+def _merged_name(node: Node, source: Graph, compiled: Mapping[str, Node]) -> str | None:
+    """The one convolution that was made of this one and others beside it in a concat.
+
+    It has the name of the concat, or of the first of them.
+    """
+    if not isinstance(node.op, Conv):
+        return None
+    below = node
+    while len(users := source.users[below]) == 1 and isinstance(users[0].op, Identity):
+        below = users[0]
+    if len(users) != 1 or not isinstance(users[0].op, Concat):
+        return None
+    concat, at = users[0], users[0].inputs.index(below)
+    for first in range(at, -1, -1):
+        found = compiled.get(concat.inputs[first].name)
+        if found is not None:
+            ours = sum(operand.type.channels for operand in concat.inputs[first : at + 1])
+            return found.name if _convolves(found.op) and ours <= found.type.channels else None
+    found = compiled.get(concat.name)
+    return found.name if found is not None and _convolves(found.op) else None
+
+
+def _convolves(op: Op) -> bool:
+    return _has(op, Conv | ConvMap | Winograd | Strassen)
 
 
 def _compiled_by_name(lowered: Lowered, known: Mapping[str, Node]) -> dict[str, Node]:
@@ -173,9 +183,7 @@ def _computes(op: Op, wanted: Op, root: Op) -> bool:
     if isinstance(wanted, BatchNorm):
         # folded into the weights of what it stood behind, or spelled out
         return isinstance(root, Linear) or _has(op, Mul)
-    return _has(op, type(wanted)) or (
-        isinstance(wanted, Conv) and (_has(op, Winograd) or _has(op, Strassen))
-    )
+    return _has(op, type(wanted)) or (isinstance(wanted, Conv) and _convolves(op))
 
 
 def _has(op: Op, kind: type[Op] | UnionType) -> bool:

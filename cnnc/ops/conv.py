@@ -34,7 +34,7 @@ from cnnc.ops.spec import (
 )
 from cnnc.ops.window import Window, resolve_window
 
-Seen = Callable[[Expr, Expr, Expr], Expr]
+Mask = Callable[[Expr, Expr, Expr], Expr]
 """What channel o of the result sees of a value that it reads as its i-th: of (o, i, value)."""
 
 
@@ -143,13 +143,8 @@ class Conv(Operator):
         """See Operator."""
         self.define_with(build, inputs, lambda o, i, value: value)
 
-    def define_with(
-        self,
-        build: KernelBuilder,
-        inputs: Sequence[Buffer],
-        seen: Callable[[Expr, Expr, Expr], Expr],
-    ) -> None:
-        """As `define`, with what is seen of each value."""
+    def define_with(self, build: KernelBuilder, inputs: Sequence[Buffer], mask: Mask) -> None:
+        """As `define`, with what the mask leaves of each value."""
         x, w = inputs[0], inputs[1]
         window = self.window(TensorType(x.shape, x.dtype, x.layout))
         per_group, outputs = x.shape[1] // self.groups, self.channels // self.groups
@@ -161,7 +156,7 @@ class Conv(Operator):
             with build.loops(names, (per_group, *window.kernel), reduces=True) as (i, *tap):
                 channel = input_channel(o, i, per_group, outputs, self.groups)
                 value = build.padded(x, (n, channel, *window.position(position, tap)), 0.0)
-                build.store(total, (), Fma(w[(o, i, *tap)], seen(o, i, value), total[()]))
+                build.store(total, (), Fma(w[(o, i, *tap)], mask(o, i, value), total[()]))
             build.result((n, o, *position), total[()])
 
     @classmethod

@@ -12,7 +12,6 @@ from cnnc.base.target import Target
 from cnnc.ir.graph import Array, Constant, Graph, Node
 from cnnc.ir.rewrite import fresh_name, rewrite
 from cnnc.ir.types import TensorType
-from cnnc.offers.winograd import are_transformed_far, choose_winograd, suits
 from cnnc.ops.axes import resolve_axis
 from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
@@ -23,46 +22,33 @@ from cnnc.passes._stacked import Stacked
 
 GAIN = 1.1
 """How much faster one with a table must be by the estimate."""
+_MASKED = 2.0
+"""How many times as long a multiply-add takes whose factor is masked."""
 _ROWS = 0.2
 """Part of the multiply-adds' peak that a single channel reaches, in vectors of positions."""
 
 
-def merge_convs(graph: Graph, target: Target, *, exact: bool = False) -> Graph:
+def merge_convs(graph: Graph, target: Target) -> Graph:
     """concat(conv(a, v), conv(b, w))  →  conv(x, v and w), where a and b are channels of x
 
-    Where a and b are the same that is a convolution with more channels, and where each is as many
-    other channels, in the order of x, one with groups: unless Winograd's algorithm is faster for
-    each alone. Otherwise, on a CPU and where it is faster by estimate, one with a table of what
-    each channel sees (see ConvMap). The same products are summed, in the order of x's channels.
+    Where a and b are the same that is a convolution with more channels. On a CPU, where each is as
+    many other channels, in the order of x, and too few to fill vectors, it is one with groups; and
+    where each makes a single channel and it is faster by estimate, one with a table of what each
+    channel sees (see ConvMap). The same products are summed, in the order of x's channels. Weights
+    that others read too stay alone, as they would be stored twice.
     """
-    fast = not exact and not target.is_gpu
-    far = fast and are_transformed_far(graph, target)
-
-    def is_better_alone(branch: _Branch) -> bool:
-        op, inputs = branch.op, branch.node.inputs
-        if not fast or not suits(op, inputs, target):
-            return False
-        return choose_winograd(op, inputs[0].type, target, far) is not None
-
-    def merged(run: Sequence[_Branch], graph: Graph) -> Node | None:
-        """One convolution for several, or None."""
-        if len({branch.x for branch in run}) == 1:
-            return _Merged(run, run[0].x).node(graph)
-        if _are_groups(run):
-            alone = any(map(is_better_alone, run))
-            return None if alone else _Merged(run, run[0].source, groups=len(run)).node(graph)
-        faster = _gains_by_table(run, target)
-        return _Merged(run, run[0].source, by_table=True).node(graph) if faster else None
+    seen = _Channels()
 
     def rule(node: Node, graph: Graph) -> Node | None:
         if not isinstance(node.op, Concat) or resolve_axis(node.op.axis, node.type.rank) != 1:
             return None
         operands: list[Node] = []
-        for _, alike in groupby(node.inputs, lambda operand: _kind(operand, graph)):
-            nodes = [*alike]
-            run = [branch for each in nodes if (branch := _branch(each, graph))]
-            made = merged(run, graph) if len(run) > 1 else None
-            operands += nodes if made is None else [made]
+        branches = [_branch(each, seen, graph) for each in node.inputs]
+        for _, alike in groupby(zip(node.inputs, branches, strict=True), lambda pair: _kind(*pair)):
+            nodes, found = zip(*alike, strict=True)
+            run = [branch for branch in found if branch]
+            made = _form_of(run, target) if len(run) > 1 else None
+            operands += nodes if made is None else [made.node(graph)]
         if len(operands) == len(node.inputs):
             return None
         if len(operands) == 1:
@@ -70,6 +56,18 @@ def merge_convs(graph: Graph, target: Target, *, exact: bool = False) -> Graph:
         return replace(node, inputs=tuple(operands))
 
     return rewrite(graph, rule)
+
+
+def _form_of(run: Sequence["_Branch"], target: Target) -> "_Merged | None":
+    """What several convolutions become, if that is faster."""
+    if len({branch.x for branch in run}) == 1:
+        return _Merged(run, run[0].x) if _gains_by_channels(run) else None
+    if target.is_gpu:
+        return None
+    if _are_groups(run):
+        few = _fill_no_vector(run, target)
+        return _Merged(run, run[0].source, groups=len(run)) if few else None
+    return _Merged(run, run[0].source, by_table=True) if _gains_by_table(run, target) else None
 
 
 @record
@@ -88,40 +86,79 @@ class _Branch:
         return self.node.inputs[0]
 
 
-def _branch(node: Node, graph: Graph) -> _Branch | None:
+def _branch(node: Node, seen: "_Channels", graph: Graph) -> _Branch | None:
     """The operand of a concat as one, or None; its weights are known, and it has no groups."""
     op = node.op
     if not isinstance(op, Conv) or op.groups > 1 or not graph.is_private(node):
         return None
     if not all(each.is_constant for each in node.inputs[1:]):
         return None
-    source, channels = _seen(node.inputs[0])
+    if not graph.is_private(node.inputs[1]):
+        return None
+    source, channels = seen.of(node.inputs[0])
     if len(set(channels)) < len(channels):
         return None
     return _Branch(node, op, op.window(node.inputs[0].type), source, channels)
 
 
-def _kind(node: Node, graph: Graph) -> object:
+def _kind(node: Node, branch: _Branch | None) -> object:
     """Equal for those that may become one convolution."""
-    branch = _branch(node, graph)
     return node if branch is None else (branch.window, branch.source)
 
 
-def _seen(node: Node) -> tuple[Node, Shape]:
-    """The tensor of which a node is some channels, and which."""
-    kind = node.type
+class _Channels:
+    """Of which tensor others are some channels, and which; remembered, as many may share one."""
+
+    def __init__(self) -> None:
+        self._known: dict[Node, tuple[Node, Shape]] = {}
+
+    def of(self, node: Node) -> tuple[Node, Shape]:
+        """The tensor and the channels: the node's own, where it is computed."""
+        waiting = [node]
+        while waiting:
+            each = waiting[-1]
+            operands = [operand for operand in _parts(each) if operand not in self._known]
+            if not operands:
+                self._known[each] = self._found(each)
+                waiting.pop()
+            waiting += operands
+        return self._known[node]
+
+    def _found(self, node: Node) -> tuple[Node, Shape]:
+        """From what is known of the operands."""
+        parts = [self._known[operand] for operand in _parts(node)]
+        if len({source for source, _ in parts}) != 1:
+            return node, tuple(range(node.type.channels))
+        source, channels = parts[0][0], tuple(chain.from_iterable(part for _, part in parts))
+        if isinstance(node.op, Slice):
+            taken = node.op.positions(node.inputs[0].type.shape)[1]
+            channels = tuple(channels[at] for at in taken)
+        return source, channels
+
+
+def _parts(node: Node) -> tuple[Node, ...]:
+    """The tensors that the channels of a slice or a concat are those of; none of others."""
     match node.op:
-        case Slice() as op if kind.rank > 1:
-            x = node.inputs[0]
-            samples, taken, *rest = op.positions(x.type.shape)
-            if (samples, *rest) == tuple(map(range, (x.type.shape[0], *x.type.spatial))):
-                source, channels = _seen(x)
-                return source, tuple(channels[at] for at in taken)
-        case Concat(axis) if resolve_axis(axis, kind.rank) == 1:
-            parts = [*map(_seen, node.inputs)]
-            if len({source for source, _ in parts}) == 1:
-                return parts[0][0], tuple(chain.from_iterable(part for _, part in parts))
-    return node, tuple(range(kind.channels))
+        case Slice() as op if node.type.rank > 1:
+            x = node.inputs[0].type
+            samples, _, *rest = op.positions(x.shape)
+            whole = (samples, *rest) == tuple(map(range, (x.shape[0], *x.spatial)))
+            return node.inputs if whole else ()
+        case Concat(axis) if resolve_axis(axis, node.type.rank) == 1:
+            return node.inputs
+    return ()
+
+
+def _gains_by_channels(run: Sequence[_Branch]) -> bool:
+    """Whether one of more channels is faster: not where a single one is a sum along rows."""
+    one_tap = max(run[0].window.kernel) == 1
+    return not one_tap or any(branch.op.channels > 1 for branch in run)
+
+
+def _fill_no_vector(run: Sequence[_Branch], target: Target) -> bool:
+    """Whether neither the channels that each reads nor those that it makes fill a vector."""
+    lanes = target.lanes(run[0].source.type.dtype)
+    return lanes == 1 or max(len(run[0].channels), run[0].op.channels) < lanes
 
 
 def _are_groups(run: Sequence[_Branch]) -> bool:
@@ -132,19 +169,15 @@ def _are_groups(run: Sequence[_Branch]) -> bool:
 
 
 def _gains_by_table(run: Sequence[_Branch], target: Target) -> bool:
-    """Whether one convolution over all channels is faster by estimate; on a CPU with vectors."""
+    """Whether one convolution over all channels is faster by estimate than single channels."""
     source = run[0].source.type
     lanes = target.lanes(source.dtype)
-    if target.is_gpu or target.is_small or lanes == 1:
+    if target.is_small or lanes == 1 or any(branch.op.channels > 1 for branch in run):
         return False
-    seen = set(chain.from_iterable(branch.channels for branch in run))
-    alone, channels = 0.0, 0
-    for branch in run:
-        made = branch.op.channels
-        alone += len(branch.channels) * (-(-made // lanes) if made > 1 else 1 / lanes / _ROWS)
-        channels += made
-    together = source.channels * -(-channels // lanes)
-    return len(seen) == source.channels and together * GAIN <= alone
+    every = [*chain.from_iterable(branch.channels for branch in run)]
+    alone = len(every) / lanes / _ROWS
+    together = source.channels * -(-len(run) // lanes) * _MASKED
+    return len({*every}) == source.channels and together * GAIN <= alone
 
 
 @record

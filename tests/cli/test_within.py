@@ -57,3 +57,30 @@ def test_computed_within(net: str, within: dict[str, str | None]) -> None:
     model = cnnc.load(ROOT / "examples" / "zoo" / f"{net}.cnn", weights=True)
     lowered, _ = driver.plan(model.graph, driver.find_target("x86-64-v4"))
     assert {name: computed_within(model.graph, lowered, name) for name in within} == within
+
+
+@pytest.mark.parametrize(
+    ("body", "within"),
+    [
+        # one of both, by Winograd's algorithm
+        ("x -> conv(32, 3, pad = 1) | x -> conv(32, 3, pad = 1)", {"conv": "y", "conv_1": "y"}),
+        (
+            "x -> conv(32, 1) | x -> conv(32, 3, pad = 1) | x -> conv(32, 3, pad = 1)",
+            {"conv": None, "conv_1": None, "conv_2": "y.conv_1"},
+        ),
+        (
+            "x -> relu | x -> conv(32, 1) | x -> conv(32, 1) -> dropout(0.5)",
+            {"conv": None, "conv_1": "y.conv"},
+        ),
+        ("x -> conv(32, 1) | x -> conv(32, 3, pad = 1)", {"conv": None, "conv_1": None}),
+    ],
+)
+def test_convolutions_side_by_side(body: str, within: dict[str, str | None]) -> None:
+    """Those that became one, which has the name of the concat or of the first of them."""
+    text = (
+        "cnn 1\nnet n {\n  input x: f32[N, 64, 28, 28]\n"
+        f"  y = concat {{ {body} }}\n  output z = y -> relu\n  weights he(seed = 1)\n}}\n"
+    )
+    graph = cnnc.load_text(text).graph
+    lowered, _ = driver.plan(graph, driver.find_target("x86-64-v3"))
+    assert {name: computed_within(graph, lowered, f"y.{name}") for name in within} == within

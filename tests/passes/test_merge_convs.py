@@ -9,10 +9,14 @@ import cnnc
 from cnnc.driver import find_target
 from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant, Graph, Node
+from cnnc.ir.rewrite import substitute
 from cnnc.ir.verify import verify
+from cnnc.ops.attributes import Padding
 from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_map import ConvMap
+from cnnc.ops.identity import Identity
+from cnnc.passes.fold_batchnorm import fold_batchnorm
 from cnnc.passes.merge_convs import merge_convs
 from tests.passes.test_use_subpixel import assert_close, drawn
 
@@ -22,10 +26,15 @@ ARGUMENTS = "5, stride = 2, pad = 3"
 
 def net(body: str, shape: str = "12, 9, 7") -> Graph:
     """The graph of a net of one input x, with a value y."""
-    return cnnc.load_text(
+    return cnnc.load_text(text(body, shape)).graph
+
+
+def text(body: str, shape: str) -> str:
+    """The net's text."""
+    return (
         f"cnn 1\nnet n {{\n  input x: f32[N, {shape}]\n{body}\n  output z = y -> id\n"
         "  weights he(seed = 1)\n}\n"
-    ).graph
+    )
 
 
 def channels(*of: str) -> str:
@@ -39,7 +48,7 @@ def seen(at: str, body: str) -> str:
 
 
 PAIRS = "  a, b, c = x -> split(3)\n" + channels(
-    *(f"[{u}, {v}] -> concat -> conv(1, 3)" for u, v in ("ab", "bc", "ca")),
+    *(f"[{u}, {v}] -> concat -> conv(1, 5)" for u, v in ("ab", "bc", "ca") * 5),
 )
 ALL = channels("x -> conv(3, 3)", "x -> conv(5, 3, bias = false)", "x -> conv(1, 3)")
 GROUPS = channels(*(seen(f"{at}, {at + 3}", f"conv(2, {ARGUMENTS})") for at in range(0, 12, 3)))
@@ -79,36 +88,26 @@ def test_convolutions_of_the_same_become_one_with_more_channels(target: str) -> 
     check(graph, after)
 
 
-@pytest.mark.parametrize("target", [*TARGETS, "cuda"])
-def test_convolutions_of_other_channels_become_groups(target: str) -> None:
+@pytest.mark.parametrize("target", [*TARGETS[:3], "riscv64", "cortex-m4"])
+def test_few_other_channels_each_become_groups(target: str) -> None:
     graph = net(GROUPS)
     after = merge_convs(graph, find_target(target))
-    assert [type(node.op) for node in after.nodes if not node.is_leaf][:1] == [Conv]
+    assert [type(node.op) for node in after.nodes if not node.is_leaf] == [Conv, Identity]
     made = only(after, Conv).op
     assert isinstance(made, Conv)
     assert (made.channels, made.groups, made.stride) == (8, 4, (2,))
     check(graph, after)
 
 
-def test_groups_that_winograds_algorithm_computes_stay_alone() -> None:
-    body = channels(*(seen(f"{at}, {at + 64}", "conv(64, 3, pad = 1)") for at in (0, 64)))
-    graph, target = net(body, "128, 28, 28"), find_target("x86-64-v3")
-    assert merge_convs(graph, target) is graph
-    exact = merge_convs(graph, target, exact=True)
-    assert only(exact, Conv).op.label == "conv(channels=128, kernel=3, pad=1, groups=2)"
-    for_gpu = merge_convs(graph, find_target("cuda"))
-    assert only(for_gpu, Conv).op.label == "conv(channels=128, kernel=3, pad=1, groups=2)"
-
-
-@pytest.mark.parametrize("target", TARGETS[1:])
-def test_convolutions_of_some_channels_become_one_with_a_table(target: str) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_single_channels_of_some_become_one_with_a_table(target: str) -> None:
     graph = net(PAIRS, "3, 9, 7")
     after = merge_convs(graph, find_target(target))
     made = only(after, ConvMap)
-    assert made.op == ConvMap(Conv(3, (3,)))
+    assert made.op == ConvMap(Conv(15, (5,)))
     table = made.inputs[-1]
     assert table.constant is not None
-    np.testing.assert_array_equal(table.constant, [[1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    np.testing.assert_array_equal(table.constant[:3], [[1, 1, 0], [0, 1, 1], [1, 0, 1]])
     weight = made.inputs[1].constant
     assert weight is not None
     unseen = weight[table.constant == 0]
@@ -117,16 +116,34 @@ def test_convolutions_of_some_channels_become_one_with_a_table(target: str) -> N
     check(graph, after)
 
 
-@pytest.mark.parametrize("target", ["cuda", "cortex-m4", "riscv64", "x86-64-v4"])
-def test_without_vectors_that_three_channels_fill_no_table_pays(target: str) -> None:
+@pytest.mark.parametrize("target", ["cuda", "cortex-m4", "riscv64"])
+def test_without_vectors_no_table_pays(target: str) -> None:
     graph = net(PAIRS, "3, 9, 7")
     assert merge_convs(graph, find_target(target)) is graph
+
+
+def test_a_batchnorm_behind_groups_is_folded() -> None:
+    graph = net(GROUPS.replace("y =", "g =") + "\n  y = g -> batchnorm")
+    after = fold_batchnorm(merge_convs(graph, find_target("x86-64-v3")))
+    assert [type(node.op) for node in after.nodes if not node.is_leaf] == [Conv, Identity]
+
+
+@pytest.mark.parametrize("backend", ["native", "c", "interp"])
+@pytest.mark.parametrize("body", [ALL, GROUPS, PART, PAIRS], ids=["all", "groups", "part", "pairs"])
+def test_compiled_nets_agree_with_the_text(body: str, backend: str) -> None:
+    """The bits may differ, as channels are summed in another order."""
+    model = cnnc.load_text(text(body, "3, 9, 7" if body is PAIRS else "12, 9, 7"), batch=2)
+    x = drawn(model.graph)
+    wanted = evaluate(model.graph, {"x": x})["z"]
+    for threads in (1, 2):
+        found = model.compile(threads=threads, backend=backend)(x)["z"]
+        assert_close(found, wanted.astype(np.float32))
 
 
 def test_neighbours_in_a_concat_become_one_operand() -> None:
     graph = net(PART)
     after = merge_convs(graph, find_target("x86-64-v3"))
-    assert only(after, Conv).op == Conv(7, (3,), pad=only(after, Conv).op.pad)  # type: ignore[attr-defined]
+    assert only(after, Conv).op == Conv(7, (3,), pad=Padding("explicit", ((1, 1),)))
     assert len(only(after, Concat).inputs) == 3
     check(graph, after)
 
@@ -148,9 +165,12 @@ STAY = {
     "a channel that nothing sees": channels(
         seen("0, 6", "conv(1, 3)"), seen("3, 9", "conv(1, 3)"), seen("1, 7", "conv(1, 3)")
     ),
-    "whole vectors of few channels": channels(
-        seen("0, 6", "conv(32, 3)"), seen("3, 9", "conv(32, 3)"), seen("6, 12", "conv(32, 3)")
+    "several channels of some": channels(
+        seen("0, 6", "conv(2, 3)"), seen("3, 9", "conv(2, 3)"), seen("6, 12", "conv(2, 3)")
     ),
+    "groups that fill vectors": channels(seen("0, 6", "conv(8, 3)"), seen("6, 12", "conv(8, 3)")),
+    "sums along rows": channels("x -> conv(1, 1)", "x -> conv(1, 1)"),
+    "an output": "  c = x -> conv(3, 3)\n  output d = c\n  y = [c, x -> conv(3, 3)] -> concat",
 }
 
 
@@ -173,3 +193,23 @@ def test_weights_come_part_by_part() -> None:
     assert 0 < least <= sizes.min()
     assert most >= sizes.max()
     assert prod(made.type.shape) == 9 * 12 * 9
+
+
+def test_weights_that_others_read_are_not_copied() -> None:
+    """As those of a detector's head on several maps."""
+    graph = net(channels("x -> conv(3, 3)", "x -> conv(3, 3)", "x -> conv(5, 3)"))
+    first, second, third = (node.inputs[1] for node in graph.nodes if isinstance(node.op, Conv))
+    shared = substitute(graph, {second: first})
+    assert merge_convs(shared, find_target("x86-64-v3")) is shared
+    assert third.name in {node.name for node in shared.nodes}
+
+
+def test_chains_of_slices_and_concats_take_no_time() -> None:
+    """Each is looked at once: otherwise these forty would take twice as long for each one more."""
+    chain = ["  a0 = x -> id"]
+    chain += [
+        f"  a{at + 1} = [a{at} -> slice(1, 1, 12), a{at} -> slice(1, 0, 1)] -> concat"
+        for at in range(40)
+    ]
+    graph = net("\n".join([*chain, channels("a40 -> conv(3, 3)", "x -> conv(3, 3)")]))
+    assert merge_convs(graph, find_target("x86-64-v3")) is graph
