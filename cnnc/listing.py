@@ -125,18 +125,25 @@ def _merged_name(node: Node, source: Graph, compiled: Mapping[str, Node]) -> str
     if not isinstance(node.op, Conv):
         return None
     below = node
-    while len(users := source.users[below]) == 1 and isinstance(users[0].op, Identity):
+    while len(users := source.users[below]) == 1 and isinstance(users[0].op, Identity | Pointwise):
         below = users[0]
     if len(users) != 1 or not isinstance(users[0].op, Concat):
         return None
     concat, at = users[0], users[0].inputs.index(below)
     for first in range(at, -1, -1):
-        found = compiled.get(concat.inputs[first].name)
+        found = compiled.get(_above_tail(concat.inputs[first]).name)
         if found is not None:
             ours = sum(operand.type.channels for operand in concat.inputs[first : at + 1])
             return found.name if _convolves(found.op) and ours <= found.type.channels else None
     found = compiled.get(concat.name)
     return found.name if found is not None and _convolves(found.op) else None
+
+
+def _above_tail(node: Node) -> Node:
+    """What pointwise operators are computed of."""
+    while isinstance(node.op, Identity | Pointwise):
+        node = next((each for each in node.inputs if not each.is_leaf), node.inputs[0])
+    return node
 
 
 def _convolves(op: Op) -> bool:

@@ -17,6 +17,7 @@ from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_map import ConvMap
 from cnnc.ops.movement.slice import Slice
+from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.window import Window
 from cnnc.passes._stacked import Stacked
 
@@ -48,7 +49,7 @@ def merge_convs(graph: Graph, target: Target) -> Graph:
             nodes, found = zip(*alike, strict=True)
             run = [branch for branch in found if branch]
             made = _form_of(run, target) if len(run) > 1 else None
-            operands += nodes if made is None else [made.node(graph)]
+            operands += nodes if made is None else [_with_tail(made.node(graph), run[0].tail)]
         if len(operands) == len(node.inputs):
             return None
         if len(operands) == 1:
@@ -72,13 +73,17 @@ def _form_of(run: Sequence["_Branch"], target: Target) -> "_Merged | None":
 
 @record
 class _Branch:
-    """A convolution that nothing but the concat reads, and the channels of `source` it reads."""
+    """A convolution that nothing but the concat reads, and the channels of `source` it reads.
+
+    `tail` are pointwise operators between it and the concat.
+    """
 
     node: Node
     op: Conv
     window: Window
     source: Node
     channels: Shape
+    tail: tuple[Node, ...]
 
     @property
     def x(self) -> Node:
@@ -88,6 +93,13 @@ class _Branch:
 
 def _branch(node: Node, seen: "_Channels", graph: Graph) -> _Branch | None:
     """The operand of a concat as one, or None; its weights are known, and it has no groups."""
+    tail: list[Node] = []
+    while isinstance(node.op, Pointwise) and graph.is_private(node):
+        below = [operand for operand in node.inputs if not _is_number(operand)]
+        if len(below) != 1:
+            return None
+        tail.append(node)
+        node = below[0]
     op = node.op
     if not isinstance(op, Conv) or op.groups > 1 or not graph.is_private(node):
         return None
@@ -98,12 +110,35 @@ def _branch(node: Node, seen: "_Channels", graph: Graph) -> _Branch | None:
     source, channels = seen.of(node.inputs[0])
     if len(set(channels)) < len(channels):
         return None
-    return _Branch(node, op, op.window(node.inputs[0].type), source, channels)
+    window = op.window(node.inputs[0].type)
+    return _Branch(node, op, window, source, channels, tuple(reversed(tail)))
+
+
+def _is_number(node: Node) -> bool:
+    return node.is_constant and node.type.elements == 1
 
 
 def _kind(node: Node, branch: _Branch | None) -> object:
     """Equal for those that may become one convolution."""
-    return node if branch is None else (branch.window, branch.source)
+    if branch is None:
+        return node
+    numbers = tuple(tuple(map(_number, each.inputs)) for each in branch.tail)
+    return branch.window, branch.source, tuple(each.op for each in branch.tail), numbers
+
+
+def _number(node: Node) -> object:
+    """What an operand in a tail is: a number, or what stands before."""
+    return (node.type, node.constant.item()) if node.constant is not None else None
+
+
+def _with_tail(node: Node, tail: Sequence[Node]) -> Node:
+    """A node with these operators behind it."""
+    for each in tail:
+        inputs = tuple(operand if _is_number(operand) else node for operand in each.inputs)
+        assert isinstance(each.op, Pointwise)
+        kind = each.op.infer(*(operand.type for operand in inputs))
+        node = replace(each, inputs=inputs, type=kind)
+    return node
 
 
 class _Channels:

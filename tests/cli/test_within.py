@@ -72,6 +72,11 @@ def test_computed_within(net: str, within: dict[str, str | None]) -> None:
             "x -> relu | x -> conv(32, 1) | x -> conv(32, 1) -> dropout(0.5)",
             {"conv": None, "conv_1": "y.conv"},
         ),
+        (
+            "x -> conv(9, 1) -> relu"
+            " | x -> conv(9, 3, pad = 1) -> relu | x -> conv(9, 3, pad = 1) -> relu",
+            {"conv": None, "conv_1": None, "conv_2": "y.conv_1"},
+        ),
         ("x -> conv(32, 1) | x -> conv(32, 3, pad = 1)", {"conv": None, "conv_1": None}),
     ],
 )

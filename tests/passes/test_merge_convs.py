@@ -11,6 +11,9 @@ from cnnc.ir.evaluate import evaluate
 from cnnc.ir.graph import Constant, Graph, Node
 from cnnc.ir.rewrite import substitute
 from cnnc.ir.verify import verify
+from cnnc.ops.activations.relu import Relu
+from cnnc.ops.activations.tanh import Tanh
+from cnnc.ops.arithmetic.mul import Mul
 from cnnc.ops.attributes import Padding
 from cnnc.ops.concat import Concat
 from cnnc.ops.conv import Conv
@@ -126,6 +129,28 @@ def test_a_batchnorm_behind_groups_is_folded() -> None:
     graph = net(GROUPS.replace("y =", "g =") + "\n  y = g -> batchnorm")
     after = fold_batchnorm(merge_convs(graph, find_target("x86-64-v3")))
     assert [type(node.op) for node in after.nodes if not node.is_leaf] == [Conv, Identity]
+
+
+WITH_TAILS = {
+    "equal": channels(*(f"relu(2 * tanh(x -> conv({to}, 3)))" for to in (3, 4))),
+    "another number": channels("2 * (x -> conv(3, 3))", "3 * (x -> conv(4, 3))"),
+    "another operator": channels("x -> conv(3, 3) -> relu", "x -> conv(4, 3) -> tanh"),
+    "more": channels("x -> conv(3, 3) -> relu", "x -> conv(4, 3)"),
+    "for each channel": channels("x -> conv(3, 3) -> prelu", "x -> conv(4, 3) -> prelu"),
+    "another tensor": channels("(x -> conv(12, 1)) + x", "(x -> conv(12, 1)) + x"),
+}
+
+
+@pytest.mark.parametrize("case", WITH_TAILS)
+def test_operators_behind_come_behind_one_where_they_are_equal(case: str) -> None:
+    graph = net(WITH_TAILS[case])
+    after = merge_convs(graph, find_target("x86-64-v3"))
+    if case != "equal":
+        assert after is graph
+        return
+    kinds = [type(node.op) for node in after.nodes if not node.is_leaf]
+    assert kinds == [Conv, Tanh, Mul, Relu, Identity]
+    check(graph, after)
 
 
 @pytest.mark.parametrize("backend", ["native", "c", "interp"])
