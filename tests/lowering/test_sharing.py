@@ -120,7 +120,7 @@ def test_a_chain_waits_between_its_layers() -> None:
 
 
 def test_branches_do_not_wait_for_each_other() -> None:
-    made = program("x -> concat { conv(64, 3) | conv(64, [3, 3], bias = false) }", "64, 64, 64")
+    made = program("x -> concat { conv(64, 3) | conv(64, 2, dilation = 2) }", "64, 64, 64")
     branches = [step for step in made.steps if "conv" in step.layer and step.shared][-2:]
     assert len(branches) == 2
     assert not branches[1].barrier
