@@ -127,8 +127,8 @@ def _kind(node: Node, branch: _Branch | None) -> object:
 
 
 def _number(node: Node) -> object:
-    """What an operand in a tail is: a number, or what stands before."""
-    return (node.type, node.constant.item()) if node.constant is not None else None
+    """What an operand in a tail is: a number with its sign, or what stands before."""
+    return (node.type, node.constant.tobytes()) if node.constant is not None else None
 
 
 def _with_tail(node: Node, tail: Sequence[Node]) -> Node:

@@ -70,6 +70,7 @@ def test_the_bound_is_that_of_the_sums(case: Case) -> None:
     assert isinstance(case.op, ConvMap)
     *operands, _ = case.operands
     out = case.op.reference(*case.operands)
+    bounds = []
     for moved in (0.0, 1e-3):
         errors = [
             np.full(value.shape, moved if at == 0 else 0.0) for at, value in enumerate(operands)
@@ -78,6 +79,9 @@ def test_the_bound_is_that_of_the_sums(case: Case) -> None:
         found = case.op.error(2.0**-24, out, case.operands, errors)
         assert (found > 0).any()
         assert (found <= wide * (1 + 1e-6)).all()
+        bounds.append(found)
+    assert (bounds[1] >= bounds[0]).all()
+    assert (bounds[1] > bounds[0]).any()
 
 
 def test_loops_agree(case: Case) -> None:

@@ -134,6 +134,7 @@ def test_a_batchnorm_behind_groups_is_folded() -> None:
 WITH_TAILS = {
     "equal": channels(*(f"relu(2 * tanh(x -> conv({to}, 3)))" for to in (3, 4))),
     "another number": channels("2 * (x -> conv(3, 3))", "3 * (x -> conv(4, 3))"),
+    "another sign": channels("(x -> conv(3, 3)) * 0.0", "(x -> conv(4, 3)) * -0.0"),
     "another operator": channels("x -> conv(3, 3) -> relu", "x -> conv(4, 3) -> tanh"),
     "more": channels("x -> conv(3, 3) -> relu", "x -> conv(4, 3)"),
     "for each channel": channels("x -> conv(3, 3) -> prelu", "x -> conv(4, 3) -> prelu"),
@@ -223,10 +224,9 @@ def test_weights_come_part_by_part() -> None:
 def test_weights_that_others_read_are_not_copied() -> None:
     """As those of a detector's head on several maps."""
     graph = net(channels("x -> conv(3, 3)", "x -> conv(3, 3)", "x -> conv(5, 3)"))
-    first, second, third = (node.inputs[1] for node in graph.nodes if isinstance(node.op, Conv))
+    first, second, _ = (node.inputs[1] for node in graph.nodes if isinstance(node.op, Conv))
     shared = substitute(graph, {second: first})
     assert merge_convs(shared, find_target("x86-64-v3")) is shared
-    assert third.name in {node.name for node in shared.nodes}
 
 
 def test_chains_of_slices_and_concats_take_no_time() -> None:
