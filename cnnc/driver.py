@@ -32,6 +32,7 @@ from cnnc.passes.merge_convs import merge_convs
 from cnnc.passes.order_concats import order_concats
 from cnnc.passes.share_common import share_common
 from cnnc.passes.share_memory import share_memory
+from cnnc.passes.shuffle_channels import shuffle_channels
 from cnnc.passes.simplify import simplify
 from cnnc.passes.stream_rows import stream_rows
 from cnnc.passes.take_apart import take_apart
@@ -98,6 +99,8 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
     winograd = Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far))
     strassen = Pass("use-strassen", lambda graph: use_strassen(graph, target, choices, far=far))
     return (
+        # before anything is chosen for what it would move
+        Pass("shuffle-channels", shuffle_channels),
         # what is chosen below is chosen for the samples that run together
         Pass("take-apart", lambda graph: take_apart(graph, target)),
         # weights are final, and what it makes may take Winograd's algorithm

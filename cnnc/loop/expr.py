@@ -274,6 +274,27 @@ class Cast(Expr):
         return self.type
 
 
+@dataclass(frozen=True, slots=True)
+class Lanes(Expr):
+    """A vector of some lanes of others: `places` count the lanes of all parts, one after the other.
+
+    All parts have as many lanes as the result.
+    """
+
+    parts: tuple[Expr, ...]
+    places: tuple[int, ...]
+
+    @property
+    def dtype(self) -> DType | None:
+        """See Expr."""
+        return self.parts[0].dtype
+
+    @property
+    def lanes(self) -> int:
+        """See Expr."""
+        return len(self.places)
+
+
 # By class and not by a match: this is what compiling asks most often.
 _PARTS: dict[type[Expr], Callable[..., tuple[Expr, ...]]] = {
     Binary: operator.attrgetter("left", "right"),
@@ -283,6 +304,7 @@ _PARTS: dict[type[Expr], Callable[..., tuple[Expr, ...]]] = {
     Select: operator.attrgetter("condition", "then", "otherwise"),
     Call: operator.attrgetter("args"),
     Ramp: lambda expr: (expr.base,),
+    Lanes: operator.attrgetter("parts"),
     Cast: lambda expr: (expr.value,),
 }
 

@@ -19,6 +19,7 @@ from cnnc.loop.expr import (
     Const,
     Expr,
     Fma,
+    Lanes,
     Load,
     Local,
     Ramp,
@@ -154,6 +155,10 @@ class _Reader:
                 return Load(self._named(tree, str(name)), self._index(index))
             case "ramp", [Tree() as base, lanes, stride]:
                 return Ramp(self.expr(base), int(str(lanes)), int(str(stride or 1)))
+            case "lanes", children:
+                vectors = [self.expr(part) for part in children if isinstance(part, Tree)]
+                places = [int(part) for part in children if isinstance(part, Token)]
+                return Lanes(tuple(vectors), tuple(places))
             case "call", [name, *args]:
                 return self._call(tree, str(name), [self.expr(_tree(arg)) for arg in args])
             case "compare", [Tree() as left, symbol, Tree() as right]:

@@ -10,6 +10,7 @@ from cnnc.loop.expr import (
     Compare,
     Expr,
     Fma,
+    Lanes,
     Load,
     Ramp,
     Select,
@@ -61,4 +62,6 @@ def _rebuilt(expr: Expr, parts: tuple[Expr, ...]) -> Expr:
             return Ramp(parts[0], width, stride)
         case Cast(_, dtype):
             return Cast(parts[0], dtype)
+        case Lanes(_, places):
+            return Lanes(parts, places)
     raise TypeError(f"{type(expr).__name__} has no parts")

@@ -13,6 +13,7 @@ from cnnc.loop.expr import (
     Const,
     Expr,
     Fma,
+    Lanes,
     Load,
     Local,
     Ramp,
@@ -173,6 +174,9 @@ def _expr(expr: Expr) -> tuple[str, int]:
             return f"{print_expr(base)} :+ {width}{step}", 0
         case Load(buffer, index):
             return _access(buffer, index), _ATOM
+        case Lanes(parts, places):
+            taken = ", ".join(map(str, places))
+            return f"lanes({', '.join(map(print_expr, parts))}: {taken})", _ATOM
         case Compare(op, left, right):
             return _infix(COMPARISONS[op], _COMPARISON_LEVEL, left, right)
         case Binary("add", left, Const(value, None)) if value < 0:

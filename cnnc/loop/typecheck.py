@@ -9,6 +9,7 @@ from cnnc.loop.expr import (
     Const,
     Expr,
     Fma,
+    Lanes,
     Load,
     Ramp,
     Select,
@@ -43,7 +44,16 @@ def find_type_fault(expr: Expr) -> str | None:
             return _same(a, b, c) or _floating(a)
         case Call(function, args):
             return _call(function, args)
+        case Lanes(parts, places):
+            return _same(*parts) or _taken(parts, places)
     return None
+
+
+def _taken(parts: tuple[Expr, ...], places: tuple[int, ...]) -> str | None:
+    if parts[0].dtype is None or any(part.lanes != len(places) > 1 for part in parts):
+        return "lanes of vectors of another width"
+    inside = all(0 <= place < len(parts) * len(places) for place in places)
+    return None if inside else "lanes that no vector has"
 
 
 def _binary(op: str, left: Expr, right: Expr) -> str | None:

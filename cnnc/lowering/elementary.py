@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from cnnc.loop.expr import Call, Expr
-from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Stmt, Store, expressions, walk
+from cnnc.loop.kernel import Body, For, Kernel, Kind, Let, Stmt, Store, expressions
 from cnnc.loop.rewrite import parts, transform
 from cnnc.lowering import exponentials, logarithms, powers
 from cnnc.lowering.interleave import Turn, is_elementary, mixed, side_by_side
-from cnnc.lowering.lets import Names, Scope
+from cnnc.lowering.lets import Names, Scope, names_in
 
 _EXPANSIONS: dict[str, Callable[..., Expr]] = {
     "exp": exponentials.exp,
@@ -37,7 +37,7 @@ def expand_elementary(kernel: Kernel) -> Kernel:
     """
     if not any(is_elementary(part) for root in expressions(kernel.body) for part in parts(root)):
         return kernel
-    return kernel.with_body(_expand(kernel.body, Names(_names(kernel)), 1))
+    return kernel.with_body(_expand(kernel.body, Names(names_in(kernel)), 1))
 
 
 def _expand(body: Body, names: Names, tasks: int) -> Body:
@@ -82,17 +82,3 @@ class _Expansion:
             made = _EXPANSIONS[expr.function](self._scope, *expr.args)
             self._known[expr] = self._scope.let(expr.function, made)
         return self._known[expr]
-
-
-def _names(kernel: Kernel) -> set[str]:
-    """Every name the kernel uses."""
-    names = {param.name for param in kernel.params}
-    for stmt in walk(kernel.body):
-        match stmt:
-            case For(var):
-                names.add(var)
-            case Alloc(buffer):
-                names.add(buffer.name)
-            case Let(name, _):
-                names.add(name)
-    return names

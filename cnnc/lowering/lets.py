@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from cnnc.loop.expr import Const, Expr, Local
-from cnnc.loop.kernel import Let
+from cnnc.loop.kernel import Alloc, For, Kernel, Let, walk
 
 
 class Names:
@@ -37,3 +37,17 @@ class Scope:
         fresh = self.names.fresh(name)
         self.lets.append(Let(fresh, value))
         return Local(fresh, value.dtype, value.lanes)
+
+
+def names_in(kernel: Kernel) -> set[str]:
+    """Every name the kernel uses."""
+    names = {param.name for param in kernel.params}
+    for stmt in walk(kernel.body):
+        match stmt:
+            case For(var):
+                names.add(var)
+            case Alloc(buffer):
+                names.add(buffer.name)
+            case Let(name, _):
+                names.add(name)
+    return names

@@ -30,6 +30,7 @@ from cnnc.lowering.schedule import (
     schedule_plain,
     schedule_reblocked,
     schedule_rows,
+    schedule_shuffled,
     schedule_unblocked,
     share_nothing,
 )
@@ -50,6 +51,7 @@ from cnnc.offers.panels import Panels, panels_of
 from cnnc.offers.rows import choose_rows, lies_in_rows
 from cnnc.offers.shares import shares_rows, sharing_target
 from cnnc.ops.fused import Fused, root_operator
+from cnnc.ops.movement.channel_shuffle import ChannelShuffle
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
 from cnnc.ops.strassen import Strassen
@@ -210,6 +212,8 @@ def _scheduled(
             late=late_operands(node, params),
             by_lane=target.multiplies_by_lane,
         )
+    if isinstance(root, ChannelShuffle) and plan.block > 1:
+        return schedule_shuffled(kernel, plan.block, root.groups)
     if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
         kernel = schedule_reblocked(kernel, plan.block, plan.read_block)
         return clear_padding(kernel, out) if out.shape[1] % plan.block else kernel

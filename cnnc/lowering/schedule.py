@@ -175,6 +175,15 @@ def schedule_reblocked(kernel: Kernel, block: int, read_block: int) -> Kernel:
     return _parallel_outer(vectorise(sink(kernel, "oc.2"), "oc.2"))
 
 
+def schedule_shuffled(kernel: Kernel, block: int, groups: int) -> Kernel:
+    """Channels that take turns: as many vectors at once as read a vector of each group."""
+    kernel = split(widen(kernel, "oc", block), "oc", block * groups, "oc.0", "oc.r")
+    kernel = split(kernel, "oc.r", block, "oc.1", "oc.2")
+    kernel = fission(sink(sink(kernel, "oc.1"), "oc.2"))
+    kernel = unroll(kernel, "oc.1") if has_loop(kernel, "oc.1") else kernel
+    return _parallel_outer(vectorise(kernel, "oc.2"), enough=ENOUGH)
+
+
 def share_nothing(kernel: Kernel) -> Kernel:
     """The kernel for one thread: no loop is shared."""
 

@@ -1,82 +1,152 @@
 """From vector loops to vector values."""
 
+from collections.abc import Mapping
+from functools import cached_property
+
 from cnnc.loop.affine import affine
-from cnnc.loop.expr import Cast, Compare, Const, Expr, Load, Local, Ramp, Var
+from cnnc.loop.expr import (
+    Buffer,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    Load,
+    Local,
+    Ramp,
+    Select,
+    Space,
+    Var,
+    children,
+)
+from cnnc.loop.interval import Range
 from cnnc.loop.kernel import Alloc, Body, For, Kernel, Kind, Let, Prefetch, Stmt, Store
-from cnnc.loop.rewrite import transform
+from cnnc.loop.rewrite import parts, with_children
 from cnnc.loop.text import print_expr
+from cnnc.lowering.lets import Names, names_in
 from cnnc.lowering.loops import ScheduleError, substitute
+from cnnc.lowering.permuted import Permuted
 
 
 def expand_vectors(kernel: Kernel) -> Kernel:
-    """for v < 16 vector: y[a + v] = x[b + v] * s[c]  →  y[a : a + 16] = x[b : b + 16] * s[c]."""
-    return kernel.with_body(_expand(kernel.body))
+    """for v < 16 vector: y[a + v] = x[b + v] * s[c]  →  y[a : a + 16] = x[b : b + 16] * s[c].
+
+    Where lanes read what is no such line, but lies beside each other in a way that is known, they
+    are taken from whole vectors (`Permuted`); loops that are unrolled around them are written out
+    where it depends on their variables.
+    """
+    return kernel.with_body(_Expansion(kernel).body(kernel.body, {}))
 
 
-def _expand(body: Body) -> Body:
-    result: list[Stmt] = []
-    for stmt in body:
-        if isinstance(stmt, For) and stmt.kind is Kind.VECTOR:
-            single = substitute(stmt.body, {stmt.var: Const(0)}) if stmt.extent == 1 else None
-            result.extend(single or _vector_body(stmt))
-        elif isinstance(stmt, For):
-            result.append(stmt.with_body(_expand(stmt.body)))
-        else:
-            result.append(stmt)
-    return tuple(result)
+class _UnknownLanesError(ScheduleError):
+    """How the elements of a vector lie to each other depends on loops around it."""
 
 
-def _vector_body(loop: For) -> Body:
-    var, lanes = Var(loop.var), loop.extent
-    widths: dict[str, int] = {}
+class _Expansion:
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
 
-    def ramp(index: Expr) -> Expr:
-        form = affine(index)
-        stride = form.coefficient(var)
-        rest = affine(index - var * stride).expr()
-        if _mentions(rest, var):
-            raise ScheduleError(f"{print_expr(index)} is not linear in {loop.var}")
-        return Ramp(rest, lanes, stride) if stride else rest
+    @cached_property
+    def names(self) -> Names:
+        """Of vectors that others are taken from."""
+        return Names(names_in(self._kernel))
 
-    def change(expr: Expr) -> Expr | None:
+    def body(self, body: Body, ranges: Mapping[str, Range]) -> Body:
+        """Statements in which variables have these ranges."""
+        result: list[Stmt] = []
+        for stmt in body:
+            if isinstance(stmt, For) and stmt.kind is Kind.VECTOR:
+                single = substitute(stmt.body, {stmt.var: Const(0)}) if stmt.extent == 1 else None
+                result.extend(single or _Vector(stmt, ranges, self).body())
+            elif isinstance(stmt, For):
+                result.extend(self._loop(stmt, ranges))
+            else:
+                result.append(stmt)
+        return tuple(result)
+
+    def _loop(self, loop: For, ranges: Mapping[str, Range]) -> Body:
+        inside = {**ranges, loop.var: (0, loop.extent - 1)}
+        try:
+            return (loop.with_body(self.body(loop.body, inside)),)
+        except _UnknownLanesError:
+            if loop.kind is not Kind.UNROLLED:
+                raise
+        turns = (substitute(loop.body, {loop.var: Const(at)}) for at in range(loop.extent))
+        return tuple(stmt for turn in turns for stmt in self.body(turn, ranges))
+
+
+class _Vector:
+    """The statements of one vector loop."""
+
+    def __init__(self, loop: For, ranges: Mapping[str, Range], kernel: _Expansion) -> None:
+        self.loop = loop
+        self.var = Var(loop.var)
+        self.ranges = ranges
+        self.kernel = kernel
+        self.widths: dict[str, int] = {}
+
+    def body(self) -> Body:
+        """For all lanes at once."""
+        result: list[Stmt] = []
+        for stmt in self.loop.body:
+            # anew for each, as it may read what the one before it stored
+            lanes = Permuted(self.var, self.loop.extent, self.ranges, lambda: self.kernel.names)
+            match stmt:
+                case Let(name, value):
+                    wide = self._wide(value, lanes)
+                    self.widths[name] = wide.lanes
+                    result += [*lanes.lets, Let(name, wide)]
+                case Store(buffer, (index,), value):
+                    if not _mentions(index, self.var):
+                        raise ScheduleError(f"{buffer.name} does not vary with {self.loop.var}")
+                    wide = self._wide(value, lanes)
+                    result += [*lanes.lets, Store(buffer, (self._ramp(index),), wide)]
+                case Alloc() | For() | Prefetch():
+                    raise ScheduleError(f"the vector loop {self.loop.var} is not innermost")
+        return tuple(result)
+
+    def _wide(self, expr: Expr, lanes: Permuted) -> Expr:
+        """A value in all lanes."""
         match expr:
             case Load(buffer, (index,)):
-                return Load(buffer, (ramp(index),)) if _mentions(index, var) else None
-            case Cast(index, dtype) if index.dtype is None and _mentions(index, var):
-                return Cast(ramp(index), dtype)
-            case Local(name, dtype, _) if name in widths:
-                return Local(name, dtype, widths[name])
-        _require_one_value(expr, var)
-        return None
+                return self._load(buffer, index, lanes) if _mentions(index, self.var) else expr
+            case Cast(index, dtype) if index.dtype is None:
+                return Cast(self._ramp(index), dtype) if _mentions(index, self.var) else expr
+            case Local(name, dtype, _) if name in self.widths:
+                return Local(name, dtype, self.widths[name])
+            case Select(Compare() as test, then, otherwise) if self._differs(test):
+                ends = self._wide(then, lanes), self._wide(otherwise, lanes)
+                if chosen := lanes.choice(test, *ends):
+                    return chosen
+                raise self._fault(test)
+            case Compare() if self._differs(expr):
+                raise self._fault(expr)
+        return with_children(expr, tuple(self._wide(part, lanes) for part in children(expr)))
 
-    result: list[Stmt] = []
-    for stmt in loop.body:
-        match stmt:
-            case Let(name, value):
-                wide = transform(value, change)
-                widths[name] = wide.lanes
-                result.append(Let(name, wide))
-            case Store(buffer, (index,), value):
-                if not _mentions(index, var):
-                    raise ScheduleError(f"{buffer.name} does not vary with {loop.var}")
-                result.append(Store(buffer, (ramp(index),), transform(value, change)))
-            case Alloc() | For() | Prefetch():
-                raise ScheduleError(f"the vector loop {loop.var} is not innermost")
-    return tuple(result)
+    def _load(self, buffer: Buffer, index: Expr, lanes: Permuted) -> Expr:
+        try:
+            return Load(buffer, (self._ramp(index),))
+        except _UnknownLanesError:
+            is_memory = buffer.space is Space.MEMORY
+            if is_memory and (permuted := lanes.load(buffer, index)):
+                return permuted
+            raise
 
+    def _ramp(self, index: Expr) -> Expr:
+        stride = affine(index).coefficient(self.var)
+        rest = affine(index - self.var * stride).expr()
+        if _mentions(rest, self.var):
+            raise _UnknownLanesError(f"{print_expr(index)} is not linear in {self.var.name}")
+        return Ramp(rest, self.loop.extent, stride) if stride else rest
 
-def _require_one_value(expr: Expr, var: Var) -> None:
-    if isinstance(expr, Compare) and expr.left.dtype is None and _mentions(expr, var):
-        raise ScheduleError(f"{print_expr(expr)} differs between the lanes of {var.name}")
+    def _differs(self, test: Compare) -> bool:
+        """Whether a comparison of indices has several results."""
+        return test.left.dtype is None and _mentions(test, self.var)
+
+    def _fault(self, test: Expr) -> ScheduleError:
+        return _UnknownLanesError(
+            f"{print_expr(test)} differs between the lanes of {self.var.name}"
+        )
 
 
 def _mentions(expr: Expr, var: Var) -> bool:
-    found = False
-
-    def look(part: Expr) -> Expr | None:
-        nonlocal found
-        found = found or part == var
-        return None
-
-    transform(expr, look)
-    return found
+    return any(part == var for part in parts(expr))

@@ -1,6 +1,6 @@
 """Expressions of the loops as expressions of C."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cnnc.backends.c.helpers import Helper, Preamble
 from cnnc.backends.c.literals import literal
@@ -27,6 +27,7 @@ from cnnc.loop.expr import (
     Const,
     Expr,
     Fma,
+    Lanes,
     Load,
     Local,
     Ramp,
@@ -129,7 +130,15 @@ class Expressions:
                 return self._call(function, *map(self.value, args))
             case Cast(value, dtype):
                 return self._cast(value, dtype)
+            case Lanes(parts, places):
+                return self._lanes(list(map(self.value, parts)), places)
         raise TypeError(f"{expr!r} cannot be written in C")
+
+    def _lanes(self, parts: Sequence[Value], places: Sequence[int]) -> Value:
+        lanes, first = len(places), parts[0]
+        taken = (divmod(place, lanes) for place in places)
+        elements = ", ".join(f"{parts[part].within(UNARY)}[{lane}]" for part, lane in taken)
+        return Value(f"({first.c_type}){{{elements}}}", ATOM, first.dtype, lanes, first.mask)
 
     def wide(self, value: Value, lanes: int) -> str:
         """The value's text, in every lane if it is a scalar."""

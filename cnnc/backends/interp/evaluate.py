@@ -33,6 +33,7 @@ from cnnc.loop.expr import (
     Const,
     Expr,
     Fma,
+    Lanes,
     Load,
     Local,
     Ramp,
@@ -242,6 +243,9 @@ class _Translator:
                 return self._call(fused, a, b, c)
             case Select(condition, then, otherwise):
                 return self._call(select, condition, then, otherwise)
+            case Lanes(parts, places):
+                taken = list(places)
+                return self._call(lambda *vectors: np.concatenate(vectors)[taken], *parts)
             case Call(function, args) if function in PRIMITIVES:
                 return self._call(PRIMITIVES[function], *args)
         raise InternalError(f"{self.kernel}: no rule to evaluate {print_expr(expr)}", stage="loops")

@@ -21,6 +21,7 @@ from cnnc.loop.expr import (
     Const,
     Expr,
     Fma,
+    Lanes,
     Load,
     Local,
     Ramp,
@@ -347,6 +348,10 @@ class _Emitter:
                 return values.cast_index(self.builder, number, dtype)
         args = [self.value(part) for part in children(expr)]
         args = values.same_lanes(self.builder, args, keep_first=isinstance(expr, Select))
+        return self._combined(expr, args)
+
+    def _combined(self, expr: Expr, args: list[ir.Value]) -> ir.Value:
+        """An operation on values."""
         match expr:
             case Cast(inner, dtype) if inner.dtype is not None:
                 return values.cast(self.builder, args[0], inner.dtype, dtype)
@@ -356,6 +361,8 @@ class _Emitter:
                 return self.arithmetic.operation(self.builder, op, left.dtype, *args)
             case Select():
                 return self.builder.select(*args)
+            case Lanes(_, places):
+                return values.lanes(self.builder, args, places)
             case Call(function, _):
                 return self.arithmetic.call(self.builder, function, args)
         raise TypeError(f"{expr!r} cannot be emitted")
