@@ -99,7 +99,6 @@ def _for_cpu(target: Target, exact: bool, choices: Choices, far: bool | None) ->
     winograd = Pass("use-winograd", lambda graph: use_winograd(graph, target, choices, far=far))
     strassen = Pass("use-strassen", lambda graph: use_strassen(graph, target, choices, far=far))
     return (
-        # before anything is chosen for what it would move
         Pass("shuffle-channels", shuffle_channels),
         # what is chosen below is chosen for the samples that run together
         Pass("take-apart", lambda graph: take_apart(graph, target)),

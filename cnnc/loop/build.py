@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout, Shape
 from cnnc.loop.expr import (
+    Binary,
     Buffer,
     Cast,
     Const,
@@ -16,9 +17,8 @@ from cnnc.loop.expr import (
     Space,
     Var,
     as_index,
-    both,
-    maximum,
-    minimum,
+    as_like,
+    binary,
     select,
 )
 from cnnc.loop.interval import Range, bounds
@@ -198,3 +198,23 @@ def number(index: Expr, dtype: DType) -> Expr:
     if isinstance(index, Const):
         return Const(float(index.value) if dtype.is_float else int(index.value), dtype)
     return Cast(index, dtype)
+
+
+def maximum(left: Expr, right: Index) -> Expr:
+    """The larger; NaN if either is."""
+    return binary("max", left, as_like(right, left))
+
+
+def minimum(left: Expr, right: Index) -> Expr:
+    """The smaller; NaN if either is."""
+    return binary("min", left, as_like(right, left))
+
+
+def both(left: Expr, right: Expr) -> Expr:
+    """Logical and."""
+    match left, right:
+        case Const(value), other:
+            return other if value else left
+        case other, Const(value):
+            return other if value else right
+    return Binary("and", left, right)

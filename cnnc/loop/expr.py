@@ -276,10 +276,7 @@ class Cast(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Lanes(Expr):
-    """A vector of some lanes of others: `places` count the lanes of all parts, one after the other.
-
-    All parts have as many lanes as the result.
-    """
+    """Lanes of all parts, counted one part behind the other; each has as many as the result."""
 
     parts: tuple[Expr, ...]
     places: tuple[int, ...]
@@ -328,26 +325,6 @@ def as_like(value: Index, model: Expr) -> Expr:
     if isinstance(value, Expr) or (dtype := model.dtype) is None:
         return as_index(value)
     return Const(float(value) if dtype.is_float else int(value), dtype)
-
-
-def maximum(left: Expr, right: Index) -> Expr:
-    """The larger; NaN if either is."""
-    return binary("max", left, as_like(right, left))
-
-
-def minimum(left: Expr, right: Index) -> Expr:
-    """The smaller; NaN if either is."""
-    return binary("min", left, as_like(right, left))
-
-
-def both(left: Expr, right: Expr) -> Expr:
-    """Logical and."""
-    match left, right:
-        case Const(value), other:
-            return other if value else left
-        case other, Const(value):
-            return other if value else right
-    return Binary("and", left, right)
 
 
 def select(condition: Expr, then: Expr, otherwise: Expr) -> Expr:

@@ -176,7 +176,7 @@ def _expr(expr: Expr) -> tuple[str, int]:
             return _access(buffer, index), _ATOM
         case Lanes(parts, places):
             taken = ", ".join(map(str, places))
-            return f"lanes({', '.join(map(print_expr, parts))}: {taken})", _ATOM
+            return f"lanes({taken} of {', '.join(map(print_expr, parts))})", _ATOM
         case Compare(op, left, right):
             return _infix(COMPARISONS[op], _COMPARISON_LEVEL, left, right)
         case Binary("add", left, Const(value, None)) if value < 0:

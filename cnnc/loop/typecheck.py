@@ -50,9 +50,10 @@ def find_type_fault(expr: Expr) -> str | None:
 
 
 def _taken(parts: tuple[Expr, ...], places: tuple[int, ...]) -> str | None:
-    if parts[0].dtype is None or any(part.lanes != len(places) > 1 for part in parts):
+    count = len(places)
+    if parts[0].dtype is None or count < 2 or any(part.lanes != count for part in parts):
         return "lanes of vectors of another width"
-    inside = all(0 <= place < len(parts) * len(places) for place in places)
+    inside = all(0 <= place < len(parts) * count for place in places)
     return None if inside else "lanes that no vector has"
 
 

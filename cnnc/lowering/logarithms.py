@@ -6,7 +6,8 @@ e_log.c (Sun Microsystems, 1993): the error of the division counts only s times.
 
 from math import inf, log, nan
 
-from cnnc.loop.expr import Const, Expr, Fma, both, call, compare, select
+from cnnc.loop.build import both
+from cnnc.loop.expr import Const, Expr, Fma, call, compare, select
 from cnnc.lowering import polynomials as table
 from cnnc.lowering.exponentials import form_of
 from cnnc.lowering.lets import Scope

@@ -3,8 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cnnc.loop.affine import Affine, affine, simplify
-from cnnc.loop.expr import Buffer, Compare, Const, Expr, Lanes, Load, Local, Ramp, Var, compare
-from cnnc.loop.interval import Range
+from cnnc.loop.expr import (
+    Buffer,
+    Compare,
+    Const,
+    Expr,
+    Lanes,
+    Load,
+    Local,
+    Ramp,
+    Space,
+    Var,
+    compare,
+)
+from cnnc.loop.interval import Range, bounds
 from cnnc.loop.kernel import Let
 from cnnc.loop.rewrite import transform
 from cnnc.lowering.lets import Names
@@ -32,14 +44,21 @@ class Permuted:
         Whole vectors are read: those between multiples of their length. So what does not vary must
         be such a multiple, as it is where blocks of channels have that length.
         """
+        if buffer.space is not Space.MEMORY:
+            return None
         forms = [affine(each) for each in self._at_each(index)]
         terms = dict(forms[0].terms)
         if any(dict(form.terms) != terms for form in forms):
             return None
         if any(factor % self.lanes for factor in terms.values()):
             return None
+        low, high = bounds(Affine(forms[0].terms, 0).expr(), self.ranges)
         numbers, within = zip(*(divmod(form.constant, self.lanes) for form in forms), strict=True)
         vectors = list(dict.fromkeys(numbers))
+        if low + min(vectors) * self.lanes < 0:
+            return None
+        if high + (max(vectors) + 1) * self.lanes > buffer.size:
+            return None
         parts = [
             self._whole(buffer, Affine(forms[0].terms, number * self.lanes).expr())
             for number in vectors
@@ -53,13 +72,22 @@ class Permuted:
         holds = [compare(test.op, left, right) for left, right in sides]
         if not all(isinstance(each, Const) for each in holds):
             return None
-        (parts, places), (others, other_places) = map(self._taken, (then, otherwise))
+        ends = [self._in_all(value) for value in (then, otherwise)]
+        if any(value is None or value.lanes != self.lanes for value in ends):
+            return None
+        (parts, places), (others, other_places) = map(self._taken, filter(None, ends))
         behind = len(parts) * self.lanes
         chosen = (
             here if isinstance(each, Const) and each.value else there + behind
             for each, here, there in zip(holds, places, other_places, strict=True)
         )
         return Lanes((*parts, *others), tuple(chosen))
+
+    def _in_all(self, value: Expr) -> Expr | None:
+        """An element that all lanes have, from the vector where it lies; vectors as they are."""
+        if value.lanes == 1 and isinstance(value, Load):
+            return self.load(value.buffer, *value.index)
+        return value
 
     def _taken(self, value: Expr) -> tuple[tuple[Expr, ...], Sequence[int]]:
         if isinstance(value, Lanes):

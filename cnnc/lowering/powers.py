@@ -8,7 +8,8 @@ f32, so that the products that must be exact are exact with a fused multiply-add
 from collections.abc import Callable
 from math import inf, log, nan
 
-from cnnc.loop.expr import Cast, Const, Expr, both, call, compare, select
+from cnnc.loop.build import both
+from cnnc.loop.expr import Cast, Const, Expr, call, compare, select
 from cnnc.lowering import polynomials as table
 from cnnc.lowering.exponentials import remainder, split_wide
 from cnnc.lowering.lets import Scope

@@ -14,7 +14,6 @@ from cnnc.loop.expr import (
     Local,
     Ramp,
     Select,
-    Space,
     Var,
     children,
 )
@@ -126,8 +125,7 @@ class _Vector:
         try:
             return Load(buffer, (self._ramp(index),))
         except _UnknownLanesError:
-            is_memory = buffer.space is Space.MEMORY
-            if is_memory and (permuted := lanes.load(buffer, index)):
+            if permuted := lanes.load(buffer, index):
                 return permuted
             raise
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from cnnc.base.record import record
 from cnnc.ir.graph import Input, Node
 from cnnc.ir.types import TensorType
-from cnnc.loop.expr import Buffer, Const, Expr, Load, Space, Var, both, maximum, minimum, select
+from cnnc.loop.build import both, maximum, minimum
+from cnnc.loop.expr import Buffer, Const, Expr, Load, Space, Var, select
 from cnnc.loop.kernel import Body, For, Kind, Prefetch, Stmt, Store, map_expressions
 from cnnc.loop.rewrite import transform
 from cnnc.ops.spec import Operator

@@ -12,8 +12,8 @@ from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
 from cnnc.ir.graph import Initial
 from cnnc.ir.types import TensorType
-from cnnc.loop.build import KernelBuilder, grid_names, spatial_letters
-from cnnc.loop.expr import Buffer, Const, Expr, Fma, both, compare, select
+from cnnc.loop.build import KernelBuilder, both, grid_names, spatial_letters
+from cnnc.loop.expr import Buffer, Const, Expr, Fma, compare, select
 from cnnc.ops.attributes import Extents, Flag, Integer, Padding, PaddingKind, spread
 from cnnc.ops.groups import (
     channel_blocking,

@@ -11,11 +11,12 @@ from cnnc.base.layout import Layout, Shape
 from cnnc.base.source import SourceFile, Span
 from cnnc.ir.graph import Array, Constant, Graph, Initial, Input, Node, Op, OpError, Parameter
 from cnnc.ir.types import TensorType
-from cnnc.ops.attributes import Choice, Extents, Symbol, Value, whole
+from cnnc.ops.attributes import Choice, Extents, Integer, Symbol, Value, whole
 from cnnc.ops.conv import Conv
 from cnnc.ops.conv_map import ConvMap
 from cnnc.ops.fused import Earlier, Extra, Fused, TailStep
 from cnnc.ops.movement.blocks import MODES
+from cnnc.ops.movement.channel_shuffle import ChannelShuffle
 from cnnc.ops.movement.join_phases import JoinPhases
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.repack import Repack
@@ -116,6 +117,8 @@ class _Reader:
             return Repack()
         if self._take(r"join_phases\b") is not None:
             return self._join_phases()
+        if self._take(r"channel_shuffle\b") is not None:
+            return self._channel_shuffle()
         if self._take(r"conv_map\b") is not None:
             return ConvMap(self._named(Conv))
         name = self._expect(r"([^\W\d]\w*)", "an operator")
@@ -147,6 +150,16 @@ class _Reader:
         try:
             stride, before, out = (Extents(0).parse(values[name]) for name in names)
             return JoinPhases(stride, before, out, Choice(MODES).parse(mode))
+        except OpError as error:
+            self._fail(str(error))
+
+    def _channel_shuffle(self) -> ChannelShuffle:
+        values, names = self._arguments(), ("groups", "begin", "channels")
+        if values.keys() != set(names):
+            self._fail(f"channel_shuffle needs {', '.join(names)}")
+        limits = zip(names, (2, 0, 1), strict=True)
+        try:
+            return ChannelShuffle(*(Integer(least).parse(values[name]) for name, least in limits))
         except OpError as error:
             self._fail(str(error))
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Shape
 from cnnc.ir.types import TensorType
-from cnnc.loop.build import KernelBuilder, number, spatial_letters
-from cnnc.loop.expr import Buffer, Const, Expr, binary, both, compare, maximum, select
+from cnnc.loop.build import KernelBuilder, both, maximum, number, spatial_letters
+from cnnc.loop.expr import Buffer, Const, Expr, binary, compare, select
 from cnnc.ops.attributes import Choice, Extents, Flag, Padding, PaddingKind
 from cnnc.ops.pool import Pool
 from cnnc.ops.pool_kinds import Maximum

@@ -12,8 +12,8 @@ import numpy as np
 
 from cnnc.base.layout import Shape
 from cnnc.base.record import record
-from cnnc.loop.build import KernelBuilder, number
-from cnnc.loop.expr import Buffer, Const, Expr, Fma, call, maximum
+from cnnc.loop.build import KernelBuilder, maximum, number
+from cnnc.loop.expr import Buffer, Const, Expr, Fma, call
 from cnnc.ops.attributes import Kind, Symbol, Value
 from cnnc.ops.pointwise import FUNCTION
 from cnnc.ops.spec import Real, gamma

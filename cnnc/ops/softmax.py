@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cnnc.ir.types import TensorType
-from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Buffer, Const, Expr, call, maximum
+from cnnc.loop.build import KernelBuilder, maximum
+from cnnc.loop.expr import Buffer, Const, Expr, call
 from cnnc.ops.attributes import Axis
 from cnnc.ops.axes import axis_names, resolve_axis
 from cnnc.ops.pointwise import FUNCTION

@@ -12,7 +12,8 @@ from cnnc.base.layout import Shape
 from cnnc.base.record import record
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
-from cnnc.loop.expr import Expr, maximum, minimum
+from cnnc.loop.build import maximum, minimum
+from cnnc.loop.expr import Expr
 from cnnc.ops.attributes import Padding, spread
 from cnnc.ops.spec import Real
 

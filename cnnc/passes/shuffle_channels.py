@@ -15,8 +15,8 @@ from cnnc.ops.reshape import Reshape
 def shuffle_channels(graph: Graph) -> Graph:
     """reshape(transpose(reshape(concat(a, b))))  →  channel_shuffle(a, b): channels take turns
 
-    A slice of its channels becomes a shuffle that makes no others. Where the operands of the concat
-    are not the groups, or there is none, the shuffle reads the whole.
+    Where all who read it take slices of its channels, each becomes a shuffle that makes no others.
+    Where the operands of the concat are not the groups, or there is none, it reads the whole.
     """
     return rewrite(graph, _rule)
 
@@ -25,8 +25,8 @@ def _rule(node: Node, graph: Graph) -> Node | None:
     match node.op:
         case Reshape():
             return _shuffled(node)
-        case Slice() as op if isinstance(node.inputs[0].op, ChannelShuffle):
-            return _cut(node, op, node.inputs[0].op)
+        case Slice() if _is_cut(node.inputs[0], graph):
+            return _cut(node)
     return None
 
 
@@ -58,12 +58,27 @@ def _groups(x: Node, groups: int) -> tuple[Node, ...]:
     return x.inputs if whole else (x,)
 
 
-def _cut(node: Node, op: Slice, shuffle: ChannelShuffle) -> Node | None:
-    """The shuffle of the channels that a slice takes, where it takes neighbours and all else."""
-    x = node.inputs[0]
-    batch, channels, *spatial = op.positions(x.type.shape)
-    rest = [batch, *spatial] == [range(extent) for extent in (x.type.shape[0], *x.type.spatial)]
-    if not rest or channels.step != 1:
+def _is_cut(x: Node, graph: Graph) -> bool:
+    """Whether a shuffle is not needed as a whole."""
+    if not isinstance(x.op, ChannelShuffle) or x in graph.output_nodes:
+        return False
+    return all(_channels(reader) is not None for reader in graph.users[x])
+
+
+def _channels(node: Node) -> range | None:
+    """Neighbouring channels that a slice takes of its operand; None if it takes less, or others."""
+    if not isinstance(node.op, Slice):
         return None
-    begin = shuffle.begin + channels.start
-    return replace(node, op=replace(shuffle, begin=begin, channels=len(channels)), inputs=x.inputs)
+    shape = node.inputs[0].type.shape
+    batch, channels, *spatial = node.op.positions(shape)
+    whole = [batch, *spatial] == [range(extent) for extent in (shape[0], *shape[2:])]
+    return channels if whole and channels.step == 1 else None
+
+
+def _cut(node: Node) -> Node:
+    """The shuffle of the channels that a slice takes."""
+    (x,), channels = node.inputs, _channels(node)
+    assert isinstance(x.op, ChannelShuffle)
+    assert channels is not None
+    op = replace(x.op, begin=x.op.begin + channels.start, channels=len(channels))
+    return replace(node, op=op, inputs=x.inputs)

@@ -98,6 +98,24 @@ def test_extremes_and_constants(backend: Backend, kind: str, dtype: DType) -> No
 
 
 @every_backend
+@pytest.mark.parametrize("dtype", [*LIMITS, DType.F32, DType.F64, DType.BOOL], ids=str)
+def test_lanes_change_places(backend: Backend, kind: str, dtype: DType) -> None:
+    """Of one vector, and of three, in each of which lanes come from anywhere."""
+    a, b, c = (np.arange(8).astype(np.uint8) + 8 * number for number in range(3))
+    if dtype is DType.BOOL:
+        a, b, c = (each % (3 + number) > 0 for number, each in enumerate((a, b, c)))
+    a, b, c = (each.astype(dtype.numpy) for each in (a, b, c))
+    i = np.arange(8)
+    found = run(backend, kind, "a[(i * 3 + 5) % 8]", dtype, a)
+    np.testing.assert_array_equal(found, a[(i * 3 + 5) % 8])
+    value = "select(i % 3 == 0, a[7 - i], select(i % 3 < 2, b[i // 2], c[i * 5 % 8]))"
+    found = run(backend, kind, value, dtype, a, b, c)
+    np.testing.assert_array_equal(
+        found, np.where(i % 3 == 0, a[7 - i], np.where(i % 3 < 2, b[i // 2], c[i * 5 % 8]))
+    )
+
+
+@every_backend
 def test_truth_values_are_bytes(backend: Backend, kind: str) -> None:
     a = np.array([0, 1, 0, 1, 255, 2], np.uint8).view(np.bool_)
     b = np.array([0, 0, 1, 1, 1, 0], np.bool_)

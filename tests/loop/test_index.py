@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from cnnc.base.dtype import DType
 from cnnc.loop.affine import affine, simplify
-from cnnc.loop.expr import Binary, Const, Expr, Var, binary, children, maximum, minimum
+from cnnc.loop.build import maximum, minimum
+from cnnc.loop.expr import Binary, Const, Expr, Var, binary, children
 from cnnc.loop.interval import bounds
 from cnnc.loop.rewrite import with_children
 from cnnc.loop.text import print_expr

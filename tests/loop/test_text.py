@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 from cnnc.backends.native.targets import named_target
 from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
-from cnnc.loop.expr import Binary, Buffer, Cast, Compare, Const, Expr, Fma, Local, Select, Var, call
+from cnnc.loop.expr import (
+    Binary,
+    Buffer,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    Fma,
+    Lanes,
+    Local,
+    Select,
+    Var,
+    call,
+)
 from cnnc.loop.kernel import For, Kernel, Let, Origin, Store
 from cnnc.loop.parse import LoopTextError, parse_kernel
 from cnnc.loop.text import print_kernel, print_program
@@ -89,6 +102,9 @@ def test_indices_come_back(plan: Plan) -> None:
     assert parse_kernel(print_kernel(kernel)) == kernel
 
 
+places = st.lists(st.integers(0, 7), min_size=2, max_size=4)
+
+
 def _values(parts: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
     conditions = st.builds(Compare, st.sampled_from(["lt", "le", "eq", "ne"]), parts, parts)
     both = st.builds(Binary, st.sampled_from(["and", "or"]), conditions, conditions)
@@ -100,6 +116,7 @@ def _values(parts: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
         st.builds(Select, st.one_of(conditions, both), parts, parts),
         st.builds(lambda part: call("ldexp", part, part), parts),
         st.builds(lambda part: Cast(Cast(part, DType.F64), DType.F32), parts),
+        st.builds(lambda a, b, places: Lanes((a, b), tuple(places)), parts, parts, places),
     )
 
 

@@ -16,6 +16,7 @@ from cnnc.loop.expr import (
     Const,
     Expr,
     Fma,
+    Lanes,
     Load,
     Local,
     Ramp,
@@ -220,6 +221,7 @@ def storing(value: Expr, *before: Let | Alloc) -> Kernel:
     return Kernel("k", (X, Y), ("y",), (For("i", 4, body),))
 
 
+PAIR = Load(X, (Ramp(Const(0), 2),))
 ILL_TYPED = [
     WIDE,
     I,
@@ -252,6 +254,13 @@ ILL_TYPED = [
     Load(X, (ONE,)),
     Load(X, (I, I)),
     Cast(Ramp(Ramp(I, 2), 2), DType.F32),
+    Lanes((PAIR, ONE), (0, 1)),
+    Lanes((PAIR, Cast(PAIR, DType.F64)), (0, 1)),
+    Lanes((PAIR,), (0, 1, 0)),
+    Lanes((PAIR,), (0, 2)),
+    Lanes((PAIR,), (0, -1)),
+    Lanes((ONE,), (0,)),
+    Load(X, (Lanes((Ramp(I, 2),), (0, 1)),)),
 ]
 
 

@@ -254,7 +254,8 @@ def test_iterations_that_share_a_register_stay_together(
     "body",
     [
         "for i in 4 { for j in 6 vector { y[i * 6 + j] = x[j * i] } }",
-        "for i in 4 { for j in 6 vector { y[i * 6 + j] = x[j // 2] } }",
+        "for i in 4 { for j in 6 vector { y[i * 6 + j] = x[(i + j) // 2] } }",
+        "for i in 4 { for j in 6 vector { y[i * 6 + j] = x[i * 3 + j // 2] } }",
         "for i in 4 { for j in 6 vector { y[i * 6] = x[j] } }",
         "for i in 4 { for j in 6 vector { y[i * 6 + j] = select(j < 3, x[j], 0.0) } }",
     ],

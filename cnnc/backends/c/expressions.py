@@ -137,7 +137,7 @@ class Expressions:
     def _lanes(self, parts: Sequence[Value], places: Sequence[int]) -> Value:
         lanes, first = len(places), parts[0]
         taken = (divmod(place, lanes) for place in places)
-        elements = ", ".join(f"{parts[part].within(UNARY)}[{lane}]" for part, lane in taken)
+        elements = ", ".join(f"{parts[part].within(ATOM)}[{lane}]" for part, lane in taken)
         return Value(f"({first.c_type}){{{elements}}}", ATOM, first.dtype, lanes, first.mask)
 
     def wide(self, value: Value, lanes: int) -> str:

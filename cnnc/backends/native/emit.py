@@ -8,7 +8,7 @@ from math import prod
 from cnnc.backends.native import ir, values
 from cnnc.backends.native.arguments import Argument, arguments_of, in_order
 from cnnc.backends.native.indices import Indices
-from cnnc.backends.native.lanes import Memory
+from cnnc.backends.native.lanes import Memory, taken
 from cnnc.backends.native.registers import Registers
 from cnnc.backends.native.signature import TAKE, kernel_type, take_type, word_of
 from cnnc.base.target import Target
@@ -362,7 +362,7 @@ class _Emitter:
             case Select():
                 return self.builder.select(*args)
             case Lanes(_, places):
-                return values.lanes(self.builder, args, places)
+                return taken(self.builder, args, places)
             case Call(function, _):
                 return self.arithmetic.call(self.builder, function, args)
         raise TypeError(f"{expr!r} cannot be emitted")

@@ -1,6 +1,6 @@
-"""Vectors in memory: neighbours, some of a register's lanes, or elements far apart."""
+"""Vectors: in memory neighbours, some lanes of a register, or far apart; or lanes of others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from cnnc.backends.native import ir, values
@@ -76,6 +76,22 @@ class Memory:
         nothing = ir.Constant(wide, ir.Undefined)
         loaded = builder.call(function, [pointer, I32(self.align), mask, nothing])
         return _with_lanes(builder, loaded, kind.count)
+
+
+def taken(builder: ir.IRBuilder, parts: Sequence[ir.Value], places: Sequence[int]) -> ir.Value:
+    """A vector of the lanes at these places of all parts, counted one part behind the other."""
+    count = len(places)
+    made, *rest = parts
+    here = [place if place < count else 0 for place in places]
+    for number, part in enumerate(rest or parts, 1):
+        first = number * count
+        here = [
+            place - first + count if first <= place < first + count else kept
+            for place, kept in zip(places, here, strict=True)
+        ]
+        made = builder.shuffle_vector(made, part, ir.Constant(ir.VectorType(I32, count), here))
+        here = list(range(count))
+    return made
 
 
 @cache

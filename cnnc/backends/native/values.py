@@ -67,24 +67,6 @@ def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     return builder.shuffle_vector(first, unknown, _repeated(I32, "0", lanes))
 
 
-def lanes(builder: ir.IRBuilder, parts: Sequence[ir.Value], places: Sequence[int]) -> ir.Value:
-    """As many lanes as a part has, from all of them one after the other."""
-    count = len(places)
-    made, *rest = parts
-    taken = [place if place < count else 0 for place in places]
-    for number, part in enumerate(rest, 1):
-        first = number * count
-        here = [
-            count + place - first if first <= place < first + count else kept
-            for place, kept in zip(places, taken, strict=True)
-        ]
-        made = builder.shuffle_vector(made, part, ir.Constant(ir.VectorType(I32, count), here))
-        taken = list(range(count))
-    if not rest:
-        made = builder.shuffle_vector(made, made, ir.Constant(ir.VectorType(I32, count), taken))
-    return made
-
-
 @cache
 def undefined(element: ir.Type, lanes: int) -> ir.Value:
     """A vector whose lanes may hold anything."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Expr, call, maximum
+from cnnc.loop.build import KernelBuilder, maximum
+from cnnc.loop.expr import Expr, call
 from cnnc.ops.pointwise import FUNCTION, Activation, bounded
 from cnnc.ops.spec import Real, operator
 

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnc.loop.expr import Expr, maximum
+from cnnc.loop.build import maximum
+from cnnc.loop.expr import Expr
 from cnnc.ops.arithmetic.folds import Extremum
 from cnnc.ops.spec import operator
 

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnc.loop.expr import Expr, minimum
+from cnnc.loop.build import minimum
+from cnnc.loop.expr import Expr
 from cnnc.ops.arithmetic.folds import Extremum
 from cnnc.ops.spec import operator
 

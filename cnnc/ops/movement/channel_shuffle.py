@@ -61,10 +61,9 @@ class ChannelShuffle(Movement):
                 group, channel = (c + self.begin) % self.groups, (c + self.begin) // self.groups
                 build.result((n, c, *position), self._of(inputs, group, (n, channel, *position)))
             return
-        for turn in range(self.groups):
-            first = (turn - self.begin) % self.groups
+        for first in range(min(self.groups, self.channels)):
+            before, turn = divmod(first + self.begin, self.groups)
             count = len(range(first, self.channels, self.groups))
-            before = (first + self.begin) // self.groups
             names = grid_names(len(build.out.shape))
             with build.loops(names, (samples, count, *spatial)) as (n, i, *position):
                 value = self._of(inputs, Const(turn), (n, i + before, *position))
@@ -88,16 +87,13 @@ class ChannelShuffle(Movement):
         return Blocking(tuple(sorted({x.layout.block(1) for x in inputs}, reverse=True)))
 
     def _stays_in_blocks(self, lanes: int, *inputs: TensorType) -> bool:
-        if self.groups > MOST_GROUPS or any(
-            channel_block(x.channels, lanes) < lanes for x in inputs
-        ):
+        narrow = any(channel_block(x.channels, lanes) < lanes for x in inputs)
+        if narrow or self.groups > MOST_GROUPS:
             return False
-        whole, per_group = round_up(inputs[0].channels, lanes), inputs[0].channels
-        places = range(self.begin, self.begin + round_up(self.channels, lanes))
-        if len(inputs) > 1:
-            return places[-1] // self.groups < whole
-        per_group //= self.groups
-        return all(p % self.groups * per_group + p // self.groups < whole for p in places)
+        last = (self.begin + round_up(self.channels, lanes) - 1) // self.groups
+        if len(inputs) == 1:
+            last += inputs[0].channels // self.groups * (self.groups - 1)
+        return last < round_up(inputs[0].channels, lanes)
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

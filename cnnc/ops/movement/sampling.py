@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from cnnc.base.record import record
 from cnnc.ir.graph import OpError
-from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Expr, maximum, minimum
+from cnnc.loop.build import KernelBuilder, maximum, minimum
+from cnnc.loop.expr import Expr
 from cnnc.ops.spec import Real
 
 COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")

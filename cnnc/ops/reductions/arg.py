@@ -8,8 +8,8 @@ import numpy as np
 
 from cnnc.base.dtype import DType
 from cnnc.ir.types import TensorType
-from cnnc.loop.build import KernelBuilder, number
-from cnnc.loop.expr import Buffer, Const, Expr, binary, both, compare, select
+from cnnc.loop.build import KernelBuilder, both, number
+from cnnc.loop.expr import Buffer, Const, Expr, binary, compare, select
 from cnnc.ops.attributes import Axis, Flag
 from cnnc.ops.axes import resolve_axis
 from cnnc.ops.reductions.lines import along, block_of, without

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Expr, Fma, call, maximum, minimum
+from cnnc.loop.build import KernelBuilder, maximum, minimum
+from cnnc.loop.expr import Expr, Fma, call
 from cnnc.ops.attributes import Kind, Symbol, Value
 from cnnc.ops.pool_kinds import smallest_normal
 from cnnc.ops.spec import Real, gamma

@@ -1,0 +1,154 @@
+"""Channels of groups in turns: against reshaping and transposing, as loops, and from blocks."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from cnnc.backends.base import Backend
+from cnnc.backends.interp.backend import BACKEND as INTERP
+from cnnc.backends.native.host import host_target
+from cnnc.backends.native.targets import named_target
+from cnnc.ir.graph import Constant, Graph, Input, Node
+from cnnc.ir.types import TensorType
+from cnnc.loop.expr import Load
+from cnnc.loop.kernel import Store, expressions, walk
+from cnnc.loop.rewrite import parts
+from cnnc.lowering.lower import flatten_kernel
+from cnnc.lowering.lowered import Layer
+from cnnc.ops.conv import Conv
+from cnnc.ops.graph_text import GraphTextError, parse_operator
+from cnnc.ops.movement.channel_shuffle import ChannelShuffle
+from tests.backends.compilers import NATIVE, C
+from tests.backends.support import F32, in_blocks, lowered, run, single
+from tests.ops.evaluate_loops import run_loops
+
+Shuffled = tuple[int, int, int, tuple[int, ...], int, int]
+SHAPES: list[Shuffled] = [
+    # groups, operands, channels of each group, spatial, begin, channels
+    (2, 2, 58, (5, 7), 0, 58),
+    (2, 2, 58, (5, 7), 58, 58),
+    (2, 1, 58, (3, 4), 0, 116),
+    (3, 1, 80, (4, 3), 0, 240),
+    (3, 3, 17, (9,), 4, 40),
+    (4, 4, 16, (2, 3, 2), 1, 60),
+    (2, 1, 33, (3, 3), 65, 1),
+    (5, 5, 8, (2, 2), 0, 40),
+    (8, 1, 4, (1, 1), 3, 29),
+    (2, 2, 1, (6,), 0, 2),
+    (2, 2, 4, (3, 5), 1, 6),
+    (7, 1, 1, (2,), 0, 7),
+]
+
+
+def operands(shape: Shuffled, samples: int) -> list[F32]:
+    """Different numbers, some of them none."""
+    groups, count, each, spatial, *_ = shape
+    extents = (samples, groups * each // count, *spatial)
+    made = []
+    for number in range(count):
+        x = np.arange(np.prod(extents), dtype=np.float32).reshape(extents) + 1000 * number
+        x.reshape(-1)[:: 5 + number] = [np.nan, -0.0, np.inf, -np.inf][number % 4]
+        made.append(x)
+    return made
+
+
+def expected(op: ChannelShuffle, xs: list[F32]) -> NDArray[np.generic]:
+    """As the paper says it: a matrix of groups, transposed."""
+    x = np.concatenate(xs, axis=1)
+    samples, channels, *spatial = x.shape
+    matrix = x.reshape(samples, op.groups, channels // op.groups, *spatial)
+    whole = np.moveaxis(matrix, 1, 2).reshape(x.shape)
+    return whole[:, op.begin : op.begin + op.channels]
+
+
+def behind(op: ChannelShuffle, xs: list[F32]) -> Graph:
+    """The operator behind depthwise convolutions that change nothing, which lie in blocks."""
+    inputs, starts = [], []
+    for number, x in enumerate(xs):
+        kind = TensorType.plain(x.shape)
+        inputs.append(Node(Input(f"x{number}"), (), kind, f"x{number}"))
+        ones = np.ones((kind.channels, 1, *[1] * (kind.rank - 2)), np.float32)
+        weight = Node(Constant(ones), (), TensorType.plain(ones.shape), f"first{number}.weight")
+        first = Conv(kind.channels, (1,), groups=kind.channels, bias=False)
+        out = first.infer(kind, weight.type)
+        starts.append(Node(first, (inputs[-1], weight), out, f"first{number}"))
+    made = op.infer(*(start.type for start in starts))
+    return Graph("behind", tuple(inputs), {"y": Node(op, tuple(starts), made, "layer")})
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_all_agree(shape: Shuffled, samples: int) -> None:
+    """The reference; the loops as defined; from rows and from blocks, on one thread and two."""
+    op, xs = ChannelShuffle(shape[0], *shape[-2:]), operands(shape, samples)
+    exact = expected(op, xs)
+    np.testing.assert_array_equal(op.reference(*(x.astype(np.float64) for x in xs)), exact)
+    np.testing.assert_array_equal(run_loops(op, tuple(xs)), exact)
+    rows, target = single(op, xs, ()), host_target()
+    for backend, threads in ((INTERP, 1), (NATIVE, 1), (NATIVE, 2), (C, 1)):
+        np.testing.assert_array_equal(run(rows, xs, backend, target, threads)[0], exact)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("backend", [INTERP, NATIVE, C], ids=lambda each: each.name)
+def test_blocks_agree(shape: Shuffled, backend: Backend) -> None:
+    """Behind layers in blocks, on one thread and two."""
+    op, xs = ChannelShuffle(shape[0], *shape[-2:]), operands(shape, 2)
+    graph, exact = behind(op, xs), expected(op, xs)
+    for threads in (1, 2):
+        found = run(graph, xs, backend, host_target(), threads, in_blocks(graph))[0]
+        np.testing.assert_array_equal(found, exact)
+
+
+def layer(shape: Shuffled, name: str) -> Layer:
+    """The operator behind layers in blocks, lowered for a family of processors."""
+    graph = behind(ChannelShuffle(shape[0], *shape[-2:]), operands(shape, 1))
+    return next(
+        each for each in lowered(graph, named_target(name)).layers if each.node.name == "layer"
+    )
+
+
+@pytest.mark.parametrize("name", ["x86-64", "x86-64-v3", "x86-64-v4", "aarch64"])
+@pytest.mark.parametrize("shape", SHAPES[:5], ids=str)
+def test_it_stays_in_blocks(shape: Shuffled, name: str) -> None:
+    """Whole vectors are loaded and stored, and nothing else."""
+    made = layer(shape, name)
+    lanes = named_target(name).lanes(made.node.type.dtype)
+    assert made.node.type.layout.block(1) == lanes
+    flat = flatten_kernel(made.kernel)
+    loads = [e for root in expressions(flat.body) for e in parts(root) if isinstance(e, Load)]
+    stores = [stmt for stmt in walk(flat.body) if isinstance(stmt, Store)]
+    assert {index.lanes for load in loads for index in load.index} == {lanes}
+    assert {index.lanes for store in stores for index in store.index} == {lanes}
+
+
+@pytest.mark.parametrize("shape", SHAPES[6:], ids=str)
+def test_what_would_read_behind_the_end_or_of_many_lies_in_rows(shape: Shuffled) -> None:
+    assert layer(shape, "x86-64-v3").node.type.layout.block(1) == 1
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_any_shuffle(data: st.DataObject) -> None:
+    """Any run of channels of groups of any size, in blocks."""
+    groups, each = data.draw(st.integers(2, 5)), data.draw(st.integers(1, 40))
+    count = data.draw(st.sampled_from([1, groups]))
+    begin = data.draw(st.integers(0, groups * each - 1))
+    channels = data.draw(st.integers(1, groups * each - begin))
+    shape = (groups, count, each, (2, 3), begin, channels)
+    op, xs = ChannelShuffle(groups, begin, channels), operands(shape, 1)
+    graph = behind(op, xs)
+    found = run(graph, xs, NATIVE, host_target(), 1, in_blocks(graph))[0]
+    np.testing.assert_array_equal(found, expected(op, xs))
+
+
+def test_it_prints_and_reads_back() -> None:
+    op = ChannelShuffle(2, 58, 57)
+    assert op.label == "channel_shuffle(groups=2, begin=58, channels=57)"
+    assert parse_operator(op.label) == op
+    with pytest.raises(GraphTextError, match="channel_shuffle needs groups, begin, channels"):
+        parse_operator("channel_shuffle(groups=2)")
+    with pytest.raises(GraphTextError):
+        parse_operator("channel_shuffle(groups=1, begin=0, channels=4)")
