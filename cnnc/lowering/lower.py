@@ -27,10 +27,10 @@ from cnnc.lowering.samples import begins_with_samples, schedule_apart, take_samp
 from cnnc.lowering.schedule import (
     Order,
     schedule_blocked,
+    schedule_permuted,
     schedule_plain,
     schedule_reblocked,
     schedule_rows,
-    schedule_shuffled,
     schedule_unblocked,
     share_nothing,
 )
@@ -51,7 +51,6 @@ from cnnc.offers.panels import Panels, panels_of
 from cnnc.offers.rows import choose_rows, lies_in_rows
 from cnnc.offers.shares import shares_rows, sharing_target
 from cnnc.ops.fused import Fused, root_operator
-from cnnc.ops.movement.channel_shuffle import ChannelShuffle
 from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
 from cnnc.ops.strassen import Strassen
@@ -212,8 +211,9 @@ def _scheduled(
             late=late_operands(node, params),
             by_lane=target.multiplies_by_lane,
         )
-    if isinstance(root, ChannelShuffle) and plan.block > 1:
-        return schedule_shuffled(kernel, plan.block, root.groups)
+    kinds = [operand.type for operand in root_of(node)[1]]
+    if plan.block > 1 and (at_once := root.permutes(plan.block, *kinds)):
+        return schedule_permuted(kernel, plan.block, at_once)
     if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
         kernel = schedule_reblocked(kernel, plan.block, plan.read_block)
         return clear_padding(kernel, out) if out.shape[1] % plan.block else kernel

@@ -12,6 +12,7 @@ from cnnc.loop.build import KernelBuilder, grid_names
 from cnnc.loop.expr import Buffer
 from cnnc.ops.attributes import Axis
 from cnnc.ops.axes import resolve_axis
+from cnnc.ops.permuted_blocks import Element, Source, permute_blocks
 from cnnc.ops.spec import PLAIN, Blocking, Operator, Real, Sample, attr, operator
 
 
@@ -46,6 +47,10 @@ class Concat(Operator):
         """See Operator: a nest for each operand, writing where the operand before it ends."""
         axis = resolve_axis(self.axis, len(build.out.shape))
         starts = accumulate((operand.shape[axis] for operand in inputs), initial=0)
+        if self.permutes(build.out.layout.block(1), *inputs):
+            pairs = zip(starts, inputs, strict=False)
+            permute_blocks(build, [Source(start, x.shape[1], _elements(x)) for start, x in pairs])
+            return
         for operand, start in zip(inputs, starts, strict=False):
             with build.loops(grid_names(len(operand.shape)), operand.shape) as index:
                 where = (*index[:axis], index[axis] + start, *index[axis + 1 :])
@@ -56,14 +61,19 @@ class Concat(Operator):
         return np.concatenate(errors, axis=self.axis)
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
-        """See Operator: a block must not hold channels of two operands, so that all but the last
-        fill whole blocks, of the operand that has the widest."""
+        """See Operator: of the operand that has the widest. Where not all but the last fill whole
+        blocks, elements change lanes: only where all operands lie in blocks already."""
         if resolve_axis(self.axis, inputs[0].rank) != 1:
             return Blocking((lanes, 1), lanes, follows=True)
         block = max(channel_block(operand.channels, lanes) for operand in inputs)
-        if any(operand.channels % block for operand in inputs[:-1]):
+        if self.permutes(block, *inputs) and any(x.layout.block(1) != block for x in inputs):
             return PLAIN
         return Blocking((block,), block)
+
+    def permutes(self, lanes: int, *inputs: TensorType | Buffer) -> int:
+        """See Operator."""
+        axis = resolve_axis(self.axis, len(inputs[0].shape))
+        return int(axis == 1 and any(x.shape[1] % lanes for x in inputs[:-1]))
 
     def mixes_batch(self, *inputs: TensorType) -> bool:
         """See Operator."""
@@ -84,3 +94,7 @@ class Concat(Operator):
 def _others(operand: TensorType, axis: int) -> tuple[int, ...]:
     """All extents but the axis's, and where the axis is."""
     return (*operand.shape[:axis], -1, *operand.shape[axis + 1 :])
+
+
+def _elements(operand: Buffer) -> Element:
+    return lambda n, channel, position: operand[(n, channel, *position)]

@@ -217,6 +217,13 @@ class Operator(Named):
         """Channel blocks the operator's loops work well on, for vectors of `lanes` elements."""
         return PLAIN
 
+    def permutes(self, lanes: int, *inputs: TensorType) -> int:
+        """Vectors of the result that take their lanes from the same vectors of an operand.
+
+        That is in blocks of so many channels; 0 where a channel has the lane it has there.
+        """
+        return 0
+
     def packing(self, read: int, write: int, *inputs: TensorType) -> tuple[Layout, ...]:
         """Layouts for the parameters when operand 0 and the result have these channel blocks."""
         return tuple(Layout.plain(spec.type.rank) for spec in self.parameters(*inputs[:1]))

@@ -9,7 +9,7 @@ from cnnc.base.layout import channel_block
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder, grid_names
 from cnnc.loop.expr import Buffer, Const, Expr, compare, select
-from cnnc.ops.movement.movement import Movement
+from cnnc.ops.movement.movement import Movement, round_up
 from cnnc.ops.spec import Blocking, Real, Sample
 
 MOST_GROUPS = 4
@@ -86,6 +86,10 @@ class ChannelShuffle(Movement):
             return Blocking((lanes,), lanes)
         return Blocking(tuple(sorted({x.layout.block(1) for x in inputs}, reverse=True)))
 
+    def permutes(self, lanes: int, *inputs: TensorType) -> int:
+        """See Operator."""
+        return self.groups
+
     def _stays_in_blocks(self, lanes: int, *inputs: TensorType) -> bool:
         narrow = any(channel_block(x.channels, lanes) < lanes for x in inputs)
         if narrow or self.groups > MOST_GROUPS:
@@ -99,8 +103,3 @@ class ChannelShuffle(Movement):
     def samples(cls) -> Sequence[Sample]:
         """It has no name in the language: see tests/ops/test_channel_shuffle.py."""
         return ()
-
-
-def round_up(count: int, size: int) -> int:
-    """The least multiple of a size that is no less."""
-    return -(-count // size) * size

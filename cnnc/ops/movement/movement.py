@@ -38,3 +38,8 @@ def whole_blocks(lanes: int, x: TensorType, *sizes: int) -> Blocking:
     reads = any_block(x).reads
     stays = not any(size % lanes for size in (*reads, *sizes))
     return Blocking(reads, lanes if stays else 1)
+
+
+def round_up(count: int, size: int) -> int:
+    """The least multiple of a size that is no less."""
+    return -(-count // size) * size

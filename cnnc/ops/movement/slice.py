@@ -7,10 +7,11 @@ from cnnc.base.layout import Shape
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Buffer
+from cnnc.loop.expr import Buffer, Expr
 from cnnc.ops.attributes import Kind, Symbol, Value, whole
 from cnnc.ops.axes import resolve_axis
 from cnnc.ops.movement.movement import Movement, any_block, whole_blocks
+from cnnc.ops.permuted_blocks import Source, permute_blocks
 from cnnc.ops.spec import Blocking, Real, Sample, attr, operator
 
 Bound = int | None
@@ -144,21 +145,41 @@ class Slice(Movement):
 
     def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
         """See Operator."""
-        taken = self.positions(inputs[0].shape)
+        x, out = inputs[0], build.out
+        taken = self.positions(x.shape)
+
+        def source(index: Sequence[Expr]) -> list[Expr]:
+            places = zip(index, taken, strict=True)
+            return [part * each.step + each.start for part, each in places]
+
+        def element(n: Expr, channel: Expr, position: Sequence[Expr]) -> Expr:
+            sample, _, *places = source((n, channel, *position))
+            return x[(sample, channel, *places)]
+
+        if len(out.shape) > 1 and self.permutes(out.layout.block(1), x):
+            permute_blocks(build, [Source(-taken[1].start, x.shape[1], element)])
+            return
         with build.grid() as index:
-            source = [
-                part * each.step + each.start for part, each in zip(index, taken, strict=True)
-            ]
-            build.result(index, inputs[0][tuple(source)])
+            build.result(index, x[tuple(source(index))])
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
-        """See Operator: channels may be cut between blocks."""
+        """See Operator: blocks stay such; vectors that begin within one take others' lanes."""
         x = inputs[0]
         if x.rank < 2 or (channels := self.positions(x.shape)[1]) == range(x.channels):
             return Blocking((lanes, 1), lanes, follows=True)
         if channels.step != 1:
             return any_block(x)
+        if x.layout.block(1) == lanes > 1:
+            return Blocking((lanes,), lanes)
         return whole_blocks(lanes, x, channels.start, len(channels))
+
+    def permutes(self, lanes: int, *inputs: TensorType | Buffer) -> int:
+        """See Operator: where the first channel is not the first of a block."""
+        shape = inputs[0].shape
+        if len(shape) < 2:
+            return 0
+        channels = self.positions(shape)[1]
+        return int(channels.step == 1 and channels.start % lanes > 0)
 
     def mixes_batch(self, *inputs: TensorType) -> bool:
         """See Operator."""
