@@ -10,17 +10,15 @@ from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import named_target
-from cnnc.ir.graph import Constant, Graph, Input, Node
-from cnnc.ir.types import TensorType
 from cnnc.loop.expr import Load
 from cnnc.loop.kernel import Store, expressions, walk
 from cnnc.loop.rewrite import parts
 from cnnc.lowering.lower import flatten_kernel
 from cnnc.lowering.lowered import Layer
-from cnnc.ops.conv import Conv
 from cnnc.ops.graph_text import GraphTextError, parse_operator
 from cnnc.ops.movement.channel_shuffle import ChannelShuffle
 from tests.backends.compilers import NATIVE, C
+from tests.backends.spread import behind_blocks, numbered
 from tests.backends.support import F32, in_blocks, lowered, run, single
 from tests.ops.evaluate_loops import run_loops
 
@@ -45,13 +43,7 @@ SHAPES: list[Shuffled] = [
 def operands(shape: Shuffled, samples: int) -> list[F32]:
     """Different numbers, some of them none."""
     groups, count, each, spatial, *_ = shape
-    extents = (samples, groups * each // count, *spatial)
-    made = []
-    for number in range(count):
-        x = np.arange(np.prod(extents), dtype=np.float32).reshape(extents) + 1000 * number
-        x.reshape(-1)[:: 5 + number] = [np.nan, -0.0, np.inf, -np.inf][number % 4]
-        made.append(x)
-    return made
+    return numbered([(samples, groups * each // count, *spatial)] * count)
 
 
 def expected(op: ChannelShuffle, xs: list[F32]) -> NDArray[np.generic]:
@@ -61,21 +53,6 @@ def expected(op: ChannelShuffle, xs: list[F32]) -> NDArray[np.generic]:
     matrix = x.reshape(samples, op.groups, channels // op.groups, *spatial)
     whole = np.moveaxis(matrix, 1, 2).reshape(x.shape)
     return whole[:, op.begin : op.begin + op.channels]
-
-
-def behind(op: ChannelShuffle, xs: list[F32]) -> Graph:
-    """The operator behind depthwise convolutions that change nothing, which lie in blocks."""
-    inputs, starts = [], []
-    for number, x in enumerate(xs):
-        kind = TensorType.plain(x.shape)
-        inputs.append(Node(Input(f"x{number}"), (), kind, f"x{number}"))
-        ones = np.ones((kind.channels, 1, *[1] * (kind.rank - 2)), np.float32)
-        weight = Node(Constant(ones), (), TensorType.plain(ones.shape), f"first{number}.weight")
-        first = Conv(kind.channels, (1,), groups=kind.channels, bias=False)
-        out = first.infer(kind, weight.type)
-        starts.append(Node(first, (inputs[-1], weight), out, f"first{number}"))
-    made = op.infer(*(start.type for start in starts))
-    return Graph("behind", tuple(inputs), {"y": Node(op, tuple(starts), made, "layer")})
 
 
 @pytest.mark.parametrize("samples", [1, 3])
@@ -96,7 +73,7 @@ def test_all_agree(shape: Shuffled, samples: int) -> None:
 def test_blocks_agree(shape: Shuffled, backend: Backend) -> None:
     """Behind layers in blocks, on one thread and two."""
     op, xs = ChannelShuffle(shape[0], *shape[-2:]), operands(shape, 2)
-    graph, exact = behind(op, xs), expected(op, xs)
+    graph, exact = behind_blocks(op, xs), expected(op, xs)
     for threads in (1, 2):
         found = run(graph, xs, backend, host_target(), threads, in_blocks(graph))[0]
         np.testing.assert_array_equal(found, exact)
@@ -104,7 +81,7 @@ def test_blocks_agree(shape: Shuffled, backend: Backend) -> None:
 
 def layer(shape: Shuffled, name: str) -> Layer:
     """The operator behind layers in blocks, lowered for a family of processors."""
-    graph = behind(ChannelShuffle(shape[0], *shape[-2:]), operands(shape, 1))
+    graph = behind_blocks(ChannelShuffle(shape[0], *shape[-2:]), operands(shape, 1))
     return next(
         each for each in lowered(graph, named_target(name)).layers if each.node.name == "layer"
     )
@@ -139,7 +116,7 @@ def test_any_shuffle(data: st.DataObject) -> None:
     channels = data.draw(st.integers(1, groups * each - begin))
     shape = (groups, count, each, (2, 3), begin, channels)
     op, xs = ChannelShuffle(groups, begin, channels), operands(shape, 1)
-    graph = behind(op, xs)
+    graph = behind_blocks(op, xs)
     found = run(graph, xs, NATIVE, host_target(), 1, in_blocks(graph))[0]
     np.testing.assert_array_equal(found, expected(op, xs))
 
