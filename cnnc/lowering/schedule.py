@@ -176,13 +176,10 @@ def schedule_reblocked(kernel: Kernel, block: int, read_block: int) -> Kernel:
 
 
 def schedule_permuted(kernel: Kernel, block: int, at_once: int) -> Kernel:
-    """A copy in blocks where channels change lanes: so many vectors together, which read the same.
-
-    for n, oc, oh, ow: y = x  →  for n, oc.0, oh parallel: for ow: for oc.1: vectors over oc.2
-    """
+    """A copy in blocks where channels change lanes: so many vectors together, which read the same."""
     kernel = split(widen(kernel, "oc", block), "oc", block * at_once, "oc.0", "oc.r")
     kernel = split(kernel, "oc.r", block, "oc.1", "oc.2")
-    kernel = fission(sink(sink(kernel, "oc.1"), "oc.2"))
+    kernel = sink(sink(kernel, "oc.1"), "oc.2")
     kernel = unroll(kernel, "oc.1") if has_loop(kernel, "oc.1") else kernel
     return _parallel_outer(vectorise(kernel, "oc.2"), enough=ENOUGH)
 
