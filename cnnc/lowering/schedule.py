@@ -176,7 +176,7 @@ def schedule_reblocked(kernel: Kernel, block: int, read_block: int) -> Kernel:
 
 
 def schedule_permuted(kernel: Kernel, block: int, at_once: int) -> Kernel:
-    """A copy in blocks where channels change lanes: so many vectors together, which read the same."""
+    """A copy in blocks where channels change lanes: so many vectors together, which read alike."""
     kernel = split(widen(kernel, "oc", block), "oc", block * at_once, "oc.0", "oc.r")
     kernel = split(kernel, "oc.r", block, "oc.1", "oc.2")
     kernel = sink(sink(kernel, "oc.1"), "oc.2")
