@@ -62,11 +62,12 @@ class Concat(Operator):
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
         """See Operator: of the operand that has the widest. Where not all but the last fill whole
-        blocks, elements change lanes: only where all operands lie in blocks already."""
+        blocks, channels change lanes: only where half of them lie in blocks already."""
         if resolve_axis(self.axis, inputs[0].rank) != 1:
             return Blocking((lanes, 1), lanes, follows=True)
         block = max(channel_block(operand.channels, lanes) for operand in inputs)
-        if self.permutes(block, *inputs) and any(x.layout.block(1) != block for x in inputs):
+        there = sum(x.channels for x in inputs if x.layout.block(1) == block)
+        if self.permutes(block, *inputs) and 2 * there < sum(x.channels for x in inputs):
             return PLAIN
         return Blocking((block,), block)
 

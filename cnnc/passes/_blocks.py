@@ -9,6 +9,7 @@ from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.offers.offer import root_of
 from cnnc.ops.concat import Concat
+from cnnc.ops.movement.slice import Slice
 from cnnc.ops.spec import Operator
 
 
@@ -53,6 +54,20 @@ def wider_blocks(graph: Graph, target: Target) -> dict[Node, int]:
             if not operand.is_leaf and 1 < kind.channels <= blocking.writes // 2:
                 wider[operand] = max(blocking.writes, wider.get(operand, 1))
     return wider
+
+
+def moves_lanes(node: Node, target: Target) -> bool:
+    """Whether a concat or a slice is a copy in blocks where its operands lie in blocks.
+
+    In rows nothing needs to move.
+    """
+    if not isinstance(node.op, Operator) or node.type.rank < 2:
+        return False
+    root, operands = root_of(node)
+    block, kinds = own_block(node.type, target), [operand.type for operand in operands]
+    if not isinstance(root, Concat | Slice) or not root.permutes(block, *kinds):
+        return False
+    return all(own_block(kind, target) == block for kind in kinds)
 
 
 def rows_of(graph: Graph, target: Target) -> frozenset[Node]:

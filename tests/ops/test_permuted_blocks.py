@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cnnc
+from cnnc import driver
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.host import host_target
@@ -17,11 +18,12 @@ from cnnc.lowering.lower import flatten_kernel
 from cnnc.lowering.lowered import Layer
 from cnnc.ops.concat import Concat
 from cnnc.ops.movement.slice import Slice
+from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
 from tests.backends.compilers import NATIVE, C
 from tests.backends.guarded import check_network
 from tests.backends.spread import behind_blocks, numbered
-from tests.backends.support import in_blocks, lowered, run
+from tests.backends.support import in_blocks, lowered, run, single
 
 Moved = tuple[Operator, list[tuple[int, ...]]]
 MOVED: list[Moved] = [
@@ -34,6 +36,7 @@ MOVED: list[Moved] = [
     (Concat(), [(2, 26, 5, 7)] * 4),
     (Concat(), [(1, 36, 3, 4)] * 2),
     (Concat(), [(2, 20, 9), (2, 44, 9), (2, 17, 9)]),
+    (Concat(), [(1, 3, 2, 2), (1, 16, 2, 2)]),
     (Concat(), [(1, 19, 2, 3, 2), (1, 16, 2, 3, 2), (1, 48, 2, 3, 2)]),
     (Concat(), [(1, count, 2, 2) for count in (17, 33, 9, 64, 31)]),
     (Concat(), [(2, count, 3) for count in (9, 9, 9, 9, 9, 9, 9, 9, 9)]),
@@ -74,9 +77,10 @@ def test_whole_vectors_are_loaded_and_stored(moved: Moved, name: str) -> None:
     assert set(ramps) == {(lanes, 1)}  # a single element may be read for all lanes
 
 
-def test_operands_in_rows_or_in_narrower_blocks_are_joined_in_rows() -> None:
-    narrow = (Concat(), [(1, 3, 2, 2), (1, 16, 2, 2)])
-    assert layer(narrow, "x86-64-v3").node.type.layout.is_plain
+def test_what_lies_in_rows_is_joined_there_and_slices_backwards_lie_there() -> None:
+    joined = single(Concat(), numbered([(1, 20, 2, 2), (1, 17, 2, 2)]), ())
+    (made,) = lowered(joined, named_target("x86-64-v3")).layers
+    assert made.node.type.layout.is_plain
     backwards = (Slice((1,), (20,), (3,), (-1,)), [(1, 24, 2, 2)])
     assert layer(backwards, "x86-64-v3").node.type.layout.is_plain
 
@@ -133,3 +137,16 @@ def test_nets(name: str, size: tuple[int, int]) -> None:
     graph = cnnc.load_text(f"{text}  weights he(seed = 1)\n}}\n").graph
     for target in ("native", "x86-64"):
         check_network(graph, target, 0)
+
+
+@pytest.mark.parametrize("target", ["x86-64-v3", "x86-64-v4", "aarch64"])
+@pytest.mark.parametrize("name", NETS)
+def test_nothing_is_copied_to_rows_and_back(name: str, target: str) -> None:
+    """No convolution lies in rows for the sake of what would be free to join or cut there."""
+    text = (
+        f"cnn 1\nnet n {{\n  input x: f32[1, 20, 28, 28]\n{NETS[name]}  weights he(seed = 1)\n}}\n"
+    )
+    graph, _ = driver.prepare(cnnc.load_text(text).graph, driver.find_target(target))
+    copied = [node.inputs[0] for node in graph.nodes if isinstance(node.op, Repack)]
+    ends = [node for node in copied if not node.is_leaf]
+    assert len(ends) == 1, [node.name for node in ends]  # the output
