@@ -186,6 +186,16 @@ def drop_loops(kernel: Kernel, var: str) -> Kernel:
     return each_loop(kernel, var, change)
 
 
+def write_out(kernel: Kernel, var: str) -> Kernel:
+    """for v < n: S  →  S with v = 0, S with v = 1, …, each in a loop of its own over one turn."""
+
+    def change(loop: For) -> Body:
+        turns = (substitute(loop.body, {var: Const(at)}) for at in range(loop.extent))
+        return tuple(replace(loop, extent=1, body=turn) for turn in turns)
+
+    return each_loop(kernel, var, change)
+
+
 def drop_unit_loops(kernel: Kernel) -> Kernel:
     """for v in 1: S  →  S with v = 0, except for the outermost loop of a nest.
 

@@ -212,7 +212,7 @@ def _scheduled(
             by_lane=target.multiplies_by_lane,
         )
     kinds = [operand.type for operand in root_of(node)[1]]
-    if plan.block > 1 and (at_once := root.permutes(plan.block, *kinds)):
+    if plan.block > 1 and (at_once := root.permuted_vectors(plan.block, *kinds)):
         return schedule_permuted(kernel, plan.block, at_once)
     if isinstance(root, Repack) and plan.block > 1 and plan.read_block not in (1, plan.block):
         kernel = schedule_reblocked(kernel, plan.block, plan.read_block)

@@ -25,8 +25,8 @@ from cnnc.lowering.lets import Names
 class Permuted:
     """Expressions in a loop over so many lanes, where each lane's part is known beforehand.
 
-    `lets` are the whole vectors that lanes are taken from, each of them once, under fresh `names`.
-    `ranges` bounds the variables around the loop.
+    `lets` are the whole vectors that lanes are taken from, under fresh `names`, but for those that
+    are loaded as they are. `ranges` bounds the variables around the loop.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class Permuted:
         holds = [compare(test.op, left, right) for left, right in sides]
         if not all(isinstance(each, Const) for each in holds):
             return None
-        ends = [self._in_all(value) for value in (then, otherwise)]
-        if any(value is None or value.lanes != self.lanes for value in ends):
+        first, second = self._in_all(then), self._in_all(otherwise)
+        if first is None or second is None or not first.lanes == second.lanes == self.lanes:
             return None
-        (parts, places), (others, other_places) = map(self._taken, filter(None, ends))
+        (parts, places), (others, other_places) = self._taken(first), self._taken(second)
         behind = len(parts) * self.lanes
         chosen = (
             here if isinstance(each, Const) and each.value else there + behind

@@ -22,6 +22,7 @@ from cnnc.lowering.loops import (
     unroll,
     vectorise,
     widen,
+    write_out,
 )
 from cnnc.lowering.nests import fission, join
 from cnnc.lowering.panels import BAND, cut_bands, share_panels, sum_in_panels
@@ -180,7 +181,7 @@ def schedule_permuted(kernel: Kernel, block: int, at_once: int) -> Kernel:
     kernel = split(widen(kernel, "oc", block), "oc", block * at_once, "oc.0", "oc.r")
     kernel = split(kernel, "oc.r", block, "oc.1", "oc.2")
     kernel = sink(sink(kernel, "oc.1"), "oc.2")
-    kernel = unroll(kernel, "oc.1") if has_loop(kernel, "oc.1") else kernel
+    kernel = write_out(kernel, "oc.1") if has_loop(kernel, "oc.1") else kernel
     return _parallel_outer(vectorise(kernel, "oc.2"), enough=ENOUGH)
 
 

@@ -30,14 +30,9 @@ def expand_vectors(kernel: Kernel) -> Kernel:
     """for v < 16 vector: y[a + v] = x[b + v] * s[c]  →  y[a : a + 16] = x[b : b + 16] * s[c].
 
     Where lanes read what is no such line, but lies beside each other in a way that is known, they
-    are taken from whole vectors (`Permuted`); loops that are unrolled around them are written out
-    where it depends on their variables.
+    are taken from whole vectors (`Permuted`).
     """
     return kernel.with_body(_Expansion(kernel).body(kernel.body, {}))
-
-
-class _UnknownLanesError(ScheduleError):
-    """How the elements of a vector lie to each other depends on loops around it."""
 
 
 class _Expansion:
@@ -57,20 +52,11 @@ class _Expansion:
                 single = substitute(stmt.body, {stmt.var: Const(0)}) if stmt.extent == 1 else None
                 result.extend(single or _Vector(stmt, ranges, self).body())
             elif isinstance(stmt, For):
-                result.extend(self._loop(stmt, ranges))
+                inside = {**ranges, stmt.var: (0, stmt.extent - 1)}
+                result.append(stmt.with_body(self.body(stmt.body, inside)))
             else:
                 result.append(stmt)
         return tuple(result)
-
-    def _loop(self, loop: For, ranges: Mapping[str, Range]) -> Body:
-        inside = {**ranges, loop.var: (0, loop.extent - 1)}
-        try:
-            return (loop.with_body(self.body(loop.body, inside)),)
-        except _UnknownLanesError:
-            if loop.kind is not Kind.UNROLLED:
-                raise
-        turns = (substitute(loop.body, {loop.var: Const(at)}) for at in range(loop.extent))
-        return tuple(stmt for turn in turns for stmt in self.body(turn, ranges))
 
 
 class _Vector:
@@ -124,7 +110,7 @@ class _Vector:
     def _load(self, buffer: Buffer, index: Expr, lanes: Permuted) -> Expr:
         try:
             return Load(buffer, (self._ramp(index),))
-        except _UnknownLanesError:
+        except ScheduleError:
             if permuted := lanes.load(buffer, index):
                 return permuted
             raise
@@ -133,7 +119,7 @@ class _Vector:
         stride = affine(index).coefficient(self.var)
         rest = affine(index - self.var * stride).expr()
         if _mentions(rest, self.var):
-            raise _UnknownLanesError(f"{print_expr(index)} is not linear in {self.var.name}")
+            raise ScheduleError(f"{print_expr(index)} is not linear in {self.var.name}")
         return Ramp(rest, self.loop.extent, stride) if stride else rest
 
     def _differs(self, test: Compare) -> bool:
@@ -141,9 +127,7 @@ class _Vector:
         return test.left.dtype is None and _mentions(test, self.var)
 
     def _fault(self, test: Expr) -> ScheduleError:
-        return _UnknownLanesError(
-            f"{print_expr(test)} differs between the lanes of {self.var.name}"
-        )
+        return ScheduleError(f"{print_expr(test)} differs between the lanes of {self.var.name}")
 
 
 def _mentions(expr: Expr, var: Var) -> bool:

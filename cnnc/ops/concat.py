@@ -44,10 +44,10 @@ class Concat(Operator):
         return np.concatenate(inputs, axis=self.axis)
 
     def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
-        """See Operator: a nest for each operand, writing where the operand before it ends."""
+        """See Operator: operand by operand, each where the one before it ends."""
         axis = resolve_axis(self.axis, len(build.out.shape))
         starts = accumulate((operand.shape[axis] for operand in inputs), initial=0)
-        if self.permutes(build.out.layout.block(1), *inputs):
+        if self.permuted_vectors(build.out.layout.block(1), *inputs):
             pairs = zip(starts, inputs, strict=False)
             permute_blocks(build, [Source(start, x.shape[1], _elements(x)) for start, x in pairs])
             return
@@ -67,11 +67,11 @@ class Concat(Operator):
             return Blocking((lanes, 1), lanes, follows=True)
         block = max(channel_block(operand.channels, lanes) for operand in inputs)
         there = sum(x.channels for x in inputs if x.layout.block(1) == block)
-        if self.permutes(block, *inputs) and 2 * there < sum(x.channels for x in inputs):
+        if self.permuted_vectors(block, *inputs) and 2 * there < sum(x.channels for x in inputs):
             return PLAIN
         return Blocking((block,), block)
 
-    def permutes(self, lanes: int, *inputs: TensorType | Buffer) -> int:
+    def permuted_vectors(self, lanes: int, *inputs: TensorType | Buffer) -> int:
         """See Operator."""
         axis = resolve_axis(self.axis, len(inputs[0].shape))
         return int(axis == 1 and any(x.shape[1] % lanes for x in inputs[:-1]))

@@ -217,10 +217,10 @@ class Operator(Named):
         """Channel blocks the operator's loops work well on, for vectors of `lanes` elements."""
         return PLAIN
 
-    def permutes(self, lanes: int, *inputs: TensorType) -> int:
-        """Vectors of the result that take their lanes from the same vectors of an operand.
+    def permuted_vectors(self, lanes: int, *inputs: TensorType) -> int:
+        """How many vectors of the result are made from the same vectors of each operand.
 
-        That is in blocks of so many channels; 0 where a channel has the lane it has there.
+        That is in blocks of so many channels, where channels change lanes; 0 where none does.
         """
         return 0
 

@@ -9,7 +9,6 @@ from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.offers.offer import root_of
 from cnnc.ops.concat import Concat
-from cnnc.ops.movement.slice import Slice
 from cnnc.ops.spec import Operator
 
 
@@ -57,15 +56,15 @@ def wider_blocks(graph: Graph, target: Target) -> dict[Node, int]:
 
 
 def moves_lanes(node: Node, target: Target) -> bool:
-    """Whether a concat or a slice is a copy in blocks where its operands lie in blocks.
+    """Whether channels change lanes where the operands lie in blocks; in rows it lies as they do.
 
-    In rows nothing needs to move.
+    That is what concats and slices do that cut blocks, and shuffles.
     """
     if not isinstance(node.op, Operator) or node.type.rank < 2:
         return False
     root, operands = root_of(node)
     block, kinds = own_block(node.type, target), [operand.type for operand in operands]
-    if not isinstance(root, Concat | Slice) or not root.permutes(block, *kinds):
+    if not root.permuted_vectors(block, *kinds):
         return False
     return all(own_block(kind, target) == block for kind in kinds)
 

@@ -10,8 +10,9 @@ from cnnc.base.target import Target
 from cnnc.ir.graph import Graph, Node
 from cnnc.ir.types import TensorType
 from cnnc.offers.direct import direct_cycles
-from cnnc.offers.offer import chosen_for
+from cnnc.offers.offer import chosen_for, root_of
 from cnnc.offers.rows import ROWS, fills_more, may_lie_in_rows, rows_cycles
+from cnnc.ops.movement.channel_shuffle import ChannelShuffle
 from cnnc.ops.spec import FEW_CHANNELS, Operator
 from cnnc.passes._blocks import moves_lanes, own_block, rows_of
 
@@ -43,7 +44,7 @@ class _Copies:
         near = rows_of(graph, target)
         self._follows: dict[Node, tuple[Node, ...]] = {}
         self._in_rows: set[Node] = set()
-        self._moves: set[Node] = set()
+        self._moves: set[Node] = set()  # copies in blocks, and nothing in rows
         self._readers: dict[Node, list[_Reader]] = {}
         for node in graph.nodes:
             if not isinstance(node.op, Operator):
@@ -53,9 +54,10 @@ class _Copies:
             block = own_block(node.type, target) if node.type.rank > 1 else 1
             blocking = node.op.blocking(block, *kinds)
             data = tuple(each for each in node.inputs if not each.is_constant)
-            if moves_lanes(node, target):
+            moves = moves_lanes(node, target)
+            if moves and not isinstance(root_of(node)[0], ChannelShuffle):
                 self._moves.add(node)
-            if blocking.follows or node in self._moves:
+            if blocking.follows or moves:
                 self._follows[node] = data
             elif blocking.writes == 1:
                 self._in_rows.add(node)

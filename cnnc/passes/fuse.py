@@ -28,8 +28,9 @@ def fuse(graph: Graph, target: Target | None = None) -> Graph:
     Values inside a group are read only there; its extra operands broadcast to the root's result. A
     cast may be among them, so that the result is of another element type than the root's.
     Of several operators that could take the same tail, the last one in order does. The fused node
-    has the root's name and span. The loops of a concat repeat a tail for each operand, so one of
-    more than MOST_REPEATED takes none, and none does where memory for code is small.
+    has the root's name and span. The loops of a concat repeat a tail for each operand, and for each
+    block that several share, so one of more than MOST_REPEATED takes none, and none does where
+    memory for code is small.
     """
     position = {node: place for place, node in enumerate(graph.nodes)}
     most = 0 if target and target.is_small else MOST_REPEATED

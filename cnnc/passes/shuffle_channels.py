@@ -11,12 +11,16 @@ from cnnc.ops.movement.slice import Slice
 from cnnc.ops.movement.transpose import Transpose
 from cnnc.ops.reshape import Reshape
 
+MOST_GROUPS = 4
+"""Groups of a shuffle that is copied in blocks: vectors take lanes from one vector of each."""
+
 
 def shuffle_channels(graph: Graph) -> Graph:
     """reshape(transpose(reshape(concat(a, b))))  →  channel_shuffle(a, b): channels take turns
 
     Where all who read it take slices of its channels, each becomes a shuffle that makes no others.
-    Where the operands of the concat are not the groups, or there is none, it reads the whole.
+    Where the operands of the concat are not the groups, or there is none, it reads the whole. What
+    leaves all channels in their places goes; more than MOST_GROUPS groups stay a transposition.
     """
     return rewrite(graph, _rule)
 
@@ -44,6 +48,10 @@ def _shuffled(node: Node) -> Node | None:
         return None
     groups = shape[1]
     if shape[0] != x.type.shape[0] or groups * shape[2] != x.type.channels:
+        return None
+    if 1 in (groups, shape[2]):
+        return x
+    if groups > MOST_GROUPS:
         return None
     shuffle = ChannelShuffle(groups, 0, x.type.channels)
     return replace(node, op=shuffle, inputs=_groups(x, groups))

@@ -29,6 +29,7 @@ from cnnc.lowering.loops import (
     unroll,
     vectorise,
     widen,
+    write_out,
 )
 from cnnc.lowering.vectors import expand_vectors
 from cnnc.ops.attributes import Padding
@@ -176,6 +177,14 @@ CASES: dict[str, tuple[str, str, Change, str]] = {
         lambda k: parallelise(k, "i", "j"),
         COPY.replace("in 4", "in 4 parallel").replace("in 6", "in 6 parallel"),
     ),
+    "write out": (
+        MATRICES,
+        COPY,
+        lambda k: write_out(split(k, "j", 3), "j.0"),
+        """for i in 4 {
+            for j.0 in 1 { for j.1 in 3 { y[i, j.1] = x[i, j.1] } }
+            for j.0 in 1 { for j.1 in 3 { y[i, j.1 + 3] = x[i, j.1 + 3] } } }""",
+    ),
     "every loop of the name": (
         MATRICES,
         COPY,
@@ -248,21 +257,6 @@ def test_iterations_that_share_a_register_stay_together(
         for a in 1 { t[] = x[i, j] } for b in 1 { y[i, j] = t[] } } }"""
     with pytest.raises(ScheduleError, match="iterations of j share t"):
         change(kernel(body, MATRICES), "j")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "for i in 4 { for j in 6 vector { y[i * 6 + j] = x[j * i] } }",
-        "for i in 4 { for j in 6 vector { y[i * 6 + j] = x[(i + j) // 2] } }",
-        "for i in 4 { for j in 6 vector { y[i * 6 + j] = x[i * 3 + j // 2] } }",
-        "for i in 4 { for j in 6 vector { y[i * 6] = x[j] } }",
-        "for i in 4 { for j in 6 vector { y[i * 6 + j] = select(j < 3, x[j], 0.0) } }",
-    ],
-)
-def test_vectors_that_are_no_ramps_are_refused(body: str) -> None:
-    with pytest.raises(ScheduleError):
-        expand_vectors(kernel(body, "in x: f32[24]\nout y: f32[24]"))
 
 
 def memory_of(made: Kernel, seed: int) -> list[NDArray[np.generic]]:

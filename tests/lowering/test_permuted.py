@@ -8,20 +8,17 @@ from cnnc.lowering.loops import ScheduleError
 from cnnc.lowering.vectors import expand_vectors
 
 EXPANDED = {
-    "a loop around is written out where it must, and names are new": (
+    "names are new, and what lies as it is read needs none": (
         "in x: f32[24]\nin x.whole: f32[24]\nout y: f32[24]",
-        """for i in 2 { for k in 2 unrolled { for j in 4 vector {
-            y[i * 8 + k * 4 + j] = select((k * 4 + j + 1) % 2 == 0,
-                x[i * 8 + (k * 4 + j + 1) // 2], x.whole[i * 4 + j]) } } }""",
+        """for i in 2 { for j in 4 vector {
+            y[i * 8 + j] = select((j + 1) % 2 == 0,
+                x[i * 8 + (j + 5) // 2], x.whole[i * 4 + j]) } }""",
         """for i in 2 {
             let x.whole_1 = x[i * 8 :+ 4]
-            y[i * 8 :+ 4] = lanes(4, 1, 6, 2 of x.whole_1, x.whole[i * 4 :+ 4])
-            let x.whole_2 = x[i * 8 :+ 4]
-            let x.whole_3 = x[i * 8 + 4 :+ 4]
-            y[i * 8 + 4 :+ 4] =
-                lanes(8, 3, 10, 4 of x.whole_2, x.whole_3, x.whole[i * 4 :+ 4]) }""",
+            let x.whole_2 = x[i * 8 + 4 :+ 4]
+            y[i * 8 :+ 4] = lanes(8, 3, 10, 4 of x.whole_1, x.whole_2, x.whole[i * 4 :+ 4]) }""",
     ),
-    "a loop around stays where lanes do not depend on it": (
+    "places that depend on a loop around by whole vectors": (
         "in x: f32[8]\nout y: f32[8]",
         "for k in 2 unrolled { for j in 4 vector { y[k * 4 + j] = x[k * 4 + (j + 1) % 4] } }",
         """for k in 2 unrolled {
@@ -65,6 +62,8 @@ def test_before_and_after(name: str) -> None:
         ("y[j] = select(j < 3, x[j], 0.0)", "differs between the lanes"),
         ("y[j] = f32(j // 2)", "not linear"),
         ("y[j // 2] = x[j]", "not linear"),
+        ("y[j] = x[j * i]", "not linear"),
+        ("y[i] = x[j]", "y does not vary with j"),
     ],
 )
 def test_lanes_that_are_not_known_are_refused(body: str, why: str) -> None:

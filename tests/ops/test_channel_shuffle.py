@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import cnnc
+from cnnc import driver
 from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.host import host_target
@@ -18,26 +20,29 @@ from cnnc.lowering.lowered import Layer
 from cnnc.ops.graph_text import GraphTextError, parse_operator
 from cnnc.ops.movement.channel_shuffle import ChannelShuffle
 from tests.backends.compilers import NATIVE, C
+from tests.backends.guarded import check_network
 from tests.backends.spread import behind_blocks, numbered
 from tests.backends.support import F32, in_blocks, lowered, run, single
 from tests.ops.evaluate_loops import run_loops
 
 Shuffled = tuple[int, int, int, tuple[int, ...], int, int]
-SHAPES: list[Shuffled] = [
+BLOCKED: list[Shuffled] = [
     # groups, operands, channels of each group, spatial, begin, channels
     (2, 2, 58, (5, 7), 0, 58),
     (2, 2, 58, (5, 7), 58, 58),
     (2, 1, 58, (3, 4), 0, 116),
     (3, 1, 80, (4, 3), 0, 240),
     (3, 3, 17, (9,), 4, 40),
+    (4, 4, 16, (2, 3, 2), 0, 60),
+]
+IN_ROWS: list[Shuffled] = [  # narrow, or its last vectors would end behind an operand
     (4, 4, 16, (2, 3, 2), 1, 60),
     (2, 1, 33, (3, 3), 65, 1),
-    (5, 5, 8, (2, 2), 0, 40),
     (8, 1, 4, (1, 1), 3, 29),
     (2, 2, 1, (6,), 0, 2),
     (2, 2, 4, (3, 5), 1, 6),
-    (7, 1, 1, (2,), 0, 7),
 ]
+SHAPES = [*BLOCKED, *IN_ROWS, (5, 5, 8, (2, 2), 0, 40), (7, 1, 1, (2,), 0, 7)]
 
 
 def operands(shape: Shuffled, samples: int) -> list[F32]:
@@ -88,7 +93,7 @@ def layer(shape: Shuffled, name: str) -> Layer:
 
 
 @pytest.mark.parametrize("name", ["x86-64", "x86-64-v3", "x86-64-v4", "aarch64"])
-@pytest.mark.parametrize("shape", SHAPES[:5], ids=str)
+@pytest.mark.parametrize("shape", BLOCKED, ids=str)
 def test_it_stays_in_blocks(shape: Shuffled, name: str) -> None:
     """Whole vectors are loaded and stored, and nothing else."""
     made = layer(shape, name)
@@ -101,9 +106,45 @@ def test_it_stays_in_blocks(shape: Shuffled, name: str) -> None:
     assert {index.lanes for store in stores for index in store.index} == {lanes}
 
 
-@pytest.mark.parametrize("shape", SHAPES[6:], ids=str)
-def test_what_would_read_behind_the_end_or_of_many_lies_in_rows(shape: Shuffled) -> None:
+@pytest.mark.parametrize("shape", IN_ROWS, ids=str)
+def test_what_would_read_behind_the_end_or_is_narrow_lies_in_rows(shape: Shuffled) -> None:
     assert layer(shape, "x86-64-v3").node.type.layout.block(1) == 1
+
+
+def test_what_lies_in_rows_is_shuffled_there() -> None:
+    shuffle = single(ChannelShuffle(2, 0, 64), operands(SHAPES[0], 1), ())
+    (made,) = lowered(shuffle, named_target("x86-64-v3")).layers
+    assert made.node.type.layout.is_plain
+
+
+TAILS = {
+    "relu": "shuffled -> relu",
+    "silu": "shuffled -> silu",
+    "as in SA-Net": "(shuffled + x) -> relu",
+    "an elementary function of a sum": "(shuffled + x) -> gelu",
+    "slices": "[shuffled -> slice(1, 0, 20) -> tanh, shuffled -> slice(1, 20)] -> concat",
+}
+
+
+@pytest.mark.parametrize("backend", [INTERP, NATIVE, C], ids=lambda each: each.name)
+@pytest.mark.parametrize("groups", [2, 4])
+@pytest.mark.parametrize("name", TAILS)
+def test_pointwise_operators_behind_it(name: str, groups: int, backend: Backend) -> None:
+    """They repeat what they need for each of the vectors that are made together."""
+    text = f"""cnn 1
+net n {{
+  input image: f32[N, 4, 3, 5]
+  x = image -> conv(32, 1) -> relu
+  shuffled = x -> conv(32, 3, pad = 1, groups = 32)
+    -> reshape([0, {groups}, {32 // groups}, -1]) -> transpose([0, 2, 1, 3]) -> reshape(x.shape)
+  output y = {TAILS[name]} -> conv(8, 1)
+  weights he(seed = 1)
+}}
+"""
+    graph = cnnc.load_text(text, batch=2).graph
+    check_network(graph, "native", 0, backend)
+    optimised, _ = driver.prepare(graph, driver.find_target("x86-64-v3"))
+    assert not any("transpose" in node.op.label for node in optimised.nodes if not node.is_leaf)
 
 
 @settings(max_examples=30)

@@ -10,10 +10,7 @@ from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder, grid_names
 from cnnc.loop.expr import Buffer, Const, Expr, compare, select
 from cnnc.ops.movement.movement import Movement, round_up
-from cnnc.ops.spec import Blocking, Real, Sample
-
-MOST_GROUPS = 4
-"""Groups that a vector takes lanes from; each adds loads and moves to every vector."""
+from cnnc.ops.spec import PLAIN, Blocking, Real, Sample
 
 
 @dataclass(frozen=True)
@@ -81,23 +78,25 @@ class ChannelShuffle(Movement):
         return value
 
     def blocking(self, lanes: int, *inputs: TensorType) -> Blocking:
-        """See Operator: in blocks if lanes that are filled up read what lies in memory, too."""
-        if self._stays_in_blocks(lanes, *inputs):
-            return Blocking((lanes,), lanes)
-        return Blocking(tuple(sorted({x.layout.block(1) for x in inputs}, reverse=True)))
+        """See Operator: in blocks where half of the channels lie in blocks already.
 
-    def permutes(self, lanes: int, *inputs: TensorType) -> int:
-        """See Operator."""
-        return self.groups
+        Not of fewer channels than lanes, nor where lanes that are filled up would read behind the
+        end of an operand.
+        """
+        there = sum(x.channels for x in inputs if x.layout.block(1) == lanes)
+        if 2 * there < sum(x.channels for x in inputs) or not self.permuted_vectors(lanes, *inputs):
+            return PLAIN
+        return Blocking((lanes,), lanes)
 
-    def _stays_in_blocks(self, lanes: int, *inputs: TensorType) -> bool:
+    def permuted_vectors(self, lanes: int, *inputs: TensorType) -> int:
+        """See Operator: as many as there are groups; 0, too, where it cannot be done in blocks."""
         narrow = any(channel_block(x.channels, lanes) < lanes for x in inputs)
-        if narrow or self.groups > MOST_GROUPS:
-            return False
+        if lanes == 1 or narrow:
+            return 0
         last = (self.begin + round_up(self.channels, lanes) - 1) // self.groups
         if len(inputs) == 1:
             last += inputs[0].channels // self.groups * (self.groups - 1)
-        return last < round_up(inputs[0].channels, lanes)
+        return self.groups if last < round_up(inputs[0].channels, lanes) else 0
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:

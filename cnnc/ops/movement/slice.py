@@ -156,7 +156,7 @@ class Slice(Movement):
             sample, _, *places = source((n, channel, *position))
             return x[(sample, channel, *places)]
 
-        if len(out.shape) > 1 and self.permutes(out.layout.block(1), x):
+        if len(out.shape) > 1 and self.permuted_vectors(out.layout.block(1), x):
             permute_blocks(build, [Source(-taken[1].start, x.shape[1], element)])
             return
         with build.grid() as index:
@@ -173,7 +173,7 @@ class Slice(Movement):
             return Blocking((lanes,), lanes)
         return whole_blocks(lanes, x, channels.start, len(channels))
 
-    def permutes(self, lanes: int, *inputs: TensorType | Buffer) -> int:
+    def permuted_vectors(self, lanes: int, *inputs: TensorType | Buffer) -> int:
         """See Operator: where the first channel is not the first of a block."""
         shape = inputs[0].shape
         if len(shape) < 2:
