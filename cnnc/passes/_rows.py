@@ -22,7 +22,7 @@ _NOTICED = 0.05
 """Of their cycles, what layers must gain together: less is what estimates are wrong by."""
 _COPY = 1.25
 """Cycles for each element of a copy from blocks into rows, or from rows into blocks."""
-_MOVE = 0.35
+_MOVE = 0.7
 """The same for a copy within blocks, where channels change lanes. Measured on Zen 3."""
 _STEP = 500.0
 """Cycles that a copy takes beside that."""
