@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 from cnnc.ir.graph import Constant, Graph, Input, Node
 from cnnc.ir.types import TensorType
+from cnnc.loop.expr import Load, Ramp
+from cnnc.loop.kernel import Kernel, Store, expressions, walk
+from cnnc.loop.rewrite import parts
+from cnnc.lowering.lower import flatten_kernel
 from cnnc.ops.conv import Conv
 from cnnc.ops.spec import Operator
 
@@ -34,3 +38,14 @@ def behind_blocks(op: Operator, xs: Sequence[NDArray[np.float32]]) -> Graph:
         starts.append(Node(first, (inputs[-1], weight), out, f"first{number}"))
     made = op.infer(*(start.type for start in starts))
     return Graph("behind", tuple(inputs), {"y": Node(op, tuple(starts), made, "layer")})
+
+
+def assert_whole_vectors(kernel: Kernel, lanes: int) -> None:
+    """All that is stored, and loaded but for single elements for all lanes, are such neighbours."""
+    flat = flatten_kernel(kernel)
+    loads = [e for root in expressions(flat.body) for e in parts(root) if isinstance(e, Load)]
+    stores = [stmt for stmt in walk(flat.body) if isinstance(stmt, Store)]
+    assert all(isinstance(store.index[0], Ramp) for store in stores)
+    found = [index for each in (*loads, *stores) for index in each.index]
+    ramps = [(index.lanes, index.stride) for index in found if isinstance(index, Ramp)]
+    assert set(ramps) == {(lanes, 1)}

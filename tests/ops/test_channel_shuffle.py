@@ -12,16 +12,12 @@ from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import named_target
-from cnnc.loop.expr import Load
-from cnnc.loop.kernel import Store, expressions, walk
-from cnnc.loop.rewrite import parts
-from cnnc.lowering.lower import flatten_kernel
 from cnnc.lowering.lowered import Layer
 from cnnc.ops.graph_text import GraphTextError, parse_operator
 from cnnc.ops.movement.channel_shuffle import ChannelShuffle
 from tests.backends.compilers import NATIVE, C
 from tests.backends.guarded import check_network
-from tests.backends.spread import behind_blocks, numbered
+from tests.backends.spread import assert_whole_vectors, behind_blocks, numbered
 from tests.backends.support import F32, in_blocks, lowered, run, single
 from tests.ops.evaluate_loops import run_loops
 
@@ -99,11 +95,7 @@ def test_it_stays_in_blocks(shape: Shuffled, name: str) -> None:
     made = layer(shape, name)
     lanes = named_target(name).lanes(made.node.type.dtype)
     assert made.node.type.layout.block(1) == lanes
-    flat = flatten_kernel(made.kernel)
-    loads = [e for root in expressions(flat.body) for e in parts(root) if isinstance(e, Load)]
-    stores = [stmt for stmt in walk(flat.body) if isinstance(stmt, Store)]
-    assert {index.lanes for load in loads for index in load.index} == {lanes}
-    assert {index.lanes for store in stores for index in store.index} == {lanes}
+    assert_whole_vectors(made.kernel, lanes)
 
 
 @pytest.mark.parametrize("shape", IN_ROWS, ids=str)

@@ -11,10 +11,6 @@ from cnnc.backends.base import Backend
 from cnnc.backends.interp.backend import BACKEND as INTERP
 from cnnc.backends.native.host import host_target
 from cnnc.backends.native.targets import named_target
-from cnnc.loop.expr import Load, Ramp
-from cnnc.loop.kernel import Store, expressions, walk
-from cnnc.loop.rewrite import parts
-from cnnc.lowering.lower import flatten_kernel
 from cnnc.lowering.lowered import Layer
 from cnnc.ops.concat import Concat
 from cnnc.ops.movement.slice import Slice
@@ -22,7 +18,7 @@ from cnnc.ops.repack import Repack
 from cnnc.ops.spec import Operator
 from tests.backends.compilers import NATIVE, C
 from tests.backends.guarded import check_network
-from tests.backends.spread import behind_blocks, numbered
+from tests.backends.spread import assert_whole_vectors, behind_blocks, numbered
 from tests.backends.support import in_blocks, lowered, run, single
 
 Moved = tuple[Operator, list[tuple[int, ...]]]
@@ -68,13 +64,7 @@ def test_whole_vectors_are_loaded_and_stored(moved: Moved, name: str) -> None:
     made = layer(moved, name)
     lanes = named_target(name).lanes(made.node.type.dtype)
     assert made.node.type.layout.block(1) == lanes
-    flat = flatten_kernel(made.kernel)
-    loads = [e for root in expressions(flat.body) for e in parts(root) if isinstance(e, Load)]
-    stores = [stmt for stmt in walk(flat.body) if isinstance(stmt, Store)]
-    assert all(isinstance(store.index[0], Ramp) for store in stores)
-    found = [index for each in (*loads, *stores) for index in each.index]
-    ramps = [(index.lanes, index.stride) for index in found if isinstance(index, Ramp)]
-    assert set(ramps) == {(lanes, 1)}  # a single element may be read for all lanes
+    assert_whole_vectors(made.kernel, lanes)
 
 
 def test_what_lies_in_rows_is_joined_there_and_slices_backwards_lie_there() -> None:
