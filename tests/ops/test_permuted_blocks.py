@@ -140,3 +140,27 @@ def test_nothing_is_copied_to_rows_and_back(name: str, target: str) -> None:
     copied = [node.inputs[0] for node in graph.nodes if isinstance(node.op, Repack)]
     ends = [node for node in copied if not node.is_leaf]
     assert len(ends) == 1, [node.name for node in ends]  # the output
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_any_number_of_samples(dtype: str, threads: int) -> None:
+    """A shuffle cut in two, a slice and a concat, in a program for one to three samples."""
+    text = f"""cnn 1
+net n {{
+  input x: {dtype}[N, 20, 6, 5]
+  a = x -> conv(36, 1)
+  s = [a, x -> conv(36, 1) -> relu] -> concat
+  t = s -> reshape([0, 2, 36, -1]) -> transpose([0, 2, 1, 3]) -> reshape(s.shape)
+  p, q = t -> split(2)
+  d = p -> conv(36, 3, pad = 1, groups = 36)
+  output y = [d, q, a -> slice(1, 5, 22)] -> concat -> conv(9, 1)
+  weights he(seed = 1)
+}}
+"""
+    alone = cnnc.load_text(text).compile()
+    some = cnnc.load_text(text, batch="1..3").compile(threads=threads)
+    x = np.random.default_rng(0).normal(size=(3, 20, 6, 5)).astype(dtype.replace("f", "float"))
+    expected = np.concatenate([alone(x[at : at + 1])["y"] for at in range(3)])
+    for count in (1, 2, 3):
+        np.testing.assert_array_equal(some(x[:count])["y"], expected[:count])
