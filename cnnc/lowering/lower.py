@@ -345,7 +345,7 @@ def _form(node: Node, block: int, target: Target, choices: Choices) -> Form:
     """The register tile and the order of a layer's loops, where these are not the operator's."""
     root, _ = root_of(node)
     if isinstance(root, Winograd | Strassen):
-        return Form(Tile(root.channels_at_once // block, 1, root.columns))
+        return Form(Tile(root.channels_at_once // block, *root.register_tile))
     chosen = chosen_for(node, choices)
     if is_tiled(node, target):
         return choose_form(node, target, chosen)

@@ -27,7 +27,7 @@ def schedule_strassen(
     """Sums in vectors of channels, products in register tiles of channels × columns.
 
     for n, ob, op parallel:  v = sums of x;
-      for oq: { for og, ow: acc[ot, oc.1] = sum of w * x or v;  … } three times
+      for oq: { for og, ow: acc[oh, ot, oc.1] = sum of w * x or v;  … } three times
     Weights that are far are fetched a chunk of channels ahead; of operands, those of the names in
     `late` before the sums that they are added to. With `by_lane`, a multiplication takes a lane of
     a vector.
@@ -43,13 +43,13 @@ def schedule_strassen(
         kernel = split(kernel, var, read_block)
         kernel = split(kernel, f"{var}.1", size, f"{var}.1", f"{var}.2")
         kernel = unroll(kernel, f"{var}.2")
-    for var in ("oc.2", "oc.1", "ot"):
+    for var in ("oc.2", "oc.1", "ot", "oh"):
         kernel = jam(kernel, var)
     for var, source in (("ic", "x"), ("is", "v")):
-        kernel = prefetch_next(kernel, source, f"{var}.0", ["ot"])
+        kernel = prefetch_next(kernel, source, f"{var}.0", ["oh", "ot"])
         if far_weights and has_loop(kernel, f"{var}.1"):
             around = (f"{var}.2", "oc.1")
             kernel = prefetch_ahead(kernel, "weight", f"{var}.1", around, ahead="oq", lanes=lanes)
-    kernel = vectorise(unroll(unroll(kernel, "ot"), "oc.1"), "oc.2")
+    kernel = vectorise(unroll(unroll(unroll(kernel, "oh"), "ot"), "oc.1"), "oc.2")
     kernel = parallelise(kernel, "n", "ob", "op")
     return drop_unit_loops(prefetch_operands(kernel, late))

@@ -6,10 +6,21 @@ from math import inf, prod
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.record import record
 from cnnc.base.target import LINE, Target
-from cnnc.base.tiles import Tile, Work, choose_tile, cycles, fits, least_cycles, tiles
+from cnnc.base.tiles import (
+    Tile,
+    Work,
+    choose_tile,
+    cycles,
+    fits,
+    keeps_waiting,
+    least_cycles,
+    shorten,
+    tiles,
+)
 from cnnc.ir.graph import Node
 from cnnc.offers.far import L2_BYTES
 from cnnc.offers.offer import Candidate, root_of
+from cnnc.ops.fused import Fused
 from cnnc.ops.spec import Operator
 
 DIRECT = "direct"
@@ -65,6 +76,8 @@ def choose_form(node: Node, target: Target, chosen: Chosen | None = None) -> For
     work = work_of(node, target)
     if chosen is None:
         tile = choose_tile(work, target)
+        if _ends_with_stores(node) and keeps_waiting(work.steps, target):
+            tile = shorten(tile, work, target)
         return Form(tile, _rows_first(node, work, tile, target))
     form = _read(chosen.choice)
     if form is None:
@@ -72,6 +85,14 @@ def choose_form(node: Node, target: Target, chosen: Chosen | None = None) -> For
     if why := _obstacle(form, work, target):
         raise chosen.refuse(node.name, why)
     return form
+
+
+def _ends_with_stores(node: Node) -> bool:
+    """Whether sums are stored as soon as they are whole.
+
+    An elementary function takes longer than stores do, and of few vectors more than of many.
+    """
+    return not (isinstance(node.op, Fused) and node.op.calls_functions(node.type.dtype))
 
 
 def _read(choice: Choice) -> Form | None:

@@ -1,6 +1,6 @@
 """Strassen's algorithm, for convolutions of single positions: where it is taken, in which form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.dtype import DType
 from cnnc.base.target import Target
-from cnnc.base.tiles import Tile, Work, cycles, fits, least_cycles, tiles
+from cnnc.base.tiles import Tile, Work, cycles, fits, keeps_waiting, least_cycles, shorten, tiles
 from cnnc.ir.evaluate import widen
 from cnnc.ir.graph import Constant, Node
 from cnnc.offers.direct import blocks_of, positions_in_line, weight_bytes, work_of
@@ -24,14 +24,21 @@ GAIN = 1.04
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
 TWO_CORES = 2
 """Cores with which it must not be slower either, as each of them may have to sum all inputs."""
-_SUMMED = 12.8
-"""Bytes of sums of the input, and of what they are made of, read or written in a cycle."""
+_SUMMED = 0.2
+"""Vectors of sums of the input, and of what they are made of, that a vector unit reads or writes in
+a cycle: measured on Zen 4, which has one of 512 bits, and on Zen 5, which has two."""
 _MOST_PARTS = 4
 """Parts for each core at most."""
+_OF_A_PASS = 3
+"""Products over whose weights a pass goes, at most."""
+_TALLEST = 2
+"""Rows of a register tile at most."""
+_SIZES = {"rows": 1, "at_once": 1, "tile": 2}
+"""How many numbers each size of a choice has."""
 
 
 class Shape(NamedTuple):
-    """Rows that are computed together, and a register tile."""
+    """Rows that are computed together, and a register tile of a half of them."""
 
     rows: int
     tile: Tile
@@ -58,7 +65,7 @@ def suits(node: Node, target: Target) -> bool:
     """Whether the algorithm computes a layer whose layouts are assigned.
 
     Of f32 only: weights are summed in float64, which is as good as exact there. Rows of the result
-    come in pairs, and halves of the channels are whole vectors.
+    or their columns can be halved, and halves of the channels are whole vectors.
     """
     root, operands = root_of(node)
     if not isinstance(root, Conv) or target.is_small or target.is_gpu:
@@ -68,7 +75,7 @@ def suits(node: Node, target: Target) -> bool:
         return False
     window = root.window(x)
     is_pointwise = {*window.kernel} == {1} and not any(map(any, window.pads))
-    is_even = node.type.spatial[0] % 2 == 0 and not any(
+    is_even = any(extent % 2 == 0 for extent in node.type.spatial) and not any(
         channels % (2 * lanes) for channels in (x.channels, root.channels)
     )
     is_blocked = lanes > 1 and blocks_of(node) == (lanes, lanes)
@@ -83,8 +90,8 @@ def is_accurate(node: Node) -> bool:
 
 def choice_of(op: Strassen) -> Choice:
     """The operator as a choice, without its parts: these follow from the number of cores."""
-    sizes = {"rows": op.rows, "at_once": op.channels_at_once, "columns": op.columns}
-    return Choice(STRASSEN, tuple((name, (size,)) for name, size in sizes.items()))
+    sizes = {"rows": (op.rows,), "at_once": (op.channels_at_once,), "tile": op.register_tile}
+    return Choice(STRASSEN, tuple(sizes.items()))
 
 
 def choose_strassen(node: Node, target: Target, *, far: bool) -> Strassen | None:
@@ -119,22 +126,22 @@ def _direct_cost(node: Node, target: Target, *, far: bool) -> float:
 
 def read_choice(chosen: Chosen, node: Node, target: Target) -> Strassen:
     """The operator that was chosen for a layer; UserError where it is not possible."""
-    names = ("rows", "at_once", "columns")
-    sizes = {name: numbers[0] for name, numbers in chosen.choice.sizes if len(numbers) == 1}
     if not suits(node, target):
         why = (
             "it needs a 1×1 convolution of f32 on two axes, in one group, without padding, with an "
-            "even number of rows of the result and of vectors of channels"
+            "even number of rows or columns of the result and of vectors of channels"
         )
         raise chosen.refuse(node.name, why)
     if not is_accurate(node):
         raise chosen.refuse(node.name, "its weights are too unlike in size, or too large")
-    if sizes.keys() != set(names):
-        raise chosen.refuse(node.name, f"it needs {', '.join(names)}")
+    sizes = dict(chosen.choice.sizes)
+    if {name: len(numbers) for name, numbers in sizes.items()} != _SIZES:
+        raise chosen.refuse(node.name, "it needs rows, at_once and tile, as in tile=2x7")
     form = Form(node, target, far=False)
-    shape = Shape(sizes["rows"], Tile(sizes["at_once"] // form.lanes, 1, sizes["columns"]))
+    (rows,), (at_once,), tile = (sizes[name] for name in _SIZES)
+    shape = Shape(rows, Tile(at_once // form.lanes, *tile))
     obstacle = form.obstacle(shape)
-    if obstacle or sizes["at_once"] % form.lanes:
+    if obstacle or at_once % form.lanes:
         raise chosen.refuse(node.name, obstacle or f"channels come in blocks of {form.lanes}")
     return form.made(shape)
 
@@ -154,35 +161,53 @@ class Form:
         self.x, self.lanes = node.inputs[0].type, target.lanes(node.type.dtype)
         self.samples, self.depth = self.x.shape[:2]
         self.height, self.width = node.type.spatial
+        self.is_by_columns = self.width % 2 == 0
+        self.half_width = self.width // 2 if self.is_by_columns else self.width
         self.stride = _stride_of(node)
         self.blocks = node.type.channels // 2 // self.lanes
 
-    @cached_property
-    def work(self) -> Work:
-        """A product of a row: over half of the channels, for half of those of the result."""
-        steps = self.depth // 2
-        return Work(self.blocks, (self.width,), steps, per_channel=False, read_block=self.lanes)
+    def work(self, lines: int) -> Work:
+        """A product of so many lines: over half of the channels, for half of the result's."""
+        steps, spatial = self.depth // 2, (lines, self.half_width)
+        return Work(self.blocks, spatial, steps, per_channel=False, read_block=self.lanes)
+
+    def lines(self, rows: int) -> int:
+        """Rows of a half of so many, by which they are halved: see `halves_of_positions`."""
+        return rows if self.is_by_columns else rows // 2
 
     def shapes(self) -> Iterator[Shape]:
         """For each number of rows whose sums stay in the second-level cache the best tile."""
-        possible = [tile for tile in tiles(self.work, self.target) if self._divides(tile)]
-        if not possible:
-            return
-        tile = min(possible, key=lambda each: cycles(self.work, each, self.target))
-        for rows in range(2, self.height + 1, 2):
-            if self.height % rows == 0 and (rows == 2 or self._kept(rows) <= self.target.l2_bytes):
-                yield Shape(rows, tile)
+        fewest = 1 if self.is_by_columns else 2
+        possible = [each for each in tiles(self.work(_TALLEST), self.target) if self._divides(each)]
+        for rows in range(fewest, self.height + 1, fewest):
+            lines = self.lines(rows)
+            is_near = rows == fewest or self._kept(rows) <= self.target.l2_bytes
+            if self.height % rows == 0 and is_near:
+                whole = [each for each in possible if each.rows <= lines]
+                work = self.work(lines)
+                if whole:
+                    yield Shape(rows, self._best(whole, work))
+
+    def _best(self, possible: Sequence[Tile], work: Work) -> Tile:
+        best = min(possible, key=lambda each: cycles(work, each, self.target))
+        waits = keeps_waiting(_OF_A_PASS * work.steps, self.target)
+        return shorten(best, work, self.target) if waits else best
 
     def obstacle(self, shape: Shape) -> str | None:
         """Why the layer cannot have the shape, or None."""
         rows, tile = shape
-        if rows < 2 or rows % 2 or self.height % rows:
+        lines = self.lines(rows)
+        if not self.is_by_columns and rows % 2:
             return f"{self.height} rows are not bands of pairs"
+        if rows < 1 or self.height % rows:
+            return f"{self.height} rows are not bands of {rows}"
         if not self._divides(tile):
             return f"half of the result has {self.blocks} blocks of {self.lanes} channels"
-        if not 0 < tile.columns <= self.width:
-            return f"a row has {self.width} columns"
-        if not fits(tile, self.work, self.target):
+        if not 0 < tile.columns <= self.half_width:
+            return f"half of a row has {self.half_width} columns"
+        if not 0 < tile.rows <= min(lines, _TALLEST):
+            return f"a tile of such a band has {min(lines, _TALLEST)} rows at most"
+        if not fits(tile, self.work(lines), self.target):
             return f"the tile does not fit {self.target.vector_registers} registers"
         return None
 
@@ -193,13 +218,14 @@ class Form:
         rows, tile = shape
         at_once = tile.blocks * self.lanes
         parts = self._parts(shape, self.target.cores)
-        columns, stride = tile.columns, self.stride
-        return Strassen(root.channels, root.bias, rows, at_once, columns, parts, stride)
+        sizes = (at_once, (tile.rows, tile.columns), parts, self.stride)
+        return Strassen(root.channels, root.bias, rows, *sizes)
 
     def cost(self, shape: Shape, parts: int = 1) -> float:
         """Estimated cycles of one thread: products, and sums of the input for each part."""
         rows, tile = shape
-        products = PRODUCTS * self.height / 2 * cycles(self.work, tile, self.target)
+        work = self.work(self.lines(rows))
+        products = PRODUCTS * self.height // rows * cycles(work, tile, self.target)
         moved = cycles_from_afar(self.weights, self.target, far=self.far)
         if self.weights > self.target.l2_bytes:
             moved += (self.height // rows - 1) * self.weights / L3_BYTES
@@ -222,7 +248,7 @@ class Form:
         return min(possible, key=lambda parts: self._span(shape, cores, parts))
 
     def _divides(self, tile: Tile) -> bool:
-        return tile.rows == 1 and tile.blocks > 0 and self.blocks % tile.blocks == 0
+        return tile.blocks > 0 and self.blocks % tile.blocks == 0
 
     @cached_property
     def _sums(self) -> float:
@@ -230,8 +256,9 @@ class Form:
 
         Lines of memory are read whole, with columns that are skipped.
         """
-        written = self._kept(self.height)
-        return written * (1 + min(self.stride[1], self._in_line)) / _SUMMED
+        moved = self._kept(self.height) * (1 + min(self.stride[1], self._in_line))
+        vectors = moved / (self.target.vector_bits // 8)
+        return vectors / (_SUMMED * self.target.vector_units)
 
     @cached_property
     def _in_line(self) -> int:

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cnnc.base.dtype import DType
 from cnnc.base.layout import Layout
 from cnnc.base.record import record
 from cnnc.ir.graph import OpError
 from cnnc.ir.types import TensorType
 from cnnc.loop.build import KernelBuilder
-from cnnc.loop.expr import Buffer, Expr
+from cnnc.loop.expr import Buffer, Call, Expr, Local
+from cnnc.loop.functions import ELEMENTARY
+from cnnc.loop.kernel import expressions
+from cnnc.loop.rewrite import parts
 from cnnc.ops.broadcast import load_broadcast
 from cnnc.ops.pointwise import Pointwise
 from cnnc.ops.spec import Blocking, Nest, Operator, Real, Sample
@@ -125,6 +129,18 @@ class Fused(Operator):
 
         with build.epilogue(tail):
             self.root.define(build, *inputs[: self.root_arity])
+
+    def calls_functions(self, dtype: DType) -> bool:
+        """Whether a step of the tail is an elementary function: many instructions an element."""
+        build = KernelBuilder(Buffer("y", (), dtype, Layout.plain(0)))
+        values = [
+            step.op.element(build, *(Local("v", dtype) for _ in step.args)) for step in self.tail
+        ]
+        return any(
+            isinstance(part, Call) and part.function in ELEMENTARY
+            for root in (*values, *expressions(build.body))
+            for part in parts(root)
+        )
 
     def macs(self, out: TensorType, *inputs: TensorType) -> int:
         """See Operator."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from cnnc.ops.spec import Blocking, Nest, Operator, ParameterSpec, Real, Sample,
 from cnnc.ops.strassen_loops import BandWriter, Form
 
 PRODUCTS = 7
+_Place = tuple[slice | EllipsisType, ...]
 MOST_UNLIKE = 32.0
 """How many times larger the weights of a channel may be than those of the one it is mixed with."""
 LARGEST_WEIGHT = 2.0**120
@@ -28,18 +30,20 @@ class Strassen(Operator):
     In the form with fifteen sums (S. Winograd; in P. C. Fischer and R. L. Probert, "Efficient
     Procedures for Using Matrix Algorithms", ICALP 1974), of which four are those of weights
     [channels / 2, C / 2, 7], made by `combine_weights`. Halves are those of the channels, and of
-    the positions the even and the odd rows. Bands of `rows` are computed one by one, and of each so
-    many `channels_at_once` of a half of the channels; these are split into `parts` that different
-    threads may compute, each with sums of the input of its own. A value that is not finite spreads
-    over all results at its position and at the one in the row below or above. `stride` says which
-    rows and columns of the input are read.
+    the positions the left and the right half of each row, or where rows are of odd length the even
+    and the odd rows. Bands of `rows` are computed one by one, and of each so many
+    `channels_at_once` of a half of the channels, so many rows and columns of a half in a
+    `register_tile`; channels are split into `parts` that different threads may compute, each with
+    sums of the input of its own. A value that is not finite spreads over all results at its
+    position and at the one that it is paired with. `stride` says which rows and columns of the
+    input are read.
     """
 
     channels: int
     bias: bool
     rows: int
     channels_at_once: int
-    columns: int
+    register_tile: tuple[int, int]
     parts: int = 1
     stride: tuple[int, int] = (1, 1)
 
@@ -51,7 +55,8 @@ class Strassen(Operator):
         shape = f"channels={self.channels}, rows={self.rows}, at_once={self.channels_at_once}"
         parts = f", parts={self.parts}" if self.parts > 1 else ""
         stride = f", stride={self.stride[0]}x{self.stride[1]}" if max(self.stride) > 1 else ""
-        return f"strassen({shape}, columns={self.columns}{parts}{stride})"
+        tile = f"tile={self.register_tile[0]}x{self.register_tile[1]}"
+        return f"strassen({shape}, {tile}{parts}{stride})"
 
     @property
     def text(self) -> str:
@@ -105,7 +110,8 @@ class Strassen(Operator):
         x = inputs[0][:, :, :: self.stride[0], :: self.stride[1]]
         w = np.moveaxis(inputs[1], -1, 0).astype(x.dtype)
         o, c = self.channels // 2, x.shape[1] // 2
-        (b11, b12), (b21, b22) = ((x[:, at, 0::2], x[:, at, 1::2]) for at in _halves(c))
+        sides = halves_of_positions(x.shape[3])
+        (b11, b12), (b21, b22) = ([x[:, at][side] for side in sides] for at in _halves(c))
         t1 = b12 + minus * b11
         t2 = b22 + minus * t1
 
@@ -118,11 +124,11 @@ class Strassen(Operator):
         u3 = u2 + times(3, b22 + minus * b12)
         u4 = times(5, t1)
         y = np.empty((x.shape[0], self.channels, *x.shape[2:]), x.dtype)
-        upper, lower = _halves(o)
-        y[:, upper, 0::2] = u1 + times(1, b21)
-        y[:, upper, 1::2] = u2 + u4 + times(6, b22)
-        y[:, lower, 0::2] = u3 + times(4, t2 + minus * b21)
-        y[:, lower, 1::2] = u3 + u4
+        (y11, y12), (y21, y22) = ([y[:, at][side] for side in sides] for at in _halves(o))
+        y11[...] = u1 + times(1, b21)
+        y12[...] = u2 + u4 + times(6, b22)
+        y21[...] = u3 + times(4, t2 + minus * b21)
+        y22[...] = u3 + u4
         return y + inputs[2].reshape(-1, 1, 1) if self.bias else y
 
     def macs(self, out: TensorType, *inputs: TensorType) -> int:
@@ -144,20 +150,32 @@ class Strassen(Operator):
 
     def define(self, build: KernelBuilder, *inputs: Buffer) -> None:
         """See Operator: sums of the input, products of them, band by band."""
-        pairs, out = self.rows // 2, build.out
-        at_once, columns = self.channels_at_once, self.columns
-        form = Form(self.channels, pairs, at_once, columns, self.parts, self.bias, self.stride)
+        out = build.out
+        sizes = (self.channels, self.rows, self.channels_at_once, self.register_tile, self.parts)
         with (
             build.loop("n", out.shape[0]) as n,
             build.loop("ob", out.shape[2] // self.rows) as band,
             build.loop("op", self.parts) as part,
         ):
-            BandWriter(form, build, inputs, (n, band * pairs, part)).write()
+            BandWriter(
+                Form(*sizes, self.bias), self.stride, build, inputs, (n, band * self.rows, part)
+            ).write()
 
     @classmethod
     def samples(cls) -> Sequence[Sample]:
         """It has no name in the language: see its own tests."""
         return ()
+
+
+def halves_of_positions(columns: int) -> tuple[_Place, _Place]:
+    """What rows of so many columns are halved into, as indices of [N, C, H, W].
+
+    Left and right, so that threads may share rows in any way; rows in turn if columns are odd.
+    """
+    if columns % 2 == 0:
+        left, right = _halves(columns // 2)
+        return (..., left), (..., right)
+    return (..., slice(0, None, 2), slice(None)), (..., slice(1, None, 2), slice(None))
 
 
 def combine_weights(weights: Real) -> Real:

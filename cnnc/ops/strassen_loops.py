@@ -11,33 +11,36 @@ from cnnc.loop.expr import Buffer, Const, Expr, Fma
 
 @record
 class Form:
-    """What the loops need to know: see Strassen. A band has so many `pairs` of rows."""
+    """What the loops need to know: see Strassen. A band has so many `rows`."""
 
     channels: int
-    pairs: int
+    rows: int
     at_once: int
-    columns: int
+    tile: tuple[int, int]
     parts: int
     bias: bool
-    stride: tuple[int, int]
 
 
 class BandWriter:
-    """Writes the loops over one band."""
+    """Writes the loops over one band, whose halves have `lines` of `width` positions."""
 
     def __init__(
         self,
         form: Form,
+        stride: tuple[int, int],
         build: KernelBuilder,
         inputs: Sequence[Buffer],
         where: tuple[Expr, Expr, Expr],
     ) -> None:
-        self.form, self.build, self.inputs = form, build, inputs
-        self.n, self.first_pair, self.part = where
-        x = inputs[0]
-        self.half, self.width = x.shape[1] // 2, build.out.shape[3]
+        self.form, self.stride, self.build, self.inputs = form, stride, build, inputs
+        self.n, self.first_row, self.part = where
+        x, columns = inputs[0], build.out.shape[3]
+        self.is_by_columns = columns % 2 == 0
+        self.lines = form.rows if self.is_by_columns else form.rows // 2
+        self.width = columns // 2 if self.is_by_columns else columns
+        self.half = x.shape[1] // 2
         layout = Layout.blocked(4, 1, x.layout.block(1))
-        self.sums = build.scratch("v", (4, self.half, form.pairs, self.width), x.dtype, layout)
+        self.sums = build.scratch("v", (4, self.half, self.lines, self.width), x.dtype, layout)
 
     def write(self) -> None:
         """Sums of the input, then all channels of the result, some at once."""
@@ -47,28 +50,34 @@ class BandWriter:
         with build.loop("oq", chunks // form.parts) as chunk:
             self._multiply((self.part * (chunks // form.parts) + chunk) * form.at_once)
 
-    def input(self, channel: Expr, half: int, pair: Expr, row: int, column: Expr) -> Expr:
+    def place(self, side: int, line: Expr, column: Expr) -> tuple[Expr, Expr]:
+        """Row and column of a position of a half, the first or the second one."""
+        if self.is_by_columns:
+            return self.first_row + line, column + side * self.width
+        return self.first_row + line * 2 + side, column
+
+    def input(self, channel: Expr, half: int, side: int, line: Expr, column: Expr) -> Expr:
         """An element of a quarter of the input."""
-        down, right = self.form.stride
-        place = (((self.first_pair + pair) * 2 + row) * down, column * right)
-        return self.inputs[0][self.n, channel + half * self.half, *place]
+        row, column = self.place(side, line, column)
+        down, right = self.stride
+        return self.inputs[0][self.n, channel + half * self.half, row * down, column * right]
 
     def _add_inputs(self) -> None:
         build = self.build
         with (
             build.loop("wi", self.half) as i,
-            build.loop("wr", self.form.pairs) as pair,
+            build.loop("wr", self.lines) as line,
             build.loop("wt", self.width) as column,
         ):
             b11, b12, b21, b22 = (
-                build.let("b", self.input(i, half, pair, row, column))
+                build.let("b", self.input(i, half, side, line, column))
                 for half in range(2)
-                for row in range(2)
+                for side in range(2)
             )
             t1 = build.let("t", b12 - b11)
             t2 = build.let("t", b22 - t1)
             for number, value in enumerate((t1, t2, b22 - b12, t2 - b21)):
-                build.store(self.sums, (number, i, pair, column), value)
+                build.store(self.sums, (number, i, line, column), value)
 
     def _multiply(self, first: Expr) -> None:
         """Four results; what several of them have in common is summed once, and kept meanwhile.
@@ -77,7 +86,7 @@ class BandWriter:
         and no register tile waits for what it has just stored.
         """
         form, build = self.form, self.build
-        shape, layout = (form.at_once, form.pairs * self.width), self.build.out.layout.block(1)
+        shape, layout = (form.at_once, self.lines * self.width), self.build.out.layout.block(1)
         u2, u3 = (
             build.scratch("u", shape, build.out.dtype, Layout.blocked(2, 0, layout))
             for _ in range(2)
@@ -104,26 +113,35 @@ class BandWriter:
 
     def _tiles(self, first: Expr) -> Iterator["_Tile"]:
         """An element of the register tiles of a band, within the loops over all of them."""
-        form, build = self.form, self.build
-        start = 0
-        with build.loop("og", form.pairs) as pair:
-            for length, count in even_pieces(self.width, form.columns):
-                with (
-                    build.loop("ow", count) as tile,
-                    build.loop("oc", form.at_once) as o,
-                    build.loop("ot", length) as step,
-                ):
-                    yield _Tile(self, first, o, pair, tile * length + start + step)
-                start += length * count
+        build, (tile_rows, tile_columns) = self.build, self.form.tile
+        for above, height, rows in _pieces(self.lines, tile_rows):
+            with build.loop("og", rows) as row:
+                for before, length, columns in _pieces(self.width, tile_columns):
+                    with (
+                        build.loop("ow", columns) as column,
+                        build.loop("oc", self.form.at_once) as o,
+                        build.loop("oh", height) as down,
+                        build.loop("ot", length) as right,
+                    ):
+                        line = row * height + above + down
+                        yield _Tile(self, first, o, line, column * length + before + right)
+
+
+def _pieces(extent: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """(start, length, how often) of nearly equal pieces of an extent."""
+    start = 0
+    for length, count in even_pieces(extent, size):
+        yield start, length, count
+        start += length * count
 
 
 class _Tile:
     """Writes the sum of an element of a register tile, which begins as zero."""
 
-    def __init__(self, band: BandWriter, first: Expr, o: Expr, pair: Expr, column: Expr) -> None:
+    def __init__(self, band: BandWriter, first: Expr, o: Expr, line: Expr, column: Expr) -> None:
         self.band, self.build = band, band.build
-        self.channel, self.pair, self.column = first + o, pair, column
-        self.place = (o, pair * band.width + column)
+        self.channel, self.line, self.column = first + o, line, column
+        self.place = (o, line * band.width + column)
         dtype = self.build.out.dtype
         self.total = self.build.register("acc", dtype, Const(0.0, dtype))
 
@@ -135,26 +153,26 @@ class _Tile:
         """The sum so far."""
         self.build.store(buffer, self.place, self.total[()])
 
-    def add_input(self, product: int, half: int, row: int) -> None:
+    def add_input(self, product: int, half: int, side: int) -> None:
         """A product with a quarter of the input."""
         with self.build.loop("ic", self.band.half, reduces=True) as i:
-            self._add(product, i, self.band.input(i, half, self.pair, row, self.column))
+            self._add(product, i, self.band.input(i, half, side, self.line, self.column))
 
     def add_sum(self, product: int, number: int) -> None:
         """A product with a sum of quarters."""
         with self.build.loop("is", self.band.half, reduces=True) as i:
-            self._add(product, i, self.band.sums[number, i, self.pair, self.column])
+            self._add(product, i, self.band.sums[number, i, self.line, self.column])
 
     def _add(self, product: int, i: Expr, value: Expr) -> None:
         weight = self.band.inputs[1][self.channel, i, product]
         self.build.store(self.total, (), Fma(weight, value, self.total[()]))
 
-    def write_result(self, half: int, row: int, kept: Buffer | None = None) -> None:
+    def write_result(self, half: int, side: int, kept: Buffer | None = None) -> None:
         """The sum, and what was kept of another one, in a quarter of the result."""
         band = self.band
         channel = self.channel + half * (band.form.channels // 2)
         value = self.total[()] + kept[self.place] if kept else self.total[()]
         if band.form.bias:
             value = value + self.build.let("o", band.inputs[2][channel])
-        row_of = (band.first_pair + self.pair) * 2 + row
-        self.build.result((band.n, channel, row_of, self.column), value)
+        row, column = band.place(side, self.line, self.column)
+        self.build.result((band.n, channel, row, column), value)

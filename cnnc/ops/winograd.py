@@ -67,6 +67,11 @@ class Winograd(Operator):
         return f"F({_same(results)}, {_same(taps)})"
 
     @property
+    def register_tile(self) -> tuple[int, int]:
+        """Rows and columns of products that registers hold at once."""
+        return 1, self.columns
+
+    @property
     def tile(self) -> Shape:
         """Points of a tile along each axis."""
         return tuple(side.points for side in self.sides)

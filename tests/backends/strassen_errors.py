@@ -20,7 +20,7 @@ def error_ratio(channels: int) -> float:
     weight = rng.standard_normal((64, channels, 1, 1)).astype(np.float32)
     conv = Conv(64, (1,), bias=False)
     exact = conv.reference(x.astype(np.float64), weight.astype(np.float64))
-    fast = Strassen(64, False, 14, target.vector_bits // 32, 7)
+    fast = Strassen(64, False, 14, target.vector_bits // 32, (2, 7))
     combined = combine_weights(weight.astype(np.float64)).astype(np.float32)
     found = [
         run(single(op, [x], [weights]), [x], NATIVE, target)[0]

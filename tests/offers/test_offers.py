@@ -19,6 +19,7 @@ from cnnc.base.tiles import (
     even_pieces,
     even_widths,
     short_cycles,
+    shorten,
 )
 from cnnc.compare import diff
 from cnnc.compiled import Compiled
@@ -108,6 +109,34 @@ def test_stores_of_short_sums(target: str, wins: bool, steps: int, near: bool) -
     work, found = Work(4, (28,), steps, per_channel=False), driver.find_target(target)
     small, large = (short_cycles(work, Tile(2, 1, width), found) for width in (7, 14))
     assert (small < large) == (wins and near)
+
+
+@pytest.mark.parametrize(
+    ("tile", "shorter"), [((2, 1, 14), (2, 1, 7)), ((1, 1, 28), (1, 1, 28)), ((4, 1, 5), (4, 1, 5))]
+)
+def test_tiles_that_store_less(tile: tuple[int, ...], shorter: tuple[int, ...]) -> None:
+    """Of as many blocks, and only where that gains enough."""
+    work, target = Work(4, (tile[2] * 4,), 64, per_channel=False), driver.find_target("x86-64-v4")
+    assert shorten(Tile(*tile), work, target) == Tile(*shorter)
+    own = replace(work, per_channel=True)
+    assert shorten(Tile(*tile), own, target) == Tile(*tile)
+
+
+@pytest.mark.parametrize(
+    ("body", "channels", "target", "columns"),
+    [
+        ("x -> conv(64, 1) -> relu", 32, "x86-64-v4", 7),
+        ("x -> conv(64, 1) -> add(1) -> hardswish", 32, "x86-64-v4", 7),
+        ("x -> conv(64, 1) -> silu", 32, "x86-64-v4", 14),
+        ("x -> conv(64, 1) -> relu -> tanh", 32, "x86-64-v4", 14),
+        ("x -> conv(64, 1) -> relu", 512, "x86-64-v4", 14),
+        ("x -> conv(64, 1) -> relu", 32, "x86-64-v3", 6),
+    ],
+)
+def test_short_sums_have_shorter_tiles(body: str, channels: int, target: str, columns: int) -> None:
+    """Of wide vectors, where no elementary function stands between sums and stores."""
+    (node,) = layers(net(body, f"{channels}, 56, 56"), target)
+    assert direct.choose_form(node, driver.find_target(target)).tile.columns == columns
 
 
 @pytest.mark.parametrize("beside", [(0, 0), (1, 1), (0, 2)])

@@ -46,6 +46,8 @@ def taken(graph: Graph) -> list[Node]:
     ("body", "shape"),
     [
         ("x -> conv(512, 1)", "512, 14, 28"),
+        ("x -> conv(512, 1)", "512, 15, 56"),
+        ("x -> conv(512, 1)", "512, 16, 25"),
         ("x -> conv(640, 1, bias = false)", "512, 8, 56"),
         ("x -> conv(512, 1) -> relu", "768, 8, 56"),
         ("x -> conv(512, 1, pad = same) -> add(x) -> relu", "512, 16, 44"),
@@ -72,9 +74,9 @@ def test_products_of_many_channels_are_taken(body: str, shape: str, target: str)
 @pytest.mark.parametrize(
     ("body", "shape"),
     [
-        ("x -> conv(256, 1)", "256, 15, 14"),
+        ("x -> conv(256, 1)", "256, 15, 15"),
         ("x -> conv(256, 1, stride = 2)", "256, 14, 14"),
-        ("x -> conv(256, 1, stride = [2, 1])", "256, 14, 14"),
+        ("x -> conv(256, 1, stride = [2, 1])", "256, 14, 15"),
         ("x -> conv(256, 1, groups = 2)", "256, 14, 14"),
         ("x -> conv(256, 1, pad = 1)", "256, 14, 14"),
         ("x -> conv(256, [1, 2])", "256, 14, 14"),
@@ -136,37 +138,44 @@ def test_a_choice_is_taken_or_refused() -> None:
     facts = ""
     key = key_of(graph.outputs["y"], Choices({}, facts))
 
-    def chosen(**sizes: int) -> Choices:
-        choice = Choice("strassen", tuple((name, (size,)) for name, size in sizes.items()))
-        return Choices({key: Chosen(choice)}, facts)
+    def chosen(**sizes: int | tuple[int, ...]) -> Choices:
+        numbers = {name: (size,) if isinstance(size, int) else size for name, size in sizes.items()}
+        return Choices({key: Chosen(Choice("strassen", tuple(numbers.items())))}, facts)
 
-    (made,) = taken(optimised(graph, target, choices=chosen(rows=2, at_once=16, columns=7)))
-    root, _ = root_of(made)
-    assert isinstance(root, Strassen)
-    assert (root.rows, root.channels_at_once, root.columns) == (2, 16, 7)
+    for rows, tile in [(2, (1, 7)), (7, (2, 4)), (1, (1, 3)), (14, (2, 7))]:
+        (made,) = taken(optimised(graph, target, choices=chosen(rows=rows, at_once=16, tile=tile)))
+        root, _ = root_of(made)
+        assert isinstance(root, Strassen)
+        assert (root.rows, root.channels_at_once, root.register_tile) == (rows, 16, tile)
     for wrong, why in [
-        ({"rows": 3, "at_once": 16, "columns": 7}, "bands of pairs"),
-        ({"rows": 4, "at_once": 16, "columns": 7}, "bands of pairs"),
-        ({"rows": 2, "at_once": 64, "columns": 7}, "2 blocks of 16"),
-        ({"rows": 2, "at_once": 20, "columns": 7}, "blocks of 16"),
-        ({"rows": 2, "at_once": 16, "columns": 15}, "14 columns"),
-        ({"rows": 2, "at_once": 32, "columns": 0}, "14 columns"),
-        ({"rows": 2, "at_once": 0, "columns": 7}, "blocks of 16"),
-        ({"rows": 2, "at_once": 16}, "it needs"),
+        ({"rows": 3, "at_once": 16, "tile": (1, 7)}, "bands of 3"),
+        ({"rows": 4, "at_once": 16, "tile": (1, 7)}, "bands of 4"),
+        ({"rows": 2, "at_once": 64, "tile": (1, 7)}, "2 blocks of 16"),
+        ({"rows": 2, "at_once": 20, "tile": (1, 7)}, "blocks of 16"),
+        ({"rows": 2, "at_once": 16, "tile": (1, 8)}, "7 columns"),
+        ({"rows": 2, "at_once": 32, "tile": (1, 0)}, "7 columns"),
+        ({"rows": 1, "at_once": 16, "tile": (2, 7)}, "1 rows at most"),
+        ({"rows": 14, "at_once": 16, "tile": (3, 7)}, "2 rows at most"),
+        ({"rows": 14, "at_once": 16, "tile": (0, 7)}, "2 rows at most"),
+        ({"rows": 2, "at_once": 0, "tile": (1, 7)}, "blocks of 16"),
+        ({"rows": 2, "at_once": 16}, "it needs rows, at_once and tile"),
+        ({"rows": 2, "at_once": 16, "columns": 7}, "it needs rows, at_once and tile"),
+        ({"rows": 2, "at_once": 16, "tile": (7,)}, "it needs rows, at_once and tile"),
     ]:
         with pytest.raises(UserError, match=why):
             optimised(graph, target, choices=chosen(**wrong))
     for odd in (
-        net("x -> conv(64, 1)", "64, 15, 14"),
+        net("x -> conv(64, 1)", "64, 15, 13"),
         net("x -> conv(64, 1, stride = 2)", "64, 14, 14"),
     ):
         key = key_of(odd.outputs["y"], Choices({}, facts))
-        with pytest.raises(UserError, match="even number of rows of the result"):
-            optimised(odd, target, choices=chosen(rows=2, at_once=16, columns=7))
+        with pytest.raises(UserError, match="even number of rows or columns of the result"):
+            optimised(odd, target, choices=chosen(rows=2, at_once=16, tile=(1, 7)))
     half = net("x -> conv(64, 1, stride = 2)", "64, 27, 14")
     key = key_of(half.outputs["y"], Choices({}, facts))
-    with pytest.raises(UserError, match="7 columns"):
-        optimised(half, target, choices=chosen(rows=2, at_once=16, columns=8))
+    for rows, columns, why in [(2, 8, "7 columns"), (7, 7, "bands of pairs")]:
+        with pytest.raises(UserError, match=why):
+            optimised(half, target, choices=chosen(rows=rows, at_once=16, tile=(1, columns)))
 
 
 @pytest.mark.parametrize(
