@@ -11,7 +11,7 @@ from cnnc.base.dtype import DType
 from cnnc.base.target import Target
 from cnnc.base.tiles import Tile, Work, cycles, fits, keeps_waiting, least_cycles, shorten, tiles
 from cnnc.ir.evaluate import widen
-from cnnc.ir.graph import Constant, Node
+from cnnc.ir.graph import Constant, Node, rows_at_once
 from cnnc.offers.direct import blocks_of, positions_in_line, weight_bytes, work_of
 from cnnc.offers.far import L3_BYTES, cycles_from_afar
 from cnnc.offers.offer import Candidate, root_of
@@ -85,7 +85,9 @@ def suits(node: Node, target: Target) -> bool:
 def is_accurate(node: Node) -> bool:
     """Whether a layer's weights let it be: see `mixes_alike`."""
     weight = node.inputs[1].op
-    return isinstance(weight, Constant) and mixes_alike(widen(weight.value))
+    if not isinstance(weight, Constant):
+        return False
+    return mixes_alike(map(widen, weight.parts(rows_at_once(node.inputs[1].type.shape))))
 
 
 def choice_of(op: Strassen) -> Choice:

@@ -1,6 +1,6 @@
 """Convolution of single positions with seven products instead of eight; made by the compiler."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
 
@@ -189,21 +189,27 @@ def combine_weights(weights: Real) -> Real:
     return np.stack([a11, a12, s2, a11 - a21, -a22, s1, a12 - s2], axis=-1)
 
 
-def mixes_alike(weights: Real) -> bool:
+def mixes_alike(parts: Iterable[Real]) -> bool:
     """Whether channels of about the same size are mixed, by their weights [O, C, 1, 1], all finite.
 
-    The error of a result is small against the larger of two channels, a half of all apart, and so
-    is what an input of small weights adds to it.
+    They come in parts of some results each. The error of a result is small against the larger of
+    two channels, a half of all apart, and so is what an input of small weights adds to it.
     """
-    if not (np.abs(weights) <= LARGEST_WEIGHT).all():
-        return False
-    squares = weights.astype(np.float64)[:, :, 0, 0] ** 2
-    for axis in range(2):
-        sizes = np.sqrt(squares.sum(axis=axis))
-        pairs = np.sort(sizes.reshape(2, -1), axis=0)
-        if (pairs[1] > MOST_UNLIKE * pairs[0]).any():
+    results: list[Real] = []
+    inputs: Real | float = 0.0
+    for part in parts:
+        if not (np.abs(part) <= LARGEST_WEIGHT).all():
             return False
-    return True
+        squares = part.astype(np.float64)[:, :, 0, 0] ** 2
+        results.append(squares.sum(axis=1))
+        inputs = inputs + squares.sum(axis=0)
+    return all(_are_alike(squares) for squares in (np.concatenate(results), np.asarray(inputs)))
+
+
+def _are_alike(squares: Real) -> bool:
+    """Whether of pairs a half apart none differs much, by the sums of their squares."""
+    pairs = np.sort(np.sqrt(squares).reshape(2, -1), axis=0)
+    return bool((pairs[1] <= MOST_UNLIKE * pairs[0]).all())
 
 
 def _halves(extent: int) -> tuple[slice, slice]:
