@@ -12,7 +12,7 @@ from cnnc.backends.base import Array
 from cnnc.backends.native.arguments import Argument, arguments_of, in_order
 from cnnc.backends.native.engine import ENTRY, function, load_objects
 from cnnc.backends.native.host import host_target
-from cnnc.backends.native.pages import release_llvm
+from cnnc.backends.native.pages import release_freed, release_llvm
 from cnnc.backends.native.pool import shared_pool
 from cnnc.base.record import record
 from cnnc.base.store import Store
@@ -211,7 +211,10 @@ BACKEND = NativeBackend()
 
 
 def pack_weights(blobs: Sequence[Blob], weights: Bytes) -> None:
-    """Write constants where they lie in zeroed memory; several at once if that takes long."""
+    """Write constants where they lie in zeroed memory; several at once if that takes long.
+
+    Large ones first: what they are made of takes most memory, while little is written yet.
+    """
 
     def pack(blob: Blob) -> None:
         blob.contents.pack_into(weights[blob.offset : blob.end])
@@ -220,9 +223,11 @@ def pack_weights(blobs: Sequence[Blob], weights: Bytes) -> None:
         for blob in blobs:
             pack(blob)
         return
+    largest_first = sorted(blobs, key=lambda blob: blob.offset - blob.end)
     with ThreadPoolExecutor(min(MOST_PACKERS, host_target().cores)) as pool:
-        for _ in pool.map(pack, blobs):
+        for _ in pool.map(pack, largest_first):
             pass  # to raise the error of one that has failed
+    release_freed()
 
 
 def address_of(array: Array) -> int:

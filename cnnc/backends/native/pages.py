@@ -20,14 +20,18 @@ def release_llvm() -> None:
     """
     if sys.platform != "linux" or not _SMAPS.exists():
         return
-    library = ctypes.CDLL(None)
-    if trim := getattr(library, "malloc_trim", None):  # glibc's
-        trim.argtypes = (ctypes.c_size_t,)
-        trim(0)
-    madvise = library.madvise
+    release_freed()
+    madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     for start, end in _untouched("libllvmlite.so"):
         madvise(start, end - start, _DONTNEED)
+
+
+def release_freed() -> None:
+    """Give back what this process has freed and glibc still holds; nothing with other libraries."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim.argtypes = (ctypes.c_size_t,)
+        trim(0)
 
 
 def _untouched(library: str) -> Iterator[tuple[int, int]]:
