@@ -25,6 +25,9 @@ _JITTER = 1.04
 """What it costs to have no more sums than hide the latency, unless each channel reads its own
 input: one that is late delays the next step. Measured on Zen 3, dense tiles of eight sums."""
 _TILE_OVERHEAD = 12
+_LOADED = 0.92
+"""Of the loads that could begin, those that do, where a tile shares inputs and weights and waits
+for nothing else. Measured on Zen 3 and Zen 5, tiles of one block of channels."""
 _LINE = 3.0
 """Cycles for a line of memory that two tiles read, each the inputs of some positions: the second
 time it may come from the second-level cache. Measured on Zen 3, two positions in a line, maps from
@@ -277,6 +280,8 @@ def _cycles(
                 latency, end = waits(blocks, positions)
                 arrival = blocks * work.arrival if blocks * work.steps > work.near else 0.0
                 adds = sums - positions * _SAVED if halves(work, tile) else sums
+                if not (work.per_channel or work.own_weights) and positions > 1:
+                    loads /= _LOADED
                 step = max(max(adds, loads) / units, latency, arrival)
                 total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)
     if work.in_line > 1:

@@ -22,6 +22,8 @@ from cnnc.ops.strassen import PRODUCTS, Strassen, mixes_alike
 STRASSEN = "strassen"
 GAIN = 1.04
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
+FAR_GAIN = 1.06
+"""The same where the net's weights fill more memory than the caches have already."""
 TWO_CORES = 2
 """Cores with which it must not be slower either, as each of them may have to sum all inputs."""
 _SUMMED = 0.2
@@ -107,7 +109,7 @@ def choose_strassen(node: Node, target: Target, *, far: bool) -> Strassen | None
     direct = _direct_cost(node, target, far=far)
     shapes = tuple(form.shapes())
     # One thread's cycles decide about the algorithm: for any number of cores it has the same bits.
-    if not shapes or min(map(form.cost, shapes)) * GAIN > direct:
+    if not shapes or min(map(form.cost, shapes)) * (FAR_GAIN if far else GAIN) > direct:
         return None
     if min(form.span(shape, TWO_CORES) for shape in shapes) > direct or not is_accurate(node):
         return None

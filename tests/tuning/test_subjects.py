@@ -17,7 +17,7 @@ def test_seven_products_are_the_default_where_the_net_takes_them(exact: bool) ->
     """And they are offered where it does not, unless they round too much."""
     text = """cnn 1
 net n {
-  input x: f32[N, 512, 6, 28]
+  input x: f32[N, 512, 14, 28]
   output y = x -> conv(512, 1) -> relu -> conv(64, 1)
   weights he(seed = 3)
 }
