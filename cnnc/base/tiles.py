@@ -26,8 +26,9 @@ _JITTER = 1.04
 input: one that is late delays the next step. Measured on Zen 3, dense tiles of eight sums."""
 _TILE_OVERHEAD = 12
 _LOADED = 0.92
-"""Of the loads that could begin, those that do, where a tile shares inputs and weights and waits
-for nothing else. Measured on Zen 3 and Zen 5, tiles of one block of channels."""
+"""Of the loads that could begin, those that do, where several positions share weights and channels
+share inputs, and a tile waits for nothing else. Measured on Zen 3 and Zen 5, tiles of one block of
+channels; taken for all machines."""
 _LINE = 3.0
 """Cycles for a line of memory that two tiles read, each the inputs of some positions: the second
 time it may come from the second-level cache. Measured on Zen 3, two positions in a line, maps from
@@ -240,8 +241,8 @@ def keeps_waiting(steps: int, target: Target) -> bool:
 def shorten(tile: Tile, work: Work, target: Target) -> Tile:
     """The tile, or one of as many blocks that stores less at once, where that gains.
 
-    For layers of which it `keeps_waiting`. Those of a single block do not gain: measured on Zen 5,
-    1×1 convolutions of 16 to 256 channels, and 3×3 ones of three.
+    To be asked where a tile `keeps_waiting` the next one. Tiles of a single block do not gain:
+    measured on Zen 5, 1×1 convolutions of 16 to 256 channels, and 3×3 ones of three.
     """
     if tile.blocks == 1 or work.per_channel:
         return tile

@@ -24,7 +24,7 @@ def schedule_strassen(
     late: tuple[str, ...],
     by_lane: bool,
 ) -> Kernel:
-    """Sums in vectors of channels, products in register tiles of channels × columns.
+    """Sums in vectors of channels, products in register tiles of channels × rows × columns.
 
     for n, ob, op parallel:  v = sums of x;
       for oq: { for og, ow: acc[oh, ot, oc.1] = sum of w * x or v;  … } three times

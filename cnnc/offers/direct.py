@@ -76,7 +76,7 @@ def choose_form(node: Node, target: Target, chosen: Chosen | None = None) -> For
     work = work_of(node, target)
     if chosen is None:
         tile = choose_tile(work, target)
-        if _ends_with_stores(node) and keeps_waiting(work.steps, target):
+        if keeps_waiting(work.steps, target) and _ends_with_stores(node):
             tile = shorten(tile, work, target)
         return Form(tile, _rows_first(node, work, tile, target))
     form = _read(chosen.choice)

@@ -18,12 +18,14 @@ from cnnc.offers.offer import Candidate, root_of
 from cnnc.offers.shares import longest_share
 from cnnc.ops.conv import Conv
 from cnnc.ops.strassen import PRODUCTS, Strassen, mixes_alike
+from cnnc.ops.strassen_loops import halves_rows
 
 STRASSEN = "strassen"
 GAIN = 1.04
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
 FAR_GAIN = 1.06
-"""The same where the net's weights fill more memory than the caches have already."""
+"""The same where the net's weights do not stay in the caches, its own among them: they fill more
+memory."""
 TWO_CORES = 2
 """Cores with which it must not be slower either, as each of them may have to sum all inputs."""
 _SUMMED = 0.2
@@ -33,8 +35,11 @@ _MOST_PARTS = 4
 """Parts for each core at most."""
 _OF_A_PASS = 3
 """Products over whose weights a pass goes, at most."""
+_ARRIVING = 24.0
+"""Bytes of weights that arrive from the second-level cache in a cycle, beside sums of inputs from
+there: measured on Zen 5, tiles of four blocks of channels."""
 _TALLEST = 2
-"""Rows of a register tile at most."""
+"""Rows of a register tile at most, as of those that `tiles` finds."""
 _SIZES = {"rows": 1, "at_once": 1, "tile": 2}
 """How many numbers each size of a choice has."""
 
@@ -165,34 +170,43 @@ class Form:
         self.x, self.lanes = node.inputs[0].type, target.lanes(node.type.dtype)
         self.samples, self.depth = self.x.shape[:2]
         self.height, self.width = node.type.spatial
-        self.is_by_columns = self.width % 2 == 0
-        self.half_width = self.width // 2 if self.is_by_columns else self.width
+        self.halves_rows = halves_rows(self.width)
+        self.half_width = self.width // 2 if self.halves_rows else self.width
         self.stride = _stride_of(node)
         self.blocks = node.type.channels // 2 // self.lanes
 
     def work(self, lines: int) -> Work:
         """A product of so many lines: over half of the channels, for half of the result's."""
-        steps, spatial = self.depth // 2, (lines, self.half_width)
-        return Work(self.blocks, spatial, steps, per_channel=False, read_block=self.lanes)
+        bytes_of_block = self.lanes * self.x.dtype.bytes
+        return Work(
+            *(self.blocks, (lines, self.half_width), self.depth // 2),
+            per_channel=False,
+            read_block=self.lanes,
+            near=self.target.l1_bytes // bytes_of_block // _OF_A_PASS,
+            arrival=bytes_of_block / _ARRIVING,
+        )
 
     def lines(self, rows: int) -> int:
-        """Rows of a half of so many, by which they are halved: see `halves_of_positions`."""
-        return rows if self.is_by_columns else rows // 2
+        """Rows of a half of so many."""
+        return rows if self.halves_rows else rows // 2
 
     def shapes(self) -> Iterator[Shape]:
-        """For each number of rows whose sums stay in the second-level cache the best tile."""
-        fewest = 1 if self.is_by_columns else 2
+        """For each number of rows whose sums stay in the second-level cache the best tile.
+
+        Bands have the same number of rows: of a prime number each row is one, or all are.
+        """
+        fewest = 1 if self.halves_rows else 2
         possible = [each for each in tiles(self.work(_TALLEST), self.target) if self._divides(each)]
         for rows in range(fewest, self.height + 1, fewest):
             lines = self.lines(rows)
-            is_near = rows == fewest or self._kept(rows) <= self.target.l2_bytes
-            if self.height % rows == 0 and is_near:
+            if self.height % rows == 0 and self._kept(rows) <= self.target.l2_bytes:
                 whole = [each for each in possible if each.rows <= lines]
                 work = self.work(lines)
                 if whole:
                     yield Shape(rows, self._best(whole, work))
 
     def _best(self, possible: Sequence[Tile], work: Work) -> Tile:
+        """Of tiles; what stores cost is no part of `cost`, nor of that of the convolution."""
         best = min(possible, key=lambda each: cycles(work, each, self.target))
         waits = keeps_waiting(_OF_A_PASS * work.steps, self.target)
         return shorten(best, work, self.target) if waits else best
@@ -201,7 +215,7 @@ class Form:
         """Why the layer cannot have the shape, or None."""
         rows, tile = shape
         lines = self.lines(rows)
-        if not self.is_by_columns and rows % 2:
+        if not self.halves_rows and rows % 2:
             return f"{self.height} rows are not bands of pairs"
         if rows < 1 or self.height % rows:
             return f"{self.height} rows are not bands of {rows}"

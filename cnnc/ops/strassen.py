@@ -13,7 +13,7 @@ from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer
 from cnnc.ops.groups import sizes
 from cnnc.ops.spec import Blocking, Nest, Operator, ParameterSpec, Real, Sample, gamma
-from cnnc.ops.strassen_loops import BandWriter, Form
+from cnnc.ops.strassen_loops import BandWriter, Form, halves_rows
 
 PRODUCTS = 7
 _Place = tuple[slice | EllipsisType, ...]
@@ -168,11 +168,8 @@ class Strassen(Operator):
 
 
 def halves_of_positions(columns: int) -> tuple[_Place, _Place]:
-    """What rows of so many columns are halved into, as indices of [N, C, H, W].
-
-    Left and right, so that threads may share rows in any way; rows in turn if columns are odd.
-    """
-    if columns % 2 == 0:
+    """What a map of so many columns is halved into, as indices of [N, C, H, W]: `halves_rows`."""
+    if halves_rows(columns):
         left, right = _halves(columns // 2)
         return (..., left), (..., right)
     return (..., slice(0, None, 2), slice(None)), (..., slice(1, None, 2), slice(None))

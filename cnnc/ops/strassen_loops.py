@@ -9,6 +9,14 @@ from cnnc.loop.build import KernelBuilder
 from cnnc.loop.expr import Buffer, Const, Expr, Fma
 
 
+def halves_rows(columns: int) -> bool:
+    """Whether positions are halved into the left and the right half of each row of so many.
+
+    Threads may share rows in any way then. Rows of odd length are halved by turns: even, odd.
+    """
+    return columns % 2 == 0
+
+
 @record
 class Form:
     """What the loops need to know: see Strassen. A band has so many `rows`."""
@@ -35,9 +43,9 @@ class BandWriter:
         self.form, self.stride, self.build, self.inputs = form, stride, build, inputs
         self.n, self.first_row, self.part = where
         x, columns = inputs[0], build.out.shape[3]
-        self.is_by_columns = columns % 2 == 0
-        self.lines = form.rows if self.is_by_columns else form.rows // 2
-        self.width = columns // 2 if self.is_by_columns else columns
+        self.halves_rows = halves_rows(columns)
+        self.lines = form.rows if self.halves_rows else form.rows // 2
+        self.width = columns // 2 if self.halves_rows else columns
         self.half = x.shape[1] // 2
         layout = Layout.blocked(4, 1, x.layout.block(1))
         self.sums = build.scratch("v", (4, self.half, self.lines, self.width), x.dtype, layout)
@@ -52,7 +60,7 @@ class BandWriter:
 
     def place(self, side: int, line: Expr, column: Expr) -> tuple[Expr, Expr]:
         """Row and column of a position of a half, the first or the second one."""
-        if self.is_by_columns:
+        if self.halves_rows:
             return self.first_row + line, column + side * self.width
         return self.first_row + line * 2 + side, column
 
@@ -114,9 +122,9 @@ class BandWriter:
     def _tiles(self, first: Expr) -> Iterator["_Tile"]:
         """An element of the register tiles of a band, within the loops over all of them."""
         build, (tile_rows, tile_columns) = self.build, self.form.tile
-        for above, height, rows in _pieces(self.lines, tile_rows):
+        for above, height, rows in _runs(self.lines, tile_rows):
             with build.loop("og", rows) as row:
-                for before, length, columns in _pieces(self.width, tile_columns):
+                for before, length, columns in _runs(self.width, tile_columns):
                     with (
                         build.loop("ow", columns) as column,
                         build.loop("oc", self.form.at_once) as o,
@@ -127,7 +135,7 @@ class BandWriter:
                         yield _Tile(self, first, o, line, column * length + before + right)
 
 
-def _pieces(extent: int, size: int) -> Iterator[tuple[int, int, int]]:
+def _runs(extent: int, size: int) -> Iterator[tuple[int, int, int]]:
     """(start, length, how often) of nearly equal pieces of an extent."""
     start = 0
     for length, count in even_pieces(extent, size):

@@ -25,7 +25,8 @@ def use_strassen(
     It is where it was chosen, or else by estimate, but not where one thread would compute a layer
     together with its neighbours: so results have the same bits for any number of cores. Weights are
     summed in float64 and rounded once. `far` says whether the whole net's weights come from memory,
-    where the graph is a part of it. UserError for a choice that is not possible.
+    where the graph is a part of it. Where they do only with the sums, all layers are asked once
+    more as if they did, and not a third time. UserError for a choice that is not possible.
     """
     shared = sharing_target(graph, target)
     layers = [node for node in graph.nodes if not node.is_leaf]

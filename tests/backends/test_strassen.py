@@ -151,7 +151,9 @@ def test_what_a_stride_skips_is_not_looked_at() -> None:
     assert np.isfinite(out).all()
 
 
-@pytest.mark.parametrize(("stride", "rows", "columns"), [(1, 14, 28), (2, 56, 56)])
+@pytest.mark.parametrize(
+    ("stride", "rows", "columns"), [(1, 14, 28), (2, 56, 56), (1, 28, 27), (1, 15, 56)]
+)
 def test_threads_give_the_same_bits(stride: int, rows: int, columns: int) -> None:
     text = (
         f"cnn 1\nnet n {{\n  input x: f32[1, 512, {rows}, {columns}]\n"
@@ -160,11 +162,11 @@ def test_threads_give_the_same_bits(stride: int, rows: int, columns: int) -> Non
     model = cnnc.load_text(text)
     x = np.random.default_rng(0).standard_normal((1, 512, rows, columns), np.float32)
     results = []
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 3, 5):
         net = model.compile(threads=threads)
         assert any("7 products" in layer.kernel.origin.algorithm for layer in net.lowered.layers)
         results.append(net(x)["y"].tobytes())
-    assert results[0] == results[1] == results[2]
+    assert len(set(results)) == 1
 
 
 def test_sums_that_may_overflow_have_no_bound() -> None:

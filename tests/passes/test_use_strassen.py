@@ -85,6 +85,7 @@ def test_products_of_many_channels_are_taken(body: str, shape: str, target: str)
         ("x -> conv(16, 1)", "256, 14, 14"),
         ("x -> conv(256, 1)", "16, 14, 14"),
         ("x -> conv(256, 1)", "256, 196"),
+        ("x -> conv(256, 1)", "256, 1, 16384"),
         ("x -> flatten -> dense(64)", "256, 2, 2"),
     ],
 )

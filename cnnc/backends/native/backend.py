@@ -213,7 +213,7 @@ BACKEND = NativeBackend()
 def pack_weights(blobs: Sequence[Blob], weights: Bytes) -> None:
     """Write constants where they lie in zeroed memory; several at once if that takes long.
 
-    Large ones first: what they are made of takes most memory, while little is written yet.
+    Large ones first: what those are made of takes most memory, and little is written yet.
     """
 
     def pack(blob: Blob) -> None:
