@@ -158,8 +158,8 @@ def choose_tile(work: Work, target: Target) -> Tile:
 
 @cache
 def least_cycles(work: Work, target: Target) -> float:
-    """The estimated cycles of that tile."""
-    return cycles(work, choose_tile(work, target), target)
+    """The fewest cycles of any tile if all loads began that could: layers are compared by them."""
+    return min(_cycles_of(work, tile, target, 1.0) for tile in tiles(work, target))
 
 
 def registers(tile: Tile, work: Work, target: Target) -> int:
@@ -209,8 +209,13 @@ def cycles(work: Work, tile: Tile, target: Target) -> float:
     as the target has vector units, and cannot repeat faster than a multiply-add takes, nor quite as
     fast.
     """
+    return _cycles_of(work, tile, target, _LOADED)
+
+
+def _cycles_of(work: Work, tile: Tile, target: Target, loaded: float) -> float:
     latency = _LATENCY if work.per_channel else _LATENCY * _JITTER
-    return _cycles(work, tile, target.vector_units, lambda blocks, positions: (latency, 0.0))
+    waits = partial(_stores_wait, latency, 0.0)
+    return _cycles(work, tile, target.vector_units, waits, loaded)
 
 
 def short_cycles(work: Work, tile: Tile, target: Target) -> float:
@@ -224,7 +229,7 @@ def short_cycles(work: Work, tile: Tile, target: Target) -> float:
 
     def waits(blocks: int, positions: int) -> tuple[float, float]:
         at_once = max(1.0, _REORDERED / (work.steps * blocks * (positions + 1)))
-        return _LATENCY / at_once, max(0, blocks * positions - _STORES) * store
+        return _stores_wait(_LATENCY / at_once, store, blocks, positions)
 
     return _cycles(work, tile, target.vector_units, waits)
 
@@ -246,7 +251,7 @@ def shorten(tile: Tile, work: Work, target: Target) -> Tile:
     """
     if tile.blocks == 1 or work.per_channel:
         return tile
-    waits = partial(_stores_wait, _LATENCY * _JITTER)
+    waits = partial(_stores_wait, _LATENCY * _JITTER, _STORE)
 
     def cost(each: Tile) -> float:
         return _cycles(work, each, target.vector_units, waits)
@@ -256,14 +261,21 @@ def shorten(tile: Tile, work: Work, target: Target) -> Tile:
     return best if cost(best) * _SHORTER < cost(tile) else tile
 
 
-def _stores_wait(latency: float, blocks: int, positions: int) -> tuple[float, float]:
-    return latency, max(0, blocks * positions - _STORES) * _STORE
+def _stores_wait(latency: float, store: float, blocks: int, positions: int) -> tuple[float, float]:
+    return latency, max(0, blocks * positions - _STORES) * store
 
 
 def _cycles(
-    work: Work, tile: Tile, units: int, waits: Callable[[int, int], tuple[float, float]]
+    work: Work,
+    tile: Tile,
+    units: int,
+    waits: Callable[[int, int], tuple[float, float]],
+    loaded: float = _LOADED,
 ) -> float:
-    """Cycles where a tile of blocks and positions waits so long in each step and at its end."""
+    """Cycles where a tile of blocks and positions waits so long in each step and at its end.
+
+    Of the loads that could begin the part that is `loaded` does.
+    """
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     outer = work.phases * prod(work.spatial[:-2])
@@ -281,14 +293,19 @@ def _cycles(
                 latency, end = waits(blocks, positions)
                 arrival = blocks * work.arrival if blocks * work.steps > work.near else 0.0
                 adds = sums - positions * _SAVED if halves(work, tile) else sums
-                if not (work.per_channel or work.own_weights) and positions > 1:
-                    loads /= _LOADED
+                if _shares(work) and positions > 1:
+                    loads /= loaded
                 step = max(max(adds, loads) / units, latency, arrival)
                 total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)
     if work.in_line > 1:
         lines = rows * cut_lines(columns, tile.columns, work.in_line, *work.beside)
         total += -(-work.blocks // tile.blocks) * lines * work.steps / work.read_block * _LINE
     return total * outer * (_UNEVEN if work.blocks % tile.blocks else 1)
+
+
+def _shares(work: Work) -> bool:
+    """Whether positions share weights and blocks of channels inputs."""
+    return not (work.per_channel or work.own_weights or work.in_rows)
 
 
 @cache
