@@ -211,10 +211,7 @@ BACKEND = NativeBackend()
 
 
 def pack_weights(blobs: Sequence[Blob], weights: Bytes) -> None:
-    """Write constants where they lie in zeroed memory; several at once if that takes long.
-
-    Large ones first: what those are made of takes most memory, and little is written yet.
-    """
+    """Write constants where they lie in zeroed memory; several at once if that takes long."""
 
     def pack(blob: Blob) -> None:
         blob.contents.pack_into(weights[blob.offset : blob.end])
@@ -223,9 +220,8 @@ def pack_weights(blobs: Sequence[Blob], weights: Bytes) -> None:
         for blob in blobs:
             pack(blob)
         return
-    largest_first = sorted(blobs, key=lambda blob: blob.offset - blob.end)
     with ThreadPoolExecutor(min(MOST_PACKERS, host_target().cores)) as pool:
-        for _ in pool.map(pack, largest_first):
+        for _ in pool.map(pack, blobs):
             pass  # to raise the error of one that has failed
     release_freed()
 
