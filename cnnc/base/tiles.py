@@ -206,8 +206,8 @@ def cycles(work: Work, tile: Tile, target: Target) -> float:
     """Estimated cycles for the layer.
 
     A step issues `vectors` multiply-adds and loads the weights and inputs, as many of each a cycle
-    as the target has vector units, and cannot repeat faster than a multiply-add takes, nor quite as
-    fast.
+    as the target has vector units, of shared ones not quite as many, and cannot repeat faster than
+    a multiply-add takes, nor quite as fast.
     """
     return _cycles_of(work, tile, target, _LOADED)
 
