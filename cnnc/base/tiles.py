@@ -279,11 +279,13 @@ def _cycles(
     columns = work.spatial[-1] if work.spatial else 1
     rows = work.spatial[-2] if len(work.spatial) > 1 else 1
     outer = work.phases * prod(work.spatial[:-2])
-    pieces = _pieces if work.in_rows else even_pieces
+    pieces = (_pieces if work.in_rows else even_pieces)(columns, tile.columns)
+    alone = [(1, work.apart)] * bool(work.apart)
+    shares, has_half = _shares(work), halves(work, tile)
     total = 0.0
-    for blocks, chunks in (*_pieces(work.blocks, tile.blocks), (1, work.apart)):
+    for blocks, chunks in (*_pieces(work.blocks, tile.blocks), *alone):
         for height, bands in _pieces(rows, tile.rows):
-            for width, turns in pieces(columns, tile.columns):
+            for width, turns in pieces:
                 positions = height * width
                 sums = blocks * positions
                 loads = float(sums if work.own_weights else blocks)
@@ -292,8 +294,8 @@ def _cycles(
                     loads = blocks * height * work.lines + width
                 latency, end = waits(blocks, positions)
                 arrival = blocks * work.arrival if blocks * work.steps > work.near else 0.0
-                adds = sums - positions * _SAVED if halves(work, tile) else sums
-                if _shares(work) and positions > 1:
+                adds = sums - positions * _SAVED if has_half else sums
+                if shares and positions > 1:
                     loads /= loaded
                 step = max(max(adds, loads) / units, latency, arrival)
                 total += chunks * bands * turns * (step * work.steps + _TILE_OVERHEAD + sums + end)

@@ -1,24 +1,23 @@
 """Strassen's algorithm, for convolutions of single positions: where it is taken, in which form."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
 
 from cnnc.base.choice import Choice, Chosen
 from cnnc.base.dtype import DType
 from cnnc.base.target import Target
-from cnnc.base.tiles import Tile, Work, cycles, fits, keeps_waiting, least_cycles, shorten, tiles
+from cnnc.base.tiles import Tile, least_cycles
 from cnnc.ir.evaluate import widen
 from cnnc.ir.graph import Constant, Node, rows_at_once
 from cnnc.offers.direct import blocks_of, positions_in_line, weight_bytes, work_of
 from cnnc.offers.far import L3_BYTES, cycles_from_afar
 from cnnc.offers.offer import Candidate, root_of
 from cnnc.offers.shares import longest_share
+from cnnc.offers.strassen_shapes import Halved, Shape, cycles_of_products, obstacle, shapes
 from cnnc.ops.conv import Conv
 from cnnc.ops.strassen import PRODUCTS, Strassen, mixes_alike
-from cnnc.ops.strassen_loops import halves_rows
 
 STRASSEN = "strassen"
 GAIN = 1.04
@@ -33,22 +32,8 @@ _SUMMED = 0.2
 a cycle: measured on Zen 4, which has one of 512 bits, and on Zen 5, which has two."""
 _MOST_PARTS = 4
 """Parts for each core at most."""
-_OF_A_PASS = 3
-"""Products over whose weights a pass goes, at most."""
-_ARRIVING = 24.0
-"""Bytes of weights that arrive from the second-level cache in a cycle, beside sums of inputs from
-there: measured on Zen 5, tiles of four blocks of channels."""
-_TALLEST = 2
-"""Rows of a register tile at most, as of those that `tiles` finds."""
 _SIZES = {"rows": 1, "at_once": 1, "tile": 2}
 """How many numbers each size of a choice has."""
-
-
-class Shape(NamedTuple):
-    """Rows that are computed together, and a register tile of a half of them."""
-
-    rows: int
-    tile: Tile
 
 
 class StrassenOffer:
@@ -148,10 +133,11 @@ def read_choice(chosen: Chosen, node: Node, target: Target) -> Strassen:
         raise chosen.refuse(node.name, "it needs rows, at_once and tile, as in tile=2x7")
     form = Form(node, target, far=False)
     (rows,), (at_once,), tile = (sizes[name] for name in _SIZES)
-    shape = Shape(rows, Tile(at_once // form.lanes, *tile))
-    obstacle = form.obstacle(shape)
-    if obstacle or at_once % form.lanes:
-        raise chosen.refuse(node.name, obstacle or f"channels come in blocks of {form.lanes}")
+    lanes = form.layer.lanes
+    shape = Shape(rows, Tile(at_once // lanes, *tile))
+    why_not = obstacle(form.layer, shape, target)
+    if why_not or at_once % lanes:
+        raise chosen.refuse(node.name, why_not or f"channels come in blocks of {lanes}")
     return form.made(shape)
 
 
@@ -167,87 +153,34 @@ class Form:
 
     def __init__(self, node: Node, target: Target, *, far: bool) -> None:
         self.node, self.target, self.far = node, target, far
-        self.x, self.lanes = node.inputs[0].type, target.lanes(node.type.dtype)
-        self.samples, self.depth = self.x.shape[:2]
-        self.height, self.width = node.type.spatial
-        self.halves_rows = halves_rows(self.width)
-        self.half_width = self.width // 2 if self.halves_rows else self.width
+        x, lanes = node.inputs[0].type, target.lanes(node.type.dtype)
+        self.samples = x.shape[0]
+        blocks = node.type.channels // 2 // lanes
+        self.layer = Halved(blocks, lanes, x.channels, x.dtype.bytes, *node.type.spatial)
         self.stride = _stride_of(node)
-        self.blocks = node.type.channels // 2 // self.lanes
 
-    def work(self, lines: int) -> Work:
-        """A product of so many lines: over half of the channels, for half of the result's."""
-        bytes_of_block = self.lanes * self.x.dtype.bytes
-        return Work(
-            *(self.blocks, (lines, self.half_width), self.depth // 2),
-            per_channel=False,
-            read_block=self.lanes,
-            near=self.target.l1_bytes // bytes_of_block // _OF_A_PASS,
-            arrival=bytes_of_block / _ARRIVING,
-        )
-
-    def lines(self, rows: int) -> int:
-        """Rows of a half of so many."""
-        return rows if self.halves_rows else rows // 2
-
-    def shapes(self) -> Iterator[Shape]:
-        """For each number of rows whose sums stay in the second-level cache the best tile.
-
-        Bands have the same number of rows: of a prime number each row is one, or all are.
-        """
-        fewest = 1 if self.halves_rows else 2
-        possible = [each for each in tiles(self.work(_TALLEST), self.target) if self._divides(each)]
-        for rows in range(fewest, self.height + 1, fewest):
-            lines = self.lines(rows)
-            if self.height % rows == 0 and self._kept(rows) <= self.target.l2_bytes:
-                whole = [each for each in possible if each.rows <= lines]
-                work = self.work(lines)
-                if whole:
-                    yield Shape(rows, self._best(whole, work))
-
-    def _best(self, possible: Sequence[Tile], work: Work) -> Tile:
-        """Of tiles; what stores cost is no part of `cost`, nor of that of the convolution."""
-        best = min(possible, key=lambda each: cycles(work, each, self.target))
-        waits = keeps_waiting(_OF_A_PASS * work.steps, self.target)
-        return shorten(best, work, self.target) if waits else best
-
-    def obstacle(self, shape: Shape) -> str | None:
-        """Why the layer cannot have the shape, or None."""
-        rows, tile = shape
-        lines = self.lines(rows)
-        if not self.halves_rows and rows % 2:
-            return f"{self.height} rows are not bands of pairs"
-        if rows < 1 or self.height % rows:
-            return f"{self.height} rows are not bands of {rows}"
-        if not self._divides(tile):
-            return f"half of the result has {self.blocks} blocks of {self.lanes} channels"
-        if not 0 < tile.columns <= self.half_width:
-            return f"half of a row has {self.half_width} columns"
-        if not 0 < tile.rows <= min(lines, _TALLEST):
-            return f"a tile of such a band has {min(lines, _TALLEST)} rows at most"
-        if not fits(tile, self.work(lines), self.target):
-            return f"the tile does not fit {self.target.vector_registers} registers"
-        return None
+    def shapes(self) -> tuple[Shape, ...]:
+        """See shapes."""
+        return shapes(self.layer, self.target)
 
     def made(self, shape: Shape) -> Strassen:
         """The operator."""
         root, _ = root_of(self.node)
         assert isinstance(root, Conv)
         rows, tile = shape
-        at_once = tile.blocks * self.lanes
+        at_once = tile.blocks * self.layer.lanes
         parts = self._parts(shape, self.target.cores)
         sizes = (at_once, (tile.rows, tile.columns), parts, self.stride)
         return Strassen(root.channels, root.bias, rows, *sizes)
 
     def cost(self, shape: Shape, parts: int = 1) -> float:
         """Estimated cycles of one thread: products, and sums of the input for each part."""
-        rows, tile = shape
-        work = self.work(self.lines(rows))
-        products = PRODUCTS * self.height // rows * cycles(work, tile, self.target)
+        bands = self.layer.height // shape.rows
         moved = cycles_from_afar(self.weights, self.target, far=self.far)
         if self.weights > self.target.l2_bytes:
-            moved += (self.height // rows - 1) * self.weights / L3_BYTES
-        return self.samples * (products + parts * self._sums + moved)
+            moved += (bands - 1) * self.weights / L3_BYTES
+        multiplied = cycles_of_products(self.layer, shape, self.target)
+        return self.samples * (multiplied + parts * self._sums + moved)
 
     def span(self, shape: Shape, cores: int = 0) -> float:
         """Estimated cycles of all cores, those of the target or so many, until the last is done."""
@@ -255,18 +188,15 @@ class Form:
         return self._span(shape, cores, self._parts(shape, cores))
 
     def _span(self, shape: Shape, cores: int, parts: int) -> float:
-        tasks = self.samples * parts * (self.height // shape.rows)
+        tasks = self.samples * parts * (self.layer.height // shape.rows)
         return self.cost(shape, parts) / tasks * longest_share([(tasks, 1.0)], cores) * cores
 
     def _parts(self, shape: Shape, cores: int) -> int:
         """Parts with which all cores are done first: each makes the sums again."""
-        chunks = self.blocks // shape.tile.blocks
+        chunks = self.layer.blocks // shape.tile.blocks
         most = min(chunks, _MOST_PARTS * cores) if cores > 1 else 1
         possible = [parts for parts in range(1, most + 1) if chunks % parts == 0]
         return min(possible, key=lambda parts: self._span(shape, cores, parts))
-
-    def _divides(self, tile: Tile) -> bool:
-        return tile.blocks > 0 and self.blocks % tile.blocks == 0
 
     @cached_property
     def _sums(self) -> float:
@@ -274,19 +204,13 @@ class Form:
 
         Lines of memory are read whole, with columns that are skipped.
         """
-        moved = self._kept(self.height) * (1 + min(self.stride[1], self._in_line))
+        in_line = positions_in_line(self.node, self.layer.lanes)
+        moved = self.layer.kept(self.layer.height) * (1 + min(self.stride[1], in_line))
         vectors = moved / (self.target.vector_bits // 8)
         return vectors / (_SUMMED * self.target.vector_units)
 
     @cached_property
-    def _in_line(self) -> int:
-        return positions_in_line(self.node, self.lanes)
-
-    @cached_property
     def weights(self) -> int:
         """Bytes of the combined weights."""
-        return self.blocks * self.lanes * self.depth // 2 * PRODUCTS * self.x.dtype.bytes
-
-    def _kept(self, rows: int) -> int:
-        """Bytes of a band's sums."""
-        return self.depth * rows * self.width * self.x.dtype.bytes
+        layer = self.layer
+        return layer.blocks * layer.lanes * layer.depth // 2 * PRODUCTS * layer.bytes
