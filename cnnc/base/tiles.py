@@ -354,10 +354,12 @@ def tiles(work: Work, target: Target) -> Iterator[Tile]:
                 tile = Tile(blocks, height, width)
                 if target.is_small and (columns % width or tile.vectors > SMALL_TILE):
                     continue
-                if fits(tile, work, target) or tile.vectors == 1:
-                    yield tile
+                if tile.vectors > 1 and not fits(tile, work, target):
+                    break  # nor does a wider one
+                yield tile
 
 
-def even_widths(columns: int) -> list[int]:
-    """Column counts worth trying: each cuts the extent into nearly equal pieces."""
-    return sorted({-(-columns // pieces) for pieces in range(1, columns + 1)})
+@cache
+def even_widths(columns: int) -> tuple[int, ...]:
+    """Column counts worth trying, in order: each cuts the extent into nearly equal pieces."""
+    return tuple(sorted({-(-columns // pieces) for pieces in range(1, columns + 1)}))

@@ -10,6 +10,9 @@ from cnnc.offers.direct import weight_bytes
 from cnnc.offers.far import L2_BYTES, MEMORY_BYTES
 from cnnc.ops.spec import Operator
 
+CROSSING = 8.0
+"""Bytes a cycle that a thread reads after another one wrote them."""
+
 
 def sharing_target(graph: Graph, target: Target) -> Target:
     """The target whose cores share a step of the graph.

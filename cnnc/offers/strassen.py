@@ -14,7 +14,7 @@ from cnnc.ir.graph import Constant, Node, rows_at_once
 from cnnc.offers.direct import blocks_of, positions_in_line, weight_bytes, work_of
 from cnnc.offers.far import L3_BYTES, cycles_from_afar
 from cnnc.offers.offer import Candidate, root_of
-from cnnc.offers.shares import longest_share
+from cnnc.offers.shares import CROSSING, longest_share
 from cnnc.offers.strassen_shapes import Halved, Shape, cycles_of_products, obstacle, shapes
 from cnnc.ops.conv import Conv
 from cnnc.ops.strassen import PRODUCTS, Strassen, mixes_alike
@@ -97,13 +97,13 @@ def choose_strassen(node: Node, target: Target, *, far: bool) -> Strassen | None
         return None
     form = Form(node, target, far=far)
     direct = _direct_cost(node, target, far=far)
-    shapes = tuple(form.shapes())
+    possible = form.shapes()
     # One thread's cycles decide about the algorithm: for any number of cores it has the same bits.
-    if not shapes or min(map(form.cost, shapes)) * (FAR_GAIN if far else GAIN) > direct:
+    if not possible or min(map(form.cost, possible)) * (FAR_GAIN if far else GAIN) > direct:
         return None
-    if min(form.span(shape, TWO_CORES) for shape in shapes) > direct or not is_accurate(node):
+    if form.least_work(TWO_CORES) > direct or not is_accurate(node):
         return None
-    return form.made(min(shapes, key=lambda shape: (form.span(shape), shape.rows)))
+    return form.made(min(possible, key=lambda shape: (form.span(shape), shape.rows)))
 
 
 def _direct_cost(node: Node, target: Target, *, far: bool) -> float:
@@ -182,14 +182,34 @@ class Form:
         multiplied = cycles_of_products(self.layer, shape, self.target)
         return self.samples * (multiplied + parts * self._sums + moved)
 
-    def span(self, shape: Shape, cores: int = 0) -> float:
-        """Estimated cycles of all cores, those of the target or so many, until the last is done."""
-        cores = cores or self.target.cores
+    def span(self, shape: Shape) -> float:
+        """Estimated cycles of all cores until the last is done."""
+        cores = self.target.cores
         return self._span(shape, cores, self._parts(shape, cores))
 
+    def least_work(self, cores: int) -> float:
+        """The same of so many cores and the best shape, without what crosses between them.
+
+        That is left out as any other algorithm would have to read it, too.
+        """
+        return min(self._work(shape, cores, self._parts(shape, cores)) for shape in self.shapes())
+
     def _span(self, shape: Shape, cores: int, parts: int) -> float:
+        return self._work(shape, cores, parts) + self._crossing(shape, cores, parts)
+
+    def _work(self, shape: Shape, cores: int, parts: int) -> float:
         tasks = self.samples * parts * (self.layer.height // shape.rows)
         return self.cost(shape, parts) / tasks * longest_share([(tasks, 1.0)], cores) * cores
+
+    def _crossing(self, shape: Shape, cores: int, parts: int) -> float:
+        """Cycles of all cores to read what others wrote, where they share the parts of a band.
+
+        Else they share rows, as they do in the layers before it.
+        """
+        bands = self.samples * (self.layer.height // shape.rows)
+        if parts == 1 or bands % cores == 0:
+            return 0.0
+        return (cores - 1) * self.node.inputs[0].type.bytes / CROSSING
 
     def _parts(self, shape: Shape, cores: int) -> int:
         """Parts with which all cores are done first: each makes the sums again."""

@@ -11,6 +11,7 @@ from cnnc.base.target import Target
 from cnnc.ir.graph import Node
 from cnnc.offers.direct import blocks_of, direct_cycles, weight_bytes
 from cnnc.offers.rows import lies_in_rows, rows_cycles
+from cnnc.offers.shares import CROSSING
 from cnnc.ops.bands import ROWS, Part
 from cnnc.ops.runs import between, have_gaps
 from cnnc.ops.spec import Operator
@@ -35,8 +36,6 @@ _WEIGHTS = 32.0
 """Bytes a cycle of weights that each band reads again."""
 _MEETING = 800.0
 """Cycles until threads have waited for each other between two layers."""
-_CROSSING = 8.0
-"""Bytes a cycle that a thread reads after another one wrote them."""
 _MUCH = 2
 """How many times larger than the second-level cache some tensor must be for bands that keep rows:
 what is hardly larger arrives in time from behind it."""
@@ -151,7 +150,7 @@ def _band_offers(whole: _Whole, target: Target) -> Iterator[tuple[float, Streame
     if not any(stay) and whole.weights <= target.l2_bytes // 4:
         saved, least, price = 2 * whole.flows / _BYTES, 0.0, _cost
     elif all(stay) and _may_cross(whole, target):
-        crossing = whole.flows * (1 - 1 / target.cores) / _CROSSING
+        crossing = whole.flows * (1 - 1 / target.cores) / CROSSING
         saved, least, price = len(stay) * _MEETING + crossing, _NOTICED * whole.cycles, _short_cost
     else:
         return

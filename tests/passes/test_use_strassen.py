@@ -139,6 +139,18 @@ def test_a_bit_is_the_same_for_any_number_of_cores() -> None:
     assert all(each == names[1] for each in names.values())
 
 
+@pytest.mark.parametrize(("cores", "is_by_rows"), [(2, True), (7, True), (4, False)])
+def test_threads_share_rows_where_these_are_as_many_for_each(cores: int, is_by_rows: bool) -> None:
+    """Parts of the channels would have each read what all of them wrote."""
+    graph = net("x -> conv(512, 1)", "512, 14, 14")
+    caches = {"l1_bytes": 48 << 10, "l2_bytes": 1 << 20, "l3_bytes": 32 << 20}
+    target = replace(find_target("x86-64-v4"), vector_units=2, cores=cores, **caches)
+    (made,) = taken(optimised(graph, target))
+    root, _ = root_of(made)
+    assert isinstance(root, Strassen)
+    assert (root.parts == 1 and 14 // root.rows % cores == 0) == is_by_rows
+
+
 def test_a_choice_is_taken_or_refused() -> None:
     target = find_target("x86-64-v4")
     graph = net("x -> conv(64, 1)", "64, 14, 14")
