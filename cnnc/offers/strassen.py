@@ -22,9 +22,6 @@ from cnnc.ops.strassen import PRODUCTS, Strassen, mixes_alike
 STRASSEN = "strassen"
 GAIN = 1.04
 """How much faster it must be by the estimate: it rounds more, and its weights are larger."""
-FAR_GAIN = 1.06
-"""The same where the net's weights do not stay in the caches, its own among them: they fill more
-memory."""
 TWO_CORES = 2
 """Cores with which it must not be slower either, as each of them may have to sum all inputs."""
 _SUMMED = 0.2
@@ -99,7 +96,7 @@ def choose_strassen(node: Node, target: Target, *, far: bool) -> Strassen | None
     direct = _direct_cost(node, target, far=far)
     possible = form.shapes()
     # One thread's cycles decide about the algorithm: for any number of cores it has the same bits.
-    if not possible or min(map(form.cost, possible)) * (FAR_GAIN if far else GAIN) > direct:
+    if not possible or min(map(form.cost, possible)) * GAIN > direct:
         return None
     if form.least_work(TWO_CORES) > direct or not is_accurate(node):
         return None

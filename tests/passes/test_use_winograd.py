@@ -144,6 +144,16 @@ def test_what_fits_the_caches_only_before_it_is_transformed_is_far(
     assert [max(op.tile) for op in _made(graph, target)] == [points] * layers
 
 
+@pytest.mark.parametrize(("far", "points"), [(False, 6), (True, 4)])
+def test_weights_from_memory_are_not_doubled_for_little(far: bool, points: int) -> None:
+    """By the estimate for one thread both tiles are as fast there; others share what arrives."""
+    target = replace(find_target("x86-64-v4"), vector_units=2, l2_bytes=1 << 20, l3_bytes=32 << 20)
+    graph = net("x -> conv(256, 3, pad = same)", "256, 14, 14")
+    made = use_winograd(graph, target, far=far).outputs["y"].op
+    assert isinstance(made, Winograd)
+    assert max(made.tile) == points
+
+
 def test_shared_weights_are_transformed_for_each_reader() -> None:
     graph = net("x -> conv(64, 3, pad = same) -> conv(64, 3, pad = same)")
     first, second = (node for node in graph.nodes if isinstance(node.op, Conv))
