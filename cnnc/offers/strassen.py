@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 
 from cnnc.base.choice import Choice, Chosen
@@ -185,46 +186,59 @@ class Form:
         return self._span(shape, cores, self._parts(shape, cores))
 
     def least_work(self, cores: int) -> float:
-        """The same of so many cores and the best shape, without what crosses between them.
-
-        That is left out as any other algorithm would have to read it, too.
-        """
-        return min(self._work(shape, cores, self._parts(shape, cores)) for shape in self.shapes())
+        """The least of so many cores, without what crosses between them."""
+        return min(
+            self._work(shape, cores, parts)
+            for shape in self.shapes()
+            for parts in self._possible_parts(shape, cores)
+        )
 
     def _span(self, shape: Shape, cores: int, parts: int) -> float:
         return self._work(shape, cores, parts) + self._crossing(shape, cores, parts)
 
     def _work(self, shape: Shape, cores: int, parts: int) -> float:
-        tasks = self.samples * parts * (self.layer.height // shape.rows)
+        tasks = self._bands(shape) * parts
         return self.cost(shape, parts) / tasks * longest_share([(tasks, 1.0)], cores) * cores
 
     def _crossing(self, shape: Shape, cores: int, parts: int) -> float:
-        """Cycles of all cores to read what others wrote, where they share the parts of a band.
+        """Cycles of all cores to read what others wrote, each as much as the one with most.
 
-        Else they share rows, as they do in the layers before it.
+        As if each had written as many neighbouring rows; several share a band by its parts.
         """
-        bands = self.samples * (self.layer.height // shape.rows)
-        if parts == 1 or bands % cores == 0:
-            return 0.0
-        return (cores - 1) * self.node.inputs[0].type.bytes / CROSSING
+        bands = self._bands(shape)
+        edges = [bands * parts * core // cores for core in range(cores + 1)]
+        most = max(
+            (stop - 1) // parts - start // parts + 1
+            for start, stop in pairwise(edges)
+            if stop > start
+        )
+        return max(0.0, most * cores / bands - 1) * self._read / CROSSING
+
+    def _bands(self, shape: Shape) -> int:
+        return self.samples * (self.layer.height // shape.rows)
 
     def _parts(self, shape: Shape, cores: int) -> int:
         """Parts with which all cores are done first: each makes the sums again."""
+        possible = self._possible_parts(shape, cores)
+        return min(possible, key=lambda parts: self._span(shape, cores, parts))
+
+    def _possible_parts(self, shape: Shape, cores: int) -> list[int]:
         chunks = self.layer.blocks // shape.tile.blocks
         most = min(chunks, _MOST_PARTS * cores) if cores > 1 else 1
-        possible = [parts for parts in range(1, most + 1) if chunks % parts == 0]
-        return min(possible, key=lambda parts: self._span(shape, cores, parts))
+        return [parts for parts in range(1, most + 1) if chunks % parts == 0]
 
     @cached_property
     def _sums(self) -> float:
-        """Cycles for four sums of the input, made of its four quarters.
-
-        Lines of memory are read whole, with columns that are skipped.
-        """
-        in_line = positions_in_line(self.node, self.layer.lanes)
-        moved = self.layer.kept(self.layer.height) * (1 + min(self.stride[1], in_line))
+        """Cycles of a sample for four sums of the input, made of its four quarters."""
+        moved = self.layer.kept(self.layer.height) + self._read / self.samples
         vectors = moved / (self.target.vector_bits // 8)
         return vectors / (_SUMMED * self.target.vector_units)
+
+    @cached_property
+    def _read(self) -> int:
+        """Bytes of the input: lines of memory are read whole, with columns that are skipped."""
+        in_line = positions_in_line(self.node, self.layer.lanes)
+        return self.samples * self.layer.kept(self.layer.height) * min(self.stride[1], in_line)
 
     @cached_property
     def weights(self) -> int:

@@ -30,7 +30,7 @@ class Shape(NamedTuple):
 class Halved:
     """A layer as the search sees it: `blocks` of `lanes` channels in each half of the result's.
 
-    `depth` channels are read, each of so many `bytes`; the result is `height` × `width`.
+    `depth` channels are read, of elements of so many `bytes`; the result is `height` × `width`.
     """
 
     blocks: int

@@ -27,8 +27,8 @@ COARSE_GAIN = 1.15
 """How much faster larger tiles must be than those: they round four to five times as much (see
 docs/numerics.md)."""
 FAR_GAIN = 1.05
-"""How much faster the larger of two tiles must be where weights come from memory: its own are about
-twice as large, and cores share what arrives."""
+"""How much faster the larger of two tiles must be where weights come from memory: those of F(4, 3)
+are 2.25 times as large as those of F(2, 3), and cores share what arrives."""
 MANY_CORES = (2, 4, 8)
 """Cores with which larger tiles must not be slower either, as there are fewer of them to share."""
 MEASURED_WIDTHS = 2
@@ -137,12 +137,13 @@ def _chosen(op: Conv, x: TensorType, target: Target, far: bool) -> tuple[Winogra
     if not fine:
         return None, 1.0
     # One thread's cost decides about the algorithm: for any number of cores it gives the same bits.
-    best, least = fine[0], FAR_GAIN if far else 1.0
+    best = fine[0]
     for form in fine[1:]:
-        if form.least_cost(far) * least < best.least_cost(far):
+        if form.least_cost(far) * (FAR_GAIN if far else 1.0) < best.least_cost(far):
             best = form
+    fastest = min(fine, key=lambda form: form.least_cost(far))
     for form in forms:
-        if form.points > FINE_TILES and _is_much_faster(form, best, far):
+        if form.points > FINE_TILES and _is_much_faster(form, fastest, far):
             best = form
     gain = STRIDED_GAIN if max(op.window(x).stride) > 1 else GAIN
     direct, cost = _direct_cost(op, x, target, far), best.least_cost(far)

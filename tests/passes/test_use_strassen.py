@@ -139,16 +139,27 @@ def test_a_bit_is_the_same_for_any_number_of_cores() -> None:
     assert all(each == names[1] for each in names.values())
 
 
-@pytest.mark.parametrize(("cores", "is_by_rows"), [(2, True), (7, True), (4, False)])
-def test_threads_share_rows_where_these_are_as_many_for_each(cores: int, is_by_rows: bool) -> None:
-    """Parts of the channels would have each read what all of them wrote."""
-    graph = net("x -> conv(512, 1)", "512, 14, 14")
+@pytest.mark.parametrize(
+    ("body", "shape", "cores", "rows", "parts"),
+    [
+        pytest.param("conv(512, 1)", "512, 14, 14", 2, 7, 1, id="a band for each"),
+        pytest.param("conv(512, 1)", "512, 14, 14", 4, 7, 2, id="two share a band"),
+        pytest.param("conv(512, 1)", "512, 14, 14", 7, 2, 1, id="bands of two rows"),
+        pytest.param("conv(256, 1)", "512, 16, 27", 16, 2, 2, id="none is left idle"),
+        pytest.param("conv(256, 1)", "128, 13, 26", 2, 1, 2, id="half of a row"),
+        pytest.param("conv(512, 1, stride = 2)", "512, 56, 56", 4, 7, 1, id="a stride"),
+    ],
+)
+def test_threads_share_rows_or_channels(
+    body: str, shape: str, cores: int, rows: int, parts: int
+) -> None:
+    """Those that share channels each read what all of them wrote."""
     caches = {"l1_bytes": 48 << 10, "l2_bytes": 1 << 20, "l3_bytes": 32 << 20}
     target = replace(find_target("x86-64-v4"), vector_units=2, cores=cores, **caches)
-    (made,) = taken(optimised(graph, target))
+    (made,) = taken(optimised(net(f"x -> {body}", shape), target))
     root, _ = root_of(made)
     assert isinstance(root, Strassen)
-    assert (root.parts == 1 and 14 // root.rows % cores == 0) == is_by_rows
+    assert (root.rows, root.parts) == (rows, parts)
 
 
 def test_a_choice_is_taken_or_refused() -> None:
