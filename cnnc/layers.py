@@ -13,9 +13,11 @@ from cnnc.table import Column, Table, bytes_text, count_text, shape_text, shorte
 class LayerInfo:
     """One layer.
 
-    `parameters` counts trained values; `macs` multiply-accumulates for the whole batch; `bytes`
-    is what its result takes in memory, `weight_bytes` what its constants take. `algorithm` and
-    `layout` are chosen by the compiler, and empty before.
+    `parameters` counts trained values; of a compiled layer a batchnorm that has become part of its
+    weights has none, and a bias is counted for each phase of a transposed convolution. `macs` are
+    multiply-accumulates for the whole batch; `bytes` is what its result takes in memory,
+    `weight_bytes` what its constants take. `algorithm` and `layout` are chosen by the compiler, and
+    empty before.
     """
 
     name: str

@@ -19,6 +19,7 @@ from cnnc.ops.spec import Operator
 from cnnc.ops.strassen import Strassen
 from cnnc.ops.streamed import Streamed, stages_of
 from cnnc.ops.winograd import Winograd
+from cnnc.passes._derived import Derived
 from cnnc.passes.fold_batchnorm import Linear
 
 
@@ -65,12 +66,24 @@ def _describe(node: Node, counted: set[Node]) -> LayerInfo:
         op=operator_text(node.op),
         shape=node.type.shape,
         dtype=str(node.type.dtype),
-        parameters=sum(operand.type.elements for operand in dict.fromkeys(trained)),
+        parameters=sum(
+            _trained_numbers(operand.op, operand.type) for operand in dict.fromkeys(trained)
+        ),
         macs=_macs(node),
         bytes=node.type.bytes,
         weight_bytes=sum(constant.type.bytes for constant in dict.fromkeys(constants)),
         place=str(node.span or ""),
     )
+
+
+def _trained_numbers(op: Op, kind: TensorType) -> int:
+    """Elements of what was trained: weights that an algorithm transforms become more."""
+    if isinstance(op, Constant) and isinstance(op.source, Derived):
+        return sum(
+            _trained_numbers(each, kind.with_shape(each.source.shape))
+            for each in op.source.made_from
+        )
+    return kind.elements
 
 
 def operator_text(op: Op) -> str:

@@ -23,6 +23,11 @@ class Stacked(Derived):
     type: TensorType
 
     @property
+    def made_from(self) -> tuple[Constant, ...]:
+        """See Derived."""
+        return self.weights
+
+    @property
     def magnitudes(self) -> tuple[float, float]:
         """See Recipe."""
         each = np.asarray([weight.magnitudes for weight in self.weights])

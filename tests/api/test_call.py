@@ -279,6 +279,21 @@ def test_layers_of_a_compiled_network(one: cnnc.Compiled) -> None:
     assert "conv(channels=8" in str(one.layers)
 
 
+def test_weights_that_are_transformed_are_counted_as_they_were_trained() -> None:
+    """Winograd's weights are four times as large, Strassen's 1.75 times."""
+    layers = ["conv(512, 1)", "conv(64, 3, pad = same)"]
+    body = " -> ".join(["x", *layers, "conv_transpose(32, 4, stride = 2, bias = false)"])
+    model = cnnc.load_text(
+        f"cnn 1\nnet n {{\n  input x: f32[N, 512, 14, 28]\n  output y = {body}\n  weights he\n}}\n"
+    )
+    found = model.compile(target="x86-64-v3").layers
+    algorithms = " ".join(layer.algorithm for layer in found)
+    assert "F(" in algorithms
+    assert "7 products" in algorithms
+    assert sum(layer.weight_bytes for layer in found) > 4 * model.parameters
+    assert found.parameters == model.parameters
+
+
 def test_the_reference_has_no_program() -> None:
     """Asking for it is a user's error; its layers are the text's."""
     network = cnnc.load_text(TWO).compile(backend="reference")
