@@ -28,8 +28,8 @@ _MOST_PARTS = 2
 _BLOCKS = (1, 2, 3, 4)
 _STAYING = 7
 """How many times the weights of one point must fit the second-level cache, several blocks of
-channels at once: beside them are the next ones and a point's tiles. Measured on Zen 5, two blocks of
-a thousand channels, which load half as much as one block of twice as many tiles."""
+channels at once: beside them are the next ones and a point's tiles. Measured on Zen 5, two blocks
+of a thousand channels, which load half as much as one block of twice as many tiles."""
 _RELOAD = 0.25
 """Cycles for each vector of weights that comes from the second-level cache again."""
 _HIDDEN = 0.5
